@@ -1,0 +1,3 @@
+//! The snapshot as a database.
+
+pub mod snapshot;

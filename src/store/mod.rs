@@ -1,0 +1,5 @@
+//! Where archives live.
+
+pub mod local;
+pub mod name;
+pub mod sidecar;
