@@ -118,7 +118,9 @@ impl Identity {
 fn settle(answer: Option<Result<FileKey, DecryptError>>) -> Result<Option<FileKey>> {
     match answer {
         Some(Ok(file_key)) => Ok(Some(file_key)),
-        Some(Err(DecryptError::ExcessiveWork { required, .. })) => Err(excessive_work("the archive", required)),
+        Some(Err(DecryptError::ExcessiveWork { required, .. })) => {
+            Err(excessive_work("the archive", required))
+        }
         Some(Err(DecryptError::InvalidHeader)) => {
             Err(Error::new(Kind::HeaderDamaged, "a recipient stanza in the age header is malformed"))
         }
@@ -129,9 +131,6 @@ fn settle(answer: Option<Result<FileKey, DecryptError>>) -> Result<Option<FileKe
 
 impl fmt::Debug for Identities {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter
-            .debug_struct("Identities")
-            .field("count", &self.identities.len())
-            .finish_non_exhaustive()
+        formatter.debug_struct("Identities").field("count", &self.identities.len()).finish_non_exhaustive()
     }
 }

@@ -68,7 +68,10 @@ fn refuse_line(file: &str, number: usize, text: &str) -> Error {
     let upper = zeroize::Zeroizing::new(text.to_ascii_uppercase());
     let is = |prefix: &str| upper.starts_with(prefix);
     let (what, hint) = if is("AGE1") || is("SSH-") || is("ECDSA-") || is("SK-") {
-        ("a recipient, not an identity", "the identity is the other half: the file that keygen or ssh-keygen wrote")
+        (
+            "a recipient, not an identity",
+            "the identity is the other half: the file that keygen or ssh-keygen wrote",
+        )
     } else if is("AGE-SECRET-KEY-PQ-") {
         (
             "a native post-quantum identity, which this program does not read",

@@ -69,4 +69,4 @@ fn repeat(error: &Error) -> Error {
 }
 
 #[cfg(test)]
-mod testing;
+mod tests;

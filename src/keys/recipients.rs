@@ -50,12 +50,17 @@ impl Recipients {
     /// [`Kind::Recipient`] for an empty passphrase.
     pub fn passphrase(passphrase: SecretString) -> Result<Self> {
         if passphrase.expose_secret().is_empty() {
-            return Err(Error::new(Kind::Recipient, "the passphrase is empty")
-                .with_hint("use several random words; is the file named by ETCD_SEAL_PASSPHRASE_FILE empty?"));
+            return Err(Error::new(Kind::Recipient, "the passphrase is empty").with_hint(
+                "use several random words; is the file named by ETCD_SEAL_PASSPHRASE_FILE empty?",
+            ));
         }
         let mut recipient = age::scrypt::Recipient::new(passphrase);
         recipient.set_work_factor(WORK_FACTOR);
-        Ok(Self { names: vec!["passphrase".to_owned()], recipients: vec![Box::new(recipient)], callbacks: None })
+        Ok(Self {
+            names: vec!["passphrase".to_owned()],
+            recipients: vec![Box::new(recipient)],
+            callbacks: None,
+        })
     }
 
     /// The public strings, as the manifest records them (`age1…`, `ssh-ed25519 SHA256:…`, plugin recipient, `passphrase`).
@@ -137,9 +142,14 @@ impl Collected {
                 continue;
             }
             plugins.push(name);
-            let plugin = RecipientPluginV1::new(name, &self.of_plugins, &[], callbacks.clone()).map_err(|error| {
-                missing(&error, Kind::Recipient, &format!("recipient {}", shortened(&recipient.to_string())))
-            })?;
+            let plugin =
+                RecipientPluginV1::new(name, &self.of_plugins, &[], callbacks.clone()).map_err(|error| {
+                    missing(
+                        &error,
+                        Kind::Recipient,
+                        &format!("recipient {}", shortened(&recipient.to_string())),
+                    )
+                })?;
             self.native.push(Box::new(plugin));
         }
         Ok(Recipients { names: self.names, recipients: self.native, callbacks: Some(callbacks) })

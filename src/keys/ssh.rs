@@ -23,8 +23,20 @@ pub(super) fn parse_recipient(text: &str) -> Option<Result<(age::ssh::Recipient,
     if !["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| kind.starts_with(prefix)) {
         return None;
     }
+    if !matches!(kind, "ssh-ed25519" | "ssh-rsa") {
+        return Some(Err(refuse_kind(kind)));
+    }
     let line = format!("{kind} {}", fields.next().unwrap_or_default());
     Some(parse_public_key(&line))
+}
+
+/// Whom we cannot encrypt to is refused and not skipped: somebody counts on being able to open the archive.
+fn refuse_kind(kind: &str) -> Refusal {
+    let reason = match kind.parse() {
+        Ok(Algorithm::Other(_)) | Err(_) => "an ssh key of a type that cannot be encrypted to".to_owned(),
+        Ok(known) => format!("an {known} key, which cannot be encrypted to"),
+    };
+    Refusal::new(reason).with_hint(USABLE_KINDS)
 }
 
 /// The age crate ignores what follows the numbers of a key, but makes it part of the key's name in the archive, so that
@@ -33,10 +45,6 @@ fn parse_public_key(line: &str) -> Result<(age::ssh::Recipient, String), Refusal
     let Ok(public) = PublicKey::from_openssh(line) else {
         return Err(Refusal::new("not a valid ssh public key").with_hint(USABLE_KINDS));
     };
-    if !matches!(public.algorithm(), Algorithm::Ed25519 | Algorithm::Rsa { .. }) {
-        return Err(Refusal::new(format!("an {} key, which cannot be encrypted to", public.algorithm()))
-            .with_hint(USABLE_KINDS));
-    }
     let recipient: age::ssh::Recipient = line.parse().map_err(|error| match error {
         ParseRecipientKeyError::RsaModulusTooSmall => {
             Refusal::new("an ssh-rsa key of less than 2048 bits, which is too weak").with_hint(USABLE_KINDS)
