@@ -8,6 +8,7 @@ mod keys_support;
 use etcd_seal::error::{Error, Kind};
 use etcd_seal::keys::Recipients;
 use keys_support::{Answering, PLAINTEXT, identities, open, run, run_well, seal, shared, tool_or_skip};
+use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -89,7 +90,7 @@ fn script(directory: &Path, name: &str, requests: &[&str]) {
     let mut text =
         "#!/bin/sh\nwhile read -r line && [ \"$line\" != '-> done' ]; do :; done\nread -r line\n".to_owned();
     for request in requests {
-        text.push_str(&format!("printf '%s\\n' {request}\nread -r tag; read -r body\n"));
+        writeln!(text, "printf '%s\\n' {request}\nread -r tag; read -r body").unwrap();
     }
     text.push_str("printf '%s\\n' '-> done' ''\n");
     let path = directory.join(name);
@@ -134,6 +135,11 @@ fn a_plugin_that_nobody_can_answer_is_no_terminal() {
     let key = identity_file(&plugins, "asking");
     assert_eq!(open(&sealed_to_a_stranger(), &identities(&[&key], &answering).unwrap()).unwrap(), None);
     assert_eq!(answering.count(), 1);
+    // Two identities in one file are one run of the plugin, and one question.
+    let identity = fs::read_to_string(&key).unwrap();
+    fs::write(&key, format!("{identity}\n{identity}\n")).unwrap();
+    assert_eq!(open(&sealed_to_a_stranger(), &identities(&[&key], &answering).unwrap()).unwrap(), None);
+    assert_eq!(answering.count(), 2);
 }
 
 #[test]
