@@ -70,3 +70,10 @@ pub(super) fn assert_silent_about(error: &Error, secret: &str) {
     assert!(!said.contains(&beginning), "{said}");
     assert!(!said.contains(['\u{2068}', '\u{2069}']), "{said}");
 }
+
+#[test]
+fn both_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<super::Recipients>();
+    shared::<super::Identities>();
+}
