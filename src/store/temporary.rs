@@ -137,6 +137,11 @@ impl Temporary {
         &mut self.file
     }
 
+    #[cfg(test)]
+    pub(super) fn open_file(&self) -> &File {
+        &self.file
+    }
+
     /// Makes its content durable.
     pub(super) fn sync(&self) -> io::Result<()> {
         self.file.sync_all()
