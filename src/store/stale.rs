@@ -31,7 +31,7 @@ pub(super) fn remove_beside(living: &Temporary) {
                     Ok(true) => tracing::info!(path = %path.display(), "removed a stale temporary"),
                     Ok(false) => {}
                     Err(error) => {
-                        tracing::warn!(path = %path.display(), %error, "cannot remove a stale temporary")
+                        tracing::warn!(path = %path.display(), %error, "cannot remove a stale temporary");
                     }
                 }
             }
