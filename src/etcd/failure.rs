@@ -133,9 +133,13 @@ fn answered_kind(status: &Status) -> Kind {
         "revision of auth store is old",
     ];
     let message = status.message();
+    // On streams etcd passes on the errors of its auth store as they are.
+    let of_auth_store = message.starts_with("auth: ");
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => Kind::EtcdAuthentication,
-        _ if AUTHENTICATION.iter().any(|text| message.contains(text)) => Kind::EtcdAuthentication,
+        _ if of_auth_store || AUTHENTICATION.iter().any(|text| message.contains(text)) => {
+            Kind::EtcdAuthentication
+        }
         Code::DeadlineExceeded => Kind::EtcdTimeout,
         _ if message.contains("request timed out") => Kind::EtcdTimeout,
         _ => Kind::EtcdFault,
