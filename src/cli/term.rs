@@ -69,6 +69,8 @@ impl Console {
             && let Ok(tty) = File::open(TTY)
         {
             let _ = tcsetattr(&tty, OptionalActions::Now, &before);
+            // The cursor still stands behind the question.
+            self.write("\n");
         }
     }
 }
@@ -130,7 +132,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let level = match *event.metadata().level() {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
@@ -165,7 +172,8 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
 pub(super) fn is_tricky(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Whether standard output is a terminal, where no archive and no snapshot belongs.
@@ -240,12 +248,14 @@ impl Terminal {
                 Err(Error::new(Kind::Interrupted, "interrupted"))
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(nothing_entered(question)),
-            Err(error) => Err(Error::new(Kind::NoTerminal, format!("cannot ask for the {question}: {error}"))),
+            Err(error) => {
+                Err(Error::new(Kind::NoTerminal, format!("cannot ask for the {question}: {error}")))
+            }
         }
     }
 
     /// Asks on the terminal with echo; `None` when nobody can be asked.
-    fn ask_public(&self, question: &str) -> Option<String> {
+    fn ask_public(question: &str) -> Option<String> {
         let mut tty = open_tty(question).ok()?;
         write!(tty, "{}: ", sanitize(question)).and_then(|()| tty.flush()).ok()?;
         let mut answer = String::new();
@@ -262,7 +272,7 @@ impl Prompt for Terminal {
     fn confirm(&self, text: &str, yes: &str, no: Option<&str>) -> Option<bool> {
         let choice = no.map_or_else(|| format!("[{yes}]"), |no| format!("[{yes}/{no}]"));
         loop {
-            let answer = self.ask_public(&format!("{text} {choice}"))?.to_lowercase();
+            let answer = Self::ask_public(&format!("{text} {choice}"))?.to_lowercase();
             match no {
                 _ if answer == yes.to_lowercase() || answer == "y" => return Some(true),
                 None => return Some(true),
@@ -274,7 +284,7 @@ impl Prompt for Terminal {
     }
 
     fn public(&self, text: &str) -> Option<String> {
-        self.ask_public(text)
+        Self::ask_public(text)
     }
 
     fn secret(&self, text: &str) -> Result<SecretString> {
@@ -282,6 +292,10 @@ impl Prompt for Terminal {
             Some(path) => passphrase_from(path),
             None => self.ask_secret(text),
         }
+    }
+
+    fn plugin_secret(&self, text: &str) -> Result<SecretString> {
+        self.ask_secret(text)
     }
 }
 
@@ -360,6 +374,9 @@ mod tests {
     fn a_missing_passphrase_file_is_named() {
         let error = passphrase_from(Path::new("/nowhere/passphrase")).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
-        assert!(error.to_string().starts_with("cannot read the passphrase file /nowhere/passphrase: "), "{error}");
+        assert!(
+            error.to_string().starts_with("cannot read the passphrase file /nowhere/passphrase: "),
+            "{error}"
+        );
     }
 }
