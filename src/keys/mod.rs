@@ -1,17 +1,37 @@
 //! Recipients and identities: who can open an archive, and how to open it.
+//!
+//! Everything here is age's own, read from text that the caller provides. Nothing in this room opens a file, prompts or
+//! prints: questions go through [`Prompt`], and no error text or `Debug` output contains key material.
 
+mod callbacks;
+mod encrypted_file;
+mod generate;
 pub mod identities;
+mod identity_file;
+mod plugin;
+mod recipient;
 pub mod recipients;
+mod ssh;
+mod text;
+mod work_factor;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use secrecy::SecretString;
+use std::fmt;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
-pub use identities::{Identities, generate_identity};
+pub use generate::generate_identity;
+pub use identities::Identities;
 pub use recipients::Recipients;
+pub use work_factor::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR, WORK_FACTOR};
+
+/// Bytes that a recipient or identity file may have: age's own limit, 16 MiB. The caller holds to it while reading.
+pub const KEY_FILE_SIZE_LIMIT: u64 = 1 << 24;
 
 /// How to ask a person. Implemented by the program (on /dev/tty); the library never prompts by itself.
+///
+/// Texts are one line without a final colon. Those that come from a plugin have been stripped of control characters.
 pub trait Prompt: Send + Sync {
     /// Shows a message, such as "touch your key".
     fn message(&self, text: &str);
@@ -36,3 +56,17 @@ pub struct KeyFile {
     /// The whole content.
     pub text: Zeroizing<Vec<u8>>,
 }
+
+impl fmt::Debug for KeyFile {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// The same error once more, for a failure that is remembered instead of asking a person twice.
+fn repeat(error: &Error) -> Error {
+    Error::new(error.kind(), error.to_string()).with_hint(error.hint())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,98 @@
+//! Identity files encrypted with a passphrase, as `age-keygen | age -p` makes them.
+use super::identities::Identity;
+use super::identity_file::parse_lines;
+use super::work_factor::{excessive_work, scrypt_identity};
+use super::{KeyFile, SharedPrompt, repeat};
+use crate::error::{Error, Kind, Result};
+use age::armor::ArmoredReader;
+use age::{DecryptError, Decryptor};
+use age_core::format::{FileKey, Stanza};
+use std::io::{BufReader, Read};
+use std::sync::{Arc, OnceLock};
+use zeroize::Zeroizing;
+
+const BINARY_BEGIN: &[u8] = b"age-encryption.org/";
+const ARMORED_BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+
+type Ciphertext<'a> = Decryptor<ArmoredReader<BufReader<&'a [u8]>>>;
+
+/// An encrypted identity file. Asks for its passphrase when it is first needed, and never again.
+pub(super) struct EncryptedFile {
+    file: KeyFile,
+    prompt: SharedPrompt,
+    max_work_factor: u8,
+    opened: OnceLock<Result<Vec<Identity>>>,
+}
+
+impl EncryptedFile {
+    /// Whether the file is an age file at all.
+    pub(super) fn is_one(file: &KeyFile) -> bool {
+        let text = file.text.trim_ascii_start();
+        text.starts_with(BINARY_BEGIN) || text.starts_with(ARMORED_BEGIN)
+    }
+
+    /// Checks all that can be checked without the passphrase.
+    pub(super) fn parse(file: KeyFile, prompt: &SharedPrompt, max_work_factor: u8) -> Result<Self> {
+        if !ciphertext(&file)?.is_scrypt() {
+            return Err(Error::new(
+                Kind::Identity,
+                format!("identity file {} is an age file that is not encrypted with a passphrase", file.name),
+            )
+            .with_hint("decrypt it first with `age -d`, or name the identity file instead of an archive"));
+        }
+        Ok(Self { file, prompt: Arc::clone(prompt), max_work_factor, opened: OnceLock::new() })
+    }
+
+    /// Whether trying it may ask for the passphrase.
+    pub(super) fn may_ask(&self) -> bool {
+        self.opened.get().is_none()
+    }
+
+    /// Tries the identities in the file.
+    pub(super) fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
+        let opened = self.opened.get_or_init(|| self.open()).as_ref();
+        super::identities::first_success(opened.map_err(repeat)?, stanzas)
+    }
+
+    fn open(&self) -> Result<Vec<Identity>> {
+        let name = &self.file.name;
+        let passphrase = self.prompt.secret(&format!("passphrase for identity file {name}"))?;
+        let passphrase = scrypt_identity(passphrase, self.max_work_factor);
+        let mut plaintext = ciphertext(&self.file)?
+            .decrypt(std::iter::once(&passphrase as _))
+            .map_err(|error| cannot_open(name, &error))?;
+        // The plaintext is shorter than the ciphertext: the buffer never grows and so leaves no copies behind.
+        let mut text = Zeroizing::new(Vec::with_capacity(self.file.text.len()));
+        plaintext.read_to_end(&mut text).map_err(|_| damaged(name))?;
+        parse_lines(&KeyFile { name: name.clone(), text }, &self.prompt)
+    }
+}
+
+fn ciphertext(file: &KeyFile) -> Result<Ciphertext<'_>> {
+    Decryptor::new_buffered(ArmoredReader::new(&file.text[..])).map_err(|error| match error {
+        DecryptError::UnknownFormat => Error::new(
+            Kind::Identity,
+            format!("identity file {} is of a newer version of age's format", file.name),
+        )
+        .with_hint("decrypt it with the age that made it"),
+        _ => damaged(&file.name),
+    })
+}
+
+fn damaged(name: &str) -> Error {
+    Error::new(Kind::Identity, format!("encrypted identity file {name} is damaged"))
+        .with_hint("fetch another copy of that file, or use another identity")
+}
+
+fn cannot_open(name: &str, error: &DecryptError) -> Error {
+    match error {
+        DecryptError::ExcessiveWork { required, .. } => {
+            excessive_work(&format!("identity file {name}"), *required)
+        }
+        DecryptError::DecryptionFailed | DecryptError::NoMatchingKeys => {
+            Error::new(Kind::NoMatchingIdentity, format!("wrong passphrase for identity file {name}"))
+                .with_hint("run it again with the passphrase of that file, or with another identity")
+        }
+        _ => damaged(name),
+    }
+}

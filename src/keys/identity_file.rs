@@ -1,0 +1,91 @@
+//! From the text of an identity file to identities.
+use super::encrypted_file::EncryptedFile;
+use super::identities::Identity;
+use super::plugin::PluginIdentities;
+use super::ssh::SshIdentity;
+use super::{KeyFile, SharedPrompt};
+use crate::error::{Error, Kind, Result};
+
+/// Reads a file of any kind: an encrypted identity file, an ssh private key, or age identities line by line.
+pub(super) fn parse(file: KeyFile, prompt: &SharedPrompt, max_work_factor: u8) -> Result<Vec<Identity>> {
+    if file.text.trim_ascii().is_empty() {
+        return Err(Error::new(Kind::Identity, format!("identity file {} is empty", file.name)));
+    }
+    if EncryptedFile::is_one(&file) {
+        let encrypted = EncryptedFile::parse(file, prompt, max_work_factor)?;
+        return Ok(vec![Identity::EncryptedFile(Box::new(encrypted))]);
+    }
+    if let Some(identity) = SshIdentity::parse(&file, prompt) {
+        return Ok(vec![Identity::Ssh(identity?)]);
+    }
+    parse_lines(&file, prompt)
+}
+
+/// Reads age identities, one on a line. Empty lines and those that begin with `#` are skipped.
+pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<Identity>> {
+    let mut identities = Vec::new();
+    let mut of_plugins: Vec<age::plugin::Identity> = Vec::new();
+    for (index, line) in file.text.split(|&byte| byte == b'\n').enumerate() {
+        let line = line.trim_ascii();
+        if line.is_empty() || line.starts_with(b"#") {
+            continue;
+        }
+        let text = std::str::from_utf8(line).unwrap_or_default();
+        if let Ok(identity) = text.parse::<age::x25519::Identity>() {
+            identities.push(Identity::X25519(identity));
+        } else if let Ok(identity) = text.parse::<age::plugin::Identity>() {
+            of_plugins.push(identity);
+        } else {
+            return Err(refuse_line(&file.name, index + 1, text));
+        }
+    }
+    identities.extend(by_plugin(&of_plugins, &file.name, prompt));
+    if identities.is_empty() {
+        return Err(Error::new(
+            Kind::Identity,
+            format!("identity file {} holds only comments and no identity", file.name),
+        ));
+    }
+    Ok(identities)
+}
+
+/// One plugin is run once for all its identities in a file.
+fn by_plugin(identities: &[age::plugin::Identity], file: &str, prompt: &SharedPrompt) -> Vec<Identity> {
+    let mut names: Vec<&str> = Vec::new();
+    for identity in identities {
+        if !names.contains(&identity.plugin()) {
+            names.push(identity.plugin());
+        }
+    }
+    names
+        .into_iter()
+        .map(|name| Identity::Plugin(PluginIdentities::new(name, identities, file, prompt)))
+        .collect()
+}
+
+/// Says where and, as far as it can be told without showing any of it, what the line is.
+fn refuse_line(file: &str, number: usize, text: &str) -> Error {
+    let upper = zeroize::Zeroizing::new(text.to_ascii_uppercase());
+    let is = |prefix: &str| upper.starts_with(prefix);
+    let (what, hint) = if is("AGE1") || is("SSH-") || is("ECDSA-") || is("SK-") {
+        (
+            "a recipient, not an identity",
+            "the identity is the other half: the file that keygen or ssh-keygen wrote",
+        )
+    } else if is("AGE-SECRET-KEY-PQ-") {
+        (
+            "a native post-quantum identity, which this program does not read",
+            "convert a copy of the file with `age-plugin-pq -identity`, which comes with age 1.3",
+        )
+    } else if is("AGE-SECRET-KEY-") || is("AGE-PLUGIN-") {
+        ("a damaged identity", "its checksum or length is wrong; use another copy of that file")
+    } else if is("-----BEGIN ") {
+        (
+            "the beginning of a key in a format that age does not read",
+            "ssh private keys are read as ssh-keygen writes them; convert a copy with `ssh-keygen -p -f FILE`",
+        )
+    } else {
+        return Error::new(Kind::Identity, format!("identity file {file}: line {number} is not an identity"));
+    };
+    Error::new(Kind::Identity, format!("identity file {file}: line {number} is {what}")).with_hint(hint)
+}

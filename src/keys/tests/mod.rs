@@ -1,0 +1,72 @@
+//! Tests of the room that need no other program; those with real tools are in `tests/keys_*.rs`.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod identities;
+mod recipients;
+
+use super::{KeyFile, Prompt, SharedPrompt};
+use crate::error::{Error, Kind, Result};
+use age_core::format::FileKey;
+use secrecy::SecretString;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use zeroize::Zeroizing;
+
+/// Answers every question for a secret with the same passphrase, and counts.
+pub(super) struct Answering {
+    passphrase: Option<&'static str>,
+    pub(super) asked: AtomicUsize,
+}
+
+impl Answering {
+    pub(super) fn with(passphrase: &'static str) -> Arc<Self> {
+        Arc::new(Self { passphrase: Some(passphrase), asked: AtomicUsize::new(0) })
+    }
+
+    /// Nobody is there.
+    pub(super) fn nobody() -> Arc<Self> {
+        Arc::new(Self { passphrase: None, asked: AtomicUsize::new(0) })
+    }
+
+    pub(super) fn count(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+}
+
+impl Prompt for Answering {
+    fn message(&self, _: &str) {}
+
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn public(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, text: &str) -> Result<SecretString> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.passphrase
+            .map(SecretString::from)
+            .ok_or_else(|| Error::new(Kind::NoTerminal, format!("nobody to ask: {text}")))
+    }
+}
+
+pub(super) fn prompt(answering: &Arc<Answering>) -> SharedPrompt {
+    Arc::<Answering>::clone(answering)
+}
+
+pub(super) fn file(name: &str, text: impl AsRef<[u8]>) -> KeyFile {
+    KeyFile { name: name.to_owned(), text: Zeroizing::new(text.as_ref().to_vec()) }
+}
+
+pub(super) fn file_key() -> FileKey {
+    FileKey::new(Box::new(*b"sixteen byte key"))
+}
+
+/// What no message may contain: more than three characters in a row of a secret.
+pub(super) fn assert_silent_about(error: &Error, secret: &str) {
+    let said = format!("{error} {} {error:?}", error.hint()).to_lowercase();
+    assert!(!said.contains(&secret.to_lowercase()), "{said}");
+    assert!(!said.contains(['\u{2068}', '\u{2069}']), "{said}");
+}

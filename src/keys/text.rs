@@ -1,0 +1,56 @@
+//! What may be shown of a text that came from a key file, a flag, a plugin or the age crate.
+
+/// Characters of an unusable `-r` string that a message repeats.
+const SHOWN_CHARACTERS: usize = 20;
+
+/// Spelling, in upper case, that only private keys have: age identities, plugin identities, PEM.
+const PRIVATE_MARKERS: [&str; 3] = ["SECRET-KEY", "AGE-PLUGIN-", "PRIVATE KEY"];
+
+/// One line that is safe on a terminal: line breaks become spaces; other control characters, and those that change the
+/// direction of writing (the age crate wraps its arguments in U+2068 and U+2069), are dropped.
+pub(super) fn plain(text: &str) -> String {
+    let kept = |character: &char| {
+        !character.is_control() && !matches!(character, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let spaced = text.trim().replace(['\n', '\t'], " ");
+    spaced.chars().filter(kept).collect()
+}
+
+/// Whether a text that is no recipient may be a private key, and must not be repeated anywhere.
+pub(super) fn looks_private(text: &str) -> bool {
+    let upper = zeroize::Zeroizing::new(text.to_ascii_uppercase());
+    PRIVATE_MARKERS.iter().any(|marker| upper.contains(marker))
+}
+
+/// Enough of a public string to recognise it.
+pub(super) fn shortened(text: &str) -> String {
+    let text = plain(text);
+    match text.char_indices().nth(SHOWN_CHARACTERS) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_drops_what_could_mislead_a_terminal() {
+        assert_eq!(plain("a \u{2068}b\u{2069}\nc\u{1b}[2J\u{202e}d\r\n"), "a b c[2Jd");
+    }
+
+    #[test]
+    fn private_keys_are_known_in_any_case_and_place() {
+        for text in ["age-secret-key-1abc", " AGE-PLUGIN-YUBIKEY-1X", "-----BEGIN RSA Private Key-----"] {
+            assert!(looks_private(text), "{text}");
+        }
+        assert!(!looks_private("age1qqqq"));
+    }
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(shortened("short"), "short");
+        assert_eq!(shortened(&"é".repeat(30)), format!("{}…", "é".repeat(20)));
+    }
+}
