@@ -1,51 +1,240 @@
 //! Files on a local filesystem: written beside the target, published whole or not at all.
-use crate::error::Result;
-use crate::interrupt::Interrupt;
-use std::io::Write;
+//!
+//! Until [`Unpublished::publish`] nothing but temporaries exists, and they go when an [`Unpublished`] is
+//! dropped. A process that is killed leaves them behind, and a later run in the same directory removes them.
+
+use std::ffi::OsStr;
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustix::fs::FileType;
+
+use super::commit::{self, Method};
+use super::directory::{Directory, is_file_name};
+use super::sidecar::Sidecar;
+use super::stale;
+pub use super::temporary::abandon_all;
+use super::temporary::{Temporary, is_temporary_name};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 
 /// What to do when the final name exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Existing {
-    /** Refuse. */
+    /// Refuse.
     Refuse,
-    /** `--force`. */
+    /// `--force`: replace a file. Directories, devices and the like are refused all the same.
     Replace,
 }
 
 /// A file being written under a temporary name beside its final one; removed on drop unless published.
+#[derive(Debug)]
 pub struct Unpublished {
-    _private: (),
+    temporary: Temporary,
+    /// The first write that failed. It ends the file: what follows would leave a hole.
+    failed: Option<io::Error>,
 }
 
 impl Unpublished {
-    /// Creates the temporary (0600, exclusive flock) in `directory`, after removing stale temporaries of ours.
-    pub fn create(_directory: &Path) -> Result<Self> {
-        todo!()
+    /// Creates the temporary in `directory`: mode 0600 whatever the umask, locked (`flock`) while it is alive.
+    /// Then stale temporaries are removed: those of our own name pattern and of this user that nobody has
+    /// locked and that were last written more than a minute ago. The directory must be readable, too.
+    ///
+    /// # Errors
+    /// [`Kind::Destination`] where there is no such directory, [`Kind::NoSpace`], and [`Kind::Io`] for the rest:
+    /// no permission, a filesystem mounted read-only.
+    pub fn create(directory: &Path) -> Result<Self> {
+        let temporary = Temporary::create(&Arc::new(Directory::open(directory)?))?;
+        stale::remove_beside(&temporary);
+        Ok(Self { temporary, failed: None })
     }
-    /// Fsyncs and publishes it as `name` in its directory, and with `sidecar` writes and publishes that too
-    /// (one line; the function gets the archive's final name). `Interrupt::begin_commit` is called just before the rename.
+
+    /// Publishes the file as `name` in its directory, and with `sha256` (of all that was written) its sidecar.
+    /// Returns the path of the file. In this order:
+    ///
+    /// 1. the sidecar's temporary is written and fsynced, the file is fsynced;
+    /// 2. [`Interrupt::begin_commit`]: whoever asked to stop before changed nothing;
+    /// 3. when replacing, the sidecar of the old file is removed, so that it is never beside the new one;
+    /// 4. the file gets its name: this is the commit;
+    /// 5. the sidecar gets its name, and the directory is fsynced.
+    ///
+    /// A sidecar without its archive, left over from one that was removed, is replaced in step 5 even
+    /// under [`Existing::Refuse`]: the archive's name was free, so it could only lie about this one.
+    ///
+    /// # Errors
+    /// Before the commit, with nothing left behind: whatever a write met, [`Kind::DestinationExists`],
+    /// [`Kind::Destination`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`]. After it only
+    /// [`Kind::PartlyPublished`]: the file is complete under its name, but the sidecar is missing or the names are
+    /// not known to be durable.
     pub fn publish(
         self,
-        _name: &str,
-        _existing: Existing,
-        _sha256: Option<[u8; 32]>,
-        _interrupt: &Interrupt,
+        name: impl AsRef<OsStr>,
+        existing: Existing,
+        sha256: Option<[u8; 32]>,
+        interrupt: &Interrupt,
     ) -> Result<PathBuf> {
-        todo!()
+        self.publish_by(Method::ALL, name.as_ref(), existing, sha256, interrupt)
+    }
+
+    fn publish_by(
+        mut self,
+        methods: &[Method],
+        name: &OsStr,
+        existing: Existing,
+        sha256: Option<[u8; 32]>,
+        interrupt: &Interrupt,
+    ) -> Result<PathBuf> {
+        let directory = Arc::clone(self.temporary.directory());
+        let path = directory.join(name);
+        if let Some(error) = self.failed {
+            return Err(Error::io("write", path.display(), error));
+        }
+        check_name(&directory, name, existing, sha256.is_some())?;
+        let sidecar = sha256.map(|sha256| NamedSidecar::write(&directory, name, sha256)).transpose()?;
+        self.temporary.sync().map_err(|error| Error::io("write", path.display(), error))?;
+        directory.check_in_place()?;
+
+        interrupt.begin_commit()?;
+        match (existing, &sidecar) {
+            (Existing::Refuse, _) => commit::without_replacing(methods, &mut self.temporary, name)?,
+            (Existing::Replace, None) => commit::replacing(&mut self.temporary, name)?,
+            (Existing::Replace, Some(sidecar)) => {
+                sidecar.remove_old()?;
+                commit::replacing(&mut self.temporary, name)?;
+            }
+        }
+        finish(&directory, &mut self.temporary, sidecar).map_err(|error| partly(&path, &error, sha256))?;
+        Ok(path)
     }
 }
 
 impl Write for Unpublished {
-    fn write(&mut self, _buf: &[u8]) -> std::io::Result<usize> {
-        todo!()
+    /// The first failure ends it: every later write fails alike, and so does publishing.
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if let Some(error) = &self.failed {
+            return Err(same(error));
+        }
+        let failure = match self.temporary.file().write(buffer) {
+            Ok(0) if !buffer.is_empty() => io::Error::from(io::ErrorKind::WriteZero),
+            Err(error) if error.kind() != io::ErrorKind::Interrupted => error,
+            other => return other,
+        };
+        self.failed = Some(same(&failure));
+        Err(failure)
     }
-    fn flush(&mut self) -> std::io::Result<()> {
-        todo!()
+
+    /// Nothing is buffered.
+    fn flush(&mut self) -> io::Result<()> {
+        self.failed.as_ref().map_or(Ok(()), |error| Err(same(error)))
     }
 }
 
-/// Removes every temporary this process has in the making; for a process that must exit while a thread is stuck.
-pub fn abandon_all() {
-    todo!()
+/// Checks that [`Unpublished::publish`] could use `name` in `directory` as things stand, so that a save is refused
+/// before it begins. Publishing checks again.
+///
+/// # Errors
+/// [`Kind::DestinationExists`] under [`Existing::Refuse`]; [`Kind::Destination`] where the directory is missing or
+/// `name`, or with `sidecar` that of the sidecar, can never be published there; [`Kind::Io`].
+pub fn check(directory: &Path, name: impl AsRef<OsStr>, existing: Existing, sidecar: bool) -> Result<()> {
+    check_name(&Directory::open(directory)?, name.as_ref(), existing, sidecar)
+}
+
+fn check_name(directory: &Directory, name: &OsStr, existing: Existing, sidecar: bool) -> Result<()> {
+    if !is_file_name(name) || is_temporary_name(name.as_bytes()) {
+        let message = format!("{} cannot be the name of a published file", directory.join(name).display());
+        return Err(Error::new(Kind::Destination, message));
+    }
+    if is_taken(directory, name)? && existing == Existing::Refuse {
+        return Err(commit::exists(directory, name));
+    }
+    if sidecar {
+        is_taken(directory, &Sidecar::name_of(name))?;
+    }
+    Ok(())
+}
+
+/// Whether a file, or a link to one, has the name. A link is replaced, never followed.
+fn is_taken(directory: &Directory, name: &OsStr) -> Result<bool> {
+    let path = directory.join(name);
+    match directory.look_through(name) {
+        Ok(None) => Ok(false),
+        Ok(Some(FileType::RegularFile | FileType::Symlink)) => Ok(true),
+        Ok(Some(other)) => {
+            let message = format!("{} is {}, which is never replaced", path.display(), describe(other));
+            Err(Error::new(Kind::Destination, message))
+        }
+        Err(rustix::io::Errno::NAMETOOLONG) => {
+            let message = format!("{} is too long a name for this filesystem", path.display());
+            Err(Error::new(Kind::Destination, message).with_hint("name a file with a shorter name"))
+        }
+        Err(error) => Err(Error::io("look at", path.display(), error.into())),
+    }
+}
+
+fn describe(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::Directory => "a directory",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        _ => "no regular file",
+    }
+}
+
+/// A sidecar under its temporary name, and the name it will get.
+struct NamedSidecar {
+    temporary: Temporary,
+    name: std::ffi::OsString,
+}
+
+impl NamedSidecar {
+    /// Writes and fsyncs it.
+    fn write(directory: &Arc<Directory>, archive: &OsStr, sha256: [u8; 32]) -> Result<Self> {
+        let name = Sidecar::name_of(archive);
+        let line = Sidecar { sha256, name: archive.to_owned() }.to_line();
+        // The directory was there when the archive was begun: that it is gone now is no mistake in its name.
+        let mut temporary = Temporary::create(directory).map_err(|error| match error.kind() {
+            Kind::Destination => error.into_kind(Kind::Io),
+            _ => error,
+        })?;
+        let written = temporary.file().write_all(&line).and_then(|()| temporary.sync());
+        written.map_err(|error| Error::io("write", directory.join(&name).display(), error))?;
+        Ok(Self { temporary, name })
+    }
+
+    fn remove_old(&self) -> Result<()> {
+        let directory = self.temporary.directory();
+        let failed = |error: rustix::io::Errno| {
+            Error::io("remove the old sidecar", directory.join(&self.name).display(), error.into())
+        };
+        directory.remove(&self.name).map_err(failed)
+    }
+}
+
+/// What follows the commit. All of it is tried, whatever fails; the first failure is reported.
+fn finish(directory: &Directory, temporary: &mut Temporary, sidecar: Option<NamedSidecar>) -> Result<()> {
+    let unlinked =
+        temporary.remove().map_err(|error| Error::io("remove", temporary.path().display(), error.into()));
+    let named =
+        sidecar.map_or(Ok(()), |mut sidecar| commit::replacing(&mut sidecar.temporary, &sidecar.name));
+    let durable = directory.sync();
+    unlinked.and(named).and(durable)
+}
+
+fn partly(path: &Path, error: &Error, sha256: Option<[u8; 32]>) -> Error {
+    let partly = Error::new(Kind::PartlyPublished, format!("{} is complete, but {error}", path.display()));
+    match sha256 {
+        Some(_) => partly,
+        None => partly.with_hint("the file itself is complete; check the disk before relying on it"),
+    }
+}
+
+/// An error that says the same: they cannot be cloned.
+fn same(error: &io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(code) => io::Error::from_raw_os_error(code),
+        None => io::Error::new(error.kind(), error.to_string()),
+    }
 }

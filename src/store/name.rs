@@ -1,7 +1,23 @@
 //! The automatic name of an archive.
+
+use std::fmt;
+
 use jiff::Timestamp;
+use jiff::civil::DateTime;
+use jiff::tz::Offset;
+
+/// What every automatic name ends with: a database, compressed by zstd, encrypted by age.
+const SUFFIX: &str = ".db.zst.age";
+
+/// The cluster part of a name when nothing is known about the cluster.
+const UNNAMED: &str = "snapshot";
+
+/// Bytes of the cluster part at most; the whole name then fits every filesystem, and a sidecar's too.
+const CLUSTER_LIMIT: usize = 64;
 
 /// `<cluster>-<YYYYMMDDTHHMMSSZ>-r<revision>.db.zst.age`
+///
+/// Whatever [`ArchiveName::new`] makes of a time in the years 0 to 9999, [`ArchiveName::parse`] reads back unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveName {
     /// Cluster part, already sanitised.
@@ -13,20 +29,187 @@ pub struct ArchiveName {
 }
 
 impl ArchiveName {
-    /// Sanitises `cluster`: bytes outside `[A-Za-z0-9._]` and a leading dot become `_`, at most 64.
+    /// Sanitises `cluster`: bytes outside `[A-Za-z0-9._]` and a leading dot become `_`, at most 64 of them are
+    /// kept, and an empty one is `snapshot`. Of `time` whole seconds are kept.
     #[must_use]
-    pub fn new(_cluster: &str, _time: Timestamp, _revision: u64) -> Self {
-        todo!()
+    pub fn new(cluster: &str, time: Timestamp, revision: u64) -> Self {
+        Self { cluster: sanitise(cluster), time: whole_seconds(time), revision }
     }
-    /// Parses from the right.
+
+    /// Parses a file name from the right, as `^(.+)-(\d{8}T\d{6}Z)-r(\d+)\.db\.zst\.age$` does.
+    ///
+    /// The cluster part is taken as it stands, hyphens and all: somebody may have renamed the file. `None` also
+    /// where the digits are no time, the revision is beyond 64 bits, or the cluster part cannot be in a file name.
     #[must_use]
-    pub fn parse(_name: &str) -> Option<Self> {
-        todo!()
+    pub fn parse(name: &str) -> Option<Self> {
+        let stem = name.strip_suffix(SUFFIX)?;
+        let (rest, revision) = stem.rsplit_once("-r")?;
+        let (cluster, time) = rest.rsplit_once('-')?;
+        if cluster.is_empty() || cluster.contains(['/', '\n', '\0']) {
+            return None;
+        }
+        Some(Self { cluster: cluster.to_owned(), time: parse_time(time)?, revision: digits(revision)? })
     }
 }
 
-impl std::fmt::Display for ArchiveName {
-    fn fmt(&self, _f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        todo!()
+impl fmt::Display for ArchiveName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let time = Offset::UTC.to_datetime(self.time);
+        write!(f, "{}-{:04}{:02}{:02}", self.cluster, time.year(), time.month(), time.day())?;
+        write!(f, "T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())?;
+        write!(f, "-r{}{SUFFIX}", self.revision)
+    }
+}
+
+fn sanitise(cluster: &str) -> String {
+    if cluster.is_empty() {
+        return UNNAMED.to_owned();
+    }
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'_';
+    cluster
+        .bytes()
+        .take(CLUSTER_LIMIT)
+        .enumerate()
+        .map(|(index, byte)| if allowed(byte) && (index, byte) != (0, b'.') { char::from(byte) } else { '_' })
+        .collect()
+}
+
+/// Rounds towards the past, also before 1970.
+fn whole_seconds(time: Timestamp) -> Timestamp {
+    let second = time.as_nanosecond().div_euclid(1_000_000_000);
+    i64::try_from(second)
+        .ok()
+        .and_then(|second| Timestamp::from_second(second).ok())
+        .unwrap_or(Timestamp::MIN)
+}
+
+/// Reads `YYYYMMDDTHHMMSSZ`. A leap second is refused: it is never written.
+fn parse_time(text: &str) -> Option<Timestamp> {
+    let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+    if date.len() != 8 || time.len() != 6 {
+        return None;
+    }
+    let (date, time) = (digits(date)?, digits(time)?);
+    let field = |value: u64| i8::try_from(value % 100).ok();
+    let time = DateTime::new(
+        i16::try_from(date / 10_000).ok()?,
+        field(date / 100)?,
+        field(date)?,
+        field(time / 10_000)?,
+        field(time / 100)?,
+        field(time)?,
+        0,
+    );
+    Offset::UTC.to_timestamp(time.ok()?).ok()
+}
+
+/// ASCII digits alone: `u64::from_str` would take a sign as well.
+fn digits(text: &str) -> Option<u64> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn time(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_name_reads_as_documented() {
+        let name = ArchiveName::new("prod", time("2026-11-21T05:34:09.987Z"), 1_234_567);
+        assert_eq!(name.to_string(), "prod-20261121T053409Z-r1234567.db.zst.age");
+    }
+
+    #[test]
+    fn clusters_are_sanitised_by_the_byte() {
+        let cluster = |text: &str| ArchiveName::new(text, Timestamp::UNIX_EPOCH, 0).cluster;
+        assert_eq!(cluster("prod-eu/1 a"), "prod_eu_1_a");
+        assert_eq!(cluster(".hidden.v2"), "_hidden.v2");
+        assert_eq!(cluster("..").as_str(), "_.");
+        assert_eq!(cluster("é\n\0"), "____");
+        assert_eq!(cluster(""), "snapshot");
+        assert_eq!(cluster(&"x".repeat(65)), "x".repeat(64));
+        assert_eq!(cluster(&"é".repeat(40)), "_".repeat(64));
+    }
+
+    #[test]
+    fn parsing_begins_at_the_right() {
+        let name = ArchiveName::parse("a-20200101T000000Z-r1-b-20261121T053409Z-r0.db.zst.age").unwrap();
+        assert_eq!(name.cluster, "a-20200101T000000Z-r1-b");
+        assert_eq!(name.time, time("2026-11-21T05:34:09Z"));
+        assert_eq!(name.revision, 0);
+        assert_eq!(ArchiveName::parse("-r-20261121T053409Z-r7.db.zst.age").unwrap().cluster, "-r");
+    }
+
+    #[test]
+    fn names_of_others_are_not_parsed() {
+        let others = [
+            "",
+            ".db.zst.age",
+            "prod.db.zst.age",
+            "-20261121T053409Z-r1.db.zst.age",
+            "prod-20261121T053409Z-r.db.zst.age",
+            "prod-20261121T053409Z-r+1.db.zst.age",
+            "prod-20261121T053409Z-r-1.db.zst.age",
+            "prod-20261121T053409Z-r1.db.zst.age.sha256",
+            "prod-20261121T053409Z-r1.db.zst.AGE",
+            "prod-20261121T053409-r1.db.zst.age",
+            "prod-2026112T1053409Z-r1.db.zst.age",
+            "prod-+0261121T053409Z-r1.db.zst.age",
+            "prod-20261321T053409Z-r1.db.zst.age",
+            "prod-20260230T053409Z-r1.db.zst.age",
+            "prod-20261121T240000Z-r1.db.zst.age",
+            "prod-20261121T235960Z-r1.db.zst.age",
+            "prod-20261121T053409Z-r18446744073709551616.db.zst.age",
+            "prod-20261121T053409Z-r1١.db.zst.age",
+            "../prod-20261121T053409Z-r1.db.zst.age",
+            "pr\nod-20261121T053409Z-r1.db.zst.age",
+            "prod-20261121T053409Z-r1.db.zst.age\n",
+        ];
+        for name in others {
+            assert_eq!(ArchiveName::parse(name), None, "{name:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_formatted_parses_to_the_same(
+            cluster in any::<String>(),
+            second in -62_167_219_200_i64..=253_402_207_200,
+            nanosecond in 0..1_000_000_000_i32,
+            revision: u64,
+        ) {
+            let name = ArchiveName::new(&cluster, Timestamp::new(second, 0).unwrap(), revision);
+            let text = name.to_string();
+            prop_assert_eq!(ArchiveName::parse(&text), Some(name.clone()));
+            prop_assert!(text.len() <= 255 - ".sha256".len());
+            prop_assert!(!text.starts_with('.'));
+            prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)));
+            if second < 253_402_207_200 && second >= 0 {
+                let later = Timestamp::new(second, nanosecond).unwrap();
+                prop_assert_eq!(ArchiveName::new(&cluster, later, revision), name);
+            }
+        }
+
+        #[test]
+        fn what_is_parsed_formats_to_the_same_but_for_leading_zeros(
+            cluster in "[^/\n\0]{1,20}",
+            date in "(19|20)[0-9]{2}(0[1-9]|1[0-2])(0[1-9]|1[0-9]|2[0-8])",
+            clock in "([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]",
+            zeros in "0{0,3}",
+            revision: u64,
+        ) {
+            let start = format!("{cluster}-{date}T{clock}Z-r");
+            let parsed = ArchiveName::parse(&format!("{start}{zeros}{revision}{SUFFIX}"));
+            prop_assert_eq!(parsed.map(|name| name.to_string()), Some(format!("{start}{revision}{SUFFIX}")));
+        }
+
+        #[test]
+        fn nothing_makes_parsing_panic(name in "\\PC*(-[0-9TZ]{0,16})?(-r[0-9]{0,22})?(\\.db\\.zst\\.age)?") {
+            let _ = ArchiveName::parse(&name);
+        }
     }
 }

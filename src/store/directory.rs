@@ -1,0 +1,169 @@
+//! One open directory. Everything a save does in it goes through the same descriptor, so that it all happens
+//! in the directory the operator named even if that is renamed or mounted over meanwhile.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
+use rustix::io::Errno;
+
+use crate::error::{Error, Kind, Result};
+
+/// What would help somebody whom the directory refuses.
+const PERMISSION_HINT: &str =
+    "it needs a directory this user may read and write, on a filesystem mounted for writing";
+
+/// A directory files are published in.
+#[derive(Debug)]
+pub(super) struct Directory {
+    path: PathBuf,
+    file: File,
+}
+
+impl Directory {
+    /// Opens it for reading, which fsync and the search for stale temporaries need.
+    pub(super) fn open(path: &Path) -> Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        match rustix::fs::open(path, flags, Mode::empty()) {
+            Ok(file) => Ok(Self { path: path.to_owned(), file: File::from(file) }),
+            Err(Errno::NOENT) => Err(missing(path)),
+            Err(Errno::NOTDIR) => Err(not_a_directory(path)),
+            Err(error) => Err(refused("open the directory", path, error)),
+        }
+    }
+
+    /// Its path, as the operator wrote it.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of `name` in it, as the operator would write it.
+    pub(super) fn join(&self, name: &OsStr) -> PathBuf {
+        self.path.join(name)
+    }
+
+    /// Creates an empty file nobody had before, readable and writable by its owner alone from its first moment.
+    /// No link planted at `name` is followed.
+    pub(super) fn create_new(&self, name: &OsStr) -> rustix::io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.file, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
+    }
+
+    /// Opens an existing file for writing; follows no link and waits for no reader of a FIFO.
+    pub(super) fn open_existing(&self, name: &OsStr) -> rustix::io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// The error of an operation that created something in it, in the operator's words.
+    pub(super) fn creation_failed(&self, error: Errno) -> Error {
+        match error {
+            Errno::NOENT => missing(&self.path),
+            error => refused("create a file in", &self.path, error),
+        }
+    }
+
+    /// What lies at `name`, following no link; `None` where there is nothing.
+    pub(super) fn look(&self, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
+        self.stat(name, AtFlags::SYMLINK_NOFOLLOW)
+    }
+
+    /// The type of what `name` leads to in the end. A link that leads nowhere is a [`FileType::Symlink`].
+    pub(super) fn look_through(&self, name: &OsStr) -> rustix::io::Result<Option<FileType>> {
+        let Some(entry) = self.look(name)? else { return Ok(None) };
+        let entry = FileType::from_raw_mode(entry.st_mode);
+        if entry != FileType::Symlink {
+            return Ok(Some(entry));
+        }
+        match self.stat(name, AtFlags::empty()) {
+            Ok(target) => {
+                Ok(Some(target.map_or(FileType::Symlink, |target| FileType::from_raw_mode(target.st_mode))))
+            }
+            Err(Errno::LOOP | Errno::NOTDIR | Errno::ACCESS) => Ok(Some(FileType::Symlink)),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn stat(&self, name: &OsStr, flags: AtFlags) -> rustix::io::Result<Option<Stat>> {
+        match rustix::fs::statat(&self.file, name, flags) {
+            Ok(stat) => Ok(Some(stat)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether `name` is still the name of the open `file`.
+    pub(super) fn names(&self, name: &OsStr, file: &File) -> rustix::io::Result<bool> {
+        let open = rustix::fs::fstat(file)?;
+        let named = self.look(name)?;
+        Ok(named.is_some_and(|named| (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)))
+    }
+
+    /// Removes `name`; nothing there is fine.
+    pub(super) fn remove(&self, name: &OsStr) -> rustix::io::Result<()> {
+        match rustix::fs::unlinkat(&self.file, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Every name in it, `.` and `..` included.
+    pub(super) fn names_in_it(
+        &self,
+    ) -> rustix::io::Result<impl Iterator<Item = rustix::io::Result<Vec<u8>>>> {
+        let entries = rustix::fs::Dir::read_from(&self.file)?;
+        Ok(entries.map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_owned())))
+    }
+
+    /// Makes the names in it durable.
+    pub(super) fn sync(&self) -> Result<()> {
+        self.file.sync_all().map_err(|error| Error::io("sync the directory", self.path.display(), error))
+    }
+
+    /// Refuses to publish into a directory that is no longer the one its path leads to, where nobody would
+    /// find the file: it was moved, removed, unmounted or mounted over while the file was written.
+    pub(super) fn check_in_place(&self) -> Result<()> {
+        let failed = |error: io::Error| Error::io("find the directory", self.path.display(), error);
+        let open = rustix::fs::fstat(&self.file).map_err(|error| failed(error.into()))?;
+        let named = rustix::fs::stat(&self.path).map_err(|error| failed(error.into()))?;
+        if (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino) {
+            return Ok(());
+        }
+        let message = format!("the directory {} was replaced by another meanwhile", self.path.display());
+        Err(Error::new(Kind::Io, message).with_hint("was it moved or mounted over? run it again"))
+    }
+
+    /// The descriptor, for the system calls that take two directories.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// Whether `name` can be the name of a file: one component, and not `.` or `..`.
+pub(super) fn is_file_name(name: &OsStr) -> bool {
+    !matches!(name.as_bytes(), b"" | b"." | b"..")
+        && !name.as_bytes().iter().any(|byte| b"/\0".contains(byte))
+}
+
+/// The refusal of a directory that is not there.
+pub(super) fn missing(path: &Path) -> Error {
+    Error::new(Kind::Destination, format!("there is no directory {}", path.display()))
+        .with_hint("directories are never created here: is it mounted?")
+}
+
+/// The refusal of something else in the place of a directory.
+pub(super) fn not_a_directory(path: &Path) -> Error {
+    Error::new(Kind::Destination, format!("{} is not a directory", path.display()))
+}
+
+/// Only what permissions explain gets a hint about them.
+fn refused(action: &str, path: &Path, error: Errno) -> Error {
+    let failure = Error::io(action, path.display(), error.into());
+    match error {
+        Errno::ACCESS | Errno::PERM | Errno::ROFS => failure.with_hint(PERMISSION_HINT),
+        _ => failure,
+    }
+}

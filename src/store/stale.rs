@@ -1,0 +1,90 @@
+//! Removes what killed runs left behind, and nothing else.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::time::{Duration, SystemTime};
+
+use rustix::fs::{FileType, FlockOperation};
+
+use super::directory::Directory;
+use super::temporary::{Temporary, is_temporary_name};
+
+/// A temporary younger than this is never removed: its creator may not have come to lock it yet.
+const STALE_AFTER: Duration = Duration::from_secs(60);
+
+/// Removes the stale temporaries beside `living`, which has just been created. One is stale if it is a regular
+/// file under a name of our own pattern, belongs to the user this process acts as, was last written more than
+/// a minute before `living`, and is locked by nobody. Where locks do not work, nothing is removed: process ids would
+/// say nothing about other containers, or other clients of an NFS server.
+///
+/// The age is taken between two time stamps of the same filesystem, so no clock of this host matters. Should
+/// the filesystem's clock be set, a dead temporary may stay longer; a living one is protected by its lock.
+///
+/// This never fails a save: what cannot be removed is said in the log and stays.
+pub(super) fn remove_beside(living: &Temporary) {
+    match stale_names(living) {
+        Ok(names) => {
+            for name in names {
+                let path = living.directory().join(OsStr::from_bytes(&name));
+                match remove_if_stale(living, OsStr::from_bytes(&name)) {
+                    Ok(true) => tracing::info!(path = %path.display(), "removed a stale temporary"),
+                    Ok(false) => {}
+                    Err(error) => {
+                        tracing::warn!(path = %path.display(), %error, "cannot remove a stale temporary")
+                    }
+                }
+            }
+        }
+        Err(error) => {
+            let path = living.directory().path().display();
+            tracing::warn!(%path, %error, "cannot look for stale temporaries");
+        }
+    }
+}
+
+/// Every name beside `living` that could be a stale temporary's; none where locks do not work.
+fn stale_names(living: &Temporary) -> std::io::Result<Vec<Vec<u8>>> {
+    if !living.locks_work()? {
+        tracing::debug!("locks do not work here: stale temporaries stay");
+        return Ok(Vec::new());
+    }
+    let mut names = Vec::new();
+    for name in living.directory().names_in_it()? {
+        let name = name?;
+        if is_temporary_name(&name) && name != living.name().as_bytes() {
+            names.push(name);
+        }
+    }
+    Ok(names)
+}
+
+fn remove_if_stale(living: &Temporary, name: &OsStr) -> std::io::Result<bool> {
+    let directory: &Directory = living.directory();
+    // Opening is only safe once it is known not to be a device.
+    let regular = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
+    let Some(entry) = directory.look(name)? else { return Ok(false) };
+    if !regular(entry.st_mode) || entry.st_uid != rustix::process::geteuid().as_raw() {
+        return Ok(false);
+    }
+    let file = directory.open_existing(name)?;
+    let metadata = file.metadata()?;
+    let ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
+    if !ours || !is_older(metadata.modified()?, living.modified()?) {
+        return Ok(false);
+    }
+    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+        return Ok(false);
+    }
+    // Before the lock was ours, its owner may have published it or another run may have removed it.
+    if !directory.names(name, &file)? {
+        return Ok(false);
+    }
+    directory.remove(name)?;
+    Ok(true)
+}
+
+/// Whether `modified` is more than [`STALE_AFTER`] before `now`. Never so when it is in the future.
+fn is_older(modified: SystemTime, now: SystemTime) -> bool {
+    now.duration_since(modified).is_ok_and(|age| age > STALE_AFTER)
+}

@@ -1,0 +1,226 @@
+//! A file in the making: private, locked while it is alive, gone when it is dropped.
+//!
+//! A temporary lies in the directory of its final name, because only there a rename publishes it. Its
+//! own name is random and never that of anything published, so whoever removes a temporary by its name,
+//! at any moment, cannot hit a published file.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use rustix::fs::{AtFlags, FlockOperation, Mode, RenameFlags};
+use rustix::io::Errno;
+
+use super::directory::Directory;
+use crate::error::{Error, Result};
+
+const PREFIX: &str = ".etcd-seal-";
+const SUFFIX: &str = ".tmp";
+
+/// Hexadecimal digits between prefix and suffix.
+const RANDOM_DIGITS: usize = 16;
+
+/// How many names are tried. One is enough unless somebody meddles.
+const ATTEMPTS: usize = 16;
+
+/// Every temporary this process has in the making, for [`abandon_all`].
+static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
+
+struct Living {
+    directory: Arc<Directory>,
+    name: OsString,
+}
+
+/// A locked file under a temporary name; removed on drop.
+#[derive(Debug)]
+pub(super) struct Temporary {
+    directory: Arc<Directory>,
+    name: OsString,
+    file: File,
+    /// Whether the filesystem granted the lock.
+    locked: bool,
+    /// Whether something may still lie at `name`.
+    named: bool,
+}
+
+impl Temporary {
+    /// Creates it empty, with mode 0600 whatever the umask is, and locks it.
+    pub(super) fn create(directory: &Arc<Directory>) -> Result<Self> {
+        for _ in 0..ATTEMPTS {
+            let name = random_name()?;
+            let file = match directory.create_new(&name) {
+                Ok(file) => file,
+                Err(Errno::EXIST) => continue,
+                Err(error) => return Err(directory.creation_failed(error)),
+            };
+            let mut temporary =
+                Self { directory: Arc::clone(directory), name, file, locked: false, named: true };
+            living().push(Living { directory: Arc::clone(directory), name: temporary.name.clone() });
+            let kept = temporary.make_private().and_then(|()| temporary.lock());
+            match kept {
+                Ok(true) => return Ok(temporary),
+                Ok(false) => {}
+                Err(error) => {
+                    return Err(Error::io("prepare", temporary.path().display(), error.into()));
+                }
+            }
+        }
+        let message = format!("{ATTEMPTS} temporaries in a row were taken by others");
+        Err(Error::io("create a file in", directory.path().display(), io::Error::other(message)))
+    }
+
+    /// A umask may have taken away the owner's own permissions; it cannot have added any.
+    fn make_private(&self) -> rustix::io::Result<()> {
+        let private = Mode::RUSR | Mode::WUSR;
+        let mode = Mode::from_raw_mode(rustix::fs::fstat(&self.file)?.st_mode);
+        if mode == private {
+            return Ok(());
+        }
+        match rustix::fs::fchmod(&self.file, private) {
+            // FAT and its like keep no permissions: there the mount options decide who reads the files.
+            Err(Errno::PERM | Errno::OPNOTSUPP) => {
+                tracing::warn!(path = %self.path().display(), ?mode, "the filesystem keeps no permissions");
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Locks it for as long as it is open. False where another process, taking it for a stale one, was
+    /// faster between creation and lock: then this one is lost and another must be created.
+    fn lock(&mut self) -> rustix::io::Result<bool> {
+        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {
+                self.locked = true;
+                self.directory.names(&self.name, &self.file)
+            }
+            Err(Errno::WOULDBLOCK) => Ok(false),
+            Err(error) => {
+                // It then lives without: nobody removes temporaries where locks do not work.
+                tracing::debug!(path = %self.path().display(), %error, "cannot lock");
+                Ok(true)
+            }
+        }
+    }
+
+    /// Whether a lock held here keeps others out: it was granted, and a second open of the same file is
+    /// refused it. Without that, a living temporary cannot be told from a dead one.
+    pub(super) fn locks_work(&self) -> rustix::io::Result<bool> {
+        if !self.locked {
+            return Ok(false);
+        }
+        let again = self.directory.open_existing(&self.name)?;
+        let granted = rustix::fs::flock(&again, FlockOperation::NonBlockingLockExclusive);
+        Ok(granted == Err(Errno::WOULDBLOCK))
+    }
+
+    /// When the filesystem says it was last written to.
+    pub(super) fn modified(&self) -> io::Result<std::time::SystemTime> {
+        self.file.metadata()?.modified()
+    }
+
+    pub(super) fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub(super) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.directory.join(&self.name)
+    }
+
+    pub(super) fn file(&mut self) -> &mut File {
+        &mut self.file
+    }
+
+    /// Makes its content durable.
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_all()
+    }
+
+    /// Gives it the name `to`, in place of whatever has it.
+    pub(super) fn rename(&mut self, to: &OsStr) -> rustix::io::Result<()> {
+        let directory = self.directory.file();
+        rustix::fs::renameat(directory, &*self.name, directory, to)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Gives it the name `to` unless that is taken; `renameat2` with `RENAME_NOREPLACE`.
+    pub(super) fn rename_without_replacing(&mut self, to: &OsStr) -> rustix::io::Result<()> {
+        let directory = self.directory.file();
+        rustix::fs::renameat_with(directory, &*self.name, directory, to, RenameFlags::NOREPLACE)?;
+        self.forget();
+        Ok(())
+    }
+
+    /// Gives it the second name `to` unless that is taken. The temporary name stays.
+    pub(super) fn link(&self, to: &OsStr) -> rustix::io::Result<()> {
+        let directory = self.directory.file();
+        match rustix::fs::linkat(directory, &*self.name, directory, to, AtFlags::empty()) {
+            // NFS may do it, lose the answer, ask again, and find the name taken by the file itself.
+            Err(error) if self.directory.names(to, &self.file) != Ok(true) => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes the temporary name, where there still is one.
+    pub(super) fn remove(&mut self) -> rustix::io::Result<()> {
+        if self.named {
+            self.directory.remove(&self.name)?;
+            self.forget();
+        }
+        Ok(())
+    }
+
+    fn forget(&mut self) {
+        self.named = false;
+        living().retain(|living| living.name != self.name);
+    }
+}
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        if let Err(error) = self.remove() {
+            tracing::warn!(path = %self.path().display(), %error, "cannot remove a temporary; a later run will");
+            self.forget();
+        }
+    }
+}
+
+/// Removes every temporary this process has in the making; for a process that must exit while a thread is stuck.
+///
+/// Published files are safe: temporaries are removed by their temporary names, which nothing published has.
+/// What cannot be removed is left to a later run.
+pub fn abandon_all() {
+    let abandoned: Vec<Living> = living().drain(..).collect();
+    for Living { directory, name } in abandoned {
+        if let Err(error) = directory.remove(&name) {
+            tracing::warn!(path = %directory.join(&name).display(), %error, "cannot remove a temporary");
+        }
+    }
+}
+
+fn living() -> MutexGuard<'static, Vec<Living>> {
+    LIVING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Whether `name` is one that [`Temporary::create`] makes.
+pub(super) fn is_temporary_name(name: &[u8]) -> bool {
+    name.strip_prefix(PREFIX.as_bytes()).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).is_some_and(
+        |random| {
+            random.len() == RANDOM_DIGITS
+                && random.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        },
+    )
+}
+
+fn random_name() -> Result<OsString> {
+    let random = getrandom::u64()
+        .map_err(|error| Error::io("read", "the system's random numbers", io::Error::other(error)))?;
+    Ok(OsString::from(format!("{PREFIX}{random:0RANDOM_DIGITS$x}{SUFFIX}")))
+}
