@@ -17,6 +17,7 @@ use age_core::format::{FileKey, Stanza};
 use age_core::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
+use super::cannot_read;
 use super::manifest::{
     DESCRIPTION_SIZE_MAX, Description, Document, FORMAT_VERSION, claimed_version, newer, parse_versioned,
     to_json,
@@ -74,7 +75,7 @@ pub fn seal(recipients: &Recipients, description: Option<&Description>) -> Resul
         .collect();
     let mut bytes = Vec::new();
     Encryptor::with_recipients(taps.iter().map(|tap| tap as &dyn age::Recipient))
-        .map_err(cannot_wrap)?
+        .map_err(|error| recipients.explain(&error))?
         .wrap_output(&mut bytes)
         .map_err(|error| Error::io("write", "the age header", error))?;
     drop(taps);
@@ -104,20 +105,6 @@ impl age::Recipient for RecipientTap<'_> {
         stanzas.extend(self.description.map(description_stanza));
         Ok((stanzas, labels))
     }
-}
-
-fn cannot_wrap(error: EncryptError) -> Error {
-    let kind = match error {
-        EncryptError::Plugin(_) | EncryptError::PluginResolve(_) => Kind::Plugin,
-        EncryptError::Io(_) => Kind::Io,
-        _ => Kind::Recipient,
-    };
-    Error::new(kind, format!("cannot encrypt to the recipients: {}", without_isolates(&error.to_string())))
-}
-
-/// The age crate's messages mark inserted text with U+2068 and U+2069, which terminals show as rubbish.
-fn without_isolates(text: &str) -> String {
-    text.chars().filter(|c| !matches!(c, '\u{2068}' | '\u{2069}')).collect()
 }
 
 /// What our stanza says.
@@ -337,13 +324,10 @@ pub fn is_armored(prefix: &[u8]) -> bool {
 /// Reads as much of `input` as [`Header::parse`] wants.
 ///
 /// # Errors
-/// [`Kind::Io`].
+/// [`Kind::Io`], or [`Kind::PayloadDamaged`] where ASCII armour around it is malformed.
 pub fn read_prefix(input: &mut dyn Read) -> Result<Vec<u8>> {
     let mut prefix = Vec::new();
-    input
-        .take(PREFIX_SIZE as u64)
-        .read_to_end(&mut prefix)
-        .map_err(|error| Error::io("read", "the archive", error))?;
+    input.take(PREFIX_SIZE as u64).read_to_end(&mut prefix).map_err(cannot_read)?;
     Ok(prefix)
 }
 

@@ -399,6 +399,6 @@ mod tests {
 
     #[test]
     fn the_json_is_a_promise() {
-        insta::assert_snapshot!(json(&manifest_for_tests()), @"");
+        insta::assert_snapshot!(json(&manifest_for_tests()), @r#"{"format":"etcd-seal","format_version":1,"tool":"etcd-seal 0.0.0","sealed_at":"2026-01-02T03:04:05Z","cluster_name":"prod","cluster_id":"0123456789abcdef","etcd_version":"3.5.30","revision":42,"frame_size":65536,"level":1,"source":"etcd","endpoint":"127.0.0.1:2379","recipients":["age1…"]}"#);
     }
 }

@@ -17,3 +17,14 @@ pub mod manifest;
 pub mod payload;
 pub mod read_at;
 pub mod seek_table;
+
+use crate::error::{Error, Kind};
+
+/// Why an archive could not be read: the disk's fault, or that of the ASCII armour around a foreign one, whose reader
+/// speaks of malformed content as invalid data; a disk never does.
+pub(crate) fn cannot_read(error: std::io::Error) -> Error {
+    if error.kind() == std::io::ErrorKind::InvalidData {
+        return Error::new(Kind::PayloadDamaged, "the ASCII armour is malformed").with_source(error);
+    }
+    Error::io("read", "the archive", error)
+}

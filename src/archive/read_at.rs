@@ -5,6 +5,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
+use super::cannot_read;
 use super::frame::{
     FrameUnpacker, MANIFEST_MAGIC, PackedFrame, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
     walk_frame,
@@ -88,10 +89,6 @@ impl<R: Read + Seek> PayloadAt<R> {
             if last { "the last chunk is damaged, or the archive was cut" } else { "a chunk is damaged" };
         Err(Error::new(Kind::PayloadDamaged, what).with_damaged(begin..begin + size))
     }
-}
-
-fn cannot_read(error: std::io::Error) -> Error {
-    Error::io("read", "the archive", error)
 }
 
 fn cut(size: u64) -> Error {

@@ -3,6 +3,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use super::open::Visible;
+use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
 use crate::archive::header::{Header, is_armored, read_prefix};
 use crate::archive::manifest::{Manifest, Trailer};
@@ -89,8 +90,4 @@ fn inspect_armored(
     }
     let visible = Visible { archive_size: file_size, ..Visible::of(&header, true)? };
     Ok(Inspected { visible, inside: identities.map(|_| Inside::Foreign) })
-}
-
-fn cannot_read(error: std::io::Error) -> Error {
-    Error::io("read", "the archive", error)
 }

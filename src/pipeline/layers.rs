@@ -442,7 +442,7 @@ impl ForeignDecoder {
     fn feed(&mut self, piece: &[u8], delivery: &mut Delivery<'_>) -> Result<(), Stop> {
         let mut input = InBuffer::around(piece);
         loop {
-            let mut output = OutBuffer::around(&mut self.output);
+            let mut output = OutBuffer::around(&mut self.output[..]);
             self.decoder
                 .run(&mut input, &mut output)
                 .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;

@@ -17,3 +17,6 @@ pub mod open;
 mod plaintext;
 pub mod save;
 mod stage;
+
+#[cfg(test)]
+mod tests;

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::thread::Scope;
 
 use super::stage::{Feeder, Ordered, ordered};
+use crate::archive::cannot_read;
 use crate::archive::frame::{ReadExactly, SKIPPABLE_HEADER_SIZE, damaged};
 use crate::archive::payload::{ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE};
 use crate::error::{Error, Kind, Result};
@@ -23,13 +24,7 @@ pub(super) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            // So the armour's reader speaks of the file's content; a disk does not.
-            Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                return Err(
-                    Error::new(Kind::PayloadDamaged, "the ASCII armour is malformed").with_source(error)
-                );
-            }
-            Err(error) => return Err(Error::io("read", "the archive", error)),
+            Err(error) => return Err(cannot_read(error)),
         }
     }
     Ok(filled)
