@@ -14,7 +14,8 @@ use std::fmt;
 /// A non-empty set of recipients, or one passphrase.
 pub struct Recipients {
     names: Vec<String>,
-    recipients: Vec<BoxedRecipient>,
+    /// Each wraps the file key for one recipient, or for all of one plugin.
+    wrapping: Vec<BoxedRecipient>,
     /// Of the plugins; `None` for a passphrase.
     callbacks: Option<Callbacks>,
 }
@@ -31,7 +32,7 @@ impl Recipients {
         let mut collected = Collected::default();
         for string in strings {
             let string = string.trim_ascii();
-            let parsed = recipient::parse(string).map_err(|refusal| refuse_string(string, refusal))?;
+            let parsed = recipient::parse(string).map_err(|refusal| refuse_string(string, &refusal))?;
             collected.add(parsed);
         }
         for file in files {
@@ -58,7 +59,7 @@ impl Recipients {
         recipient.set_work_factor(WORK_FACTOR);
         Ok(Self {
             names: vec!["passphrase".to_owned()],
-            recipients: vec![Box::new(recipient)],
+            wrapping: vec![Box::new(recipient)],
             callbacks: None,
         })
     }
@@ -77,7 +78,7 @@ impl Recipients {
 
     /// The age recipients, in order, those of plugins last. All of one plugin are one.
     pub fn iter(&self) -> impl Iterator<Item = &dyn age::Recipient> {
-        self.recipients.iter().map(|recipient| recipient.as_ref() as &dyn age::Recipient)
+        self.wrapping.iter().map(|recipient| recipient.as_ref() as &dyn age::Recipient)
     }
 
     /// What an error of `age::Encryptor::with_recipients` on these recipients means.
@@ -123,7 +124,7 @@ impl Collected {
             let parsed = std::str::from_utf8(line)
                 .map_err(|_| Refusal::new("not text"))
                 .and_then(recipient::parse)
-                .map_err(|refusal| refuse_line(&file.name, index + 1, refusal))?;
+                .map_err(|refusal| refuse_line(&file.name, index + 1, &refusal))?;
             self.add(parsed);
             found = true;
         }
@@ -152,7 +153,7 @@ impl Collected {
                 })?;
             self.native.push(Box::new(plugin));
         }
-        Ok(Recipients { names: self.names, recipients: self.native, callbacks: Some(callbacks) })
+        Ok(Recipients { names: self.names, wrapping: self.native, callbacks: Some(callbacks) })
     }
 }
 
@@ -181,7 +182,7 @@ fn explain(error: &EncryptError) -> Error {
     }
 }
 
-fn refuse_string(string: &str, refusal: Refusal) -> Error {
+fn refuse_string(string: &str, refusal: &Refusal) -> Error {
     let message = if refusal.private || string.is_empty() {
         format!("a recipient given with -r is {}", if string.is_empty() { "empty" } else { &refusal.reason })
     } else {
@@ -190,7 +191,7 @@ fn refuse_string(string: &str, refusal: Refusal) -> Error {
     refused(message, refusal.hint)
 }
 
-fn refuse_line(file: &str, number: usize, refusal: Refusal) -> Error {
+fn refuse_line(file: &str, number: usize, refusal: &Refusal) -> Error {
     refused(format!("recipients file {file}: line {number} is {}", refusal.reason), refusal.hint)
 }
 

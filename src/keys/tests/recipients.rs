@@ -95,8 +95,8 @@ fn a_bad_line_is_named_by_number_and_not_shown() {
         let error = parse(&[], &[&format!("# comment\n{X25519}\n{line}\n{X25519}\n")]).unwrap_err();
         assert_eq!(error.kind(), Kind::Recipient);
         assert!(error.to_string().contains("team.txt: line 3 is "), "{error}");
-        assert_silent_about(&error, line);
-        assert_silent_about(&error, line.split(' ').next_back().unwrap());
+        // The type of an ssh key may be told, the key may not.
+        assert_silent_about(&error, line.split(' ').nth(1).unwrap_or(line));
     }
     let error = parse(&[], &[ECDSA]).unwrap_err();
     assert!(error.to_string().contains("an ecdsa-sha2-nistp256 key"), "{error}");
