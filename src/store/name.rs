@@ -157,7 +157,10 @@ mod tests {
             "prod-20261121T053409Z-r1.db.zst.age.sha256",
             "prod-20261121T053409Z-r1.db.zst.AGE",
             "prod-20261121T053409-r1.db.zst.age",
-            "prod-2026112T1053409Z-r1.db.zst.age",
+            "prod-2021121T053409Z-r1.db.zst.age",
+            "prod-020261121T053409Z-r1.db.zst.age",
+            "prod-20261121T53409Z-r1.db.zst.age",
+            "prod-20261121T0053409Z-r1.db.zst.age",
             "prod-+0261121T053409Z-r1.db.zst.age",
             "prod-20261321T053409Z-r1.db.zst.age",
             "prod-20260230T053409Z-r1.db.zst.age",
@@ -188,10 +191,8 @@ mod tests {
             prop_assert!(text.len() <= 255 - ".sha256".len());
             prop_assert!(!text.starts_with('.'));
             prop_assert!(text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte)));
-            if second < 253_402_207_200 && second >= 0 {
-                let later = Timestamp::new(second, nanosecond).unwrap();
-                prop_assert_eq!(ArchiveName::new(&cluster, later, revision), name);
-            }
+            let later = Timestamp::new(second, nanosecond).unwrap();
+            prop_assert_eq!(ArchiveName::new(&cluster, later, revision), name);
         }
 
         #[test]
