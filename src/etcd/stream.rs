@@ -234,3 +234,21 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// The pipeline drives these futures from a thread of its own; this need only compile.
+    #[test]
+    fn everything_may_cross_threads() {
+        let _ = |connection: &Connection, interrupt: &Interrupt, mut snapshot: Snapshot| {
+            is_send(&crate::etcd::open(connection, interrupt));
+            is_send(&snapshot);
+            is_send(&snapshot.next());
+            is_send(&snapshot.status_after());
+        };
+    }
+}
