@@ -1,0 +1,46 @@
+//! The connection flags, resolved.
+
+use secrecy::SecretString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// How to reach a cluster: etcdctl's connection flags, already resolved. Not `Debug`: it holds a password.
+pub struct Connection {
+    /// As etcdctl takes them: `host:port`, `http://…`, `https://…`, `unix://…`, `unixs://…`.
+    pub endpoints: Vec<String>,
+    /// `--cacert`.
+    pub cacert: Option<PathBuf>,
+    /// `--cert`.
+    pub cert: Option<PathBuf>,
+    /// `--key`.
+    pub key: Option<PathBuf>,
+    /// `--insecure-skip-tls-verify`.
+    pub insecure_skip_tls_verify: bool,
+    /// `--insecure-transport`, true by default as in etcdctl.
+    pub insecure_transport: bool,
+    /// User name and password.
+    pub user: Option<(String, SecretString)>,
+    /// Bounds the connection attempt.
+    pub dial_timeout: Duration,
+    /// Bounds each unary call.
+    pub command_timeout: Duration,
+    /// Bounds the whole stream, only where the user asked for it.
+    pub stream_timeout: Option<Duration>,
+    /// Longest time without a byte of progress on the stream.
+    pub stall_timeout: Duration,
+    /// HTTP/2 keepalive interval; values under 10 s become 10 s.
+    pub keepalive_time: Duration,
+    /// HTTP/2 keepalive timeout.
+    pub keepalive_timeout: Duration,
+}
+
+impl Connection {
+    /// Whether an endpoint without a scheme is spoken to over TLS: etcdctl's rule.
+    pub(super) fn prefers_tls(&self) -> bool {
+        self.cacert.is_some()
+            || self.cert.is_some()
+            || self.key.is_some()
+            || self.insecure_skip_tls_verify
+            || !self.insecure_transport
+    }
+}

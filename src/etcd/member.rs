@@ -1,0 +1,90 @@
+//! One member, connected: its status, its name, its snapshot.
+
+use super::diagnosis;
+use super::dialer::{Dialer, Prepared};
+use super::endpoint::Endpoint;
+use super::failure;
+use super::status::Status;
+use crate::error::{Error, Kind, Result};
+use etcd_client::{Client, SnapshotStreaming};
+use std::time::Duration;
+use tokio::time::timeout;
+
+/// A connected member. All its calls go over one connection.
+pub(super) struct Member {
+    endpoint: Endpoint,
+    client: Client,
+    command_timeout: Duration,
+}
+
+impl Member {
+    /// Connects, authenticates and asks for the status.
+    ///
+    /// # Errors
+    /// Whatever kept it from answering.
+    pub(super) async fn probe(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
+        match Self::connect_and_ask(dialer, prepared).await {
+            Err(error) if error.kind() == Kind::EtcdUnreachable => {
+                Err(diagnosis::look_closer(dialer, prepared, error).await)
+            }
+            probed => probed,
+        }
+    }
+
+    async fn connect_and_ask(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
+        let client = dialer.client(prepared).await?;
+        let endpoint = prepared.endpoint.clone();
+        let mut member = Self { endpoint, client, command_timeout: dialer.command_timeout() };
+        let status = member.status().await?;
+        Ok((member, status))
+    }
+
+    /// Where it is.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Asks for the status.
+    ///
+    /// # Errors
+    /// Whatever kept it from answering within the command timeout.
+    pub(super) async fn status(&mut self) -> Result<Status> {
+        let response = timeout(self.command_timeout, self.client.status())
+            .await
+            .map_err(|_| failure::calling_too_long(&self.endpoint, "status", self.command_timeout))?
+            .map_err(|error| failure::calling(&self.endpoint, "status", error))?;
+        Status::from_response(&response).ok_or_else(|| {
+            Error::new(
+                Kind::EtcdFault,
+                format!("{} answered a status that names no member", self.endpoint.given),
+            )
+        })
+    }
+
+    /// The name of the member with `member_id`, if the member list can be read: a nicety, never a failure.
+    pub(super) async fn name(&mut self, member_id: u64) -> Option<String> {
+        let endpoint = &self.endpoint.given;
+        match timeout(self.command_timeout, self.client.member_list()).await {
+            Ok(Ok(list)) => {
+                let member = list.members().iter().find(|member| member.id() == member_id)?;
+                super::status::present(member.name())
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(endpoint, %error, "the member list could not be read");
+                None
+            }
+            Err(_) => {
+                tracing::debug!(endpoint, "the member list did not come in time");
+                None
+            }
+        }
+    }
+
+    /// Requests the snapshot. Bounded by the caller.
+    ///
+    /// # Errors
+    /// Whatever etcd answers instead.
+    pub(super) async fn snapshot(&mut self) -> Result<SnapshotStreaming> {
+        self.client.snapshot().await.map_err(|error| failure::calling(&self.endpoint, "snapshot", error))
+    }
+}

@@ -1,0 +1,76 @@
+//! From the flags to an open stream: every endpoint probed, the best member asked first.
+
+use super::choice::{self, Candidate};
+use super::connection::Connection;
+use super::dialer::{Dialer, Prepared};
+use super::endpoint::Endpoint;
+use super::failure;
+use super::member::Member;
+use super::stream::Snapshot;
+use super::wait::unless_interrupted;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use std::sync::Arc;
+use tokio::task::JoinSet;
+
+/// Probes the endpoints, chooses a member and opens its snapshot stream. Warnings (skipped endpoints) go to tracing.
+/// Needs a tokio runtime with I/O and time.
+///
+/// # Errors
+/// [`Kind::Usage`] for endpoints or TLS files that cannot be used, before anything is dialed. Else, if no member
+/// serves, the most telling of what their endpoints failed with; its message names each of them.
+pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snapshot> {
+    let endpoints = Endpoint::parse_all(connection)?;
+    let only_endpoint = endpoints.len() == 1;
+    let dialer = Dialer::new(connection)?;
+    let prepared: Vec<Prepared> =
+        endpoints.into_iter().map(|endpoint| dialer.prepare(endpoint)).collect::<Result<_>>()?;
+
+    let (candidates, mut failures) = unless_interrupted(interrupt, probe_all(dialer, prepared)).await??;
+    for candidate in choice::order(candidates, only_endpoint)? {
+        match Box::pin(Snapshot::open(candidate, connection, interrupt)).await {
+            Ok(snapshot) => {
+                warn_of(&failures);
+                return Ok(snapshot);
+            }
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => failures.push(error),
+        }
+    }
+    Err(failure::most_telling(failures))
+}
+
+/// Only once another member serves: otherwise the error says it all.
+fn warn_of(failures: &[Error]) {
+    for error in failures {
+        tracing::warn!(%error, "an endpoint was skipped");
+    }
+}
+
+/// Probes every endpoint at the same time; each is bounded, so the whole is. The candidates come in the order given.
+async fn probe_all(dialer: Dialer, prepared: Vec<Prepared>) -> Result<(Vec<Candidate<Member>>, Vec<Error>)> {
+    let dialer = Arc::new(dialer);
+    let mut probes = JoinSet::new();
+    for (index, prepared) in prepared.into_iter().enumerate() {
+        let dialer = Arc::clone(&dialer);
+        probes.spawn(async move {
+            (index, prepared.endpoint.given.clone(), Box::pin(Member::probe(&dialer, &prepared)).await)
+        });
+    }
+    let mut answers = Vec::new();
+    while let Some(joined) = probes.join_next().await {
+        answers.push(
+            joined.map_err(|error| Error::new(Kind::EtcdFault, "a probe broke off").with_source(error))?,
+        );
+    }
+    answers.sort_by_key(|(index, ..)| *index);
+    let mut candidates = Vec::new();
+    let mut failures = Vec::new();
+    for (_, endpoint, answer) in answers {
+        match answer {
+            Ok((member, status)) => candidates.push(Candidate { endpoint, member, status }),
+            Err(error) => failures.push(error),
+        }
+    }
+    Ok((candidates, failures))
+}

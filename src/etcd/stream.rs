@@ -1,0 +1,254 @@
+//! A snapshot stream, read to its clean end.
+
+use super::choice::Candidate;
+use super::connection::Connection;
+use super::failure;
+use super::member::Member;
+use super::rules::StreamRules;
+use super::status::{Status, present};
+use super::wait::unless_interrupted;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use etcd_client::{SnapshotResponse, SnapshotStreaming};
+use std::time::{Duration, Instant};
+use tokio::time::timeout;
+
+/// One open snapshot stream, its first bytes already here.
+///
+/// Dropping it early cancels the stream, and with it the read transaction etcd holds open for it.
+pub struct Snapshot {
+    /// The endpoint that serves it, as given.
+    pub endpoint: String,
+    /// The member's name, where the member list could be read.
+    pub member_name: Option<String>,
+    /// Status of the same member before the stream.
+    pub status: Status,
+    /// Storage version as told on the stream (3.6+).
+    pub storage_version: Option<String>,
+    /// When the snapshot was requested.
+    pub requested: Instant,
+    /// Announced size in bytes; give or take etcd's 32-byte digest.
+    pub announced: u64,
+    member: Member,
+    stream: Stream,
+    rules: StreamRules,
+    limits: Limits,
+    first: Option<Vec<u8>>,
+    interrupt: Interrupt,
+}
+
+/// Where the stream is. An error must not look like an end to whoever asks again.
+#[expect(clippy::large_enum_variant, reason = "there is one, inside a Snapshot")]
+enum Stream {
+    Flowing(SnapshotStreaming),
+    Ended,
+    Broken,
+}
+
+impl Snapshot {
+    /// Requests the snapshot and waits for its first bytes.
+    ///
+    /// # Errors
+    /// Whatever etcd answers instead, and all that [`Self::next`] fails with.
+    pub(super) async fn open(
+        candidate: Candidate<Member>,
+        connection: &Connection,
+        interrupt: &Interrupt,
+    ) -> Result<Self> {
+        let Candidate { endpoint, mut member, status } = candidate;
+        let member_name = unless_interrupted(interrupt, member.name(status.member_id)).await?;
+        let limits = Limits::from_now(connection);
+        let requesting = limits.bound(limits.requested, member.snapshot());
+        let stream = match unless_interrupted(interrupt, requesting).await? {
+            Ok(requested) => requested.map_err(before_first_byte)?,
+            Err(exceeded) => return Err(limits.error(exceeded, "before its first byte").within(endpoint)),
+        };
+        let mut snapshot = Self {
+            endpoint,
+            member_name,
+            status,
+            storage_version: None,
+            requested: limits.requested,
+            announced: 0,
+            member,
+            stream: Stream::Flowing(stream),
+            rules: StreamRules::default(),
+            limits,
+            first: None,
+            interrupt: interrupt.clone(),
+        };
+        snapshot.fetch_first().await?;
+        Ok(snapshot)
+    }
+
+    async fn fetch_first(&mut self) -> Result<()> {
+        self.first = self.fetch(self.requested).await?;
+        // A clean end without a byte was refused by the rules, so there is an announcement.
+        self.announced = self.rules.announced().unwrap_or_default();
+        Ok(())
+    }
+
+    /// The next bytes; `None` at the clean end of the stream.
+    ///
+    /// # Errors
+    /// [`Kind::EtcdStalled`], [`Kind::EtcdIncomplete`], [`Kind::EtcdBadSnapshot`], [`Kind::EtcdTimeout`] and
+    /// [`Kind::Interrupted`]. After any of them the snapshot is lost: asking again fails again.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        if let Some(first) = self.first.take() {
+            return Ok(Some(first));
+        }
+        self.fetch(Instant::now()).await
+    }
+
+    /// Status of the same member after the stream; `None` if it no longer answers.
+    pub async fn status_after(&mut self) -> Option<Status> {
+        let asked = unless_interrupted(&self.interrupt, self.member.status()).await;
+        match asked.and_then(std::convert::identity) {
+            Ok(status) if status.member_id == self.status.member_id => Some(status),
+            Ok(_) => {
+                tracing::debug!(endpoint = self.endpoint, "another member answers at this endpoint by now");
+                None
+            }
+            Err(error) => {
+                tracing::debug!(endpoint = self.endpoint, %error, "no status after the stream");
+                None
+            }
+        }
+    }
+
+    /// Fetches bytes; the stall timeout counts from `waiting_since`, and empty messages do not stop it.
+    async fn fetch(&mut self, waiting_since: Instant) -> Result<Option<Vec<u8>>> {
+        let fetched = self.fetch_or_fail(waiting_since).await;
+        match &fetched {
+            Ok(Some(_)) => {}
+            Ok(None) => self.stream = Stream::Ended,
+            Err(_) => self.stream = Stream::Broken,
+        }
+        fetched
+    }
+
+    async fn fetch_or_fail(&mut self, waiting_since: Instant) -> Result<Option<Vec<u8>>> {
+        loop {
+            let Some(message) = self.message(waiting_since).await? else {
+                self.rules.end().map_err(|error| error.within(&self.endpoint))?;
+                return Ok(None);
+            };
+            if self.storage_version.is_none() {
+                self.storage_version = present(message.version());
+            }
+            let carries_bytes = self
+                .rules
+                .message(message.remaining_bytes(), message.blob().len())
+                .map_err(|error| error.within(&self.endpoint))?;
+            if carries_bytes {
+                return Ok(Some(message.0.blob));
+            }
+        }
+    }
+
+    async fn message(&mut self, waiting_since: Instant) -> Result<Option<SnapshotResponse>> {
+        let stream = match &mut self.stream {
+            Stream::Flowing(stream) => stream,
+            Stream::Ended => return Ok(None),
+            Stream::Broken => {
+                let what = format!("{}: the snapshot stream has failed before", self.endpoint);
+                return Err(Error::new(Kind::EtcdIncomplete, what));
+            }
+        };
+        let receiving = self.limits.bound(waiting_since, stream.message());
+        match unless_interrupted(&self.interrupt, receiving).await? {
+            Ok(Ok(message)) => Ok(message),
+            Ok(Err(error)) => Err(self.broken(error)),
+            Err(exceeded) => Err(self.limits.error(exceeded, &self.rules.so_far()).within(&self.endpoint)),
+        }
+    }
+
+    fn broken(&self, error: etcd_client::Error) -> Error {
+        let kind = if failure::is_malformed_message(&error) {
+            Kind::EtcdBadSnapshot
+        } else if self.rules.announced().is_none() {
+            return before_first_byte(failure::calling(self.member.endpoint(), "snapshot", error));
+        } else {
+            Kind::EtcdIncomplete
+        };
+        let cause = failure::in_short(&error);
+        let what = format!("{}: the snapshot stream broke {}: {cause}", self.endpoint, self.rules.so_far());
+        Error::new(kind, what).with_source(error)
+    }
+}
+
+/// A member that answered its status is reachable; what breaks now is the stream.
+fn before_first_byte(error: Error) -> Error {
+    if error.kind() == Kind::EtcdUnreachable { error.into_kind(Kind::EtcdIncomplete) } else { error }
+}
+
+/// The time limits of one stream.
+struct Limits {
+    requested: Instant,
+    stall_timeout: Duration,
+    stream_timeout: Option<Duration>,
+}
+
+/// Which limit ran out.
+#[derive(Clone, Copy)]
+enum Exceeded {
+    Stall,
+    Stream,
+}
+
+impl Limits {
+    fn from_now(connection: &Connection) -> Self {
+        Self {
+            requested: Instant::now(),
+            stall_timeout: connection.stall_timeout,
+            stream_timeout: connection.stream_timeout,
+        }
+    }
+
+    async fn bound<F: Future>(&self, waiting_since: Instant, future: F) -> Result<F::Output, Exceeded> {
+        let stall_left = self.stall_timeout.saturating_sub(waiting_since.elapsed());
+        let stream_left =
+            self.stream_timeout.map_or(Duration::MAX, |limit| limit.saturating_sub(self.requested.elapsed()));
+        // A stream that is always ready would never meet the timer.
+        if stream_left.is_zero() {
+            return Err(Exceeded::Stream);
+        }
+        let exceeded = if stream_left < stall_left { Exceeded::Stream } else { Exceeded::Stall };
+        timeout(stall_left.min(stream_left), future).await.map_err(|_| exceeded)
+    }
+
+    fn error(&self, exceeded: Exceeded, so_far: &str) -> Error {
+        match (exceeded, self.stream_timeout) {
+            (Exceeded::Stream, Some(limit)) => Error::new(
+                Kind::EtcdTimeout,
+                format!("the snapshot stream was not done within {limit:?}, {so_far}"),
+            )
+            .with_hint(
+                "raise --command-timeout, or leave it and ETCDCTL_COMMAND_TIMEOUT out: \
+                 then only --stall-timeout bounds the stream",
+            ),
+            _ => Error::new(
+                Kind::EtcdStalled,
+                format!("the snapshot stream stood still {so_far}: not a byte for {:?}", self.stall_timeout),
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// The pipeline drives these futures from a thread of its own; this need only compile.
+    #[test]
+    fn everything_may_cross_threads() {
+        let _ = |connection: &Connection, interrupt: &Interrupt, mut snapshot: Snapshot| {
+            is_send(&crate::etcd::open(connection, interrupt));
+            is_send(&snapshot);
+            is_send(&snapshot.next());
+            is_send(&snapshot.status_after());
+        };
+    }
+}

@@ -1,0 +1,213 @@
+//! TLS as the flags ask for it. Every file is read and judged here, before anything is dialed.
+
+use super::connection::Connection;
+use super::failure;
+use crate::error::{Error, Kind, Result};
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use std::path::Path;
+use std::sync::Arc;
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as Transport, Identity};
+use zeroize::Zeroizing;
+
+/// The files of `--cacert`, `--cert` and `--key`, read and found usable.
+pub(super) struct TlsFiles {
+    authorities: Option<Vec<u8>>,
+    identity: Option<ClientIdentity>,
+    skip_verify: bool,
+}
+
+/// A client certificate chain and its key: as PEM, which is how tonic wants them, and parsed.
+struct ClientIdentity {
+    certificates: Vec<u8>,
+    key: Zeroizing<Vec<u8>>,
+    parsed: CertifiedKey,
+}
+
+impl TlsFiles {
+    /// Reads and checks whatever files the flags name, even if no endpoint will use them.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] naming the flag and the file.
+    pub(super) fn load(connection: &Connection) -> Result<Self> {
+        let authorities = match &connection.cacert {
+            Some(path) => Some(load_authorities(path)?),
+            None => None,
+        };
+        let identity = match (&connection.cert, &connection.key) {
+            (Some(certificate), Some(key)) => Some(load_identity(certificate, key)?),
+            (Some(certificate), None) => return Err(lonely("--cert", certificate, "--key")),
+            (None, Some(key)) => return Err(lonely("--key", key, "--cert")),
+            (None, None) => None,
+        };
+        Ok(Self { authorities, identity, skip_verify: connection.insecure_skip_tls_verify })
+    }
+
+    /// TLS that believes any certificate and presents ours: for a handshake on which nothing else is ever sent.
+    ///
+    /// # Errors
+    /// Only if the cryptography built in had no TLS version in common with rustls.
+    pub(super) fn unverified_config(&self) -> Result<ClientConfig, rustls::Error> {
+        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(AnyCertificate::new()));
+        let mut config = match &self.identity {
+            Some(identity) => {
+                config.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(identity.parsed.clone())))
+            }
+            None => config.with_no_client_auth(),
+        };
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        Ok(config)
+    }
+
+    /// Makes `transport` speak TLS to `server_name`, verified against `--cacert` or else the system's roots.
+    ///
+    /// # Errors
+    /// [`Kind::EtcdTls`], as when the system has no roots.
+    pub(super) fn apply(&self, transport: Transport, given: &str) -> Result<Transport> {
+        let mut config = ClientTlsConfig::new();
+        if let Some(identity) = &self.identity {
+            config = config.identity(Identity::from_pem(&identity.certificates, identity.key.as_slice()));
+        }
+        let applied = if self.skip_verify {
+            transport.tls_config_with_verifier(config, Arc::new(AnyCertificate::new()))
+        } else {
+            transport.tls_config(match &self.authorities {
+                Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
+                None => config.with_native_roots(),
+            })
+        };
+        applied.map_err(|error| {
+            let cause = failure::innermost(&error);
+            Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}"))
+                .with_hint(
+                    "pass the cluster's authority with --cacert if this host trusts none of its own, \
+                     and name the member as its certificate does",
+                )
+                .with_source(error)
+        })
+    }
+}
+
+fn lonely(flag: &str, path: &Path, missing: &str) -> Error {
+    Error::new(Kind::Usage, format!("{flag} {} is of no use without {missing}", path.display()))
+        .with_hint("a client certificate needs both --cert and --key")
+}
+
+fn load_authorities(path: &Path) -> Result<Vec<u8>> {
+    let pem = read("--cacert", path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates("--cacert", path, &pem)? {
+        roots.add(certificate).map_err(|error| unusable("--cacert", path, &error))?;
+    }
+    Ok(pem)
+}
+
+fn load_identity(certificate_path: &Path, key_path: &Path) -> Result<ClientIdentity> {
+    let pem = read("--cert", certificate_path)?;
+    let chain = certificates("--cert", certificate_path, &pem)?;
+    let key_pem = Zeroizing::new(read("--key", key_path)?);
+    let key = private_key(key_path, &key_pem)?;
+    let parsed =
+        CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => Error::new(
+                Kind::Usage,
+                format!(
+                    "--cert {} and --key {} do not belong together",
+                    certificate_path.display(),
+                    key_path.display()
+                ),
+            )
+            .with_hint("name the key the certificate was made for"),
+            rustls::Error::InvalidCertificate(_) => unusable("--cert", certificate_path, &error),
+            _ => unusable("--key", key_path, &error),
+        })?;
+    Ok(ClientIdentity { certificates: pem, key: key_pem, parsed })
+}
+
+fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).map_err(|error| {
+        Error::new(Kind::Usage, format!("cannot read {flag} {}: {error}", path.display()))
+            .with_hint("check the path and its permissions; etcd's certificates often belong to root")
+            .with_source(error)
+    })
+}
+
+fn certificates(flag: &str, path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>> {
+    let found: Vec<_> = CertificateDer::pem_slice_iter(pem)
+        .collect::<Result<_, _>>()
+        .map_err(|error| unusable(flag, path, &error))?;
+    if found.is_empty() {
+        return Err(unusable(flag, path, &"no PEM certificate in it"));
+    }
+    Ok(found)
+}
+
+/// The message never quotes the file: it is a secret even when it is not the right one.
+fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
+    PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
+        let encrypted = pem.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED");
+        if encrypted {
+            unusable("--key", path, &"it is encrypted with a passphrase")
+                .with_hint("decrypt it with `openssl pkey`, and keep the result to yourself with mode 0600")
+        } else {
+            unusable("--key", path, &"no PEM private key in it")
+        }
+    })
+}
+
+fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::Usage, format!("cannot use {flag} {}: {why}", path.display()))
+        .with_hint("--cacert and --cert hold PEM certificates, --key a PEM private key without passphrase")
+}
+
+/// `--insecure-skip-tls-verify`: believes any certificate, but still has the server prove that it holds its key.
+#[derive(Debug)]
+pub(super) struct AnyCertificate(CryptoProvider);
+
+impl AnyCertificate {
+    pub(super) fn new() -> Self {
+        Self(ring::default_provider())
+    }
+}
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
