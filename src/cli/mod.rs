@@ -1,7 +1,170 @@
-//! The program.
+//! The program: the only room that knows flags, environment, terminal, clock, signals and exit codes.
+//!
+//! A command line becomes [words](args), words and environment become [settings], and each command is one file
+//! that takes settings, calls the library and [reports](report).
+
+pub mod args;
+pub mod bar;
+pub mod exit;
+pub mod output;
+pub mod report;
+pub mod settings;
+pub mod term;
+
+mod generate;
+mod info;
+mod input;
+mod keygen;
+mod man;
+mod restore;
+mod save;
+mod supervise;
+mod verify;
+
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use args::{Arguments, Command, OutputArguments, Unparsed};
+use exit::Exit;
+use report::Reporter;
+use settings::environment::{self, Environment};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use term::{Console, Terminal, Verbosity};
+
+/// What every command works with.
+struct Context {
+    /// The environment.
+    environment: Environment,
+    /// Where results and failures go.
+    reporter: Reporter,
+    /// Where lines and the bar go.
+    console: Console,
+    /// Whom to ask.
+    terminal: Arc<Terminal>,
+    /// Whether to stop.
+    interrupt: Interrupt,
+    /// Where etcd is talked to.
+    runtime: tokio::runtime::Handle,
+    /// `-q`.
+    quiet: bool,
+}
 
 /// Runs the program and returns its exit code.
 #[must_use]
-pub fn run() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+pub fn run() -> ExitCode {
+    let words: Vec<OsString> = std::env::args_os().collect();
+    let console = Console::default();
+    let environment = Environment::of_process();
+    match args::parse(words.iter().cloned()) {
+        Ok(arguments) => run_command(arguments, environment, console).code().into(),
+        Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
+        Err(Unparsed::Wrong(error)) => {
+            let reporter = Reporter {
+                json: words.iter().any(|word| word == "--json"),
+                verbose: false,
+                stdout_is_taken: words.iter().any(|word| word == "-"),
+                console,
+            };
+            reporter.failure(&error, Exit::Usage, None);
+            Exit::Usage.code().into()
+        }
+    }
+}
+
+/// Prints help or version.
+fn shown(text: &str, console: &Console) -> Exit {
+    let Err(error) = report::put_on_stdout(text) else { return Exit::Done };
+    let reporter = Reporter { json: false, verbose: false, stdout_is_taken: false, console: console.clone() };
+    reporter.failure(&error, Exit::Failure, None);
+    Exit::Failure
+}
+
+fn run_command(arguments: Arguments, environment: Environment, console: Console) -> Exit {
+    let Arguments { command, output } = arguments;
+    term::install_log(&console, verbosity(&output));
+    let reporter = Reporter {
+        json: output.json,
+        verbose: output.verbose,
+        stdout_is_taken: command.takes_stdout(&environment),
+        console: console.clone(),
+    };
+    let result = keep_secrets_out_of_dumps().and_then(|()| {
+        supervise::supervise(&reporter, &console, |interrupt, runtime| {
+            let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
+            let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
+            let context = Context { environment, reporter, console, terminal, interrupt, runtime, quiet };
+            move || command.run(&context)
+        })
+    });
+    result.unwrap_or_else(|error| {
+        let exit = Exit::of(error.kind());
+        reporter.failure(&error, exit, None);
+        exit
+    })
+}
+
+fn verbosity(output: &OutputArguments) -> Verbosity {
+    match (output.quiet, output.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (false, true) => Verbosity::Verbose,
+        (false, false) => Verbosity::Normal,
+    }
+}
+
+/// The file that answers for the person: the variable's, or a systemd credential.
+fn passphrase_file(environment: &Environment) -> Option<PathBuf> {
+    environment.get(environment::PASSPHRASE_FILE).map(PathBuf::from).or_else(|| {
+        let directory = environment.get(environment::CREDENTIALS_DIRECTORY)?;
+        Some(Path::new(directory).join(environment::PASSPHRASE_CREDENTIAL)).filter(|file| file.exists())
+    })
+}
+
+/// No core dump and no debugger of the same user may show keys.
+fn keep_secrets_out_of_dumps() -> Result<()> {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let refused = |error: rustix::io::Errno| {
+        Error::new(Kind::Io, format!("cannot turn core dumps off: {error}"))
+            .with_hint("something on this host forbids setrlimit or prctl to this program; allow them")
+            .with_source(error)
+    };
+    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(refused)?;
+    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused)
+}
+
+impl Command {
+    /// Whether standard output carries an archive, a snapshot or an identity, so that results go elsewhere.
+    fn takes_stdout(&self, environment: &Environment) -> bool {
+        match self {
+            Self::Save(words) => {
+                let variable = environment.get(environment::DESTINATION);
+                words.destination.as_deref().or(variable).is_some_and(|destination| destination == "-")
+            }
+            Self::Restore(words) => words.output == "-",
+            Self::Keygen(words) => words.output == "-",
+            Self::Info(_) | Self::Verify(_) | Self::Generate(_) => false,
+        }
+    }
+
+    fn run(self, context: &Context) -> Result<Exit> {
+        match self {
+            Self::Save(words) => save::run(*words, context),
+            Self::Info(words) => info::run(words, context),
+            Self::Verify(words) => verify::run(words, context),
+            Self::Restore(words) => restore::run(words, context),
+            Self::Keygen(words) => keygen::run(&words, context),
+            Self::Generate(words) => generate::run(&words.what),
+        }
+    }
+}
+
+/// Now, in whole seconds as every document of an archive has it.
+fn now() -> jiff::Timestamp {
+    whole_seconds(jiff::Timestamp::now())
+}
+
+fn whole_seconds(time: jiff::Timestamp) -> jiff::Timestamp {
+    // A second of a timestamp is always one of a timestamp.
+    jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

@@ -1,0 +1,519 @@
+//! What can be written on the command line, and nothing about what it means: that is [`super::settings`].
+//!
+//! Help, manual pages and completions all come from here.
+
+use super::settings::values::{parse_bool, parse_duration, parse_frame_size};
+use super::{exit, report};
+use crate::error::{Error, Kind};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+use secrecy::SecretString;
+use std::ffi::OsString;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Encrypted, verified etcd backups in one stream, and the restore that goes with them
+///
+/// Takes a snapshot of a live etcd and turns it, in one pass, into one encrypted, verified, self-describing
+/// file, and brings that file back. The file is a standard age file of a standard zstd stream: stock age and
+/// zstd open it too.
+#[derive(Debug, Parser)]
+#[command(name = "etcd-seal", version, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// How to tell about it.
+    #[command(flatten)]
+    pub output: OutputArguments,
+}
+
+/// How to tell about it.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Output")]
+pub struct OutputArguments {
+    /// Print nothing but the result and errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more: decisions, retries, the causes of errors
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Print the result, or the failure, as JSON: one object on one line for each archive
+    #[arg(long, global = true)]
+    pub json: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Seal a snapshot of a live etcd, or an existing snapshot
+    ///
+    /// Asks one member for a snapshot, checks every byte of it as it streams by, and writes one encrypted
+    /// archive. No plaintext touches a disk. The archive appears under its final name only after etcd's own
+    /// SHA-256 of the snapshot matched and everything was synced; any other end leaves nothing behind. With - a
+    /// non-zero exit status means that the bytes on standard output must be thrown away; stock age refuses them.
+    Save(Box<SaveArguments>),
+    /// Show what an archive says of itself
+    ///
+    /// Without a key: the public description, the types of the recipients and the sizes, none of it
+    /// authenticated. With a key: the manifest and the trailer too. An archive in a file is not read as a whole:
+    /// etcd-seal verify does that.
+    Info(InfoArguments),
+    /// Prove that archives are whole
+    ///
+    /// Without a key: the SHA-256 in the sidecar beside each archive, and its structure as far as anybody can
+    /// see it; without a sidecar only the structure, and the exit status is 3. With a key: every chunk, every
+    /// frame, the seek table, the lengths and etcd's own digest, in memory. All archives are tried; the worst
+    /// exit status counts.
+    Verify(VerifyArguments),
+    /// Bring the snapshot in an archive back
+    ///
+    /// Byte for byte what etcdctl snapshot save would have written. It goes to a temporary file beside FILE, is
+    /// verified while it is written, and gets its name only when everything proved right. With -o - the bytes
+    /// leave before they are proved: a non-zero exit status means that they must be thrown away.
+    Restore(RestoreArguments),
+    /// Make an age identity
+    ///
+    /// Writes it as age-keygen does and prints its recipient: on standard output, or on standard error when the
+    /// identity itself goes to standard output. Keep the identity away from the hosts that make backups: they
+    /// need the recipient only.
+    Keygen(KeygenArguments),
+    /// Generate manual pages or completions
+    #[command(hide = true)]
+    Generate(GenerateArguments),
+}
+
+/// The words of `save`.
+#[derive(Debug, Args)]
+pub struct SaveArguments {
+    /// Where to write the archive: an existing directory, a new file ending in .age, or - for standard output
+    /// [env: ETCD_SEAL_DESTINATION]
+    ///
+    /// In a directory the archive gets the name CLUSTER-TIME-rREVISION.db.zst.age, and its SHA-256 is put beside
+    /// it in a file with .sha256 appended. A directory must exist: an unmounted /backups must not become a file.
+    #[arg(value_name = "DEST")]
+    pub destination: Option<OsString>,
+    /// Replace an existing archive
+    #[arg(long)]
+    pub force: bool,
+    /// Parse and check everything, print the plan, ask nobody and touch nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Whom to encrypt to.
+    #[command(flatten)]
+    pub recipients: RecipientArguments,
+    /// Seal this existing snapshot, - for standard input, instead of asking etcd
+    #[arg(long, value_name = "FILE", conflicts_with = "ConnectionArguments")]
+    pub from: Option<PathBuf>,
+    /// With --from: accept a snapshot without etcd's digest, such as a copy of a member's db file
+    ///
+    /// The archive and the result say so, and the exit status is 3. A digest that is there and wrong is never
+    /// accepted.
+    #[arg(long, requires = "from")]
+    pub allow_missing_digest: bool,
+    /// How to seal.
+    #[command(flatten)]
+    pub seal: SealArguments,
+    /// How to reach etcd.
+    #[command(flatten)]
+    pub connection: ConnectionArguments,
+}
+
+/// How to seal.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Archive")]
+pub struct SealArguments {
+    /// zstd level, from 1 to 19
+    #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub level: i32,
+    /// Snapshot bytes in each independent frame: a multiple of 64KiB up to 16MiB
+    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_frame_size)]
+    pub frame_size: u32,
+    /// Worker threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroU16>,
+    /// A name for the cluster, in the file name and the public description
+    #[arg(long, value_name = "NAME")]
+    pub cluster_name: Option<String>,
+    /// A tag to record inside the encryption; may be repeated
+    #[arg(long = "tag", value_name = "TAG")]
+    pub tags: Vec<String>,
+    /// A note to record inside the encryption
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+    /// Leave the public description out of the header
+    ///
+    /// Without it nobody learns cluster, version, time or size of the snapshot without a key; what counts
+    /// archives by cluster leaves such an archive alone.
+    #[arg(long)]
+    pub no_description: bool,
+}
+
+/// Whom to encrypt to.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipients")]
+pub struct RecipientArguments {
+    /// A recipient: age1..., an ssh-ed25519 or ssh-rsa public key; may be repeated [env: ETCD_SEAL_RECIPIENTS]
+    #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT")]
+    pub recipients: Vec<String>,
+    /// A file of recipients, one on a line, - for standard input; may be repeated
+    /// [env: ETCD_SEAL_RECIPIENTS_FILE]
+    #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
+    pub recipients_files: Vec<PathBuf>,
+    /// Encrypt to a passphrase, asked for twice or read from the file named by ETCD_SEAL_PASSPHRASE_FILE
+    ///
+    /// Such an archive has no public description and can have no other recipient: both are rules of age.
+    #[arg(short = 'p', long, conflicts_with_all = ["recipients", "recipients_files"])]
+    pub passphrase: bool,
+}
+
+/// How to reach etcd: etcdctl's flags.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArguments {
+    /// Members to choose from, separated by commas [default: 127.0.0.1:2379]
+    ///
+    /// Each is asked for its status; learners and those that cannot be reached are skipped, a follower is
+    /// preferred to the leader.
+    #[arg(long, value_name = "ENDPOINTS", value_delimiter = ',')]
+    pub endpoints: Vec<String>,
+    /// Verify the server's certificate with this CA bundle
+    #[arg(long, value_name = "FILE")]
+    pub cacert: Option<PathBuf>,
+    /// Identify with this TLS client certificate
+    #[arg(long, value_name = "FILE")]
+    pub cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// User name and password; the password is asked for when it is left out
+    #[arg(long, value_name = "NAME[:PASSWORD]", value_parser = secret)]
+    pub user: Option<SecretString>,
+    /// The password of --user; visible to every user of this host while the command runs
+    ///
+    /// Prefer ETCDCTL_PASSWORD, the prompt, or best a client certificate. When it is given, all of --user is the
+    /// user's name.
+    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
+    pub password: Option<SecretString>,
+    /// Do not verify the server's certificate
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub insecure_skip_tls_verify: Option<bool>,
+    /// Talk plaintext to endpoints without a scheme when nothing else asks for TLS [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub insecure_transport: Option<bool>,
+    /// The longest a connection may take [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub dial_timeout: Option<Duration>,
+    /// The longest a call may take [default: 5s]
+    ///
+    /// The default does not bound the snapshot stream, which --stall-timeout guards; a value that is given bounds
+    /// the whole stream too.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub command_timeout: Option<Duration>,
+    /// Interval of keepalive pings; below 10s becomes 10s [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub keepalive_time: Option<Duration>,
+    /// The longest a keepalive ping may go unanswered [default: 6s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub keepalive_timeout: Option<Duration>,
+    /// The longest the snapshot stream may stand still [default: 30s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub stall_timeout: Option<Duration>,
+    /// Not supported yet: name the members with --endpoints
+    #[arg(short = 'd', long, value_name = "DOMAIN")]
+    pub discovery_srv: Option<String>,
+    /// Not supported yet: name the members with --endpoints
+    #[arg(long, value_name = "NAME")]
+    pub discovery_srv_name: Option<String>,
+    /// Not supported yet: name the members with --endpoints
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub insecure_discovery: Option<bool>,
+}
+
+/// Who opens archives.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Identities")]
+pub struct IdentityArguments {
+    /// An identity file, - for standard input; may be repeated [env: ETCD_SEAL_IDENTITY]
+    ///
+    /// An age identity file, such a file encrypted with a passphrase, or an ssh private key.
+    #[arg(short = 'i', long = "identity", value_name = "FILE", conflicts_with = "passphrase")]
+    pub identities: Vec<PathBuf>,
+    /// Open with a passphrase, asked for or read from the file named by ETCD_SEAL_PASSPHRASE_FILE
+    #[arg(short = 'p', long)]
+    pub passphrase: bool,
+    /// The most work, as a power of two, a passphrase may cost to try
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=30))]
+    pub max_work_factor: u8,
+}
+
+/// The words of `info`.
+#[derive(Debug, Args)]
+pub struct InfoArguments {
+    /// Archives to show, - for standard input
+    #[arg(value_name = "ARCHIVE", required = true)]
+    pub archives: Vec<PathBuf>,
+    /// Who opens them.
+    #[command(flatten)]
+    pub identities: IdentityArguments,
+}
+
+/// The words of `verify`.
+#[derive(Debug, Args)]
+pub struct VerifyArguments {
+    /// Archives to verify, - for standard input
+    #[arg(value_name = "ARCHIVE", required = true)]
+    pub archives: Vec<PathBuf>,
+    /// Who opens them.
+    #[command(flatten)]
+    pub identities: IdentityArguments,
+    /// How to read them.
+    #[command(flatten)]
+    pub opening: OpeningArguments,
+}
+
+/// How to read archives to their end.
+#[derive(Debug, Args)]
+pub struct OpeningArguments {
+    /// Accept a foreign archive whose snapshot has no digest of etcd's; the exit status is then 3
+    #[arg(long)]
+    pub allow_missing_digest: bool,
+    /// Worker threads [default: one for each processor]
+    #[arg(long, value_name = "N")]
+    pub jobs: Option<NonZeroU16>,
+}
+
+/// The words of `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArguments {
+    /// The archive, - for standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub archive: PathBuf,
+    /// Where to write the snapshot; - is standard output, and then a non-zero exit status means that the bytes
+    /// must be thrown away
+    #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
+    pub output: OsString,
+    /// Replace an existing file
+    #[arg(long)]
+    pub force: bool,
+    /// Check everything that can be checked before the archive is read, print the plan, write nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+    /// Who opens it.
+    #[command(flatten)]
+    pub identities: IdentityArguments,
+    /// How to read it.
+    #[command(flatten)]
+    pub opening: OpeningArguments,
+}
+
+/// The words of `keygen`.
+#[derive(Debug, Args)]
+pub struct KeygenArguments {
+    /// Where to write the identity, for you alone to read (mode 0600); never replaced; - for standard output
+    #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
+    pub output: OsString,
+}
+
+/// The words of `generate`.
+#[derive(Debug, Args)]
+pub struct GenerateArguments {
+    /// What to generate.
+    #[command(subcommand)]
+    pub what: Generate,
+}
+
+/// What to generate.
+#[derive(Debug, Subcommand)]
+pub enum Generate {
+    /// Write the manual page of every command into a directory
+    Man {
+        /// The directory, which must exist
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// The heading of etcdctl's flags.
+pub const CONNECTION_HEADING: &str = "Connection";
+
+/// A value that is not shown when arguments are.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
+fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(text.into())
+}
+
+/// The environment variable of one of the connection flags.
+#[must_use]
+pub fn variable_of(flag: &str) -> String {
+    let flag = flag.replace('-', "_").to_uppercase();
+    if flag == "STALL_TIMEOUT" { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
+}
+
+/// The whole definition, with what every command has in common.
+#[must_use]
+pub fn command() -> clap::Command {
+    let with_common = |command: clap::Command| command.mut_args(name_variable).after_long_help(exit::help());
+    with_common(Arguments::command()).mut_subcommands(with_common)
+}
+
+/// Adds the environment variable to the help of a connection flag.
+fn name_variable(argument: Arg) -> Arg {
+    if argument.get_help_heading() != Some(CONNECTION_HEADING) {
+        return argument;
+    }
+    let Some(flag) = argument.get_long().map(variable_of) else { return argument };
+    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
+    let long_help = argument.get_long_help().map(|text| format!("{text}\n\n[env: {flag}]"));
+    let argument = argument.help(format!("{help} [env: {flag}]"));
+    if let Some(long_help) = long_help { argument.long_help(long_help) } else { argument }
+}
+
+/// A command line that is not one: asked for help, or wrong.
+pub enum Unparsed {
+    /// Help or version, asked for.
+    Shown(String),
+    /// Wrong.
+    Wrong(Error),
+}
+
+/// Parses a command line, program name first.
+///
+/// # Errors
+/// [`Unparsed`].
+pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Unparsed> {
+    let mut command = command();
+    let parsed = command.try_get_matches_from_mut(words).and_then(|mut found| {
+        Arguments::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command))
+    });
+    parsed.map_err(|error| {
+        use clap::error::ErrorKind;
+        match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Unparsed::Shown(error.render().to_string()),
+            _ => Unparsed::Wrong(in_our_voice(&error.render().to_string())),
+        }
+    })
+}
+
+/// clap's paragraphs as one sentence and the way out.
+fn in_our_voice(rendered: &str) -> Error {
+    let paragraphs: Vec<String> =
+        rendered.split("\n\n").map(|paragraph| report::words(paragraph.lines())).collect();
+    let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
+    let Some(message) = paragraphs.first().and_then(|first| first.strip_prefix("error: ")) else {
+        // Nothing at all was asked for: clap shows the help of what could be.
+        return Error::new(Kind::Usage, "no command was given")
+            .with_hint("one of save, info, verify, restore, keygen; see etcd-seal --help");
+    };
+    let tip = paragraphs.iter().find_map(|paragraph| paragraph.strip_prefix("tip: "));
+    let hint = match (tip, usage) {
+        (Some(tip), _) => tip.to_owned(),
+        (None, Some(usage)) => format!("{}, see --help", usage.replacen("Usage", "usage", 1)),
+        (None, None) => Kind::Usage.hint().to_owned(),
+    };
+    Error::new(Kind::Usage, message.trim_end_matches('.')).with_hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wrong(words: &[&str]) -> Error {
+        match parse(["etcd-seal"].iter().chain(words).map(Into::into)) {
+            Err(Unparsed::Wrong(error)) => error,
+            Err(Unparsed::Shown(text)) => panic!("shown: {text}"),
+            Ok(arguments) => panic!("parsed: {arguments:?}"),
+        }
+    }
+
+    fn shown(words: &[&str]) -> String {
+        match parse(["etcd-seal"].iter().chain(words).map(Into::into)) {
+            Err(Unparsed::Shown(text)) => text,
+            _ => panic!("not shown: {words:?}"),
+        }
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn every_help_ends_with_the_exit_codes() {
+        let table = exit::help();
+        let last = table.lines().last().unwrap();
+        for command in [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["keygen"], &["generate"]] {
+            let help = shown(&[command, &["--help"]].concat());
+            assert!(help.trim_end().ends_with(last), "{command:?}: {help}");
+            assert!(help.contains("Exit status:"), "{command:?}");
+        }
+    }
+
+    #[test]
+    fn every_connection_flag_names_its_variable() {
+        let help = shown(&["save", "-h"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        let program = command();
+        let save = program.find_subcommand("save").unwrap();
+        let flags: Vec<_> = save
+            .get_arguments()
+            .filter(|argument| argument.get_help_heading() == Some(CONNECTION_HEADING))
+            .filter_map(Arg::get_long)
+            .collect();
+        assert_eq!(flags.len(), 16);
+        for flag in flags {
+            assert!(help.contains(&format!("[env: {}]", variable_of(flag))), "{flag}");
+        }
+    }
+
+    #[test]
+    fn help_of_a_password_says_why_not() {
+        let help = shown(&["save", "--help"]).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("visible to every user of this host while the command runs"), "{help}");
+    }
+
+    #[test]
+    fn secrets_are_not_shown_with_arguments() {
+        let words = ["etcd-seal", "save", "--user=root:hunter2", "--password=hunter3"].map(Into::into);
+        let Ok(arguments) = parse(words) else { panic!("should parse") };
+        let shown = format!("{arguments:?}");
+        assert!(!shown.contains("hunter"), "{shown}");
+    }
+
+    #[test]
+    fn words_that_make_no_sense_are_told_in_our_voice() {
+        let told = [
+            &[][..],
+            &["frobnicate"],
+            &["sav"],
+            &["save", "--levle=3"],
+            &["save", "--level=20"],
+            &["save", "--frame-size=65KiB"],
+            &["save", "--dial-timeout=soon"],
+            &["save", "--insecure-transport=maybe"],
+            &["save", "--cacert="],
+            &["save", "-p", "-rage1x"],
+            &["save", "--from=x", "--endpoints=y:1"],
+            &["save", "--allow-missing-digest"],
+            &["verify"],
+            &["verify", "-i", "k", "-p", "x"],
+            &["restore", "x.age"],
+            &["info", "-q", "-v", "x"],
+            &["keygen"],
+        ]
+        .map(|words| {
+            let error = wrong(words);
+            assert_eq!(error.kind(), Kind::Usage);
+            format!("{}\n  {error}\n  {}\n", words.join(" "), error.hint())
+        })
+        .concat();
+        insta::assert_snapshot!(told);
+    }
+}

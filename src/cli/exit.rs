@@ -1,0 +1,180 @@
+//! The exit codes: one table, for the program, every `--help`, the manual pages and the tests.
+
+use crate::error::Kind;
+use std::fmt::Write as _;
+
+/// How a command ended, as the shell sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// Done, and what was asked for was proved.
+    Done = 0,
+    /// Any other failure.
+    Failure = 1,
+    /// Nothing was tried: the command line makes no sense.
+    Usage = 2,
+    /// Done, but less was proved than usual.
+    Partly = 3,
+    /// There is no such archive.
+    NotFound = 10,
+    /// Reserved for a store that somebody else holds.
+    Locked = 11,
+    /// No identity opened the archive.
+    NoIdentity = 12,
+    /// The archive is damaged or forged.
+    Damaged = 13,
+    /// etcd is unreachable or at fault.
+    Etcd = 14,
+    /// The archive is of a newer format.
+    Newer = 15,
+    /// SIGINT.
+    Interrupted = 130,
+    /// SIGTERM.
+    Terminated = 143,
+}
+
+/// Every code with its meaning, in the order of the documentation.
+pub const TABLE: &[(Exit, &str)] = &[
+    (Exit::Done, "done, and what was asked for was proved"),
+    (Exit::Failure, "other failure; local input or output"),
+    (
+        Exit::Usage,
+        "usage: unparsable flag, recipient or identity; no recipient; existing or impossible destination; \
+         no terminal for a prompt",
+    ),
+    (
+        Exit::Partly,
+        "partly: sidecar or directory not synced after the commit; verify without identity and sidecar \
+         (structure only); no digest of etcd's and --allow-missing-digest",
+    ),
+    (Exit::NotFound, "archive not found"),
+    (Exit::Locked, "reserved: locked"),
+    (Exit::NoIdentity, "no identity or passphrase opened the archive"),
+    (Exit::Damaged, "damaged or forged archive; --from with bad data"),
+    (Exit::Etcd, "etcd unreachable or at fault: TLS, authentication, stall, incomplete, wrong digest"),
+    (Exit::Newer, "archive format newer than this program"),
+    (Exit::Interrupted, "interrupted (SIGINT)"),
+    (Exit::Terminated, "terminated (SIGTERM)"),
+];
+
+/// Worst first: with several archives the first of these that occurred counts. The codes that are not here
+/// end the whole command at once.
+const WORST_FIRST: &[Exit] = &[
+    Exit::Damaged,
+    Exit::Newer,
+    Exit::NoIdentity,
+    Exit::NotFound,
+    Exit::Usage,
+    Exit::Failure,
+    Exit::Partly,
+    Exit::Done,
+];
+
+impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// The code of an error of `kind`.
+    #[must_use]
+    pub fn of(kind: Kind) -> Self {
+        match kind {
+            Kind::Usage
+            | Kind::NoRecipient
+            | Kind::Recipient
+            | Kind::Identity
+            | Kind::DestinationExists
+            | Kind::Destination
+            | Kind::NoTerminal => Self::Usage,
+            Kind::Io | Kind::NoSpace | Kind::Plugin => Self::Failure,
+            Kind::PartlyPublished => Self::Partly,
+            Kind::NotFound => Self::NotFound,
+            Kind::NoMatchingIdentity => Self::NoIdentity,
+            Kind::NotAnArchive
+            | Kind::HeaderDamaged
+            | Kind::PayloadDamaged
+            | Kind::StructureDamaged
+            | Kind::SidecarMismatch
+            | Kind::SidecarMalformed
+            | Kind::NotASnapshot
+            | Kind::SnapshotLength
+            | Kind::DigestMismatch
+            | Kind::DigestAbsent => Self::Damaged,
+            Kind::FormatNewer => Self::Newer,
+            Kind::EtcdUnreachable
+            | Kind::EtcdTls
+            | Kind::EtcdAuthentication
+            | Kind::EtcdTimeout
+            | Kind::EtcdStalled
+            | Kind::EtcdIncomplete
+            | Kind::EtcdBadSnapshot
+            | Kind::EtcdFault => Self::Etcd,
+            Kind::Interrupted => Self::Interrupted,
+        }
+    }
+
+    /// The worse of the results of two archives.
+    #[must_use]
+    pub fn worse(self, other: Self) -> Self {
+        let rank = |exit| WORST_FIRST.iter().position(|&known| known == exit).unwrap_or(0);
+        if rank(other) < rank(self) { other } else { self }
+    }
+}
+
+/// The table as the end of every `--help`.
+#[must_use]
+pub fn help() -> String {
+    let mut text = String::from("Exit status:");
+    for (exit, meaning) in TABLE {
+        let _ = write!(text, "\n  {:>3}  {meaning}", exit.code());
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_code_of_the_table() {
+        for &kind in Kind::ALL {
+            let exit = Exit::of(kind);
+            assert!(TABLE.iter().any(|(known, _)| *known == exit), "{}", kind.name());
+            assert_ne!(exit, Exit::Done, "{}", kind.name());
+        }
+    }
+
+    #[test]
+    fn the_table_is_the_documented_one() {
+        let codes: Vec<u8> = TABLE.iter().map(|(exit, _)| exit.code()).collect();
+        assert_eq!(codes, [0, 1, 2, 3, 10, 11, 12, 13, 14, 15, 130, 143]);
+    }
+
+    #[test]
+    fn every_code_but_reserved_and_signals_comes_from_some_kind() {
+        for &(exit, _) in TABLE {
+            let produced = Kind::ALL.iter().any(|&kind| Exit::of(kind) == exit);
+            let by_other_means = matches!(exit, Exit::Done | Exit::Locked | Exit::Terminated);
+            assert_eq!(produced, !by_other_means, "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn the_worst_of_several_archives_counts() {
+        let order = [13, 15, 12, 10, 2, 1, 3, 0];
+        assert_eq!(WORST_FIRST.iter().map(|exit| exit.code()).collect::<Vec<_>>(), order);
+        for (rank, &worse) in WORST_FIRST.iter().enumerate() {
+            for &better in &WORST_FIRST[rank..] {
+                assert_eq!(worse.worse(better), worse);
+                assert_eq!(better.worse(worse), worse);
+            }
+        }
+    }
+
+    #[test]
+    fn help_names_every_code() {
+        insta::assert_snapshot!(help());
+    }
+}

@@ -1,0 +1,179 @@
+//! An archive to be read, and the sidecar beside it.
+
+use super::report::SidecarState;
+use super::term::sanitize;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::store::sidecar::Sidecar;
+use sha2::{Digest as _, Sha256};
+use std::fs::File;
+use std::io::{self, ErrorKind, Read};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// How much is read at a time where nothing else decides.
+pub(super) const READ_SIZE: usize = 1024 * 1024;
+
+/// An archive as named on the command line.
+#[derive(Clone, Copy)]
+pub(super) struct Archive<'a> {
+    /// The path; `None` is standard input.
+    path: Option<&'a Path>,
+}
+
+impl<'a> Archive<'a> {
+    /// `-` is standard input.
+    pub(super) fn named(path: &'a PathBuf) -> Self {
+        Self { path: (path.as_os_str() != "-").then_some(path) }
+    }
+
+    /// The path; `None` is standard input.
+    pub(super) fn path(self) -> Option<&'a Path> {
+        self.path
+    }
+
+    /// What errors call it.
+    pub(super) fn name(self) -> String {
+        self.path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+    }
+
+    /// Opens it for reading from its beginning.
+    pub(super) fn open(self) -> Result<File> {
+        let Some(path) = self.path else {
+            let descriptor = io::stdin().as_fd().try_clone_to_owned();
+            return descriptor.map(File::from).map_err(|error| Error::io("read", "standard input", error));
+        };
+        open_file(path, "archive")
+    }
+
+    /// The sidecar beside it.
+    pub(super) fn sidecar(self) -> Result<Option<Sidecar>> {
+        self.path.map_or(Ok(None), Sidecar::read_beside)
+    }
+
+    /// Compares `sha256`, that of the whole archive, with the sidecar.
+    pub(super) fn compare(self, sidecar: Option<&Sidecar>, sha256: &[u8; 32]) -> Result<SidecarState> {
+        let (Some(path), Some(sidecar)) = (self.path, sidecar) else { return Ok(SidecarState::Absent) };
+        if sidecar.sha256 != *sha256 {
+            let message = format!("{} differs from the SHA-256 in its sidecar", path.display());
+            return Err(Error::new(Kind::SidecarMismatch, message));
+        }
+        if path.file_name().is_some_and(|name| *name == *sidecar.name) {
+            return Ok(SidecarState::Equal);
+        }
+        tracing::warn!(
+            "the sidecar of {} is right but names {}; mend it with: {}",
+            path.display(),
+            sanitize(&sidecar.name),
+            mending(path)
+        );
+        Ok(SidecarState::EqualUnderAnotherName)
+    }
+
+    /// An error that says no identity matched may be damage after all: if the sidecar differs, it is.
+    pub(super) fn or_damaged(self, error: Error, interrupt: &Interrupt) -> Error {
+        if error.kind() != Kind::NoMatchingIdentity {
+            return error;
+        }
+        let compared = self.sidecar().and_then(|sidecar| match &sidecar {
+            None => Ok(SidecarState::Absent),
+            Some(_) => self.compare(sidecar.as_ref(), &sha256_of(&mut self.open()?, &self.name(), interrupt)?),
+        });
+        match compared {
+            Err(damage) if matches!(damage.kind(), Kind::SidecarMismatch | Kind::Interrupted) => damage,
+            _ => error,
+        }
+    }
+}
+
+/// The command that writes the sidecar anew, from the directory of the archive.
+fn mending(path: &Path) -> String {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().unwrap_or_default();
+    let (directory, name) = (quoted(&directory.display().to_string()), quoted(&name.display().to_string()));
+    format!("(cd {directory} && sha256sum {name} > {name}.sha256)")
+}
+
+/// `text` as one word of a shell.
+fn quoted(text: &str) -> String {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+:@%=".contains(c);
+    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
+        return text.to_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// Opens a regular file, pipe or device; `what` is what errors call it.
+pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
+    let opened = File::open(path).and_then(|file| {
+        if file.metadata()?.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(file) }
+    });
+    opened.map_err(|error| match error.kind() {
+        ErrorKind::NotFound | ErrorKind::NotADirectory => {
+            Error::new(Kind::NotFound, format!("there is no {what} {}", path.display())).with_source(error)
+        }
+        ErrorKind::IsADirectory => Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
+            .with_hint(format!("name the {what} in it"))
+            .with_source(error),
+        _ => Error::io("open", path.display(), error),
+    })
+}
+
+/// Digests a whole file.
+fn sha256_of(file: &mut File, name: &str, interrupt: &Interrupt) -> Result<[u8; 32]> {
+    let mut digest = Sha256::new();
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        interrupt.check()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(digest.finalize().into()),
+            Ok(length) => digest.update(&buffer[..length]),
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::io("read", name, error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_mending_command_is_one_for_a_shell() {
+        assert_eq!(mending(Path::new("/b/x.age")), "(cd /b && sha256sum x.age > x.age.sha256)");
+        assert_eq!(mending(Path::new("a b'c")), r"(cd . && sha256sum 'a b'\''c' > 'a b'\''c'.sha256)");
+        assert_eq!(quoted("-x"), "'-x'");
+    }
+
+    #[test]
+    fn a_missing_archive_is_not_found_and_a_directory_is_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let missing = open_file(&directory.path().join("x.age"), "archive").unwrap_err();
+        assert_eq!(missing.kind(), Kind::NotFound);
+        let not_one = open_file(directory.path(), "archive").unwrap_err();
+        assert_eq!(not_one.kind(), Kind::Io);
+    }
+
+    #[test]
+    fn a_digest_is_compared_with_the_sidecar_s() {
+        let path = PathBuf::from("/b/x.age");
+        let archive = Archive::named(&path);
+        let sidecar = |name: &str| Sidecar { sha256: [7; 32], name: name.to_owned() };
+        assert_eq!(archive.compare(None, &[7; 32]).unwrap(), SidecarState::Absent);
+        assert_eq!(archive.compare(Some(&sidecar("x.age")), &[7; 32]).unwrap(), SidecarState::Equal);
+        let other = archive.compare(Some(&sidecar("y.age")), &[7; 32]).unwrap();
+        assert_eq!(other, SidecarState::EqualUnderAnotherName);
+        let error = archive.compare(Some(&sidecar("x.age")), &[8; 32]).unwrap_err();
+        assert_eq!(error.kind(), Kind::SidecarMismatch);
+    }
+
+    #[test]
+    fn a_file_is_digested() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("abc");
+        std::fs::write(&path, "abc").unwrap();
+        let sha256 = sha256_of(&mut File::open(&path).unwrap(), "abc", &Interrupt::new()).unwrap();
+        // FIPS 180-4, example 1.
+        assert_eq!(hex::encode(sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+    }
+}

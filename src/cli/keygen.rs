@@ -1,0 +1,30 @@
+//! `keygen`: a new age identity.
+
+use super::args::KeygenArguments;
+use super::exit::Exit;
+use super::output::Place;
+use super::report::KeygenReport;
+use super::{Context, now};
+use crate::error::{Error, Kind, Result};
+use crate::keys::generate_identity;
+use secrecy::ExposeSecret;
+
+/// A key that is replaced takes every archive made for it along.
+const NEVER_REPLACED: &str = "name another file: an identity is never replaced, archives may depend on it";
+
+pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
+    let place = Place::for_key(&words.output).map_err(never_replaced)?;
+    let (identity, recipient) = generate_identity(&now().to_string());
+    let mut output = place.begin(String::new)?;
+    output.writer().write_all(identity.expose_secret().as_bytes()).map_err(|error| {
+        Error::io("write", words.output.display(), error)
+    })?;
+    let path = output.publish(None, &context.interrupt).map_err(never_replaced)?;
+    context.reporter.result(&KeygenReport::new(recipient, path.as_deref()))?;
+    Ok(Exit::Done)
+}
+
+/// `--force`, which the usual hint names, is not for keys.
+fn never_replaced(error: Error) -> Error {
+    if error.kind() == Kind::DestinationExists { error.with_hint(NEVER_REPLACED) } else { error }
+}

@@ -1,0 +1,244 @@
+//! The manual pages: clap's sections, and those clap knows nothing of.
+
+use super::args::{self, CONNECTION_HEADING, variable_of};
+use super::exit;
+use super::settings::environment::VARIABLES;
+use clap_mangen::Man;
+use std::fmt::Write as _;
+use std::io;
+
+/// What a page has beyond its flags.
+struct Extra {
+    /// The command; empty for the program's own page.
+    command: &'static str,
+    /// What is done, and how.
+    examples: &'static [(&'static str, &'static str)],
+    /// Pages, with their sections.
+    see_also: &'static [&'static str],
+}
+
+const EXTRAS: &[Extra] = &[
+    Extra {
+        command: "",
+        examples: &[
+            ("Make a key, once, away from the hosts that make backups:", "etcd-seal keygen -o key.txt"),
+            (
+                "Back up, for example from cron:",
+                "etcd-seal save /backups/ -q -R /etc/etcd-seal/recipients --endpoints https://10.0.0.1:2379 \\\n    \
+                 --cacert ca.crt --cert client.crt --key client.key",
+            ),
+            ("Prove that every backup can be restored:", "etcd-seal verify /backups/*.age -i key.txt"),
+            (
+                "Open an archive without etcd-seal; only if the last command succeeds is the snapshot whole:",
+                "set -o pipefail\n\
+                 age -d -i key.txt X.db.zst.age | zstd -d > snapshot.db &&\n    \
+                 [ \"$(head -c -32 snapshot.db | sha256sum | cut -c1-64)\" = \\\n      \
+                 \"$(tail -c 32 snapshot.db | od -An -vtx1 | tr -d ' \\n')\" ]",
+            ),
+        ],
+        see_also: &[
+            "etcd-seal-save(1)",
+            "etcd-seal-info(1)",
+            "etcd-seal-verify(1)",
+            "etcd-seal-restore(1)",
+            "etcd-seal-keygen(1)",
+            "etcd-seal-archive(5)",
+            "etcd-seal-recovery(7)",
+            "age(1)",
+            "zstd(1)",
+        ],
+    },
+    Extra {
+        command: "save",
+        examples: &[
+            (
+                "Into a directory, under an automatic name, readable with either of two keys:",
+                "etcd-seal save /backups/ -r age1... -r 'ssh-ed25519 AAAA...'",
+            ),
+            (
+                "From a cluster with TLS, client certificates and authentication:",
+                "export ETCDCTL_ENDPOINTS=https://10.0.0.1:2379,https://10.0.0.2:2379\n\
+                 export ETCDCTL_CACERT=ca.crt ETCDCTL_CERT=client.crt ETCDCTL_KEY=client.key\n\
+                 etcd-seal save before-upgrade.db.zst.age -R recipients.txt --user root",
+            ),
+            (
+                "To another host, without a local file; the result is the last line of standard error:",
+                "set -o pipefail\netcd-seal save - -R recipients.txt | ssh backup 'cat > etcd.db.zst.age'",
+            ),
+            (
+                "Seal a snapshot that was taken before:",
+                "etcd-seal save old.db.zst.age --from snapshot.db -R recipients.txt",
+            ),
+        ],
+        see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-archive(5)", "etcdctl(1)"],
+    },
+    Extra {
+        command: "info",
+        examples: &[
+            ("Without any key:", "etcd-seal info /backups/prod-20260101T000000Z-r1234.db.zst.age"),
+            ("Who could open it, for a script:", "etcd-seal info --json -i key.txt X.db.zst.age | jq -r '.recipients[]'"),
+        ],
+        see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-archive(5)"],
+    },
+    Extra {
+        command: "verify",
+        examples: &[
+            ("On a host without keys: are the files what was written?", "etcd-seal verify /backups/*.age"),
+            ("Everything, where the key is:", "etcd-seal verify -i key.txt /backups/*.age"),
+        ],
+        see_also: &["etcd-seal(1)", "etcd-seal-restore(1)", "etcd-seal-archive(5)", "sha256sum(1)"],
+    },
+    Extra {
+        command: "restore",
+        examples: &[
+            (
+                "The snapshot, and from it a member directory:",
+                "etcd-seal restore X.db.zst.age -i key.txt -o snapshot.db &&\n    \
+                 etcdutl snapshot restore snapshot.db --data-dir /var/lib/etcd",
+            ),
+            (
+                "Through a pipe; what arrived counts only if both succeed:",
+                "set -o pipefail\nssh backup cat X.db.zst.age | etcd-seal restore - -i key.txt -o snapshot.db",
+            ),
+        ],
+        see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-recovery(7)", "etcdutl(1)"],
+    },
+    Extra {
+        command: "keygen",
+        examples: &[(
+            "The identity into a file, its recipient into a list:",
+            "etcd-seal keygen -o key.txt >> recipients.txt",
+        )],
+        see_also: &["etcd-seal(1)", "etcd-seal-save(1)", "age-keygen(1)"],
+    },
+];
+
+/// Every page: file name and content.
+pub(super) fn pages() -> Vec<(String, String)> {
+    let mut program = args::command();
+    program.build();
+    EXTRAS.iter().filter_map(|extra| page(&program, extra)).collect()
+}
+
+fn page(program: &clap::Command, extra: &Extra) -> Option<(String, String)> {
+    let command = if extra.command.is_empty() { program } else { program.find_subcommand(extra.command)? };
+    let name = command.get_display_name().unwrap_or("etcd-seal").to_owned();
+    let mut bytes = Vec::new();
+    // Writing to memory does not fail.
+    render(command, &name, &mut bytes).ok()?;
+    let mut page = String::from_utf8(bytes).ok()?;
+    page.push_str(&exit_status());
+    page.push_str(&environment(command, extra.command));
+    page.push_str(&examples(extra.examples));
+    page.push_str(&see_also(extra.see_also));
+    Some((format!("{name}.1"), page))
+}
+
+fn render(command: &clap::Command, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let man = Man::new(command.clone())
+        .title(name.to_uppercase())
+        .source(concat!("etcd-seal ", env!("CARGO_PKG_VERSION")))
+        .manual("etcd-seal manual");
+    man.render_title(bytes)?;
+    man.render_name_section(bytes)?;
+    man.render_synopsis_section(bytes)?;
+    man.render_description_section(bytes)?;
+    man.render_options_section(bytes)?;
+    if command.get_subcommands().any(|command| !command.is_hide_set()) {
+        man.render_subcommands_section(bytes)?;
+    }
+    Ok(())
+}
+
+fn exit_status() -> String {
+    let mut section = String::from(".SH \"EXIT STATUS\"\n");
+    for (exit, meaning) in exit::TABLE {
+        item(&mut section, &exit.code().to_string(), &format!("{meaning}."));
+    }
+    section
+}
+
+/// etcdctl's variables out of the flags, then ours.
+fn environment(command: &clap::Command, name: &str) -> String {
+    let mut items = String::new();
+    for argument in command.get_arguments().filter(|a| a.get_help_heading() == Some(CONNECTION_HEADING)) {
+        let Some(flag) = argument.get_long() else { continue };
+        let variable = variable_of(flag);
+        if variable.starts_with("ETCDCTL_") && !flag.contains("discovery") {
+            item(&mut items, &variable, &format!("The value of --{flag}."));
+        }
+    }
+    if !items.is_empty() {
+        item(&mut items, "ETCDCTL_API", "Accepted and ignored: there is only version 3.");
+    }
+    for variable in VARIABLES.iter().filter(|variable| name.is_empty() || variable.commands.contains(&name)) {
+        item(&mut items, variable.name, variable.meaning);
+    }
+    if items.is_empty() {
+        return items;
+    }
+    format!(".SH ENVIRONMENT\nA flag beats its variable; an empty variable is none.\n{items}")
+}
+
+fn examples(examples: &[(&str, &str)]) -> String {
+    let mut section = String::from(".SH EXAMPLES\n");
+    for (what, how) in examples {
+        let _ = write!(section, ".PP\n{}\n.PP\n.RS 4\n.nf\n{}\n.fi\n.RE\n", escaped(what), escaped(how));
+    }
+    section
+}
+
+fn see_also(pages: &[&str]) -> String {
+    let pages: Vec<String> = pages.iter().map(|page| escaped(page)).collect();
+    format!(".SH \"SEE ALSO\"\n{}\n", pages.join(", "))
+}
+
+fn item(section: &mut String, term: &str, meaning: &str) {
+    let _ = write!(section, ".TP\n\\fB{}\\fR\n{}\n", escaped(term), escaped(meaning));
+}
+
+/// Text as roff shows it unchanged.
+fn escaped(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-").replace('^', "\\(ha").replace('~', "\\(ti");
+    let text = text.replace('`', "\\(ga").replace('\'', "\\(aq");
+    let lines = text.lines().map(|line| if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_visible_command_has_a_page_with_all_sections() {
+        let pages = pages();
+        let program = args::command();
+        let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+        let mut expected = vec!["etcd-seal.1".to_owned()];
+        expected.extend(commands.map(|command| format!("etcd-seal-{}.1", command.get_name())));
+        let names: Vec<&String> = pages.iter().map(|(name, _)| name).collect();
+        assert_eq!(names, expected.iter().collect::<Vec<_>>());
+        for (name, page) in &pages {
+            for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""] {
+                assert!(page.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
+            }
+            let has_environment = page.contains("\n.SH ENVIRONMENT\n");
+            assert_eq!(has_environment, name != "etcd-seal-keygen.1", "{name}");
+        }
+    }
+
+    #[test]
+    fn the_page_of_save_names_every_variable() {
+        let pages = pages();
+        let (_, page) = pages.iter().find(|(name, _)| name == "etcd-seal-save.1").unwrap();
+        for variable in ["ETCDCTL_ENDPOINTS", "ETCDCTL_KEEPALIVE_TIMEOUT", "ETCD_SEAL_RECIPIENTS", "ETCDCTL_API"] {
+            assert!(page.contains(&format!("\\fB{variable}\\fR")), "{variable}");
+        }
+    }
+
+    #[test]
+    fn roff_shows_text_unchanged() {
+        assert_eq!(escaped("a-b 'c' \\n"), "a\\-b \\(aqc\\(aq \\en");
+        assert_eq!(escaped(".x\ny"), "\\&.x\ny");
+    }
+}

@@ -1,0 +1,293 @@
+//! `save`: from a live etcd, or an existing snapshot, to an archive.
+
+use super::args::{SaveArguments, SealArguments};
+use super::bar;
+use super::exit::Exit;
+use super::input::{READ_SIZE, open_file};
+use super::output::{Output, Place};
+use super::report::{Plan, Proved, SaveReport};
+use super::settings::keys::RecipientSettings;
+use super::settings::{SaveSettings, SourceSettings};
+use super::{Context, now, whole_seconds};
+use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
+use crate::error::{Error, Result};
+use crate::etcd::{self, Snapshot, Status};
+use crate::interrupt::Interrupt;
+use crate::keys::Recipients;
+use crate::pipeline::save::{AfterStream, SnapshotSource, save};
+use crate::store::name::ArchiveName;
+use jiff::{SignedDuration, Timestamp};
+use std::io::{self, ErrorKind, Read};
+use std::path::Path;
+use std::time::{Duration, Instant};
+use tokio::runtime::Handle;
+
+/// The cluster part of the name of an archive whose cluster is unknown.
+const UNKNOWN_CLUSTER: &str = "snapshot";
+
+pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
+    let settings = SaveSettings::resolve(words, &context.environment)?;
+    if settings.dry_run {
+        return plan(&settings, context);
+    }
+    let recipients = settings.recipients.load(&context.terminal)?;
+    let place = Place::for_archive(&settings.destination, settings.force)?;
+    let began = Instant::now();
+    let manifest = manifest(&settings.seal, &recipients);
+    let job = Job { context, recipients, options: settings.options, began };
+    match settings.source {
+        SourceSettings::Etcd(connection) => {
+            let connection = connection.complete(&context.terminal)?;
+            let snapshot = context.runtime.block_on(etcd::open(&connection, &context.interrupt))?;
+            let requested = now_less(snapshot.requested.elapsed());
+            let manifest = of_etcd(manifest, &snapshot, requested);
+            let output = place.begin(|| archive_name(&manifest, requested))?;
+            job.seal(EtcdSource::new(snapshot, context.runtime.clone()), manifest, output)
+        }
+        SourceSettings::File(path) => {
+            let file = open_file(&path, "snapshot")?;
+            let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
+            let mut manifest = manifest;
+            manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
+            let output = place.begin(|| archive_name(&manifest, now()))?;
+            job.seal(ReadSource::new(file, path.display().to_string(), &context.interrupt), manifest, output)
+        }
+        SourceSettings::StandardInput => {
+            let mut manifest = manifest;
+            manifest.description.source = Source::Stdin;
+            let output = place.begin(|| archive_name(&manifest, now()))?;
+            let source = ReadSource::new(io::stdin(), "standard input".to_owned(), &context.interrupt);
+            job.seal(source, manifest, output)
+        }
+    }
+}
+
+/// `-n`: everything is parsed and looked at, nobody is asked, nothing is written.
+fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
+    let place = Place::for_archive(&settings.destination, settings.force)?;
+    let recipients = match &settings.recipients {
+        RecipientSettings::Passphrase => vec!["passphrase".to_owned()],
+        public @ RecipientSettings::Public { .. } => public.load(&context.terminal)?.names().to_vec(),
+    };
+    let source = match &settings.source {
+        SourceSettings::Etcd(connection) => format!("a snapshot of {}", connection.endpoints().join(", ")),
+        SourceSettings::File(path) => {
+            open_file(path, "snapshot")?;
+            path.display().to_string()
+        }
+        SourceSettings::StandardInput => "standard input".to_owned(),
+    };
+    context.reporter.result(&Plan::new("save", source, place.to_string(), recipients))?;
+    Ok(Exit::Done)
+}
+
+/// Everything but where the snapshot comes from.
+struct Job<'a> {
+    context: &'a Context,
+    recipients: Recipients,
+    options: crate::pipeline::save::Options,
+    began: Instant,
+}
+
+impl Job<'_> {
+    fn seal(self, source: impl SnapshotSource, manifest: Manifest, mut output: Output) -> Result<Exit> {
+        let context = self.context;
+        let progress = bar::progress(&context.console, context.quiet, "sealing");
+        let saved = save(
+            source,
+            manifest,
+            &self.recipients,
+            &self.options,
+            output.writer(),
+            &*progress,
+            &context.interrupt,
+        )?;
+        drop(progress);
+        let path = output.publish(Some(saved.archive_sha256), &context.interrupt)?;
+        let proved = Proved::by(saved.trailer.digest);
+        context.reporter.result(&SaveReport::new(saved, path.as_deref(), self.began.elapsed()))?;
+        Ok(proved.exit())
+    }
+}
+
+/// What is known before anything was asked; of a file, until the caller knows better.
+fn manifest(seal: &SealArguments, recipients: &Recipients) -> Manifest {
+    let description = Description {
+        format: FORMAT.to_owned(),
+        format_version: FORMAT_VERSION,
+        tool: concat!("etcd-seal ", env!("CARGO_PKG_VERSION")).to_owned(),
+        sealed_at: now().to_string(),
+        cluster_name: seal.cluster_name.clone(),
+        cluster_id: None,
+        member_id: None,
+        etcd_version: None,
+        storage_version: None,
+        revision: None,
+        snapshot_size: None,
+        frame_size: seal.frame_size,
+        level: seal.level,
+        source: Source::File,
+        snapshot_started_at: None,
+    };
+    Manifest {
+        description,
+        endpoint: None,
+        member_name: None,
+        host: host_name(),
+        tags: seal.tags.clone(),
+        note: seal.note.clone(),
+        recipients: recipients.names().to_vec(),
+    }
+}
+
+/// Adds what etcd told. The announced size is not certain by etcd's 32 bytes and left to the first page.
+fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Timestamp) -> Manifest {
+    let status = &snapshot.status;
+    let description = &mut manifest.description;
+    description.source = Source::Etcd;
+    description.cluster_id = id(status.cluster_id);
+    description.member_id = id(status.member_id);
+    description.etcd_version = known(&status.version);
+    description.storage_version =
+        snapshot.storage_version.as_deref().or(status.storage_version.as_deref()).and_then(known);
+    description.revision = positive(status.revision);
+    description.snapshot_started_at = Some(requested.to_string());
+    manifest.endpoint = known(&snapshot.endpoint);
+    manifest.member_name = snapshot.member_name.as_deref().and_then(known);
+    manifest
+}
+
+/// 64-bit ids are 16 hex digits; 0 is no id.
+fn id(id: u64) -> Option<String> {
+    (id != 0).then(|| format!("{id:016x}"))
+}
+
+/// What is unknown is left out: etcd tells it as an empty string.
+fn known(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// What is unknown is left out: etcd tells it as 0.
+fn positive(number: i64) -> Option<u64> {
+    u64::try_from(number).ok().filter(|&number| number > 0)
+}
+
+/// The host's name, unless it has none.
+fn host_name() -> Option<String> {
+    known(&rustix::system::uname().nodename().to_string_lossy())
+}
+
+/// When something that took this long began.
+fn now_less(elapsed: Duration) -> Timestamp {
+    let now = Timestamp::now();
+    let began = SignedDuration::try_from(elapsed).ok().and_then(|elapsed| now.checked_sub(elapsed).ok());
+    whole_seconds(began.unwrap_or(now))
+}
+
+/// `<cluster>-<time>-r<revision>.db.zst.age`
+fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
+    let description = &manifest.description;
+    let cluster = description.cluster_name.as_deref().or(description.cluster_id.as_deref());
+    ArchiveName::new(cluster.unwrap_or(UNKNOWN_CLUSTER), time, description.revision.unwrap_or(0)).to_string()
+}
+
+/// A snapshot stream of etcd's, for the thread of the pipeline that pulls.
+struct EtcdSource {
+    snapshot: Snapshot,
+    runtime: Handle,
+    /// From the request to the clean end.
+    open: Option<Duration>,
+}
+
+impl EtcdSource {
+    fn new(snapshot: Snapshot, runtime: Handle) -> Self {
+        Self { snapshot, runtime, open: None }
+    }
+}
+
+impl SnapshotSource for EtcdSource {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        let bytes = self.runtime.block_on(self.snapshot.next())?;
+        if bytes.is_none() {
+            self.open = Some(self.snapshot.requested.elapsed());
+        }
+        Ok(bytes)
+    }
+
+    fn finish(&mut self) -> Result<AfterStream> {
+        let status = self.runtime.block_on(self.snapshot.status_after());
+        let open = self.open.and_then(|open| u64::try_from(open.as_millis()).ok());
+        Ok(AfterStream { status_after: status.as_ref().and_then(status_after), stream_open_ms: open })
+    }
+}
+
+/// As the trailer has it; `None` for a status that makes no sense.
+fn status_after(status: &Status) -> Option<StatusAfter> {
+    Some(StatusAfter {
+        revision: positive(status.revision)?,
+        raft_term: status.raft_term,
+        raft_index: status.raft_index,
+        database_size: positive(status.database_size)?,
+    })
+}
+
+/// An existing snapshot.
+struct ReadSource<R> {
+    source: R,
+    name: String,
+    interrupt: Interrupt,
+}
+
+impl<R: Read> ReadSource<R> {
+    fn new(source: R, name: String, interrupt: &Interrupt) -> Self {
+        Self { source, name, interrupt: interrupt.clone() }
+    }
+}
+
+impl<R: Read + Send> SnapshotSource for ReadSource<R> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        let mut bytes = vec![0; READ_SIZE];
+        loop {
+            self.interrupt.check()?;
+            match self.source.read(&mut bytes) {
+                Ok(0) => return Ok(None),
+                Ok(length) => {
+                    bytes.truncate(length);
+                    return Ok(Some(bytes));
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(Error::io("read", Path::new(&self.name).display(), error)),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_read_to_its_end_and_no_further() {
+        let mut source = ReadSource::new(&b"snapshot"[..], "x".to_owned(), &Interrupt::new());
+        assert_eq!(source.next().unwrap().as_deref(), Some(&b"snapshot"[..]));
+        assert_eq!(source.next().unwrap(), None);
+        assert_eq!(source.finish().unwrap().stream_open_ms, None);
+    }
+
+    #[test]
+    fn what_etcd_does_not_know_is_left_out() {
+        assert_eq!(id(0), None);
+        assert_eq!(id(0xcdf8_181d_0ba7).as_deref(), Some("0000cdf8181d0ba7"));
+        assert_eq!(known(""), None);
+        assert_eq!((positive(-1), positive(0), positive(7)), (None, None, Some(7)));
+    }
+
+    #[test]
+    fn times_are_whole_seconds() {
+        let began = now_less(Duration::from_millis(90_500));
+        assert_eq!(began.subsec_nanosecond(), 0);
+        assert!(began.to_string().ends_with('Z'), "{began}");
+        let age = Timestamp::now().duration_since(began).as_secs();
+        assert!((90..=120).contains(&age), "{age}");
+    }
+}

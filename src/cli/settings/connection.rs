@@ -1,0 +1,323 @@
+//! etcdctl's connection flags and variables, resolved.
+
+use super::environment::Environment;
+use super::values::{parse_bool, parse_duration};
+use crate::cli::args::{ConnectionArguments, variable_of};
+use crate::cli::term::Terminal;
+use crate::error::{Error, Kind, Result};
+use crate::etcd::Connection;
+use secrecy::{ExposeSecret, SecretString};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// etcdctl's default endpoint.
+const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
+/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), but for the stall timeout, which it has not.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
+const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(6);
+const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How to reach etcd, but for a password that is still to be asked for.
+pub struct ConnectionSettings {
+    connection: Connection,
+    /// A user who gave no password.
+    user_without_password: Option<String>,
+}
+
+impl ConnectionSettings {
+    /// Flags over environment over defaults.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn resolve(flags: ConnectionArguments, environment: &Environment) -> Result<Self> {
+        refuse_discovery(&flags, environment)?;
+        let (user, user_without_password) =
+            resolve_user(flags.user, flags.password, environment)?;
+        let path = |flag: Option<PathBuf>, name| {
+            flag.or_else(|| environment.get(&variable_of(name)).map(PathBuf::from))
+        };
+        let boolean = |flag: Option<bool>, name| match flag {
+            Some(value) => Ok(Some(value)),
+            None => environment.parsed(&variable_of(name), parse_bool),
+        };
+        let duration = |flag: Option<Duration>, name| match flag {
+            Some(value) => Ok(Some(value)),
+            None => environment.parsed(&variable_of(name), parse_duration),
+        };
+        let bound = |flag, name| duration(flag, name).and_then(|value| not_zero(value, name));
+        let command_timeout = bound(flags.command_timeout, "command-timeout")?;
+        let connection = Connection {
+            endpoints: resolve_endpoints(flags.endpoints, environment)?,
+            cacert: path(flags.cacert, "cacert"),
+            cert: path(flags.cert, "cert"),
+            key: path(flags.key, "key"),
+            insecure_skip_tls_verify: boolean(flags.insecure_skip_tls_verify, "insecure-skip-tls-verify")?
+                .unwrap_or(false),
+            insecure_transport: boolean(flags.insecure_transport, "insecure-transport")?.unwrap_or(true),
+            user,
+            dial_timeout: bound(flags.dial_timeout, "dial-timeout")?.unwrap_or(DIAL_TIMEOUT),
+            command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
+            stream_timeout: command_timeout,
+            stall_timeout: bound(flags.stall_timeout, "stall-timeout")?.unwrap_or(STALL_TIMEOUT),
+            keepalive_time: duration(flags.keepalive_time, "keepalive-time")?.unwrap_or(KEEPALIVE_TIME),
+            keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
+                .unwrap_or(KEEPALIVE_TIMEOUT),
+        };
+        require_a_pair(&connection)?;
+        Ok(Self { connection, user_without_password })
+    }
+
+    /// The endpoints, for the plan of a dry run.
+    #[must_use]
+    pub fn endpoints(&self) -> &[String] {
+        &self.connection.endpoints
+    }
+
+    /// Asks for what is missing.
+    ///
+    /// # Errors
+    /// [`Kind::NoTerminal`].
+    pub fn complete(mut self, terminal: &Terminal) -> Result<Connection> {
+        if let Some(name) = self.user_without_password {
+            let password = terminal.password(&name)?;
+            self.connection.user = Some((name, password));
+        }
+        Ok(self.connection)
+    }
+}
+
+fn resolve_endpoints(flags: Vec<String>, environment: &Environment) -> Result<Vec<String>> {
+    let (name, endpoints) = if flags.is_empty() {
+        let variable = environment.text("ETCDCTL_ENDPOINTS")?.unwrap_or(DEFAULT_ENDPOINT);
+        ("ETCDCTL_ENDPOINTS", variable.split(',').map(str::to_owned).collect())
+    } else {
+        ("--endpoints", flags)
+    };
+    let endpoints: Vec<String> = endpoints.iter().map(|endpoint| endpoint.trim().to_owned()).collect();
+    if endpoints.iter().any(String::is_empty) {
+        return Err(Error::new(Kind::Usage, format!("{name} holds an empty endpoint"))
+            .with_hint("separate endpoints by single commas, as in 10.0.0.1:2379,10.0.0.2:2379"));
+    }
+    Ok(endpoints)
+}
+
+/// The user with the password, or the name alone where it is still to be asked for.
+type User = (Option<(String, SecretString)>, Option<String>);
+
+/// etcdctl's rule: with a password given, all of `--user` is the name; else it is split at its first colon.
+fn resolve_user(
+    user: Option<SecretString>,
+    password: Option<SecretString>,
+    environment: &Environment,
+) -> Result<User> {
+    let secret = |flag: Option<SecretString>, name| match flag {
+        Some(value) => Ok(Some(value)),
+        None => environment.text(name).map(|text| text.map(SecretString::from)),
+    };
+    let user = secret(user, "ETCDCTL_USER")?;
+    let password = secret(password, "ETCDCTL_PASSWORD")?;
+    let user = user.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
+    if user.is_empty() {
+        if password.is_some_and(|password| !password.expose_secret().is_empty()) {
+            tracing::warn!("a password without a user is ignored: name the user with --user or ETCDCTL_USER");
+        }
+        return Ok((None, None));
+    }
+    if let Some(password) = password.filter(|password| !password.expose_secret().is_empty()) {
+        return Ok((Some((user.to_owned(), password)), None));
+    }
+    Ok(match user.split_once(':') {
+        Some((name, password)) => (Some((name.to_owned(), password.into())), None),
+        None => (None, Some(user.to_owned())),
+    })
+}
+
+fn not_zero(value: Option<Duration>, flag: &str) -> Result<Option<Duration>> {
+    if value == Some(Duration::ZERO) {
+        return Err(Error::new(Kind::Usage, format!("--{flag} is zero"))
+            .with_hint("leave it out for the default, or give the longest wait you accept"));
+    }
+    Ok(value)
+}
+
+/// A certificate is of no use without its key.
+fn require_a_pair(connection: &Connection) -> Result<()> {
+    let (given, missing) = match (&connection.cert, &connection.key) {
+        (Some(_), None) => ("--cert", "--key"),
+        (None, Some(_)) => ("--key", "--cert"),
+        _ => return Ok(()),
+    };
+    Err(Error::new(Kind::Usage, format!("{given} is given without {missing}"))
+        .with_hint(format!("add {missing}, or {} in the environment", variable_of(&missing[2..]))))
+}
+
+/// etcdctl's DNS discovery is not there yet; ignoring it would ask another etcd than was meant.
+fn refuse_discovery(flags: &ConnectionArguments, environment: &Environment) -> Result<()> {
+    let from_environment = |name: &'static str| {
+        (flags.endpoints.is_empty() && environment.get(name).is_some()).then_some(name)
+    };
+    let named = None
+        .or(flags.discovery_srv.as_ref().map(|_| "--discovery-srv"))
+        .or(flags.discovery_srv_name.as_ref().map(|_| "--discovery-srv-name"))
+        .or(flags.insecure_discovery.map(|_| "--insecure-discovery"))
+        .or_else(|| from_environment("ETCDCTL_DISCOVERY_SRV"));
+    let Some(named) = named else { return Ok(()) };
+    Err(Error::new(Kind::Usage, format!("{named} is not supported"))
+        .with_hint("name the members with --endpoints, separated by commas"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Arguments, Command, parse};
+
+    fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
+        let words = ["etcd-seal", "save"].iter().chain(words).map(Into::into);
+        let Ok(Arguments { command: Command::Save(save), .. }) = parse(words) else {
+            panic!("no save")
+        };
+        ConnectionSettings::resolve(save.connection, &Environment::of(variables))
+    }
+
+    fn connection(words: &[&str], variables: &[(&str, &str)]) -> Connection {
+        resolve(words, variables).unwrap().connection
+    }
+
+    #[test]
+    fn the_defaults_are_etcdctl_s() {
+        let connection = connection(&[], &[]);
+        assert_eq!(connection.endpoints, ["127.0.0.1:2379"]);
+        assert_eq!((connection.cacert, connection.cert, connection.key), (None, None, None));
+        assert!(connection.insecure_transport && !connection.insecure_skip_tls_verify);
+        assert!(connection.user.is_none());
+        assert_eq!(connection.dial_timeout, Duration::from_secs(2));
+        assert_eq!(connection.command_timeout, Duration::from_secs(5));
+        assert_eq!(connection.stream_timeout, None);
+        assert_eq!(connection.stall_timeout, Duration::from_secs(30));
+        assert_eq!(connection.keepalive_time, Duration::from_secs(2));
+        assert_eq!(connection.keepalive_timeout, Duration::from_secs(6));
+    }
+
+    #[test]
+    fn every_variable_is_read() {
+        let connection = connection(
+            &[],
+            &[
+                ("ETCDCTL_API", "3"),
+                ("ETCDCTL_UNHEARD_OF", "x"),
+                ("ETCDCTL_ENDPOINTS", "https://a:2379,b:2379"),
+                ("ETCDCTL_CACERT", "/ca"),
+                ("ETCDCTL_CERT", "/cert"),
+                ("ETCDCTL_KEY", "/key"),
+                ("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "T"),
+                ("ETCDCTL_INSECURE_TRANSPORT", "0"),
+                ("ETCDCTL_USER", "root:pa:ss"),
+                ("ETCDCTL_DIAL_TIMEOUT", "3s"),
+                ("ETCDCTL_COMMAND_TIMEOUT", "1m30s"),
+                ("ETCDCTL_KEEPALIVE_TIME", "0"),
+                ("ETCDCTL_KEEPALIVE_TIMEOUT", "7s"),
+                ("ETCD_SEAL_STALL_TIMEOUT", "500ms"),
+            ],
+        );
+        assert_eq!(connection.endpoints, ["https://a:2379", "b:2379"]);
+        assert_eq!(connection.cacert, Some("/ca".into()));
+        assert_eq!(connection.cert, Some("/cert".into()));
+        assert_eq!(connection.key, Some("/key".into()));
+        assert!(connection.insecure_skip_tls_verify && !connection.insecure_transport);
+        let (user, password) = connection.user.unwrap();
+        assert_eq!((user.as_str(), password.expose_secret()), ("root", "pa:ss"));
+        assert_eq!(connection.dial_timeout, Duration::from_secs(3));
+        assert_eq!(connection.command_timeout, Duration::from_secs(90));
+        assert_eq!(connection.stream_timeout, Some(Duration::from_secs(90)));
+        assert_eq!(connection.keepalive_time, Duration::ZERO);
+        assert_eq!(connection.keepalive_timeout, Duration::from_secs(7));
+        assert_eq!(connection.stall_timeout, Duration::from_millis(500));
+    }
+
+    #[test]
+    fn every_flag_beats_its_variable_even_a_bad_one() {
+        let connection = connection(
+            &[
+                "--endpoints=f:1",
+                "--endpoints=g:2,h:3",
+                "--cacert=/f/ca",
+                "--cert=/f/cert",
+                "--key=/f/key",
+                "--insecure-skip-tls-verify=false",
+                "--insecure-transport",
+                "--user=flag",
+                "--password=secret",
+                "--dial-timeout=1s",
+                "--command-timeout=2s",
+                "--keepalive-time=3s",
+                "--keepalive-timeout=4s",
+                "--stall-timeout=5s",
+            ],
+            &[
+                ("ETCDCTL_ENDPOINTS", "e:1"),
+                ("ETCDCTL_CACERT", "/e"),
+                ("ETCDCTL_CERT", "/e"),
+                ("ETCDCTL_KEY", "/e"),
+                ("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "nonsense"),
+                ("ETCDCTL_INSECURE_TRANSPORT", "false"),
+                ("ETCDCTL_USER", "environment:x"),
+                ("ETCDCTL_PASSWORD", "y"),
+                ("ETCDCTL_DIAL_TIMEOUT", "nonsense"),
+                ("ETCDCTL_COMMAND_TIMEOUT", "9s"),
+                ("ETCDCTL_KEEPALIVE_TIME", "9s"),
+                ("ETCDCTL_KEEPALIVE_TIMEOUT", "9s"),
+                ("ETCD_SEAL_STALL_TIMEOUT", "9s"),
+                ("ETCDCTL_DISCOVERY_SRV", "example.org"),
+            ],
+        );
+        assert_eq!(connection.endpoints, ["f:1", "g:2", "h:3"]);
+        assert_eq!(connection.cacert, Some("/f/ca".into()));
+        assert_eq!(connection.cert, Some("/f/cert".into()));
+        assert_eq!(connection.key, Some("/f/key".into()));
+        assert!(connection.insecure_transport && !connection.insecure_skip_tls_verify);
+        let (user, password) = connection.user.unwrap();
+        assert_eq!((user.as_str(), password.expose_secret()), ("flag", "secret"));
+        assert_eq!(connection.dial_timeout, Duration::from_secs(1));
+        assert_eq!(connection.command_timeout, Duration::from_secs(2));
+        assert_eq!(connection.stream_timeout, Some(Duration::from_secs(2)));
+        assert_eq!(connection.keepalive_time, Duration::from_secs(3));
+        assert_eq!(connection.keepalive_timeout, Duration::from_secs(4));
+        assert_eq!(connection.stall_timeout, Duration::from_secs(5));
+    }
+
+    #[test]
+    fn a_user_without_password_is_asked_later() {
+        let settings = resolve(&["--user", "root"], &[]).unwrap();
+        assert_eq!(settings.user_without_password.as_deref(), Some("root"));
+        assert!(settings.connection.user.is_none());
+        let settings = resolve(&["--user", "root"], &[("ETCDCTL_PASSWORD", "p")]).unwrap();
+        assert_eq!(settings.connection.user.unwrap().1.expose_secret(), "p");
+        let settings = resolve(&["--user", "a:b", "--password", "c"], &[]).unwrap();
+        assert_eq!(settings.connection.user.unwrap().0, "a:b");
+    }
+
+    #[test]
+    fn impossible_connections_are_refused() {
+        let refused = |words: &[&str], variables: &[(&str, &str)]| {
+            let error = resolve(words, variables).err().expect("should be refused");
+            assert_eq!(error.kind(), Kind::Usage);
+            error.to_string()
+        };
+        assert_eq!(refused(&["--cert=/c"], &[]), "--cert is given without --key");
+        assert_eq!(refused(&["--key=/k"], &[]), "--key is given without --cert");
+        assert_eq!(refused(&["--endpoints=a:1,,b:1"], &[]), "--endpoints holds an empty endpoint");
+        assert_eq!(refused(&["--stall-timeout=0"], &[]), "--stall-timeout is zero");
+        assert_eq!(refused(&["-d", "example.org"], &[]), "--discovery-srv is not supported");
+        assert_eq!(refused(&["--insecure-discovery=false"], &[]), "--insecure-discovery is not supported");
+        assert_eq!(
+            refused(&[], &[("ETCDCTL_DISCOVERY_SRV", "example.org")]),
+            "ETCDCTL_DISCOVERY_SRV is not supported"
+        );
+        assert_eq!(
+            refused(&[], &[("ETCDCTL_INSECURE_TRANSPORT", "no")]),
+            "ETCDCTL_INSECURE_TRANSPORT: `no` is neither true nor false"
+        );
+    }
+}

@@ -1,0 +1,152 @@
+//! The environment, read once: the variables the program knows, and nothing else of it.
+
+use crate::error::{Error, Kind, Result};
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
+
+/// A snapshot of the variables that concern us. Empty ones count as absent, as in etcdctl.
+#[derive(Clone, Default)]
+pub struct Environment(BTreeMap<String, OsString>);
+
+/// A variable and what it says, for the manual.
+pub struct Variable {
+    /// Its name.
+    pub name: &'static str,
+    /// What it says.
+    pub meaning: &'static str,
+    /// The commands that read it.
+    pub commands: &'static [&'static str],
+}
+
+/// Recipients of `save`.
+pub const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
+/// A file of recipients of `save`.
+pub const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
+/// Where `save` writes to.
+pub const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
+/// The longest standstill of the snapshot stream.
+pub const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
+/// The identity file of the reading commands.
+pub const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
+/// The file that answers instead of the terminal when a passphrase is needed.
+pub const PASSPHRASE_FILE: &str = "ETCD_SEAL_PASSPHRASE_FILE";
+/// Where systemd puts a unit's credentials.
+pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// The credential that stands for [`PASSPHRASE_FILE`].
+pub const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
+
+const READING: &[&str] = &["info", "verify", "restore"];
+const KEYS: &[&str] = &["save", "info", "verify", "restore"];
+
+/// Ours, in the order of the manual. etcdctl's come from its flags.
+pub const VARIABLES: &[Variable] = &[
+    Variable {
+        name: DESTINATION,
+        meaning: "DEST of save when none is given.",
+        commands: &["save"],
+    },
+    Variable {
+        name: RECIPIENTS,
+        meaning: "Recipients of save, separated by white space or commas. -r and -R replace them as a set.",
+        commands: &["save"],
+    },
+    Variable {
+        name: RECIPIENTS_FILE,
+        meaning: "A file of recipients of save, added to ETCD_SEAL_RECIPIENTS. -r and -R replace it.",
+        commands: &["save"],
+    },
+    Variable { name: STALL_TIMEOUT, meaning: "The value of --stall-timeout.", commands: &["save"] },
+    Variable {
+        name: IDENTITY,
+        meaning: "The path of an identity file. -i and -p replace it.",
+        commands: READING,
+    },
+    Variable {
+        name: PASSPHRASE_FILE,
+        meaning: "A file whose whole content, less one final newline, answers whenever a passphrase is needed: \
+                  that of -p, or of an encrypted identity. Nothing is then asked on the terminal.",
+        commands: KEYS,
+    },
+    Variable {
+        name: CREDENTIALS_DIRECTORY,
+        meaning: "Set by systemd. Without ETCD_SEAL_PASSPHRASE_FILE, a credential named etcd-seal.passphrase in it \
+                  is that file.",
+        commands: KEYS,
+    },
+];
+
+impl Environment {
+    /// Ours and etcdctl's variables out of the environment of the process.
+    #[must_use]
+    pub fn of_process() -> Self {
+        Self::from_iterator(std::env::vars_os())
+    }
+
+    fn from_iterator(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+        let known = |name: &str| {
+            name.starts_with("ETCDCTL_") || name.starts_with("ETCD_SEAL_") || name == CREDENTIALS_DIRECTORY
+        };
+        let variables = variables.into_iter().filter_map(|(name, value)| {
+            let name = name.into_string().ok()?;
+            (known(&name) && !value.is_empty()).then_some((name, value))
+        });
+        Self(variables.collect())
+    }
+
+    /// The variable, where it is set and not empty.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(name).map(OsString::as_os_str)
+    }
+
+    /// The variable as text.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it is no UTF-8.
+    pub fn text(&self, name: &str) -> Result<Option<&str>> {
+        let Some(value) = self.get(name) else { return Ok(None) };
+        let text = value.to_str().ok_or_else(|| Error::new(Kind::Usage, format!("{name} is not UTF-8")))?;
+        Ok(Some(text))
+    }
+
+    /// The variable through `parse`, naming it where that fails.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>> {
+        let Some(text) = self.text(name)? else { return Ok(None) };
+        let value = parse(text).map_err(|wrong| {
+            Error::new(Kind::Usage, format!("{name}: {wrong}")).with_hint(format!("correct or unset {name}"))
+        })?;
+        Ok(Some(value))
+    }
+}
+
+#[cfg(test)]
+impl Environment {
+    /// An environment for a test.
+    pub(crate) fn of(variables: &[(&str, &str)]) -> Self {
+        Self::from_iterator(variables.iter().map(|(name, value)| (name.into(), value.into())))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_and_foreign_variables_are_absent() {
+        let environment = Environment::of(&[("ETCDCTL_CERT", ""), ("HOME", "/root"), (DESTINATION, "/b/")]);
+        assert_eq!(environment.get("ETCDCTL_CERT"), None);
+        assert_eq!(environment.get("HOME"), None);
+        assert_eq!(environment.get(DESTINATION), Some(OsStr::new("/b/")));
+    }
+
+    #[test]
+    fn a_bad_value_names_its_variable() {
+        let environment = Environment::of(&[(STALL_TIMEOUT, "soon")]);
+        let error = environment.parsed(STALL_TIMEOUT, super::super::values::parse_duration).unwrap_err();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.to_string(), "ETCD_SEAL_STALL_TIMEOUT: `soon` is no duration such as 5s, 1m30s or 500ms");
+    }
+}

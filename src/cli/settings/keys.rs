@@ -1,0 +1,244 @@
+//! Whom to encrypt to, and who opens: flags and variables resolved, then files read.
+
+use super::environment::{self, Environment};
+use super::standard_input::StandardInput;
+use crate::cli::args::{IdentityArguments, RecipientArguments};
+use crate::cli::term::Terminal;
+use crate::error::{Error, Kind, Result};
+use crate::keys::{Identities, KeyFile, Recipients, SharedPrompt};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// No file of recipients or identities is as long as this.
+const KEY_FILE_MAXIMUM: u64 = 16 * 1024 * 1024;
+
+/// Whom to encrypt to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum RecipientSettings {
+    /// `-p`.
+    Passphrase,
+    /// `-r` and `-R`, or the variables.
+    Public {
+        /// Recipients as written.
+        recipients: Vec<String>,
+        /// Files of them, `-` for standard input.
+        files: Vec<PathBuf>,
+    },
+}
+
+impl RecipientSettings {
+    /// Flags, which replace the variables as a set.
+    ///
+    /// # Errors
+    /// [`Kind::NoRecipient`] when nobody is named.
+    pub fn resolve(flags: RecipientArguments, environment: &Environment, input: &mut StandardInput) -> Result<Self> {
+        if flags.passphrase {
+            return Ok(Self::Passphrase);
+        }
+        let (mut recipients, mut files) = (flags.recipients, flags.recipients_files);
+        if recipients.is_empty() && files.is_empty() {
+            recipients = split_recipients(environment.text(environment::RECIPIENTS)?.unwrap_or_default());
+            files = environment.get(environment::RECIPIENTS_FILE).map(PathBuf::from).into_iter().collect();
+        }
+        if recipients.is_empty() && files.is_empty() {
+            return Err(Error::new(Kind::NoRecipient, "nobody is named to encrypt to: -r, -R and -p are all missing"));
+        }
+        input.claim_paths("-R -", &files)?;
+        Ok(Self::Public { recipients, files })
+    }
+
+    /// Reads the files and parses everything.
+    ///
+    /// # Errors
+    /// [`Kind::Recipient`] and what reading and asking can fail with.
+    pub fn load(&self, terminal: &Arc<Terminal>) -> Result<Recipients> {
+        match self {
+            Self::Passphrase => Ok(Recipients::passphrase(terminal.new_passphrase()?)),
+            Self::Public { recipients, files } => {
+                let files = read_key_files(files, Kind::Recipient)?;
+                let prompt: SharedPrompt = terminal.clone();
+                Recipients::parse(recipients, &files, &prompt)
+            }
+        }
+    }
+}
+
+/// Recipients separated by white space or commas, but for the blank inside an ssh public key.
+fn split_recipients(text: &str) -> Vec<String> {
+    let mut words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+    let mut recipients = Vec::new();
+    while let Some(word) = words.next() {
+        if word.starts_with("ssh-")
+            && let Some(key) = words.next()
+        {
+            recipients.push(format!("{word} {key}"));
+        } else {
+            recipients.push(word.to_owned());
+        }
+    }
+    recipients
+}
+
+/// Who opens archives.
+#[derive(Debug, PartialEq, Eq)]
+pub struct IdentitySettings {
+    source: IdentitySource,
+    max_work_factor: u8,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum IdentitySource {
+    None,
+    Passphrase,
+    Files(Vec<PathBuf>),
+}
+
+impl IdentitySettings {
+    /// Flags, which replace the variable.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when standard input is read twice.
+    pub fn resolve(flags: IdentityArguments, environment: &Environment, input: &mut StandardInput) -> Result<Self> {
+        let mut files = flags.identities;
+        if files.is_empty() {
+            files = environment.get(environment::IDENTITY).map(PathBuf::from).into_iter().collect();
+        }
+        let source = if flags.passphrase {
+            IdentitySource::Passphrase
+        } else if files.is_empty() {
+            IdentitySource::None
+        } else {
+            input.claim_paths("-i -", &files)?;
+            IdentitySource::Files(files)
+        };
+        Ok(Self { source, max_work_factor: flags.max_work_factor })
+    }
+
+    /// Whether anybody is named at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.source == IdentitySource::None
+    }
+
+    /// Reads the files and parses everything; `None` when nobody is named.
+    ///
+    /// # Errors
+    /// [`Kind::Identity`] and what reading and asking can fail with.
+    pub fn load(&self, terminal: &Arc<Terminal>) -> Result<Option<Identities>> {
+        use crate::keys::Prompt;
+        let identities = match &self.source {
+            IdentitySource::None => return Ok(None),
+            IdentitySource::Passphrase => {
+                Identities::passphrase(terminal.secret("passphrase of the archive")?, self.max_work_factor)
+            }
+            IdentitySource::Files(files) => {
+                let files = read_key_files(files, Kind::Identity)?;
+                let prompt: SharedPrompt = terminal.clone();
+                Identities::parse(files, &prompt, self.max_work_factor)?
+            }
+        };
+        Ok(Some(identities))
+    }
+}
+
+/// Reads files of keys; `kind` is what one that cannot be read is called.
+fn read_key_files(paths: &[PathBuf], kind: Kind) -> Result<Vec<KeyFile>> {
+    paths.iter().map(|path| read_key_file(path, kind)).collect()
+}
+
+fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
+    let (name, source): (String, Box<dyn Read>) = if path.as_os_str() == "-" {
+        ("standard input".to_owned(), Box::new(io::stdin().lock()))
+    } else {
+        let file = File::open(path).map_err(|error| unreadable(kind, &path.display().to_string(), error))?;
+        (path.display().to_string(), Box::new(file))
+    };
+    let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
+    let read = source.take(KEY_FILE_MAXIMUM + 1).read_to_end(&mut text);
+    read.map_err(|error| unreadable(kind, &name, error))?;
+    if text.len() as u64 > KEY_FILE_MAXIMUM {
+        return Err(Error::new(kind, format!("{name} is longer than {KEY_FILE_MAXIMUM} bytes")));
+    }
+    Ok(KeyFile { name, text })
+}
+
+fn unreadable(kind: Kind, name: &str, error: io::Error) -> Error {
+    let what = if kind == Kind::Recipient { "recipients file" } else { "identity file" };
+    Error::new(kind, format!("cannot read {what} {name}: {error}"))
+        .with_hint("check its path and permissions, and that its filesystem is mounted")
+        .with_source(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve(flags: RecipientArguments, variables: &[(&str, &str)]) -> Result<RecipientSettings> {
+        RecipientSettings::resolve(flags, &Environment::of(variables), &mut StandardInput::default())
+    }
+
+    fn flags(recipients: &[&str], files: &[&str], passphrase: bool) -> RecipientArguments {
+        RecipientArguments {
+            recipients: recipients.iter().map(ToString::to_string).collect(),
+            recipients_files: files.iter().map(PathBuf::from).collect(),
+            passphrase,
+        }
+    }
+
+    const VARIABLES: &[(&str, &str)] =
+        &[(environment::RECIPIENTS, "age1a, age1b\nssh-ed25519 AAAA age1c"), (environment::RECIPIENTS_FILE, "/r")];
+
+    #[test]
+    fn variables_name_recipients() {
+        let expected = RecipientSettings::Public {
+            recipients: ["age1a", "age1b", "ssh-ed25519 AAAA", "age1c"].map(str::to_owned).to_vec(),
+            files: vec!["/r".into()],
+        };
+        assert_eq!(resolve(flags(&[], &[], false), VARIABLES).unwrap(), expected);
+    }
+
+    #[test]
+    fn flags_replace_the_variables_as_a_set() {
+        let only_recipient =
+            RecipientSettings::Public { recipients: vec!["age1f".to_owned()], files: Vec::new() };
+        assert_eq!(resolve(flags(&["age1f"], &[], false), VARIABLES).unwrap(), only_recipient);
+        let only_file = RecipientSettings::Public { recipients: Vec::new(), files: vec!["/f".into()] };
+        assert_eq!(resolve(flags(&[], &["/f"], false), VARIABLES).unwrap(), only_file);
+        assert_eq!(resolve(flags(&[], &[], true), VARIABLES).unwrap(), RecipientSettings::Passphrase);
+    }
+
+    #[test]
+    fn nobody_is_refused() {
+        assert_eq!(resolve(flags(&[], &[], false), &[]).unwrap_err().kind(), Kind::NoRecipient);
+        let blank = &[(environment::RECIPIENTS, " ,\n")];
+        assert_eq!(resolve(flags(&[], &[], false), blank).unwrap_err().kind(), Kind::NoRecipient);
+    }
+
+    #[test]
+    fn standard_input_is_read_once() {
+        assert_eq!(resolve(flags(&[], &["-", "-"], false), &[]).unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn flags_replace_the_identity_variable() {
+        let resolve = |identities: &[&str], passphrase| {
+            let identities = identities.iter().map(PathBuf::from).collect();
+            let flags = IdentityArguments { identities, passphrase, max_work_factor: 20 };
+            let environment = Environment::of(&[(environment::IDENTITY, "/e")]);
+            IdentitySettings::resolve(flags, &environment, &mut StandardInput::default()).unwrap().source
+        };
+        assert_eq!(resolve(&[], false), IdentitySource::Files(vec!["/e".into()]));
+        assert_eq!(resolve(&["/f"], false), IdentitySource::Files(vec!["/f".into()]));
+        assert_eq!(resolve(&[], true), IdentitySource::Passphrase);
+    }
+
+    #[test]
+    fn a_missing_key_file_is_a_usage_error() {
+        let error = read_key_file(Path::new("/nowhere/key.txt"), Kind::Identity).err().unwrap();
+        assert_eq!(error.kind(), Kind::Identity);
+        assert!(error.to_string().starts_with("cannot read identity file /nowhere/key.txt: "), "{error}");
+    }
+}

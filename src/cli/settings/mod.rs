@@ -1,0 +1,242 @@
+//! What the command line and the environment mean: validated, with every conflict refused before anything is
+//! asked, read or connected to. Commands see settings, never raw words.
+
+pub mod connection;
+pub mod destination;
+pub mod environment;
+pub mod keys;
+pub mod standard_input;
+pub mod values;
+
+use super::args::{
+    InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments, VerifyArguments,
+};
+use crate::error::{Error, Kind, Result};
+use crate::pipeline;
+use connection::ConnectionSettings;
+use environment::Environment;
+use keys::{IdentitySettings, RecipientSettings};
+use standard_input::StandardInput;
+use std::ffi::OsString;
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+/// Where `save` takes the snapshot from.
+pub enum SourceSettings {
+    /// A live etcd.
+    Etcd(ConnectionSettings),
+    /// `--from FILE`.
+    File(PathBuf),
+    /// `--from -`.
+    StandardInput,
+}
+
+/// `save`.
+pub struct SaveSettings {
+    /// Where the snapshot comes from.
+    pub source: SourceSettings,
+    /// Whom to encrypt to.
+    pub recipients: RecipientSettings,
+    /// DEST as given.
+    pub destination: OsString,
+    /// Whether an existing archive is replaced.
+    pub force: bool,
+    /// Whether only the plan is printed.
+    pub dry_run: bool,
+    /// What is recorded, level and frame size.
+    pub seal: SealArguments,
+    /// How the pipeline runs.
+    pub options: pipeline::save::Options,
+}
+
+impl SaveSettings {
+    /// Words and environment.
+    ///
+    /// # Errors
+    /// [`Kind::NoRecipient`] first, then [`Kind::Usage`].
+    pub fn resolve(words: SaveArguments, environment: &Environment) -> Result<Self> {
+        let mut input = StandardInput::default();
+        let recipients = RecipientSettings::resolve(words.recipients, environment, &mut input)?;
+        let destination = destination(words.destination, environment)?;
+        let source = match words.from {
+            None => SourceSettings::Etcd(ConnectionSettings::resolve(words.connection, environment)?),
+            Some(path) if path.as_os_str() == "-" => {
+                input.claim("--from -")?;
+                SourceSettings::StandardInput
+            }
+            Some(path) => SourceSettings::File(path),
+        };
+        let options = pipeline::save::Options {
+            jobs: jobs(words.seal.jobs),
+            describe: !words.seal.no_description,
+            allow_missing_digest: words.allow_missing_digest,
+        };
+        let (force, dry_run, seal) = (words.force, words.dry_run, words.seal);
+        Ok(Self { source, recipients, destination, force, dry_run, seal, options })
+    }
+}
+
+/// DEST: the word, else the variable.
+fn destination(word: Option<OsString>, environment: &Environment) -> Result<OsString> {
+    word.or_else(|| environment.get(environment::DESTINATION).map(ToOwned::to_owned)).ok_or_else(|| {
+        Error::new(Kind::Usage, "no destination is named: DEST and ETCD_SEAL_DESTINATION are both missing")
+            .with_hint("name an existing directory, a file ending in .age, or - for standard output")
+    })
+}
+
+/// `info` and `verify`.
+pub struct ReadSettings {
+    /// The archives, `-` for standard input.
+    pub archives: Vec<PathBuf>,
+    /// Who opens them.
+    pub identities: IdentitySettings,
+    /// How the pipeline runs.
+    pub options: pipeline::open::Options,
+}
+
+impl ReadSettings {
+    /// Words and environment of `info`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
+        let opening = OpeningArguments { allow_missing_digest: true, jobs: None };
+        Self::resolve(VerifyArguments { archives: words.archives, identities: words.identities, opening }, environment)
+    }
+
+    /// Words and environment of `verify`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn resolve(words: VerifyArguments, environment: &Environment) -> Result<Self> {
+        let mut input = StandardInput::default();
+        input.claim_paths("ARCHIVE -", &words.archives)?;
+        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
+        Ok(Self { archives: words.archives, identities, options: opening_options(&words.opening) })
+    }
+}
+
+/// `restore`.
+pub struct RestoreSettings {
+    /// The archive, `-` for standard input.
+    pub archive: PathBuf,
+    /// Who opens it.
+    pub identities: IdentitySettings,
+    /// Where the snapshot goes, as given.
+    pub output: OsString,
+    /// Whether an existing file is replaced.
+    pub force: bool,
+    /// Whether only the plan is printed.
+    pub dry_run: bool,
+    /// How the pipeline runs.
+    pub options: pipeline::open::Options,
+}
+
+impl RestoreSettings {
+    /// Words and environment.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub fn resolve(words: RestoreArguments, environment: &Environment) -> Result<Self> {
+        let mut input = StandardInput::default();
+        input.claim_paths("ARCHIVE -", std::slice::from_ref(&words.archive))?;
+        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
+        if identities.is_empty() {
+            return Err(Error::new(Kind::Usage, "nothing is named to open the archive with: -i and -p are both missing")
+                .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
+        }
+        Ok(Self {
+            archive: words.archive,
+            identities,
+            output: words.output,
+            force: words.force,
+            dry_run: words.dry_run,
+            options: opening_options(&words.opening),
+        })
+    }
+}
+
+fn opening_options(words: &OpeningArguments) -> pipeline::open::Options {
+    pipeline::open::Options { jobs: jobs(words.jobs), allow_missing_digest: words.allow_missing_digest }
+}
+
+/// As many as there are processors for us, where nobody says otherwise.
+fn jobs(given: Option<NonZeroU16>) -> usize {
+    given.map_or_else(
+        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+        |jobs| usize::from(jobs.get()),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Command, Unparsed, parse};
+
+    fn command(words: &[&str]) -> Command {
+        match parse(["etcd-seal"].iter().chain(words).map(Into::into)) {
+            Ok(arguments) => arguments.command,
+            Err(Unparsed::Wrong(error)) => panic!("{error}"),
+            Err(Unparsed::Shown(text)) => panic!("{text}"),
+        }
+    }
+
+    fn save(words: &[&str], variables: &[(&str, &str)]) -> Result<SaveSettings> {
+        let Command::Save(words) = command(words) else { panic!("no save") };
+        SaveSettings::resolve(*words, &Environment::of(variables))
+    }
+
+    fn refused<T>(result: Result<T>) -> (Kind, String) {
+        let error = result.err().expect("should be refused");
+        (error.kind(), error.to_string())
+    }
+
+    #[test]
+    fn nobody_to_encrypt_to_is_refused_first() {
+        let (kind, _) = refused(save(&["save", "--cert=/c"], &[]));
+        assert_eq!(kind, Kind::NoRecipient);
+    }
+
+    #[test]
+    fn dest_beats_its_variable_and_one_is_needed() {
+        let variables = &[(environment::DESTINATION, "/e/")];
+        assert_eq!(save(&["save", "-rage1x", "/f/"], variables).unwrap().destination, "/f/");
+        assert_eq!(save(&["save", "-rage1x"], variables).unwrap().destination, "/e/");
+        assert_eq!(refused(save(&["save", "-rage1x"], &[])).0, Kind::Usage);
+    }
+
+    #[test]
+    fn two_readers_of_standard_input_are_refused() {
+        let (kind, message) = refused(save(&["save", "-R-", "--from=-", "/b/"], &[]));
+        assert_eq!(kind, Kind::Usage);
+        assert_eq!(message, "standard input can be read once: -R - and --from -");
+        let Command::Verify(words) = command(&["verify", "-", "-i-"]) else { panic!("no verify") };
+        let (_, message) = refused(ReadSettings::resolve(words, &Environment::default()));
+        assert_eq!(message, "standard input can be read once: ARCHIVE - and -i -");
+        let Command::Info(words) = command(&["info", "-", "-"]) else { panic!("no info") };
+        assert_eq!(refused(ReadSettings::of_info(words, &Environment::default())).0, Kind::Usage);
+    }
+
+    #[test]
+    fn sealing_has_the_documented_defaults() {
+        let settings = save(&["save", "-rage1x", "/b/"], &[]).unwrap();
+        assert_eq!((settings.seal.level, settings.seal.frame_size), (1, values::DEFAULT_FRAME_SIZE));
+        assert!(settings.options.describe && !settings.options.allow_missing_digest);
+        assert!(settings.options.jobs >= 1);
+        let settings =
+            save(&["save", "-rage1x", "/b/", "--level=19", "--frame-size=64KiB", "--jobs=3", "--no-description"], &[])
+                .unwrap();
+        assert_eq!((settings.seal.level, settings.seal.frame_size), (19, 65536));
+        assert_eq!((settings.options.jobs, settings.options.describe), (3, false));
+    }
+
+    #[test]
+    fn restore_needs_somebody_to_open() {
+        let restore = |variables: &[(&str, &str)]| {
+            let Command::Restore(words) = command(&["restore", "a.age", "-o", "s.db"]) else { panic!("no restore") };
+            RestoreSettings::resolve(words, &Environment::of(variables))
+        };
+        assert_eq!(refused(restore(&[])).0, Kind::Usage);
+        assert!(restore(&[(environment::IDENTITY, "/key.txt")]).is_ok());
+    }
+}

@@ -1,0 +1,33 @@
+//! Standard input can be read once.
+
+use crate::error::{Error, Kind, Result};
+use std::path::PathBuf;
+
+/// Who reads standard input.
+#[derive(Debug, Default)]
+pub struct StandardInput {
+    reader: Option<String>,
+}
+
+impl StandardInput {
+    /// Claims it for `reader`, a flag with its value.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when it is claimed already.
+    pub fn claim(&mut self, reader: &str) -> Result<()> {
+        if let Some(first) = &self.reader {
+            return Err(Error::new(Kind::Usage, format!("standard input can be read once: {first} and {reader}"))
+                .with_hint("put one of them in a file"));
+        }
+        self.reader = Some(reader.to_owned());
+        Ok(())
+    }
+
+    /// Claims it for every `-` among `paths`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] when that makes two.
+    pub fn claim_paths(&mut self, reader: &str, paths: &[PathBuf]) -> Result<()> {
+        paths.iter().filter(|path| path.as_os_str() == "-").try_for_each(|_| self.claim(reader))
+    }
+}

@@ -1,0 +1,179 @@
+//! How values are written on a command line: etcdctl's as Go writes them, ours in plain bytes or KiB and MiB.
+
+use std::time::Duration;
+
+/// A boolean as Go's `strconv.ParseBool` reads it.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub fn parse_bool(text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+        "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+        _ => Err(format!("`{text}` is neither true nor false")),
+    }
+}
+
+/// A duration as Go's `time.ParseDuration` reads it, such as `5s`, `1m30s`, `1.5h` or a bare `0`; not negative.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("`{text}` is no duration such as 5s, 1m30s or 500ms");
+    if text.starts_with('-') {
+        return Err(format!("`{text}` is negative"));
+    }
+    let mut rest = text.strip_prefix('+').unwrap_or(text);
+    if rest == "0" {
+        return Ok(Duration::ZERO);
+    }
+    if rest.is_empty() {
+        return Err(wrong());
+    }
+    let mut nanoseconds: u64 = 0;
+    while !rest.is_empty() {
+        let (part, after) = parse_duration_part(rest).ok_or_else(wrong)?;
+        nanoseconds = nanoseconds.checked_add(part).ok_or_else(|| format!("`{text}` is too long"))?;
+        rest = after;
+    }
+    Ok(Duration::from_nanos(nanoseconds))
+}
+
+/// One number with its unit at the start of `text`, in nanoseconds, and what follows it.
+fn parse_duration_part(text: &str) -> Option<(u64, &str)> {
+    let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+    let (number, rest) = text.split_at(number_end);
+    let unit_end = rest.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(rest.len());
+    let (unit, rest) = rest.split_at(unit_end);
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+        return None;
+    }
+    let unit = unit_nanoseconds(unit)?;
+    let whole = if whole.is_empty() { 0 } else { whole.parse::<u64>().ok()? };
+    let nanoseconds = whole.checked_mul(unit)?.checked_add(fraction_of(fraction, unit)?)?;
+    Some((nanoseconds, rest))
+}
+
+/// The decimal `fraction` of `unit` nanoseconds, rounded down.
+fn fraction_of(fraction: &str, unit: u64) -> Option<u64> {
+    // An hour is less than 10^13 ns: digits beyond the 18th are far below a nanosecond.
+    let digits = &fraction[..fraction.len().min(18)];
+    if digits.is_empty() {
+        return Some(0);
+    }
+    let scale = 10_u128.pow(u32::try_from(digits.len()).ok()?);
+    u64::try_from(digits.parse::<u128>().ok()? * u128::from(unit) / scale).ok()
+}
+
+fn unit_nanoseconds(unit: &str) -> Option<u64> {
+    Some(match unit {
+        "ns" => 1,
+        // MICRO SIGN and GREEK SMALL LETTER MU, both of which Go takes.
+        "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "m" => 60_000_000_000,
+        "h" => 3_600_000_000_000,
+        _ => return None,
+    })
+}
+
+/// Bytes in every frame but the last when `--frame-size` is not given.
+pub const DEFAULT_FRAME_SIZE: u32 = 4 * MEBIBYTE;
+const KIBIBYTE: u32 = 1024;
+const MEBIBYTE: u32 = 1024 * KIBIBYTE;
+/// What the format allows: multiples of 64 KiB between these.
+const FRAME_SIZE_STEP: u32 = 64 * KIBIBYTE;
+const FRAME_SIZE_MAXIMUM: u32 = 16 * MEBIBYTE;
+
+/// A frame size in bytes, KiB or MiB: a multiple of 64 KiB up to 16 MiB.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub fn parse_frame_size(text: &str) -> Result<u32, String> {
+    let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
+        (number, KIBIBYTE)
+    } else if let Some(number) = text.strip_suffix("MiB") {
+        (number, MEBIBYTE)
+    } else {
+        (text, 1)
+    };
+    let size = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    match size {
+        Some(size) if size % FRAME_SIZE_STEP == 0 && (FRAME_SIZE_STEP..=FRAME_SIZE_MAXIMUM).contains(&size) => {
+            Ok(size)
+        }
+        _ => Err(format!("`{text}` is no multiple of 64KiB from 64KiB to 16MiB")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_are_go_s() {
+        for text in ["1", "t", "T", "TRUE", "true", "True"] {
+            assert_eq!(parse_bool(text), Ok(true));
+        }
+        for text in ["0", "f", "F", "FALSE", "false", "False"] {
+            assert_eq!(parse_bool(text), Ok(false));
+        }
+        for text in ["", "yes", "tRUE", " true", "2"] {
+            assert!(parse_bool(text).is_err(), "{text}");
+        }
+    }
+
+    /// Good durations out of Go's own `time_test.go`, and their nanoseconds.
+    #[test]
+    fn durations_are_go_s() {
+        for (text, nanoseconds) in [
+            ("0", 0),
+            ("+0", 0),
+            ("0s", 0),
+            ("5s", 5_000_000_000),
+            ("+5s", 5_000_000_000),
+            ("30s", 30_000_000_000),
+            ("1478s", 1_478_000_000_000),
+            ("5.0s", 5_000_000_000),
+            ("5.6s", 5_600_000_000),
+            ("5.s", 5_000_000_000),
+            (".5s", 500_000_000),
+            ("1.004s", 1_004_000_000),
+            ("100.00100s", 100_001_000_000),
+            ("10ns", 10),
+            ("11us", 11_000),
+            ("12\u{b5}s", 12_000),
+            ("12\u{3bc}s", 12_000),
+            ("13ms", 13_000_000),
+            ("1m30s", 90_000_000_000),
+            ("3h30m", 12_600_000_000_000),
+            ("10.5s4m", 250_500_000_000),
+            ("1h2m3s4ms5us6ns", 3_723_004_005_006),
+            ("0.3333333333333333333h", 1_199_999_999_999),
+        ] {
+            assert_eq!(parse_duration(text), Ok(Duration::from_nanos(nanoseconds)), "{text}");
+        }
+    }
+
+    #[test]
+    fn bad_durations_are_refused() {
+        for text in ["", "3", "s", ".", ".s", "+", "+.s", "1e9s", "5 s", "5S", "5d", "1..5s", "-1s", "1s2", "9999999h"]
+        {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn frame_sizes_are_multiples_of_64_kib() {
+        for (text, size) in
+            [("65536", 65536), ("64KiB", 65536), ("512KiB", 524_288), ("4MiB", 4 << 20), ("16MiB", 16 << 20)]
+        {
+            assert_eq!(parse_frame_size(text), Ok(size));
+        }
+        for text in ["", "0", "63KiB", "65KiB", "65537", "17MiB", "4MB", "4 MiB", "-1", "4294967296MiB", "1.5MiB"] {
+            assert!(parse_frame_size(text).is_err(), "{text}");
+        }
+    }
+}

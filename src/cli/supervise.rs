@@ -1,0 +1,205 @@
+//! One thread works, this one watches for signals.
+//!
+//! SIGINT and SIGTERM ask the command to stop. It gets a moment to do so by itself; a thread that is stuck in
+//! a read is left behind, and what it was writing is removed. Once an archive is being published, stopping is
+//! too late and its end is waited for.
+
+use super::exit::Exit;
+use super::report::{Reporter, interrupted};
+use super::term::Console;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::store::local::abandon_all;
+use std::time::Duration;
+use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+/// How long a command may take to stop by itself.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Threads that talk to etcd; the pipeline has its own.
+const RUNTIME_THREADS: usize = 2;
+
+/// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it.
+///
+/// # Errors
+/// The command's.
+pub(super) fn supervise<C>(
+    reporter: &Reporter,
+    console: &Console,
+    prepare: impl FnOnce(Interrupt, Handle) -> C,
+) -> Result<Exit>
+where
+    C: FnOnce() -> Result<Exit> + Send + 'static,
+{
+    let runtime = start_runtime()?;
+    let interrupt = Interrupt::new();
+    let mut signals = {
+        let _entered = runtime.enter();
+        Signals::install()?
+    };
+    let command = prepare(interrupt.clone(), runtime.handle().clone());
+    let (done, mut end) = oneshot::channel();
+    let work = move || {
+        // Whoever waits may have gone already: then nobody needs the result.
+        let _ = done.send(command());
+    };
+    std::thread::Builder::new()
+        .name("command".to_owned())
+        .spawn(work)
+        .map_err(|error| Error::io("start", "a thread", error))?;
+    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt));
+    runtime.shutdown_background();
+    match ended {
+        Ended::ByItself(result) => result,
+        Ended::Stopped(signal) => {
+            reporter.failure(&interrupted(), signal, None);
+            Ok(signal)
+        }
+        Ended::Stuck(signal) => leave(signal, reporter, console),
+    }
+}
+
+fn start_runtime() -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(RUNTIME_THREADS)
+        .enable_all()
+        .build()
+        .map_err(|error| Error::io("start", "the asynchronous runtime", error))
+}
+
+/// How the command ended.
+enum Ended {
+    /// As it would have without a signal.
+    ByItself(Result<Exit>),
+    /// Because of a signal, by itself and cleanly.
+    Stopped(Exit),
+    /// Not at all.
+    Stuck(Exit),
+}
+
+/// The signals that ask to stop.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn install() -> Result<Self> {
+        let install = |kind| signal(kind).map_err(|error| Error::io("watch for", "signals", error));
+        Ok(Self { interrupt: install(SignalKind::interrupt())?, terminate: install(SignalKind::terminate())? })
+    }
+
+    /// The exit code of the next one.
+    async fn next(&mut self) -> Exit {
+        tokio::select! {
+            _ = self.interrupt.recv() => Exit::Interrupted,
+            _ = self.terminate.recv() => Exit::Terminated,
+        }
+    }
+}
+
+type End = oneshot::Receiver<Result<Exit>>;
+
+async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> Ended {
+    let signal = tokio::select! {
+        biased;
+        result = &mut *end => return Ended::ByItself(received(result)),
+        signal = signals.next() => signal,
+    };
+    if !interrupt.raise() {
+        // Publishing has begun: the command ends as if nothing had happened.
+        return Ended::ByItself(received(end.await));
+    }
+    tokio::select! {
+        biased;
+        result = &mut *end => match received(result) {
+            // It was through before it looked.
+            Ok(exit) => Ended::ByItself(Ok(exit)),
+            // Whatever it says, such as that a plugin was interrupted too, the signal is why.
+            Err(_) => Ended::Stopped(signal),
+        },
+        () = tokio::time::sleep(PATIENCE) => Ended::Stuck(signal),
+        _ = signals.next() => Ended::Stuck(signal),
+    }
+}
+
+/// The result, or what remains when the thread panicked: the panic itself has been printed.
+fn received(result: std::result::Result<Result<Exit>, oneshot::error::RecvError>) -> Result<Exit> {
+    result.unwrap_or_else(|_| {
+        Err(Error::new(Kind::Io, "the program failed at something it should never fail at")
+            .with_hint("what is printed above is a bug of etcd-seal: please report it with what led to it"))
+    })
+}
+
+/// Exits with a thread still stuck, leaving nothing behind.
+#[expect(clippy::exit, reason = "the command's thread is stuck in a read that nothing else ends")]
+fn leave(signal: Exit, reporter: &Reporter, console: &Console) -> ! {
+    abandon_all();
+    console.restore();
+    reporter.failure(&interrupted(), signal, None);
+    std::process::exit(signal.code().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watched(act: impl FnOnce(oneshot::Sender<Result<Exit>>, &Interrupt), signal: Option<SignalKind>) -> Ended {
+        let runtime = start_runtime().unwrap();
+        let interrupt = Interrupt::new();
+        let (done, mut end) = oneshot::channel();
+        runtime.block_on(async {
+            let mut signals = Signals::install().unwrap();
+            act(done, &interrupt);
+            if let Some(kind) = signal {
+                let number = rustix::process::Signal::from_named_raw(kind.as_raw_value()).unwrap();
+                rustix::process::kill_process(rustix::process::getpid(), number).unwrap();
+            }
+            watch(&mut end, &mut signals, &interrupt).await
+        })
+    }
+
+    #[test]
+    fn a_command_ends_by_itself() {
+        let ended = watched(|done, _| drop(done.send(Ok(Exit::Partly))), None);
+        assert!(matches!(ended, Ended::ByItself(Ok(Exit::Partly))));
+    }
+
+    #[test]
+    fn a_panic_is_a_failure() {
+        let ended = watched(|done, _| drop(done), None);
+        assert!(matches!(ended, Ended::ByItself(Err(error)) if error.kind() == Kind::Io));
+    }
+
+    /// One test for all signals: they reach every test of the process.
+    #[test]
+    fn a_signal_asks_waits_and_leaves() {
+        let ended = watched(
+            |done, interrupt| {
+                let interrupt = interrupt.clone();
+                std::thread::spawn(move || {
+                    while interrupt.check().is_ok() {
+                        std::thread::yield_now();
+                    }
+                    let _ = done.send(Err(interrupted()));
+                });
+            },
+            Some(SignalKind::terminate()),
+        );
+        assert!(matches!(ended, Ended::Stopped(Exit::Terminated)));
+
+        let mut stuck = None;
+        let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()));
+        assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
+
+        let ended = watched(
+            |done, interrupt| {
+                interrupt.begin_commit().unwrap();
+                let _ = done.send(Ok(Exit::Done));
+            },
+            Some(SignalKind::interrupt()),
+        );
+        assert!(matches!(ended, Ended::ByItself(Ok(Exit::Done))));
+    }
+}

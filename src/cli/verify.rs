@@ -1,0 +1,58 @@
+//! `verify`: proof that archives are whole.
+
+use super::Context;
+use super::args::VerifyArguments;
+use super::bar;
+use super::exit::Exit;
+use super::info::each;
+use super::input::Archive;
+use super::report::{Proved, SidecarState, VerifyReport};
+use super::settings::ReadSettings;
+use crate::error::Result;
+use crate::keys::Identities;
+use crate::pipeline::open::{Options, look, open};
+use std::io;
+use std::time::Instant;
+
+pub(super) fn run(words: VerifyArguments, context: &Context) -> Result<Exit> {
+    let settings = ReadSettings::resolve(words, &context.environment)?;
+    let identities = settings.identities.load(&context.terminal)?;
+    each(&settings.archives, context, |archive| match &identities {
+        None => verify_without_key(archive, context),
+        Some(identities) => verify_with_key(archive, identities, &settings.options, context),
+    })
+}
+
+/// The sidecar, and what anybody sees.
+fn verify_without_key(archive: Archive<'_>, context: &Context) -> Result<Exit> {
+    let began = Instant::now();
+    let mut file = archive.open()?;
+    let sidecar = archive.sidecar()?;
+    let progress = bar::progress(&context.console, context.quiet, "verifying");
+    let visible = look(&mut file, &*progress, &context.interrupt)?;
+    drop(progress);
+    let sidecar = archive.compare(sidecar.as_ref(), &visible.archive_sha256)?;
+    let proved = if sidecar == SidecarState::Absent { Proved::StructureOnly } else { Proved::AsAsked };
+    context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))?;
+    Ok(proved.exit())
+}
+
+/// Every layer to its end, and the sidecar too.
+fn verify_with_key(
+    archive: Archive<'_>,
+    identities: &Identities,
+    options: &Options,
+    context: &Context,
+) -> Result<Exit> {
+    let began = Instant::now();
+    let mut file = archive.open()?;
+    let sidecar = archive.sidecar()?;
+    let progress = bar::progress(&context.console, context.quiet, "verifying");
+    let opened = open(&mut file, identities, options, &mut io::sink(), &*progress, &context.interrupt)
+        .map_err(|error| archive.or_damaged(error, &context.interrupt))?;
+    drop(progress);
+    let sidecar = archive.compare(sidecar.as_ref(), &opened.visible.archive_sha256)?;
+    let proved = Proved::by(opened.digest);
+    context.reporter.result(&VerifyReport::opened(opened, archive.path(), sidecar, began.elapsed()))?;
+    Ok(proved.exit())
+}
