@@ -1,4 +1,97 @@
 //! Encrypted, verified etcd backups in one stream, and the restore that goes with them.
+//!
+//! The program `etcd-seal` is a thin layer over this library: it reads flags, asks for passphrases, shows
+//! progress and turns errors into exit codes. Everything else is here, prints nothing, asks nobody, reads no
+//! environment and never exits.
+//!
+//! # Which API for which case
+//!
+//! | You want to | Call |
+//! |---|---|
+//! | seal a snapshot of a live etcd | [`etcd::open`], then [`pipeline::save::save`] with a [`SnapshotSource`] over it |
+//! | seal a snapshot that exists | [`pipeline::save::save`] with a [`SnapshotSource`] over your reader |
+//! | know what an archive says of itself | [`pipeline::open::inspect`]: both ends of a seekable file, key or not |
+//! | know whether an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |
+//! | verify an archive | [`pipeline::open::open`] into [`std::io::sink`] |
+//! | get the snapshot back | [`pipeline::open::open`] into a [`store::local::Unpublished`], then publish it |
+//! | say who can open it, and open it | [`keys::Recipients`], [`keys::Identities`], [`keys::generate_identity`] |
+//! | write a file that appears whole or not at all | [`store::local::Unpublished`] |
+//! | name archives as the program does | [`store::name::ArchiveName`] |
+//! | show how far it is | implement [`progress::Progress`]; [`progress::Silent`] shows nothing |
+//! | stop it from another thread | [`interrupt::Interrupt`] |
+//!
+//! [`SnapshotSource`]: pipeline::save::SnapshotSource
+//!
+//! # Two rules for callers
+//!
+//! What [`pipeline::open::open`] writes counts only when it returns `Ok`: the digests stand at the end of an archive,
+//! so bytes come out before they are proved. Write to something that can be thrown away.
+//!
+//! What [`pipeline::save::save`] writes is an archive only when it returns `Ok`. On any error the last chunk is
+//! missing and every age implementation refuses the file.
+//!
+//! # Example
+//!
+//! An archive of a snapshot in memory, for one recipient, and whose it is:
+//!
+//! ```no_run
+//! use etcd_seal::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
+//! use etcd_seal::interrupt::Interrupt;
+//! use etcd_seal::keys::{Recipients, SharedPrompt};
+//! use etcd_seal::pipeline::save::{Options, SnapshotSource, save};
+//! use etcd_seal::progress::Silent;
+//!
+//! struct Once(Option<Vec<u8>>);
+//!
+//! impl SnapshotSource for Once {
+//!     fn next(&mut self) -> etcd_seal::Result<Option<Vec<u8>>> {
+//!         Ok(self.0.take())
+//!     }
+//! }
+//!
+//! fn seal(snapshot: Vec<u8>, recipient: &str, prompt: &SharedPrompt) -> etcd_seal::Result<Vec<u8>> {
+//!     let recipients = Recipients::parse(&[recipient.to_owned()], &[], prompt)?;
+//!     let manifest = Manifest {
+//!         description: Description {
+//!             format: FORMAT.to_owned(),
+//!             format_version: FORMAT_VERSION,
+//!             tool: "my tool 1.0".to_owned(),
+//!             sealed_at: "2026-01-02T03:04:05Z".to_owned(),
+//!             cluster_name: None,
+//!             cluster_id: None,
+//!             member_id: None,
+//!             etcd_version: None,
+//!             storage_version: None,
+//!             revision: None,
+//!             snapshot_size: None,
+//!             frame_size: 4 << 20,
+//!             level: 1,
+//!             source: Source::File,
+//!             snapshot_started_at: None,
+//!         },
+//!         endpoint: None,
+//!         member_name: None,
+//!         host: None,
+//!         tags: Vec::new(),
+//!         note: None,
+//!         recipients: recipients.names().to_vec(),
+//!     };
+//!     let options = Options { jobs: 2, describe: true, allow_missing_digest: false };
+//!     let mut archive = Vec::new();
+//!     let source = Once(Some(snapshot));
+//!     save(source, manifest, &recipients, &options, &mut archive, &Silent, &Interrupt::new())?;
+//!     Ok(archive)
+//! }
+//! ```
+//!
+//! # Features
+//!
+//! `cli`, on by default, is the program; without it none of the crates a terminal needs is built.
+//!
+//! # The format
+//!
+//! An archive is a standard age file of a standard zstd stream. Its pages, `etcd-seal-archive(5)`, specify it
+//! for whoever wants to read or write it without this crate; [`archive`] implements it.
 
 pub mod archive;
 pub mod database;

@@ -5,10 +5,10 @@
 use super::settings::values::{parse_bool, parse_duration, parse_frame_size};
 use super::{exit, report};
 use crate::error::{Error, Kind};
+use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use secrecy::SecretString;
 use std::ffi::OsString;
-use std::num::NonZeroU16;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -99,11 +99,8 @@ pub struct SaveArguments {
     /// Parse and check everything, print the plan, ask nobody and touch nothing
     #[arg(short = 'n', long)]
     pub dry_run: bool,
-    /// Whom to encrypt to.
-    #[command(flatten)]
-    pub recipients: RecipientArguments,
     /// Seal this existing snapshot, - for standard input, instead of asking etcd
-    #[arg(long, value_name = "FILE", conflicts_with = "ConnectionArguments")]
+    #[arg(long, value_name = "FILE", conflicts_with_all = CONNECTION_FLAGS)]
     pub from: Option<PathBuf>,
     /// With --from: accept a snapshot without etcd's digest, such as a copy of a member's db file
     ///
@@ -111,6 +108,9 @@ pub struct SaveArguments {
     /// accepted.
     #[arg(long, requires = "from")]
     pub allow_missing_digest: bool,
+    /// Whom to encrypt to.
+    #[command(flatten)]
+    pub recipients: RecipientArguments,
     /// How to seal.
     #[command(flatten)]
     pub seal: SealArguments,
@@ -130,10 +130,10 @@ pub struct SealArguments {
     #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_frame_size)]
     pub frame_size: u32,
     /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroU16>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
+    pub jobs: Option<u16>,
     /// A name for the cluster, in the file name and the public description
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     pub cluster_name: Option<String>,
     /// A tag to record inside the encryption; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
@@ -246,7 +246,8 @@ pub struct IdentityArguments {
     #[arg(short = 'p', long)]
     pub passphrase: bool,
     /// The most work, as a power of two, a passphrase may cost to try
-    #[arg(long, value_name = "N", default_value_t = 20, value_parser = clap::value_parser!(u8).range(1..=30))]
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_WORK_FACTOR,
+          value_parser = clap::value_parser!(u8).range(1..=i64::from(HIGHEST_WORK_FACTOR)))]
     pub max_work_factor: u8,
 }
 
@@ -282,8 +283,8 @@ pub struct OpeningArguments {
     #[arg(long)]
     pub allow_missing_digest: bool,
     /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N")]
-    pub jobs: Option<NonZeroU16>,
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
+    pub jobs: Option<u16>,
 }
 
 /// The words of `restore`.
@@ -345,6 +346,40 @@ pub enum Generate {
 /// The heading of etcdctl's flags.
 pub const CONNECTION_HEADING: &str = "Connection";
 
+/// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
+const CONNECTION_FLAGS: [&str; 16] = [
+    "endpoints",
+    "cacert",
+    "cert",
+    "key",
+    "user",
+    "password",
+    "insecure_skip_tls_verify",
+    "insecure_transport",
+    "dial_timeout",
+    "command_timeout",
+    "keepalive_time",
+    "keepalive_timeout",
+    "stall_timeout",
+    "discovery_srv",
+    "discovery_srv_name",
+    "insecure_discovery",
+];
+
+/// More threads than any machine has use for.
+const MAXIMUM_JOBS: i64 = 1024;
+
+/// The longest cluster name in bytes: what leaves room for the rest of a description of 2048.
+const MAXIMUM_CLUSTER_NAME: usize = 256;
+
+fn parse_cluster_name(text: &str) -> Result<String, String> {
+    match text.len() {
+        0 => Err("it is empty".to_owned()),
+        1..=MAXIMUM_CLUSTER_NAME => Ok(text.to_owned()),
+        length => Err(format!("it has {length} bytes, more than {MAXIMUM_CLUSTER_NAME}")),
+    }
+}
+
 /// A value that is not shown when arguments are.
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
 fn secret(text: &str) -> Result<SecretString, String> {
@@ -389,7 +424,7 @@ pub enum Unparsed {
 ///
 /// # Errors
 /// [`Unparsed`].
-pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Unparsed> {
+pub fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
     let mut command = command();
     let parsed = command.try_get_matches_from_mut(words).and_then(|mut found| {
         Arguments::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command))
@@ -398,26 +433,37 @@ pub fn parse(words: impl IntoIterator<Item = OsString>) -> Result<Arguments, Unp
         use clap::error::ErrorKind;
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Unparsed::Shown(error.render().to_string()),
-            _ => Unparsed::Wrong(in_our_voice(&error.render().to_string())),
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                Unparsed::Wrong(no_command(&command))
+            }
+            _ => {
+                let name = words.iter().skip(1).find_map(|word| command.find_subcommand(word));
+                Unparsed::Wrong(in_our_voice(&error.render().to_string(), name.map(clap::Command::get_name)))
+            }
         }
     })
 }
 
+fn no_command(command: &clap::Command) -> Error {
+    let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
+    let names: Vec<&str> = commands.map(clap::Command::get_name).collect();
+    Error::new(Kind::Usage, "no command was given")
+        .with_hint(format!("one of {}; see etcd-seal --help", names.join(", ")))
+}
+
 /// clap's paragraphs as one sentence and the way out.
-fn in_our_voice(rendered: &str) -> Error {
+fn in_our_voice(rendered: &str, command: Option<&str>) -> Error {
     let paragraphs: Vec<String> =
         rendered.split("\n\n").map(|paragraph| report::words(paragraph.lines())).collect();
     let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
-    let Some(message) = paragraphs.first().and_then(|first| first.strip_prefix("error: ")) else {
-        // Nothing at all was asked for: clap shows the help of what could be.
-        return Error::new(Kind::Usage, "no command was given")
-            .with_hint("one of save, info, verify, restore, keygen; see etcd-seal --help");
-    };
+    let first = paragraphs.first().map(String::as_str).unwrap_or_default();
+    let message = first.strip_prefix("error: ").unwrap_or(first);
     let tip = paragraphs.iter().find_map(|paragraph| paragraph.strip_prefix("tip: "));
+    let help = command.map_or("etcd-seal --help".to_owned(), |command| format!("etcd-seal {command} --help"));
     let hint = match (tip, usage) {
-        (Some(tip), _) => tip.to_owned(),
-        (None, Some(usage)) => format!("{}, see --help", usage.replacen("Usage", "usage", 1)),
-        (None, None) => Kind::Usage.hint().to_owned(),
+        (Some(tip), _) => format!("{tip}; see {help}"),
+        (None, Some(usage)) => format!("{}; see {help}", usage.replacen("Usage", "usage", 1)),
+        (None, None) => format!("see {help}"),
     };
     Error::new(Kind::Usage, message.trim_end_matches('.')).with_hint(hint)
 }
@@ -427,7 +473,7 @@ mod tests {
     use super::*;
 
     fn wrong(words: &[&str]) -> Error {
-        match parse(["etcd-seal"].iter().chain(words).map(Into::into)) {
+        match parse(&["etcd-seal"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
             Err(Unparsed::Wrong(error)) => error,
             Err(Unparsed::Shown(text)) => panic!("shown: {text}"),
             Ok(arguments) => panic!("parsed: {arguments:?}"),
@@ -435,7 +481,7 @@ mod tests {
     }
 
     fn shown(words: &[&str]) -> String {
-        match parse(["etcd-seal"].iter().chain(words).map(Into::into)) {
+        match parse(&["etcd-seal"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
             Err(Unparsed::Shown(text)) => text,
             _ => panic!("not shown: {words:?}"),
         }
@@ -450,7 +496,8 @@ mod tests {
     fn every_help_ends_with_the_exit_codes() {
         let table = exit::help();
         let last = table.lines().last().unwrap();
-        for command in [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["keygen"], &["generate"]] {
+        for command in [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["keygen"], &["generate"]]
+        {
             let help = shown(&[command, &["--help"]].concat());
             assert!(help.trim_end().ends_with(last), "{command:?}: {help}");
             assert!(help.contains("Exit status:"), "{command:?}");
@@ -467,7 +514,7 @@ mod tests {
             .filter(|argument| argument.get_help_heading() == Some(CONNECTION_HEADING))
             .filter_map(Arg::get_long)
             .collect();
-        assert_eq!(flags.len(), 16);
+        assert_eq!(flags.iter().map(|flag| flag.replace('-', "_")).collect::<Vec<_>>(), CONNECTION_FLAGS);
         for flag in flags {
             assert!(help.contains(&format!("[env: {}]", variable_of(flag))), "{flag}");
         }
@@ -482,7 +529,7 @@ mod tests {
     #[test]
     fn secrets_are_not_shown_with_arguments() {
         let words = ["etcd-seal", "save", "--user=root:hunter2", "--password=hunter3"].map(Into::into);
-        let Ok(arguments) = parse(words) else { panic!("should parse") };
+        let Ok(arguments) = parse(&words) else { panic!("should parse") };
         let shown = format!("{arguments:?}");
         assert!(!shown.contains("hunter"), "{shown}");
     }
@@ -491,6 +538,8 @@ mod tests {
     fn words_that_make_no_sense_are_told_in_our_voice() {
         let told = [
             &[][..],
+            &["--json"],
+            &["generate"],
             &["frobnicate"],
             &["sav"],
             &["save", "--levle=3"],

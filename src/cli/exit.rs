@@ -128,9 +128,32 @@ impl Exit {
 pub fn help() -> String {
     let mut text = String::from("Exit status:");
     for (exit, meaning) in TABLE {
-        let _ = write!(text, "\n  {:>3}  {meaning}", exit.code());
+        let _ = write!(text, "\n  {:>3}  {}", exit.code(), hanging(meaning));
     }
     text
+}
+
+/// Columns before the meaning.
+const INDENT: usize = 7;
+/// Columns of a terminal that has not many.
+const WIDTH: usize = 79;
+
+/// `text` in lines that fit beside the codes.
+fn hanging(text: &str) -> String {
+    let mut lines = String::new();
+    let mut column = INDENT;
+    for word in text.split(' ') {
+        if column + 1 + word.len() > WIDTH {
+            let _ = write!(lines, "\n{:INDENT$}", "");
+            column = INDENT;
+        } else if column > INDENT {
+            lines.push(' ');
+            column += 1;
+        }
+        lines.push_str(word);
+        column += word.len();
+    }
+    lines
 }
 
 #[cfg(test)]

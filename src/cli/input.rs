@@ -1,10 +1,9 @@
 //! An archive to be read, and the sidecar beside it.
 
 use super::report::SidecarState;
-use super::term::sanitize;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::store::sidecar::Sidecar;
+use crate::store::sidecar::{Agreement, Sidecar, mending_command};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -52,20 +51,22 @@ impl<'a> Archive<'a> {
     }
 
     /// Compares `sha256`, that of the whole archive, with the sidecar.
-    pub(super) fn compare(self, sidecar: Option<&Sidecar>, sha256: &[u8; 32]) -> Result<SidecarState> {
-        let (Some(path), Some(sidecar)) = (self.path, sidecar) else { return Ok(SidecarState::Absent) };
-        if sidecar.sha256 != *sha256 {
-            let message = format!("{} differs from the SHA-256 in its sidecar", path.display());
-            return Err(Error::new(Kind::SidecarMismatch, message));
-        }
-        if path.file_name().is_some_and(|name| *name == *sidecar.name) {
+    pub(super) fn compare(
+        self,
+        sidecar: Option<&Sidecar>,
+        sha256: Option<&[u8; 32]>,
+    ) -> Result<SidecarState> {
+        let (Some(path), Some(sidecar), Some(sha256)) = (self.path, sidecar, sha256) else {
+            return Ok(SidecarState::Absent);
+        };
+        if sidecar.compare(path, sha256)? == Agreement::Full {
             return Ok(SidecarState::Equal);
         }
         tracing::warn!(
             "the sidecar of {} is right but names {}; mend it with: {}",
             path.display(),
-            sanitize(&sidecar.name),
-            mending(path)
+            sidecar.name.display(),
+            mending_command(path)
         );
         Ok(SidecarState::EqualUnderAnotherName)
     }
@@ -77,30 +78,15 @@ impl<'a> Archive<'a> {
         }
         let compared = self.sidecar().and_then(|sidecar| match &sidecar {
             None => Ok(SidecarState::Absent),
-            Some(_) => self.compare(sidecar.as_ref(), &sha256_of(&mut self.open()?, &self.name(), interrupt)?),
+            Some(_) => {
+                self.compare(sidecar.as_ref(), Some(&sha256_of(&mut self.open()?, &self.name(), interrupt)?))
+            }
         });
         match compared {
             Err(damage) if matches!(damage.kind(), Kind::SidecarMismatch | Kind::Interrupted) => damage,
             _ => error,
         }
     }
-}
-
-/// The command that writes the sidecar anew, from the directory of the archive.
-fn mending(path: &Path) -> String {
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let name = path.file_name().unwrap_or_default();
-    let (directory, name) = (quoted(&directory.display().to_string()), quoted(&name.display().to_string()));
-    format!("(cd {directory} && sha256sum {name} > {name}.sha256)")
-}
-
-/// `text` as one word of a shell.
-fn quoted(text: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-/+:@%=".contains(c);
-    if !text.is_empty() && !text.starts_with('-') && text.chars().all(plain) {
-        return text.to_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
 }
 
 /// Opens a regular file, pipe or device; `what` is what errors call it.
@@ -112,9 +98,11 @@ pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             Error::new(Kind::NotFound, format!("there is no {what} {}", path.display())).with_source(error)
         }
-        ErrorKind::IsADirectory => Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
-            .with_hint(format!("name the {what} in it"))
-            .with_source(error),
+        ErrorKind::IsADirectory => {
+            Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
+                .with_hint(format!("name the {what} in it"))
+                .with_source(error)
+        }
         _ => Error::io("open", path.display(), error),
     })
 }
@@ -139,13 +127,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_mending_command_is_one_for_a_shell() {
-        assert_eq!(mending(Path::new("/b/x.age")), "(cd /b && sha256sum x.age > x.age.sha256)");
-        assert_eq!(mending(Path::new("a b'c")), r"(cd . && sha256sum 'a b'\''c' > 'a b'\''c'.sha256)");
-        assert_eq!(quoted("-x"), "'-x'");
-    }
-
-    #[test]
     fn a_missing_archive_is_not_found_and_a_directory_is_none() {
         let directory = tempfile::tempdir().unwrap();
         let missing = open_file(&directory.path().join("x.age"), "archive").unwrap_err();
@@ -158,12 +139,12 @@ mod tests {
     fn a_digest_is_compared_with_the_sidecar_s() {
         let path = PathBuf::from("/b/x.age");
         let archive = Archive::named(&path);
-        let sidecar = |name: &str| Sidecar { sha256: [7; 32], name: name.to_owned() };
-        assert_eq!(archive.compare(None, &[7; 32]).unwrap(), SidecarState::Absent);
-        assert_eq!(archive.compare(Some(&sidecar("x.age")), &[7; 32]).unwrap(), SidecarState::Equal);
-        let other = archive.compare(Some(&sidecar("y.age")), &[7; 32]).unwrap();
+        let sidecar = |name: &str| Sidecar { sha256: [7; 32], name: name.into() };
+        assert_eq!(archive.compare(None, Some(&[7; 32])).unwrap(), SidecarState::Absent);
+        assert_eq!(archive.compare(Some(&sidecar("x.age")), Some(&[7; 32])).unwrap(), SidecarState::Equal);
+        let other = archive.compare(Some(&sidecar("y.age")), Some(&[7; 32])).unwrap();
         assert_eq!(other, SidecarState::EqualUnderAnotherName);
-        let error = archive.compare(Some(&sidecar("x.age")), &[8; 32]).unwrap_err();
+        let error = archive.compare(Some(&sidecar("x.age")), Some(&[8; 32])).unwrap_err();
         assert_eq!(error.kind(), Kind::SidecarMismatch);
     }
 

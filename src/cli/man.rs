@@ -76,7 +76,10 @@ const EXTRAS: &[Extra] = &[
         command: "info",
         examples: &[
             ("Without any key:", "etcd-seal info /backups/prod-20260101T000000Z-r1234.db.zst.age"),
-            ("Who could open it, for a script:", "etcd-seal info --json -i key.txt X.db.zst.age | jq -r '.recipients[]'"),
+            (
+                "Who could open it, for a script:",
+                "etcd-seal info --json -i key.txt X.db.zst.age | jq -r '.recipients[]'",
+            ),
         ],
         see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-archive(5)"],
     },
@@ -141,13 +144,22 @@ fn render(command: &clap::Command, name: &str, bytes: &mut Vec<u8>) -> io::Resul
         .manual("etcd-seal manual");
     man.render_title(bytes)?;
     man.render_name_section(bytes)?;
-    man.render_synopsis_section(bytes)?;
+    bytes.extend_from_slice(synopsis(command).as_bytes());
     man.render_description_section(bytes)?;
     man.render_options_section(bytes)?;
     if command.get_subcommands().any(|command| !command.is_hide_set()) {
         man.render_subcommands_section(bytes)?;
     }
     Ok(())
+}
+
+/// clap's usage; its own synopsis for pages lists every flag without its value.
+fn synopsis(command: &clap::Command) -> String {
+    let usage = command.clone().render_usage().to_string();
+    let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);
+    let name = command.get_bin_name().unwrap_or("etcd-seal");
+    let rest = usage.strip_prefix(name).unwrap_or(usage);
+    format!(".SH SYNOPSIS\n\\fB{}\\fR{}\n", escaped(name), escaped(rest))
 }
 
 fn exit_status() -> String {
@@ -201,7 +213,8 @@ fn item(section: &mut String, term: &str, meaning: &str) {
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('^', "\\(ha").replace('~', "\\(ti");
     let text = text.replace('`', "\\(ga").replace('\'', "\\(aq");
-    let lines = text.lines().map(|line| if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() });
+    let lines =
+        text.lines().map(|line| if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -219,7 +232,8 @@ mod tests {
         let names: Vec<&String> = pages.iter().map(|(name, _)| name).collect();
         assert_eq!(names, expected.iter().collect::<Vec<_>>());
         for (name, page) in &pages {
-            for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""] {
+            for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""]
+            {
                 assert!(page.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
             }
             let has_environment = page.contains("\n.SH ENVIRONMENT\n");
@@ -231,7 +245,9 @@ mod tests {
     fn the_page_of_save_names_every_variable() {
         let pages = pages();
         let (_, page) = pages.iter().find(|(name, _)| name == "etcd-seal-save.1").unwrap();
-        for variable in ["ETCDCTL_ENDPOINTS", "ETCDCTL_KEEPALIVE_TIMEOUT", "ETCD_SEAL_RECIPIENTS", "ETCDCTL_API"] {
+        for variable in
+            ["ETCDCTL_ENDPOINTS", "ETCDCTL_KEEPALIVE_TIMEOUT", "ETCD_SEAL_RECIPIENTS", "ETCDCTL_API"]
+        {
             assert!(page.contains(&format!("\\fB{variable}\\fR")), "{variable}");
         }
     }

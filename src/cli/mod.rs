@@ -57,7 +57,7 @@ pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let console = Console::default();
     let environment = Environment::of_process();
-    match args::parse(words.iter().cloned()) {
+    match args::parse(&words) {
         Ok(arguments) => run_command(arguments, environment, console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
         Err(Unparsed::Wrong(error)) => {

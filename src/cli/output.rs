@@ -1,21 +1,23 @@
 //! Where the bytes of a command go: a file that appears whole or not at all, or standard output.
 
-use super::settings::destination::Destination;
-use super::term;
+use super::{report, term};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::store::local::{Existing, Unpublished};
+use crate::store::destination::Destination;
+use crate::store::local::{self, Existing, Unpublished};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// A destination found possible, before anything was written to it.
 #[derive(Debug)]
 pub struct Place {
     destination: Destination,
     existing: Existing,
+    /// Whether a sidecar will lie beside the file.
+    sidecar: bool,
 }
 
 impl Place {
@@ -24,7 +26,8 @@ impl Place {
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
     pub fn for_archive(named: &OsStr, force: bool) -> Result<Self> {
-        Self::checked(Destination::for_archive(named)?, force, Some("an archive"))
+        refuse_terminal(Destination::for_archive(named)?, "an archive")
+            .and_then(|destination| Self::checked(destination, force, true))
     }
 
     /// A place for a snapshot.
@@ -32,7 +35,8 @@ impl Place {
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
     pub fn for_snapshot(named: &OsStr, force: bool) -> Result<Self> {
-        Self::checked(Destination::for_snapshot(named)?, force, Some("a snapshot"))
+        refuse_terminal(Destination::for_snapshot(named)?, "a snapshot")
+            .and_then(|destination| Self::checked(destination, force, false))
     }
 
     /// A place for an identity, which is text and never replaces anything.
@@ -40,32 +44,16 @@ impl Place {
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
     pub fn for_key(named: &OsStr) -> Result<Self> {
-        Self::checked(Destination::for_snapshot(named)?, false, None)
+        Self::checked(Destination::for_snapshot(named)?, false, false)
     }
 
-    /// `binary` is what a terminal would not like to see.
-    fn checked(destination: Destination, force: bool, binary: Option<&str>) -> Result<Self> {
-        if let Some(what) = binary
-            && destination == Destination::Stdout
-            && term::stdout_is_terminal()
-        {
-            return Err(Error::new(Kind::Destination, format!("standard output is a terminal, no place for {what}"))
-                .with_hint("name a file, or pipe it into something"));
+    /// Refuses before anything is asked or read what publishing would refuse at the end.
+    fn checked(destination: Destination, force: bool, sidecar: bool) -> Result<Self> {
+        let existing = if force { Existing::Replace } else { Existing::Refuse };
+        if let Destination::File { directory, name } = &destination {
+            local::check(directory, name, existing, sidecar)?;
         }
-        let place = Self { destination, existing: if force { Existing::Replace } else { Existing::Refuse } };
-        if let Destination::File { directory, name } = &place.destination {
-            place.refuse_existing(directory, name)?;
-        }
-        Ok(place)
-    }
-
-    /// Refuses early what publishing would refuse at the end.
-    fn refuse_existing(&self, directory: &Path, name: &OsStr) -> Result<()> {
-        let path = directory.join(name);
-        if self.existing == Existing::Refuse && path.symlink_metadata().is_ok() {
-            return Err(Error::new(Kind::DestinationExists, format!("{} exists already", path.display())));
-        }
-        Ok(())
+        Ok(Self { destination, existing, sidecar })
     }
 
     /// Begins to write; `automatic` is the name in a directory.
@@ -78,7 +66,7 @@ impl Place {
             Destination::Directory(directory) => (directory, OsString::from(automatic())),
             Destination::File { directory, name } => (directory, name.clone()),
         };
-        self.refuse_existing(directory, &name)?;
+        local::check(directory, &name, self.existing, self.sidecar)?;
         let file = Unpublished::create(directory)?;
         Ok(Output::File { file, name, existing: self.existing })
     }
@@ -89,9 +77,23 @@ impl std::fmt::Display for Place {
         match &self.destination {
             Destination::Stdout => formatter.write_str("standard output"),
             Destination::Directory(directory) => write!(formatter, "a new file in {}", directory.display()),
-            Destination::File { directory, name } => write!(formatter, "{}", directory.join(name).display()),
+            Destination::File { directory, name } => {
+                formatter.write_str(&report::shown(Some(&directory.join(name))))
+            }
         }
     }
+}
+
+/// A terminal would show binary data as noise, or obey it.
+fn refuse_terminal(destination: Destination, what: &str) -> Result<Destination> {
+    if destination == Destination::Stdout && term::stdout_is_terminal() {
+        return Err(Error::new(
+            Kind::Destination,
+            format!("standard output is a terminal, no place for {what}"),
+        )
+        .with_hint("name a file, or pipe it into something"));
+    }
+    Ok(destination)
 }
 
 /// Standard output without the line buffer of the standard library, which would cut binary data at newlines.
@@ -134,9 +136,6 @@ impl Output {
             interrupt.check()?;
             return Ok(None);
         };
-        let name = name.to_str().ok_or_else(|| {
-            Error::new(Kind::Destination, format!("{} is not UTF-8", name.display()))
-        })?;
         file.publish(name, existing, sidecar, interrupt).map(Some)
     }
 }

@@ -7,7 +7,8 @@ use super::exit::Exit;
 use super::term::{Console, is_tricky, sanitize};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::open::{Foreign, Inspected, Opened, Visible};
+use crate::pipeline::inspect::{Inside, Inspected};
+use crate::pipeline::open::{Foreign, Opened, Visible};
 use crate::pipeline::save::Saved;
 use serde::Serialize;
 use std::error::Error as _;
@@ -62,9 +63,13 @@ impl Reporter {
             self.console.write(&lines);
             return Ok(());
         }
-        put_on_stdout(&lines)
+        put_on_stdout(&lines).map_err(|error| error.with_hint(REPORT_LOST))
     }
 }
+
+/// The way out when a result cannot be told.
+const REPORT_LOST: &str =
+    "what was asked for was done, only this report of it is lost; look where standard output goes";
 
 /// Writes to standard output; a reader that went away is no error.
 ///
@@ -231,7 +236,9 @@ impl Verdict {
 /// How `-` and paths are shown in results.
 #[must_use]
 pub fn shown(path: Option<&Path>) -> String {
-    path.map_or_else(|| "-".to_owned(), |path| path.display().to_string())
+    let Some(path) = path else { return "-".to_owned() };
+    // The store speaks of a bare name as of a file in `.`.
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
 /// Of `save`.
@@ -373,7 +380,6 @@ pub struct RestoreReport {
     path: String,
     archive: String,
     archive_size: u64,
-    archive_sha256: String,
     duration_ms: u64,
     #[serde(flatten)]
     contents: Contents,
@@ -388,7 +394,6 @@ impl RestoreReport {
             path: shown(path),
             archive: shown(archive),
             archive_size: opened.visible.archive_size,
-            archive_sha256: hex::encode(opened.visible.archive_sha256),
             duration_ms: milliseconds(took),
             contents: Contents::of(opened),
         }
@@ -432,7 +437,8 @@ pub struct VerifyReport {
     proved: &'static str,
     sidecar: SidecarState,
     archive_size: u64,
-    archive_sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive_sha256: Option<String>,
     duration_ms: u64,
     #[serde(flatten)]
     proof: Proof,
@@ -448,7 +454,7 @@ impl VerifyReport {
             proved: "content",
             sidecar,
             archive_size: opened.visible.archive_size,
-            archive_sha256: hex::encode(opened.visible.archive_sha256),
+            archive_sha256: opened.visible.archive_sha256.map(hex::encode),
             duration_ms: milliseconds(took),
             proof: Proof::Opened(Contents::of(opened)),
         }
@@ -467,7 +473,7 @@ impl VerifyReport {
             proved: what,
             sidecar,
             archive_size: visible.archive_size,
-            archive_sha256: hex::encode(visible.archive_sha256),
+            archive_sha256: visible.archive_sha256.map(hex::encode),
             duration_ms: milliseconds(took),
             proof: Proof::Seen(VisibleReport::new(visible)),
         }
@@ -478,8 +484,12 @@ impl Report for VerifyReport {
     fn text(&self) -> String {
         let found = match &self.proof {
             Proof::Opened(contents) => format!("verified: {}", contents.text()),
-            Proof::Seen(_) if self.sidecar == SidecarState::Absent => "header and length are well-formed".to_owned(),
-            Proof::Seen(_) => "equals its sidecar, and header and length are well-formed; not opened".to_owned(),
+            Proof::Seen(_) if self.sidecar == SidecarState::Absent => {
+                "header and length are well-formed".to_owned()
+            }
+            Proof::Seen(_) => {
+                "equals its sidecar, and header and length are well-formed; not opened".to_owned()
+            }
         };
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
         format!("{path}: {found}, {took}{}", self.verdict.text())
@@ -500,13 +510,14 @@ struct VisibleReport {
 
 impl VisibleReport {
     fn new(visible: Visible) -> Self {
+        let payload_size = visible.payload_size();
         Self {
             authenticated: false,
             description: visible.description,
             stanzas: visible.stanzas,
             armored: visible.armored,
             header_size: visible.header_size,
-            payload_size: visible.payload_size,
+            payload_size,
         }
     }
 }
@@ -526,6 +537,8 @@ pub struct InfoReport {
     trailer: Option<TrailerRest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     frames: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    foreign: Option<ForeignReport>,
 }
 
 /// What the manifest knows beyond the description.
@@ -544,9 +557,11 @@ struct ManifestRest {
     recipients: Vec<String>,
 }
 
-/// What the trailer knows beyond the size, which moves into the description.
+/// What the trailer knows; the size moves into the description where there is one.
 #[derive(Serialize)]
 struct TrailerRest {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    snapshot_size: Option<u64>,
     database_sha256: String,
     digest: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -559,14 +574,26 @@ impl InfoReport {
     /// Of an archive of which only the ends were read, with a key or without.
     #[must_use]
     pub fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
-        Self::new(inspected.visible, inspected.manifest, inspected.trailer, inspected.frames, path)
+        match inspected.inside {
+            None => Self::new(inspected.visible, None, None, 0, path),
+            Some(Inside::Ours { manifest, trailer, frames }) => {
+                Self::new(inspected.visible, Some(*manifest), Some(trailer), frames, path)
+            }
+            Some(Inside::Foreign) => {
+                let mut report = Self::new(inspected.visible, None, None, 0, path);
+                report.visible.authenticated = true;
+                report
+            }
+        }
     }
 
     /// Of an archive read to its end with a key.
     #[must_use]
     pub fn opened(opened: Opened, path: Option<&Path>) -> Self {
-        let seen = Contents::of(Opened { manifest: None, trailer: opened.trailer.clone(), ..opened.clone() });
-        Self::new(opened.visible, opened.manifest, Some(seen.trailer), opened.frames, path)
+        let contents = Contents::of(opened.clone());
+        let frames = opened.frames;
+        let report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
+        Self { foreign: contents.foreign, ..report }
     }
 
     /// Of an archive read to its end without a key.
@@ -597,10 +624,12 @@ impl InfoReport {
             }
         });
         let trailer = trailer.map(|trailer| {
+            let mut snapshot_size = Some(trailer.snapshot_size);
             if let Some(description) = &mut visible.description {
-                description.snapshot_size = Some(trailer.snapshot_size);
+                description.snapshot_size = snapshot_size.take();
             }
             TrailerRest {
+                snapshot_size,
                 database_sha256: trailer.database_sha256,
                 digest: trailer.digest,
                 status_after: trailer.status_after,
@@ -616,6 +645,7 @@ impl InfoReport {
             manifest,
             trailer,
             frames,
+            foreign: None,
         }
     }
 }
@@ -631,6 +661,9 @@ impl Report for InfoReport {
             facts.trailer(trailer);
         }
         facts.some("frames", self.frames);
+        for lack in self.foreign.iter().flat_map(|foreign| &foreign.lacks) {
+            facts.add("lacks", lack);
+        }
         facts.0
     }
 }
@@ -650,7 +683,8 @@ impl Facts {
     }
 
     fn visible(&mut self, visible: &VisibleReport, archive_size: u64) {
-        let authenticated = if visible.authenticated { "yes" } else { "no: what the header says, without a key" };
+        let authenticated =
+            if visible.authenticated { "yes" } else { "no: what the header says, without a key" };
         self.add("authenticated", authenticated);
         match &visible.description {
             Some(description) => self.description(description),
@@ -701,6 +735,7 @@ impl Facts {
     }
 
     fn trailer(&mut self, trailer: &TrailerRest) {
+        self.some("snapshot size", trailer.snapshot_size.map(exact_size));
         self.add("database sha256", &trailer.database_sha256);
         let digest = match trailer.digest {
             Digest::Verified => "there, and right when it was sealed",
@@ -756,7 +791,13 @@ impl Plan {
     /// What `command` would do.
     #[must_use]
     pub fn new(command: &'static str, source: String, destination: String, recipients: Vec<String>) -> Self {
-        Self { verdict: Verdict::new(command, Proved::AsAsked), dry_run: true, source, destination, recipients }
+        Self {
+            verdict: Verdict::new(command, Proved::AsAsked),
+            dry_run: true,
+            source,
+            destination,
+            recipients,
+        }
     }
 }
 
@@ -881,9 +922,8 @@ mod tests {
             stanzas: vec!["X25519".to_owned(), "ssh-ed25519".to_owned()],
             armored: false,
             header_size: 900,
-            payload_size: 145_999_100,
             archive_size: 146_000_000,
-            archive_sha256: [0xcd; 32],
+            archive_sha256: Some([0xcd; 32]),
         }
     }
 
@@ -903,7 +943,14 @@ mod tests {
     fn foreign(zstd: bool) -> Opened {
         let seen = Visible { description: None, ..visible() };
         let foreign = Some(Foreign { armored: false, zstd });
-        Opened { visible: seen, foreign, manifest: None, trailer: None, frames: 0, ..opened(Digest::Verified) }
+        Opened {
+            visible: seen,
+            foreign,
+            manifest: None,
+            trailer: None,
+            frames: 0,
+            ..opened(Digest::Verified)
+        }
     }
 
     fn saved(digest: Digest) -> Saved {
@@ -986,10 +1033,13 @@ mod tests {
     #[test]
     fn info_is_told() {
         let path = Some(Path::new("x.db.zst.age"));
-        let inspected = |manifest, trailer, frames| Inspected { visible: visible(), manifest, trailer, frames };
+        let ours =
+            Inside::Ours { manifest: Box::new(manifest()), trailer: trailer(Digest::Verified), frames: 149 };
+        let inspected = |inside| Inspected { visible: visible(), inside };
         let told = [
-            InfoReport::inspected(inspected(None, None, 0), path),
-            InfoReport::inspected(inspected(Some(manifest()), Some(trailer(Digest::Verified)), 149), path),
+            InfoReport::inspected(inspected(None), path),
+            InfoReport::inspected(inspected(Some(ours)), path),
+            InfoReport::inspected(inspected(Some(Inside::Foreign)), path),
             InfoReport::opened(foreign(true), None),
             InfoReport::seen(Visible { description: None, ..visible() }, None),
         ];
@@ -1000,7 +1050,8 @@ mod tests {
     fn keygen_and_plans_are_told() {
         let key = both(&KeygenReport::new("age1x".to_owned(), Some(Path::new("key.txt"))));
         let recipients = vec!["age1x".to_owned(), "age1y".to_owned()];
-        let plan = Plan::new("save", "a snapshot of a:2379".to_owned(), "a new file in /b".to_owned(), recipients);
+        let plan =
+            Plan::new("save", "a snapshot of a:2379".to_owned(), "a new file in /b".to_owned(), recipients);
         insta::assert_snapshot!(key + &both(&plan));
     }
 
@@ -1019,7 +1070,7 @@ mod tests {
     fn json_keeps_values_and_hides_tricks() {
         let text = "a\u{7f}\u{9b}\u{202e}\n\u{1b}é\u{e0001}";
         let line = json_line(&text);
-        assert!(!line.contains(is_tricky), "{line}");
+        assert!(!line.contains(is_tricky) && line.contains("\\udb40\\udc01"), "{line}");
         assert_eq!(serde_json::from_str::<String>(&line).unwrap(), text);
     }
 

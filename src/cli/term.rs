@@ -130,7 +130,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let level = match *event.metadata().level() {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
@@ -165,7 +170,8 @@ pub fn sanitize(text: &str) -> Cow<'_, str> {
 pub(super) fn is_tricky(character: char) -> bool {
     character.is_control()
         || matches!(character,
-            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+            '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Whether standard output is a terminal, where no archive and no snapshot belongs.
@@ -240,7 +246,9 @@ impl Terminal {
                 Err(Error::new(Kind::Interrupted, "interrupted"))
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(nothing_entered(question)),
-            Err(error) => Err(Error::new(Kind::NoTerminal, format!("cannot ask for the {question}: {error}"))),
+            Err(error) => {
+                Err(Error::new(Kind::NoTerminal, format!("cannot ask for the {question}: {error}")))
+            }
         }
     }
 
@@ -282,6 +290,10 @@ impl Prompt for Terminal {
             Some(path) => passphrase_from(path),
             None => self.ask_secret(text),
         }
+    }
+
+    fn plugin_secret(&self, text: &str) -> Result<SecretString> {
+        self.ask_secret(text)
     }
 }
 
@@ -360,6 +372,9 @@ mod tests {
     fn a_missing_passphrase_file_is_named() {
         let error = passphrase_from(Path::new("/nowhere/passphrase")).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
-        assert!(error.to_string().starts_with("cannot read the passphrase file /nowhere/passphrase: "), "{error}");
+        assert!(
+            error.to_string().starts_with("cannot read the passphrase file /nowhere/passphrase: "),
+            "{error}"
+        );
     }
 }

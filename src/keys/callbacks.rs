@@ -59,6 +59,6 @@ impl age::Callbacks for Callbacks {
     }
 
     fn request_passphrase(&self, description: &str) -> Option<SecretString> {
-        self.prompt.secret(&plain(description)).map_err(|error| self.remember(error)).ok()
+        self.prompt.plugin_secret(&plain(description)).map_err(|error| self.remember(error)).ok()
     }
 }

@@ -44,6 +44,14 @@ pub trait Prompt: Send + Sync {
     /// # Errors
     /// [`Kind::NoTerminal`](crate::error::Kind::NoTerminal) when nobody can be asked.
     fn secret(&self, text: &str) -> Result<SecretString>;
+    /// The same for a plugin, which may ask for the PIN of a token that locks itself after a few wrong ones: a
+    /// passphrase prepared for something else is no answer.
+    ///
+    /// # Errors
+    /// Those of [`Self::secret`].
+    fn plugin_secret(&self, text: &str) -> Result<SecretString> {
+        self.secret(text)
+    }
 }
 
 /// A [`Prompt`] that can be handed around.

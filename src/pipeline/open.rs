@@ -48,6 +48,12 @@ pub struct Visible {
 }
 
 impl Visible {
+    /// Bytes of the encrypted payload.
+    #[must_use]
+    pub fn payload_size(&self) -> u64 {
+        self.archive_size.saturating_sub(self.header_size)
+    }
+
     pub(super) fn of(header: &Header, armored: bool) -> Result<Self> {
         Ok(Self {
             description: header.description()?.map(|document| document.content.clone()),

@@ -5,15 +5,12 @@ use super::standard_input::StandardInput;
 use crate::cli::args::{IdentityArguments, RecipientArguments};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::keys::{Identities, KeyFile, Recipients, SharedPrompt};
+use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// No file of recipients or identities is as long as this.
-const KEY_FILE_MAXIMUM: u64 = 16 * 1024 * 1024;
 
 /// Whom to encrypt to.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,7 +31,11 @@ impl RecipientSettings {
     ///
     /// # Errors
     /// [`Kind::NoRecipient`] when nobody is named.
-    pub fn resolve(flags: RecipientArguments, environment: &Environment, input: &mut StandardInput) -> Result<Self> {
+    pub fn resolve(
+        flags: RecipientArguments,
+        environment: &Environment,
+        input: &mut StandardInput,
+    ) -> Result<Self> {
         if flags.passphrase {
             return Ok(Self::Passphrase);
         }
@@ -44,7 +45,10 @@ impl RecipientSettings {
             files = environment.get(environment::RECIPIENTS_FILE).map(PathBuf::from).into_iter().collect();
         }
         if recipients.is_empty() && files.is_empty() {
-            return Err(Error::new(Kind::NoRecipient, "nobody is named to encrypt to: -r, -R and -p are all missing"));
+            return Err(Error::new(
+                Kind::NoRecipient,
+                "nobody is named to encrypt to: -r, -R and -p are all missing",
+            ));
         }
         input.claim_paths("-R -", &files)?;
         Ok(Self::Public { recipients, files })
@@ -56,7 +60,7 @@ impl RecipientSettings {
     /// [`Kind::Recipient`] and what reading and asking can fail with.
     pub fn load(&self, terminal: &Arc<Terminal>) -> Result<Recipients> {
         match self {
-            Self::Passphrase => Ok(Recipients::passphrase(terminal.new_passphrase()?)),
+            Self::Passphrase => Recipients::passphrase(terminal.new_passphrase()?),
             Self::Public { recipients, files } => {
                 let files = read_key_files(files, Kind::Recipient)?;
                 let prompt: SharedPrompt = terminal.clone();
@@ -101,7 +105,11 @@ impl IdentitySettings {
     ///
     /// # Errors
     /// [`Kind::Usage`] when standard input is read twice.
-    pub fn resolve(flags: IdentityArguments, environment: &Environment, input: &mut StandardInput) -> Result<Self> {
+    pub fn resolve(
+        flags: IdentityArguments,
+        environment: &Environment,
+        input: &mut StandardInput,
+    ) -> Result<Self> {
         let mut files = flags.identities;
         if files.is_empty() {
             files = environment.get(environment::IDENTITY).map(PathBuf::from).into_iter().collect();
@@ -157,10 +165,10 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
         (path.display().to_string(), Box::new(file))
     };
     let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
-    let read = source.take(KEY_FILE_MAXIMUM + 1).read_to_end(&mut text);
+    let read = source.take(KEY_FILE_SIZE_LIMIT + 1).read_to_end(&mut text);
     read.map_err(|error| unreadable(kind, &name, error))?;
-    if text.len() as u64 > KEY_FILE_MAXIMUM {
-        return Err(Error::new(kind, format!("{name} is longer than {KEY_FILE_MAXIMUM} bytes")));
+    if text.len() as u64 > KEY_FILE_SIZE_LIMIT {
+        return Err(Error::new(kind, format!("{name} is longer than {KEY_FILE_SIZE_LIMIT} bytes")));
     }
     Ok(KeyFile { name, text })
 }
@@ -188,8 +196,10 @@ mod tests {
         }
     }
 
-    const VARIABLES: &[(&str, &str)] =
-        &[(environment::RECIPIENTS, "age1a, age1b\nssh-ed25519 AAAA age1c"), (environment::RECIPIENTS_FILE, "/r")];
+    const VARIABLES: &[(&str, &str)] = &[
+        (environment::RECIPIENTS, "age1a, age1b\nssh-ed25519 AAAA age1c"),
+        (environment::RECIPIENTS_FILE, "/r"),
+    ];
 
     #[test]
     fn variables_name_recipients() {

@@ -2,7 +2,6 @@
 //! asked, read or connected to. Commands see settings, never raw words.
 
 pub mod connection;
-pub mod destination;
 pub mod environment;
 pub mod keys;
 pub mod standard_input;
@@ -18,7 +17,7 @@ use environment::Environment;
 use keys::{IdentitySettings, RecipientSettings};
 use standard_input::StandardInput;
 use std::ffi::OsString;
-use std::num::NonZeroU16;
+use std::num::NonZero;
 use std::path::PathBuf;
 
 /// Where `save` takes the snapshot from.
@@ -58,6 +57,7 @@ impl SaveSettings {
         let mut input = StandardInput::default();
         let recipients = RecipientSettings::resolve(words.recipients, environment, &mut input)?;
         let destination = destination(words.destination, environment)?;
+        check_texts(&words.seal)?;
         let source = match words.from {
             None => SourceSettings::Etcd(ConnectionSettings::resolve(words.connection, environment)?),
             Some(path) if path.as_os_str() == "-" => {
@@ -74,6 +74,19 @@ impl SaveSettings {
         let (force, dry_run, seal) = (words.force, words.dry_run, words.seal);
         Ok(Self { source, recipients, destination, force, dry_run, seal, options })
     }
+}
+
+/// What tags and note may have together, in bytes: the manifest has 64 KiB, and JSON may need six bytes for one.
+const MAXIMUM_TEXTS: usize = 8 * 1024;
+
+/// Refuses what would not fit into the manifest.
+fn check_texts(seal: &SealArguments) -> Result<()> {
+    let length: usize = seal.tags.iter().chain(&seal.note).map(String::len).sum();
+    if length > MAXIMUM_TEXTS {
+        let message = format!("--tag and --note have {length} bytes together, more than {MAXIMUM_TEXTS}");
+        return Err(Error::new(Kind::Usage, message).with_hint("shorten them"));
+    }
+    Ok(())
 }
 
 /// DEST: the word, else the variable.
@@ -101,7 +114,10 @@ impl ReadSettings {
     /// [`Kind::Usage`].
     pub fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
         let opening = OpeningArguments { allow_missing_digest: true, jobs: None };
-        Self::resolve(VerifyArguments { archives: words.archives, identities: words.identities, opening }, environment)
+        Self::resolve(
+            VerifyArguments { archives: words.archives, identities: words.identities, opening },
+            environment,
+        )
     }
 
     /// Words and environment of `verify`.
@@ -142,8 +158,11 @@ impl RestoreSettings {
         input.claim_paths("ARCHIVE -", std::slice::from_ref(&words.archive))?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
         if identities.is_empty() {
-            return Err(Error::new(Kind::Usage, "nothing is named to open the archive with: -i and -p are both missing")
-                .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
+            return Err(Error::new(
+                Kind::Usage,
+                "nothing is named to open the archive with: -i and -p are both missing",
+            )
+            .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
         }
         Ok(Self {
             archive: words.archive,
@@ -157,15 +176,16 @@ impl RestoreSettings {
 }
 
 fn opening_options(words: &OpeningArguments) -> pipeline::open::Options {
-    pipeline::open::Options { jobs: jobs(words.jobs), allow_missing_digest: words.allow_missing_digest }
+    pipeline::open::Options {
+        jobs: jobs(words.jobs),
+        allow_missing_digest: words.allow_missing_digest,
+        file_digest: false,
+    }
 }
 
 /// As many as there are processors for us, where nobody says otherwise.
-fn jobs(given: Option<NonZeroU16>) -> usize {
-    given.map_or_else(
-        || std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
-        |jobs| usize::from(jobs.get()),
-    )
+fn jobs(given: Option<u16>) -> usize {
+    given.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from)
 }
 
 #[cfg(test)]
@@ -174,7 +194,7 @@ mod tests {
     use crate::cli::args::{Command, Unparsed, parse};
 
     fn command(words: &[&str]) -> Command {
-        match parse(["etcd-seal"].iter().chain(words).map(Into::into)) {
+        match parse(&["etcd-seal"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
             Ok(arguments) => arguments.command,
             Err(Unparsed::Wrong(error)) => panic!("{error}"),
             Err(Unparsed::Shown(text)) => panic!("{text}"),
@@ -223,9 +243,11 @@ mod tests {
         assert_eq!((settings.seal.level, settings.seal.frame_size), (1, values::DEFAULT_FRAME_SIZE));
         assert!(settings.options.describe && !settings.options.allow_missing_digest);
         assert!(settings.options.jobs >= 1);
-        let settings =
-            save(&["save", "-rage1x", "/b/", "--level=19", "--frame-size=64KiB", "--jobs=3", "--no-description"], &[])
-                .unwrap();
+        let settings = save(
+            &["save", "-rage1x", "/b/", "--level=19", "--frame-size=64KiB", "--jobs=3", "--no-description"],
+            &[],
+        )
+        .unwrap();
         assert_eq!((settings.seal.level, settings.seal.frame_size), (19, 65536));
         assert_eq!((settings.options.jobs, settings.options.describe), (3, false));
     }
@@ -233,7 +255,9 @@ mod tests {
     #[test]
     fn restore_needs_somebody_to_open() {
         let restore = |variables: &[(&str, &str)]| {
-            let Command::Restore(words) = command(&["restore", "a.age", "-o", "s.db"]) else { panic!("no restore") };
+            let Command::Restore(words) = command(&["restore", "a.age", "-o", "s.db"]) else {
+                panic!("no restore")
+            };
             RestoreSettings::resolve(words, &Environment::of(variables))
         };
         assert_eq!(refused(restore(&[])).0, Kind::Usage);
