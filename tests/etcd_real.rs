@@ -2,6 +2,8 @@
 //!
 //! Each test goes through every etcd there is, see `common::etcds`.
 
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
+
 mod common;
 
 use common::{Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run};

@@ -435,3 +435,16 @@ fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
         assert_published(place.path());
     }
 }
+
+#[test]
+fn a_temporary_lost_to_another_run_before_it_was_locked_is_given_up_for_a_new_one() {
+    if !can_strace() {
+        return;
+    }
+    let place = place();
+    let (said, calls) = run_with_faults(&["inject=flock:error=EAGAIN:when=1"], "publish", place.path());
+    assert!(said.contains("outcome: done"), "{said}");
+    assert_published(place.path());
+    let created = calls.iter().filter(|line| line.contains("O_EXCL") && line.contains(".etcd-seal-"));
+    assert_eq!(created.count(), 3, "two for the archive and one for its sidecar: {calls:#?}");
+}

@@ -1,1 +1,380 @@
-//! The age header.
+//! The age header: who can open the archive, and what anybody may know of it.
+//!
+//! The age crate writes and reads every byte of it. Beside the recipients' stanzas stands one public stanza of ours,
+//! `-> etcd-snapshot v1`, whose body is the description. It is covered by the header's MAC, so whoever opens the archive
+//! knows it to be authentic; whoever cannot, does not.
+//!
+//! The crate keeps payload keys to itself. So recipients and identities are wrapped: the wrapper sees the file key pass
+//! by, and the payload key is derived from it as the specification says. When reading, the file key is believed only
+//! after the crate has checked the MAC.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::io::{self, Cursor, Read};
+
+use age::{DecryptError, Decryptor, EncryptError, Encryptor};
+use age_core::format::{FileKey, Stanza};
+use age_core::secrecy::ExposeSecret;
+use zeroize::Zeroizing;
+
+use super::cannot_read;
+use super::manifest::{
+    DESCRIPTION_SIZE_MAX, Description, Document, FORMAT_VERSION, claimed_version, newer, parse_versioned,
+    to_json,
+};
+use super::payload::{NONCE_SIZE, PayloadKey};
+use crate::error::{Error, Kind, Result};
+use crate::keys::{Identities, Recipients};
+
+/// Every age file begins with this.
+const AGE_MAGIC: &[u8] = b"age-encryption.org/";
+/// An armoured age file begins with this, after optional white space.
+const ARMOR_MAGIC: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
+/// Tag of our stanza.
+const DESCRIPTION_TAG: &str = "etcd-snapshot";
+/// The age crate adds stanzas that mean nothing, to keep readers tolerant; their tags end so.
+const GREASE_SUFFIX: &str = "-grease";
+/// A larger header is refused before it is parsed.
+pub const HEADER_SIZE_MAX: usize = 256 * 1024;
+/// More stanzas are refused.
+const STANZAS_MAX: usize = 256;
+
+/// The largest prefix of a file that [`Header::parse`] wants to see.
+pub const PREFIX_SIZE: usize = HEADER_SIZE_MAX + NONCE_SIZE;
+
+/// A header ready to be written, and the key of the payload behind it.
+pub struct SealedHeader {
+    /// Header and nonce.
+    pub bytes: Vec<u8>,
+    /// Key of the payload. Used for this payload alone.
+    pub key: PayloadKey,
+}
+
+/// Makes the header of one new archive: a fresh file key, wrapped for every recipient, and a fresh nonce.
+///
+/// A passphrase allows no other stanza (age's rule), so then the description is left to the manifest.
+///
+/// # Errors
+/// [`Kind::Recipient`] or [`Kind::Plugin`] where the file key cannot be wrapped, [`Kind::Usage`] where the description
+/// is too long.
+pub fn seal(recipients: &Recipients, description: Option<&Description>) -> Result<SealedHeader> {
+    let description = match description.filter(|_| !recipients.is_passphrase()) {
+        Some(description) => Some(to_json(description, DESCRIPTION_SIZE_MAX, "description")?),
+        None => None,
+    };
+    let file_key = RefCell::new(None);
+    let last = recipients.iter().count().saturating_sub(1);
+    let taps: Vec<RecipientTap<'_>> = recipients
+        .iter()
+        .enumerate()
+        .map(|(index, recipient)| RecipientTap {
+            recipient,
+            file_key: &file_key,
+            description: description.as_deref().filter(|_| index == last),
+        })
+        .collect();
+    let mut bytes = Vec::new();
+    Encryptor::with_recipients(taps.iter().map(|tap| tap as &dyn age::Recipient))
+        .map_err(|error| recipients.explain(&error))?
+        .wrap_output(&mut bytes)
+        .map_err(|error| Error::io("write", "the age header", error))?;
+    drop(taps);
+    let file_key = file_key.into_inner();
+    let (Some(file_key), Some(nonce)) = (file_key, bytes.last_chunk::<NONCE_SIZE>()) else {
+        return Err(Error::new(Kind::NoRecipient, "there is no recipient"));
+    };
+    let key = PayloadKey::derive(&file_key, nonce);
+    Ok(SealedHeader { bytes, key })
+}
+
+fn description_stanza(body: &[u8]) -> Stanza {
+    Stanza { tag: DESCRIPTION_TAG.to_owned(), args: vec![format!("v{FORMAT_VERSION}")], body: body.to_vec() }
+}
+
+/// Wraps a recipient: sees the file key, and adds our stanza behind the last one's.
+struct RecipientTap<'a> {
+    recipient: &'a dyn age::Recipient,
+    file_key: &'a RefCell<Option<Zeroizing<[u8; 16]>>>,
+    description: Option<&'a [u8]>,
+}
+
+impl age::Recipient for RecipientTap<'_> {
+    fn wrap_file_key(&self, file_key: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        *self.file_key.borrow_mut() = Some(Zeroizing::new(*file_key.expose_secret()));
+        let (mut stanzas, labels) = self.recipient.wrap_file_key(file_key)?;
+        stanzas.extend(self.description.map(description_stanza));
+        Ok((stanzas, labels))
+    }
+}
+
+/// What our stanza says.
+#[derive(Clone, Debug)]
+enum Public {
+    /// There is none.
+    Nothing,
+    /// A description of version 1.
+    Description(Box<Document<Description>>),
+    /// A later version.
+    Newer(u64),
+}
+
+/// The header of an archive, parsed but not yet authenticated.
+pub struct Header {
+    /// Header and nonce.
+    bytes: Vec<u8>,
+    public: Public,
+    stanzas: Vec<Stanza>,
+}
+
+impl Header {
+    /// Parses the header at the beginning of a file. `prefix` is the first [`PREFIX_SIZE`] bytes of it, or all of it if
+    /// it is smaller.
+    ///
+    /// # Errors
+    /// [`Kind::NotAnArchive`] for anything but an age v1 file, [`Kind::HeaderDamaged`] for a malformed one or one that
+    /// is beyond the limits of version 1.
+    pub fn parse(prefix: &[u8]) -> Result<Self> {
+        if !prefix.starts_with(AGE_MAGIC) {
+            return Err(not_an_archive(prefix));
+        }
+        let mut input = Cursor::new(prefix);
+        let decryptor =
+            Decryptor::new_buffered(&mut input).map_err(|error| malformed(&error, prefix.len()))?;
+        let recorder = Recorder::default();
+        // No identity matches, so this only shows the stanzas to the recorder.
+        let nobody = decryptor.decrypt(std::iter::once(&recorder as &dyn age::Identity));
+        drop(nobody);
+        let stanzas = recorder.0.into_inner();
+        if stanzas.len() > STANZAS_MAX {
+            return Err(header_damaged(format!(
+                "the header has {} stanzas, more than {STANZAS_MAX}",
+                stanzas.len()
+            )));
+        }
+        let size = usize::try_from(input.position()).unwrap_or(prefix.len());
+        let bytes = prefix[..size].to_vec();
+        let (ours, stanzas): (Vec<Stanza>, Vec<Stanza>) =
+            stanzas.into_iter().partition(|stanza: &Stanza| stanza.tag == DESCRIPTION_TAG);
+        Ok(Self { bytes, public: read_public(&ours)?, stanzas: without_grease(stanzas) })
+    }
+
+    /// Bytes of header and nonce: where the payload begins.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Types of the recipient stanzas, in order.
+    pub fn stanza_types(&self) -> impl Iterator<Item = &str> {
+        self.stanzas.iter().map(|stanza| stanza.tag.as_str())
+    }
+
+    /// Whether our stanza is there: then the archive must be of our format in full.
+    #[must_use]
+    pub fn has_description(&self) -> bool {
+        !matches!(self.public, Public::Nothing)
+    }
+
+    /// The public description.
+    ///
+    /// # Errors
+    /// [`Kind::FormatNewer`] where it is of a later version.
+    pub fn description(&self) -> Result<Option<&Document<Description>>> {
+        match &self.public {
+            Public::Nothing => Ok(None),
+            Public::Description(description) => Ok(Some(description)),
+            Public::Newer(version) => Err(newer(*version)),
+        }
+    }
+
+    /// Opens the header: finds an identity for one of its stanzas, checks the MAC, derives the key of the payload.
+    ///
+    /// # Errors
+    /// [`Kind::NoMatchingIdentity`], [`Kind::HeaderDamaged`] where the MAC is wrong, [`Kind::FormatNewer`], or what an
+    /// identity failed with.
+    pub fn unlock(&self, identities: &Identities) -> Result<PayloadKey> {
+        let tap = IdentityTap {
+            identities,
+            stanzas: &self.stanzas,
+            file_key: RefCell::default(),
+            error: RefCell::default(),
+        };
+        let decryptor =
+            Decryptor::new_buffered(&self.bytes[..]).map_err(|error| malformed(&error, self.bytes.len()))?;
+        let authentic = decryptor.decrypt(std::iter::once(&tap as &dyn age::Identity)).map(drop);
+        if let Some(error) = tap.error.into_inner() {
+            return Err(error);
+        }
+        match authentic {
+            Ok(()) => {}
+            Err(DecryptError::NoMatchingKeys) => return Err(self.no_match()),
+            Err(DecryptError::InvalidMac) => return Err(header_damaged("the header's MAC is wrong")),
+            Err(error) => return Err(malformed(&error, self.bytes.len())),
+        }
+        self.description()?;
+        match (tap.file_key.into_inner(), self.bytes.last_chunk::<NONCE_SIZE>()) {
+            (Some(file_key), Some(nonce)) => Ok(PayloadKey::derive(&file_key, nonce)),
+            _ => Err(self.no_match()),
+        }
+    }
+
+    fn no_match(&self) -> Error {
+        let types: Vec<&str> = self.stanza_types().collect();
+        match &self.public {
+            Public::Newer(version) => newer(*version),
+            _ if types == ["scrypt"] => Error::new(Kind::NoMatchingIdentity, "the passphrase is wrong")
+                .with_hint("it was sealed with a passphrase: pass -p and type that one; damage to the header can look the same"),
+            _ => Error::new(
+                Kind::NoMatchingIdentity,
+                format!("no identity opens it; it was sealed to recipients of type {}", types.join(", ")),
+            ),
+        }
+    }
+}
+
+fn read_public(ours: &[Stanza]) -> Result<Public> {
+    let stanza = match ours {
+        [] => return Ok(Public::Nothing),
+        [stanza] => stanza,
+        _ => return Err(header_damaged(format!("the header has {} {DESCRIPTION_TAG} stanzas", ours.len()))),
+    };
+    let claimed = match &stanza.args[..] {
+        [version] => version.strip_prefix('v').and_then(|digits| digits.parse::<u64>().ok()),
+        _ => None,
+    };
+    let Some(claimed) = claimed else {
+        return Err(header_damaged(format!("the {DESCRIPTION_TAG} stanza names no version")));
+    };
+    if claimed_version(&stanza.body) != Some(claimed) {
+        return Err(header_damaged(format!(
+            "the {DESCRIPTION_TAG} stanza and its description disagree on the version"
+        )));
+    }
+    if claimed > u64::from(FORMAT_VERSION) {
+        return Ok(Public::Newer(claimed));
+    }
+    if stanza.body.len() > DESCRIPTION_SIZE_MAX {
+        return Err(header_damaged(format!("the description is {} bytes long", stanza.body.len())));
+    }
+    let description =
+        parse_versioned(&stanza.body, "description").map_err(|error| error.into_kind(Kind::HeaderDamaged))?;
+    Ok(Public::Description(Box::new(description)))
+}
+
+fn without_grease(stanzas: Vec<Stanza>) -> Vec<Stanza> {
+    stanzas.into_iter().filter(|stanza| !stanza.tag.ends_with(GREASE_SUFFIX)).collect()
+}
+
+fn header_damaged(message: impl Into<String>) -> Error {
+    Error::new(Kind::HeaderDamaged, message)
+}
+
+fn malformed(error: &DecryptError, available: usize) -> Error {
+    match error {
+        DecryptError::UnknownFormat => {
+            Error::new(Kind::NotAnArchive, "it is an age file, but not of age's version 1")
+                .with_hint("the file is damaged, or made by a newer age: try the newest age on it")
+        }
+        DecryptError::Io(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
+            header_damaged(if available >= PREFIX_SIZE {
+                format!("the age header is larger than {HEADER_SIZE_MAX} bytes")
+            } else {
+                "the file ends inside its age header".to_owned()
+            })
+        }
+        _ => header_damaged("the age header is malformed"),
+    }
+}
+
+/// Says what a file is instead, where that is known: each of these has been mistaken for an archive before.
+fn not_an_archive(prefix: &[u8]) -> Error {
+    const ZSTD: &[u8] = &super::frame::ZSTD_MAGIC.to_le_bytes();
+    /// Magic of bbolt's meta pages, behind the 16 bytes of the page header.
+    const BBOLT: &[u8] = &0xED0C_DAED_u32.to_le_bytes();
+    let (what, hint) = if prefix.is_empty() {
+        ("it is empty", Some("the backup that made it failed; use another archive"))
+    } else if prefix.get(16..20) == Some(BBOLT) {
+        (
+            "it is a plain, unencrypted etcd snapshot",
+            Some("seal it with `etcd-seal save --from FILE`, or use it with etcdutl as it is"),
+        )
+    } else if prefix.starts_with(ZSTD) {
+        (
+            "it is a zstd file, not encrypted",
+            Some("decompress it with zstd -d, then seal it with `etcd-seal save --from FILE`"),
+        )
+    } else if AGE_MAGIC.starts_with(prefix) {
+        ("it ends inside its first line", None)
+    } else {
+        ("it does not begin as an age file", None)
+    };
+    let error = Error::new(Kind::NotAnArchive, format!("not an archive: {what}"));
+    match hint {
+        Some(hint) => error.with_hint(hint),
+        None => error,
+    }
+}
+
+/// Whether a file that begins with `prefix` is ASCII-armoured.
+#[must_use]
+pub fn is_armored(prefix: &[u8]) -> bool {
+    prefix.trim_ascii_start().starts_with(ARMOR_MAGIC)
+}
+
+/// Reads as much of `input` as [`Header::parse`] wants.
+///
+/// # Errors
+/// [`Kind::Io`], or [`Kind::PayloadDamaged`] where ASCII armour around it is malformed.
+pub fn read_prefix(input: &mut dyn Read) -> Result<Vec<u8>> {
+    let mut prefix = Vec::new();
+    input.take(PREFIX_SIZE as u64).read_to_end(&mut prefix).map_err(cannot_read)?;
+    Ok(prefix)
+}
+
+/// An identity that opens nothing, and remembers the stanzas it was shown.
+#[derive(Default)]
+struct Recorder(RefCell<Vec<Stanza>>);
+
+impl age::Identity for Recorder {
+    fn unwrap_stanza(&self, _stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        *self.0.borrow_mut() = stanzas.iter().map(copied).collect();
+        None
+    }
+}
+
+/// The age crate's stanzas cannot be cloned.
+fn copied(stanza: &Stanza) -> Stanza {
+    Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() }
+}
+
+/// Wraps the identities: shows them only stanzas that are recipients', and sees the file key.
+struct IdentityTap<'a> {
+    identities: &'a Identities,
+    stanzas: &'a [Stanza],
+    file_key: RefCell<Option<Zeroizing<[u8; 16]>>>,
+    error: RefCell<Option<Error>>,
+}
+
+impl age::Identity for IdentityTap<'_> {
+    fn unwrap_stanza(&self, _stanza: &Stanza) -> Option<Result<FileKey, DecryptError>> {
+        None
+    }
+
+    fn unwrap_stanzas(&self, _stanzas: &[Stanza]) -> Option<Result<FileKey, DecryptError>> {
+        match self.identities.unwrap(self.stanzas) {
+            Ok(None) => None,
+            Ok(Some(file_key)) => {
+                *self.file_key.borrow_mut() = Some(Zeroizing::new(*file_key.expose_secret()));
+                Some(Ok(file_key))
+            }
+            Err(error) => {
+                *self.error.borrow_mut() = Some(error);
+                None
+            }
+        }
+    }
+}

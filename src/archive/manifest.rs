@@ -3,12 +3,24 @@
 //! Unknown fields are ignored and duplicate keys refused. 64-bit ids are 16 lower-case hex digits, digests lower-case
 //! hex, times RFC 3339 whole seconds with `Z`. What is unknown is left out: never null, never 0.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::{Number, Value};
+
+use super::frame::{damaged, is_frame_size};
+use crate::error::{Error, Kind, Result};
 
 /// The value of `format` in every document.
 pub const FORMAT: &str = "etcd-seal";
 /// The format version written, and the newest one read.
 pub const FORMAT_VERSION: u32 = 1;
+/// The description in the header is at most this many bytes.
+pub const DESCRIPTION_SIZE_MAX: usize = 2048;
+/// Manifest and trailer are each at most this many bytes.
+pub const DOCUMENT_SIZE_MAX: usize = 64 * 1024;
 
 /// Where the snapshot came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -129,4 +141,264 @@ pub struct Trailer {
     /// Milliseconds from the request to the end of the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stream_open_ms: Option<u64>,
+}
+
+/// A document and the JSON it was read from: fields this program does not know still count when two are compared.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Document<T> {
+    /// What this program knows of it.
+    pub content: T,
+    value: Value,
+}
+
+impl<T> Document<T> {
+    /// Whether every field of this document stands in `other` with the same value.
+    #[must_use]
+    pub fn is_part_of<U>(&self, other: &Document<U>) -> bool {
+        let (Some(fields), Some(others)) = (self.value.as_object(), other.value.as_object()) else {
+            return false;
+        };
+        fields.iter().all(|(name, value)| others.get(name) == Some(value))
+    }
+}
+
+/// The `format_version` a document claims, however new; `None` where it is no document of ours at all.
+#[must_use]
+pub fn claimed_version(json: &[u8]) -> Option<u64> {
+    let Unique(value) = serde_json::from_slice(json).ok()?;
+    let ours = value.get("format").and_then(Value::as_str) == Some(FORMAT);
+    value.get("format_version").and_then(Value::as_u64).filter(|_| ours)
+}
+
+/// Parses a document. Duplicate keys, at any depth, are refused.
+///
+/// # Errors
+/// [`Kind::StructureDamaged`]; `what` names the document.
+pub fn parse<T: DeserializeOwned>(json: &[u8], what: &str) -> Result<Document<T>> {
+    let read = serde_json::from_slice(json).and_then(|Unique(value)| {
+        let content = T::deserialize(&value)?;
+        Ok(Document { content, value })
+    });
+    read.map_err(|error| damaged(format!("the {what} cannot be read: {error}")))
+}
+
+/// Parses a description or manifest and checks the fields that everything else depends on.
+///
+/// # Errors
+/// [`Kind::FormatNewer`] for a later version, [`Kind::StructureDamaged`] otherwise.
+pub fn parse_versioned<T>(json: &[u8], what: &str) -> Result<Document<T>>
+where
+    T: DeserializeOwned + AsRef<Description>,
+{
+    if let Some(version) = claimed_version(json).filter(|version| *version > u64::from(FORMAT_VERSION)) {
+        return Err(newer(version));
+    }
+    let document: Document<T> = parse(json, what)?;
+    let description = document.content.as_ref();
+    if description.format != FORMAT || description.format_version != FORMAT_VERSION {
+        return Err(damaged(format!("the {what} is of another format")));
+    }
+    if !is_frame_size(description.frame_size) {
+        return Err(damaged(format!("the {what} names an impossible frame size")));
+    }
+    Ok(document)
+}
+
+/// The archive is of a format version this program does not know.
+pub(crate) fn newer(version: u64) -> Error {
+    Error::new(
+        Kind::FormatNewer,
+        format!("the archive is of format version {version}, newer than {FORMAT_VERSION}"),
+    )
+}
+
+/// A document as it is written.
+///
+/// # Errors
+/// [`Kind::Usage`] where it is larger than `limit`: what the operator gave is too long.
+pub fn to_json(document: &impl Serialize, limit: usize, what: &str) -> Result<Vec<u8>> {
+    let json = serde_json::to_vec(document)
+        .map_err(|error| Error::new(Kind::Usage, format!("cannot write the {what}: {error}")))?;
+    if json.len() > limit {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("the {what} would be {} bytes, more than {limit}", json.len()),
+        )
+        .with_hint("shorten --cluster-name, --note or the --tag values, or name fewer recipients"));
+    }
+    Ok(json)
+}
+
+impl AsRef<Self> for Description {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+impl AsRef<Description> for Manifest {
+    fn as_ref(&self) -> &Description {
+        &self.description
+    }
+}
+
+/// A JSON value in which no object has a key twice; `serde_json` alone would let the last one win.
+struct Unique(Value);
+
+impl<'de> Deserialize<'de> for Unique {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(UniqueVisitor).map(Self)
+    }
+}
+
+struct UniqueVisitor;
+
+impl<'de> Visitor<'de> for UniqueVisitor {
+    type Value = Value;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("JSON without duplicate keys")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::Number(value.into()))
+    }
+
+    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number"))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::String(value.to_owned()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
+        let mut values = Vec::new();
+        while let Some(Unique(value)) = sequence.next_element()? {
+            values.push(value);
+        }
+        Ok(Value::Array(values))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
+        let mut fields = BTreeMap::new();
+        while let Some((name, Unique(value))) = map.next_entry::<String, Unique>()? {
+            if fields.contains_key(&name) {
+                return Err(A::Error::custom(format!("duplicate key {name:?}")));
+            }
+            fields.insert(name, value);
+        }
+        Ok(Value::Object(fields.into_iter().collect()))
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn manifest_for_tests() -> Manifest {
+    Manifest {
+        description: Description {
+            format: FORMAT.to_owned(),
+            format_version: FORMAT_VERSION,
+            tool: "etcd-seal 0.0.0".to_owned(),
+            sealed_at: "2026-01-02T03:04:05Z".to_owned(),
+            cluster_name: Some("prod".to_owned()),
+            cluster_id: Some("0123456789abcdef".to_owned()),
+            member_id: None,
+            etcd_version: Some("3.5.30".to_owned()),
+            storage_version: None,
+            revision: Some(42),
+            snapshot_size: None,
+            frame_size: super::frame::FRAME_SIZE_MIN,
+            level: 1,
+            source: Source::Etcd,
+            snapshot_started_at: None,
+        },
+        endpoint: Some("127.0.0.1:2379".to_owned()),
+        member_name: None,
+        host: None,
+        tags: Vec::new(),
+        note: None,
+        recipients: vec!["age1…".to_owned()],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(value: &impl Serialize) -> String {
+        serde_json::to_string(value).unwrap()
+    }
+
+    #[test]
+    fn a_description_is_part_of_its_manifest() {
+        let manifest = manifest_for_tests();
+        let inner: Document<Manifest> = parse_versioned(json(&manifest).as_bytes(), "manifest").unwrap();
+        let outer: Document<Description> =
+            parse_versioned(json(&manifest.description).as_bytes(), "description").unwrap();
+        assert_eq!(inner.content, manifest);
+        assert!(outer.is_part_of(&inner));
+        assert!(!inner.is_part_of(&outer));
+    }
+
+    #[test]
+    fn a_changed_or_added_field_is_not_part_of_the_manifest() {
+        let manifest = manifest_for_tests();
+        let inner: Document<Manifest> = parse(json(&manifest).as_bytes(), "manifest").unwrap();
+        let text = json(&manifest.description);
+        for other in [text.replace("prod", "test"), text.replace('{', r#"{"later":1,"#)] {
+            let outer: Document<Description> = parse(other.as_bytes(), "description").unwrap();
+            assert!(!outer.is_part_of(&inner));
+        }
+    }
+
+    #[test]
+    fn unknown_fields_are_ignored_and_duplicates_refused_at_any_depth() {
+        let text = json(&manifest_for_tests());
+        let later = text.replacen('{', r#"{"later":{"a":[1,{"b":2}]},"#, 1);
+        assert!(parse::<Manifest>(later.as_bytes(), "manifest").is_ok());
+        for duplicate in [r#"{"level":1,"#, r#"{"later":{"a":1,"a":1},"#, r#"{"later":[{"a":1,"a":1}],"#] {
+            let twice = text.replacen('{', duplicate, 1);
+            let error = parse::<Manifest>(twice.as_bytes(), "manifest").unwrap_err();
+            assert_eq!(error.kind(), Kind::StructureDamaged);
+            assert!(error.to_string().contains("duplicate"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_later_version_is_newer_not_damaged() {
+        let text = json(&manifest_for_tests()).replace(r#""format_version":1"#, r#""format_version":2"#);
+        assert_eq!(claimed_version(text.as_bytes()), Some(2));
+        let error = parse_versioned::<Manifest>(text.as_bytes(), "manifest").unwrap_err();
+        assert_eq!(error.kind(), Kind::FormatNewer);
+    }
+
+    #[test]
+    fn impossible_values_are_damage() {
+        let text = json(&manifest_for_tests());
+        for (from, to) in [
+            ("65536", "65537"),
+            (r#""format_version":1"#, r#""format_version":0"#),
+            (r#""etcd-seal","#, r#""other","#),
+        ] {
+            let error =
+                parse_versioned::<Manifest>(text.replacen(from, to, 1).as_bytes(), "manifest").unwrap_err();
+            assert_eq!(error.kind(), Kind::StructureDamaged, "{from} {to}");
+        }
+    }
+
+    #[test]
+    fn the_json_is_a_promise() {
+        insta::assert_snapshot!(json(&manifest_for_tests()), @r#"{"format":"etcd-seal","format_version":1,"tool":"etcd-seal 0.0.0","sealed_at":"2026-01-02T03:04:05Z","cluster_name":"prod","cluster_id":"0123456789abcdef","etcd_version":"3.5.30","revision":42,"frame_size":65536,"level":1,"source":"etcd","endpoint":"127.0.0.1:2379","recipients":["age1…"]}"#);
+    }
 }

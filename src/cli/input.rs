@@ -51,8 +51,14 @@ impl<'a> Archive<'a> {
     }
 
     /// Compares `sha256`, that of the whole archive, with the sidecar.
-    pub(super) fn compare(self, sidecar: Option<&Sidecar>, sha256: &[u8; 32]) -> Result<SidecarState> {
-        let (Some(path), Some(sidecar)) = (self.path, sidecar) else { return Ok(SidecarState::Absent) };
+    pub(super) fn compare(
+        self,
+        sidecar: Option<&Sidecar>,
+        sha256: Option<&[u8; 32]>,
+    ) -> Result<SidecarState> {
+        let (Some(path), Some(sidecar), Some(sha256)) = (self.path, sidecar, sha256) else {
+            return Ok(SidecarState::Absent);
+        };
         if sidecar.compare(path, sha256)? == Agreement::Full {
             return Ok(SidecarState::Equal);
         }
@@ -73,7 +79,7 @@ impl<'a> Archive<'a> {
         let compared = self.sidecar().and_then(|sidecar| match &sidecar {
             None => Ok(SidecarState::Absent),
             Some(_) => {
-                self.compare(sidecar.as_ref(), &sha256_of(&mut self.open()?, &self.name(), interrupt)?)
+                self.compare(sidecar.as_ref(), Some(&sha256_of(&mut self.open()?, &self.name(), interrupt)?))
             }
         });
         match compared {
@@ -133,11 +139,11 @@ mod tests {
     fn a_digest_is_compared_with_the_sidecar_s() {
         let archive = Archive::named(Path::new("/b/x.age"));
         let sidecar = |name: &str| Sidecar { sha256: [7; 32], name: name.into() };
-        assert_eq!(archive.compare(None, &[7; 32]).unwrap(), SidecarState::Absent);
-        assert_eq!(archive.compare(Some(&sidecar("x.age")), &[7; 32]).unwrap(), SidecarState::Equal);
-        let other = archive.compare(Some(&sidecar("y.age")), &[7; 32]).unwrap();
+        assert_eq!(archive.compare(None, Some(&[7; 32])).unwrap(), SidecarState::Absent);
+        assert_eq!(archive.compare(Some(&sidecar("x.age")), Some(&[7; 32])).unwrap(), SidecarState::Equal);
+        let other = archive.compare(Some(&sidecar("y.age")), Some(&[7; 32])).unwrap();
         assert_eq!(other, SidecarState::EqualUnderAnotherName);
-        let error = archive.compare(Some(&sidecar("x.age")), &[8; 32]).unwrap_err();
+        let error = archive.compare(Some(&sidecar("x.age")), Some(&[8; 32])).unwrap_err();
         assert_eq!(error.kind(), Kind::SidecarMismatch);
     }
 

@@ -7,7 +7,8 @@ use super::exit::Exit;
 use super::term::{Console, is_tricky, sanitize};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::error::{Error, Kind, Result};
-use crate::pipeline::open::{Foreign, Inspected, Opened, Visible};
+use crate::pipeline::inspect::{Inside, Inspected};
+use crate::pipeline::open::{Foreign, Opened, Visible};
 use crate::pipeline::save::Saved;
 use serde::Serialize;
 use std::error::Error as _;
@@ -379,7 +380,6 @@ pub struct RestoreReport {
     path: String,
     archive: String,
     archive_size: u64,
-    archive_sha256: String,
     duration_ms: u64,
     #[serde(flatten)]
     contents: Contents,
@@ -394,7 +394,6 @@ impl RestoreReport {
             path: shown(path),
             archive: shown(archive),
             archive_size: opened.visible.archive_size,
-            archive_sha256: hex::encode(opened.visible.archive_sha256),
             duration_ms: milliseconds(took),
             contents: Contents::of(opened),
         }
@@ -438,7 +437,8 @@ pub struct VerifyReport {
     proved: &'static str,
     sidecar: SidecarState,
     archive_size: u64,
-    archive_sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive_sha256: Option<String>,
     duration_ms: u64,
     #[serde(flatten)]
     proof: Proof,
@@ -454,7 +454,7 @@ impl VerifyReport {
             proved: "content",
             sidecar,
             archive_size: opened.visible.archive_size,
-            archive_sha256: hex::encode(opened.visible.archive_sha256),
+            archive_sha256: opened.visible.archive_sha256.map(hex::encode),
             duration_ms: milliseconds(took),
             proof: Proof::Opened(Contents::of(opened)),
         }
@@ -473,7 +473,7 @@ impl VerifyReport {
             proved: what,
             sidecar,
             archive_size: visible.archive_size,
-            archive_sha256: hex::encode(visible.archive_sha256),
+            archive_sha256: visible.archive_sha256.map(hex::encode),
             duration_ms: milliseconds(took),
             proof: Proof::Seen(VisibleReport::new(visible)),
         }
@@ -510,13 +510,14 @@ struct VisibleReport {
 
 impl VisibleReport {
     fn new(visible: Visible) -> Self {
+        let payload_size = visible.payload_size();
         Self {
             authenticated: false,
             description: visible.description,
             stanzas: visible.stanzas,
             armored: visible.armored,
             header_size: visible.header_size,
-            payload_size: visible.payload_size,
+            payload_size,
         }
     }
 }
@@ -573,7 +574,17 @@ impl InfoReport {
     /// Of an archive of which only the ends were read, with a key or without.
     #[must_use]
     pub fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
-        Self::new(inspected.visible, inspected.manifest, inspected.trailer, inspected.frames, path)
+        match inspected.inside {
+            None => Self::new(inspected.visible, None, None, 0, path),
+            Some(Inside::Ours { manifest, trailer, frames }) => {
+                Self::new(inspected.visible, Some(*manifest), Some(trailer), frames, path)
+            }
+            Some(Inside::Foreign) => {
+                let mut report = Self::new(inspected.visible, None, None, 0, path);
+                report.visible.authenticated = true;
+                report
+            }
+        }
     }
 
     /// Of an archive read to its end with a key.
@@ -911,9 +922,8 @@ mod tests {
             stanzas: vec!["X25519".to_owned(), "ssh-ed25519".to_owned()],
             armored: false,
             header_size: 900,
-            payload_size: 145_999_100,
             archive_size: 146_000_000,
-            archive_sha256: [0xcd; 32],
+            archive_sha256: Some([0xcd; 32]),
         }
     }
 
@@ -1023,11 +1033,13 @@ mod tests {
     #[test]
     fn info_is_told() {
         let path = Some(Path::new("x.db.zst.age"));
-        let inspected =
-            |manifest, trailer, frames| Inspected { visible: visible(), manifest, trailer, frames };
+        let ours =
+            Inside::Ours { manifest: Box::new(manifest()), trailer: trailer(Digest::Verified), frames: 149 };
+        let inspected = |inside| Inspected { visible: visible(), inside };
         let told = [
-            InfoReport::inspected(inspected(None, None, 0), path),
-            InfoReport::inspected(inspected(Some(manifest()), Some(trailer(Digest::Verified)), 149), path),
+            InfoReport::inspected(inspected(None), path),
+            InfoReport::inspected(inspected(Some(ours)), path),
+            InfoReport::inspected(inspected(Some(Inside::Foreign)), path),
             InfoReport::opened(foreign(true), None),
             InfoReport::seen(Visible { description: None, ..visible() }, None),
         ];

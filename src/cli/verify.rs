@@ -31,7 +31,7 @@ fn verify_without_key(archive: Archive<'_>, context: &Context) -> Result<Exit> {
     let progress = bar::progress(&context.console, context.quiet, "verifying");
     let visible = look(&mut file, &*progress, &context.interrupt)?;
     drop(progress);
-    let sidecar = archive.compare(sidecar.as_ref(), &visible.archive_sha256)?;
+    let sidecar = archive.compare(sidecar.as_ref(), visible.archive_sha256.as_ref())?;
     let proved = if sidecar == SidecarState::Absent { Proved::StructureOnly } else { Proved::AsAsked };
     context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))?;
     Ok(proved.exit())
@@ -48,10 +48,11 @@ fn verify_with_key(
     let mut file = archive.open()?;
     let sidecar = archive.sidecar()?;
     let progress = bar::progress(&context.console, context.quiet, "verifying");
-    let opened = open(&mut file, identities, options, &mut io::sink(), &*progress, &context.interrupt)
+    let options = Options { file_digest: sidecar.is_some(), ..options.clone() };
+    let opened = open(&mut file, identities, &options, &mut io::sink(), &*progress, &context.interrupt)
         .map_err(|error| archive.or_damaged(error, &context.interrupt))?;
     drop(progress);
-    let sidecar = archive.compare(sidecar.as_ref(), &opened.visible.archive_sha256)?;
+    let sidecar = archive.compare(sidecar.as_ref(), opened.visible.archive_sha256.as_ref())?;
     let proved = Proved::by(opened.digest);
     context.reporter.result(&VerifyReport::opened(opened, archive.path(), sidecar, began.elapsed()))?;
     Ok(proved.exit())

@@ -1,1 +1,335 @@
 //! What can be checked of a snapshot while it streams by.
+//!
+//! etcd's server streams the pages of its bbolt database up to the high-water mark, then the SHA-256 of those pages
+//! (`maintenanceServer.Snapshot` in etcd's `v3rpc/maintenance.go`). So a snapshot is exactly
+//! `high-water mark × page size + 32` bytes, and its last 32 bytes must be the digest of all before them. Nothing here
+//! trusts the pieces the bytes arrive in.
+//!
+//! A copy of a member's `db` file has no digest and may be longer than its high-water mark, in multiples of 512 bytes.
+//! It passes only where the caller allowed that, and is reported as [`Digest::Absent`](DigestState::Absent).
+
+use sha2::{Digest as _, Sha256};
+
+use super::meta::{META_END, Meta, MetaFault};
+use crate::error::{Error, Kind, Result};
+
+/// Bytes of etcd's digest at the end of a snapshot.
+pub const DIGEST_SIZE: u64 = 32;
+/// etcd's own test whether a digest is there (`hasChecksum` in `etcdutl/snapshot`) counts in blocks of this size.
+const BLOCK_SIZE: u64 = 512;
+
+/// Whether etcd's digest is at the end of a snapshot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DigestState {
+    /// There, and equal to the SHA-256 of everything before it.
+    Verified,
+    /// Not there, and that was allowed.
+    Absent,
+}
+
+/// A snapshot that passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// Bytes of the snapshot, with etcd's digest where there is one.
+    pub size: u64,
+    /// SHA-256 of the database, which is everything before etcd's digest.
+    pub database_sha256: [u8; 32],
+    /// Whether etcd's digest was there.
+    pub digest: DigestState,
+}
+
+/// The first two pages, collected until both meta pages are known.
+#[derive(Clone, Debug, Default)]
+pub struct FirstPages {
+    head: Vec<u8>,
+    meta: Option<Meta>,
+}
+
+impl FirstPages {
+    /// Takes the next bytes of the snapshot; only the first pages are looked at.
+    ///
+    /// # Errors
+    /// [`Kind::NotASnapshot`] as soon as the first page is known not to be a bbolt meta page.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        if self.meta.is_some() {
+            return Ok(());
+        }
+        let wanted = match self.head.len() {
+            known if known < META_END => META_END,
+            _ => self.second_meta_end()?,
+        };
+        let (taken, rest) = bytes.split_at(bytes.len().min(wanted - self.head.len()));
+        self.head.extend_from_slice(taken);
+        if self.head.len() < wanted {
+            return Ok(());
+        }
+        let second_end = self.second_meta_end()?;
+        if self.head.len() < second_end {
+            return self.update(rest);
+        }
+        self.meta = Some(self.newest()?);
+        self.head = Vec::new();
+        Ok(())
+    }
+
+    /// Bytes of the database, once both meta pages are known.
+    #[must_use]
+    pub fn database_size(&self) -> Option<u64> {
+        self.meta.as_ref().and_then(Meta::database_size)
+    }
+
+    fn meta_at(&self, at: usize) -> Result<Meta, MetaFault> {
+        let page = self.head.get(at..at + META_END).and_then(|page| <&[u8; META_END]>::try_from(page).ok());
+        page.map_or(Err(MetaFault::Magic), Meta::parse)
+    }
+
+    fn second_meta_end(&self) -> Result<usize> {
+        let first = self.meta_at(0).map_err(not_a_snapshot)?;
+        Ok(first.page_size as usize + META_END)
+    }
+
+    /// A streamed snapshot repeats one state in both; in a copied file the higher transaction is the newer state.
+    fn newest(&self) -> Result<Meta> {
+        let first = self.meta_at(0).map_err(not_a_snapshot)?;
+        Ok(match self.meta_at(first.page_size as usize) {
+            Ok(second) if second.page_size == first.page_size && second.transaction > first.transaction => {
+                second
+            }
+            _ => first,
+        })
+    }
+}
+
+fn not_a_snapshot(fault: MetaFault) -> Error {
+    let what = match fault {
+        MetaFault::Magic => "it does not begin with a bbolt meta page".to_owned(),
+        MetaFault::Version(version) => format!("its first page is of bbolt file version {version}, not 2"),
+        MetaFault::Damaged => "its first page is damaged".to_owned(),
+    };
+    Error::new(Kind::NotASnapshot, format!("not an etcd snapshot: {what}"))
+}
+
+/// Checks a whole snapshot: fed with its bytes in order, in pieces of any size.
+pub struct SnapshotCheck {
+    pages: FirstPages,
+    /// SHA-256 of everything but the bytes in `held`.
+    hasher: Sha256,
+    /// The last bytes so far, at most 32: they may be etcd's digest.
+    held: Vec<u8>,
+    size: u64,
+    allow_missing_digest: bool,
+}
+
+impl SnapshotCheck {
+    /// Begins a check. Without etcd's digest a snapshot passes only with `allow_missing_digest`.
+    #[must_use]
+    pub fn new(allow_missing_digest: bool) -> Self {
+        Self {
+            pages: FirstPages::default(),
+            hasher: Sha256::new(),
+            held: Vec::new(),
+            size: 0,
+            allow_missing_digest,
+        }
+    }
+
+    /// Takes the next bytes.
+    ///
+    /// # Errors
+    /// [`Kind::NotASnapshot`] as soon as the first page shows it, [`Kind::SnapshotLength`] as soon as there is more
+    /// than the first page allows.
+    pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
+        self.pages.update(bytes)?;
+        self.size += bytes.len() as u64;
+        if let Some(database) = self.pages.database_size()
+            && self.size > database + DIGEST_SIZE
+            && !self.allow_missing_digest
+        {
+            return Err(wrong_length(self.size, database, "at least "));
+        }
+        self.hold_back(bytes);
+        Ok(())
+    }
+
+    fn hold_back(&mut self, bytes: &[u8]) {
+        const HELD: usize = DIGEST_SIZE as usize;
+        let surplus = (self.held.len() + bytes.len()).saturating_sub(HELD);
+        let from_held = surplus.min(self.held.len());
+        self.hasher.update(&self.held[..from_held]);
+        self.held.drain(..from_held);
+        let (hashed, kept) = bytes.split_at(surplus - from_held);
+        self.hasher.update(hashed);
+        self.held.extend_from_slice(kept);
+    }
+
+    /// The bytes have ended, cleanly as far as whoever carried them can tell.
+    ///
+    /// # Errors
+    /// [`Kind::NotASnapshot`], [`Kind::SnapshotLength`], [`Kind::DigestMismatch`] or [`Kind::DigestAbsent`].
+    pub fn finish(mut self) -> Result<Checked> {
+        let Some(database) = self.pages.database_size() else {
+            return Err(match self.size {
+                0 => Error::new(Kind::NotASnapshot, "not an etcd snapshot: it is empty"),
+                size => Error::new(
+                    Kind::NotASnapshot,
+                    format!("not an etcd snapshot: it ends after {size} bytes"),
+                ),
+            });
+        };
+        match judge_length(self.size, database, self.allow_missing_digest)? {
+            DigestState::Verified => self.compare_digest(),
+            DigestState::Absent => {
+                self.hasher.update(&self.held);
+                let database_sha256 = self.hasher.finalize().into();
+                Ok(Checked { size: self.size, database_sha256, digest: DigestState::Absent })
+            }
+        }
+    }
+
+    fn compare_digest(self) -> Result<Checked> {
+        let database_sha256: [u8; 32] = self.hasher.finalize().into();
+        if self.held != database_sha256 {
+            return Err(Error::new(
+                Kind::DigestMismatch,
+                "the snapshot does not match the SHA-256 that etcd put at its end",
+            ));
+        }
+        Ok(Checked { size: self.size, database_sha256, digest: DigestState::Verified })
+    }
+}
+
+/// What a snapshot of `size` bytes, whose first page promises `database` bytes, must have at its end. The digest itself
+/// is not looked at.
+///
+/// # Errors
+/// [`Kind::SnapshotLength`] or [`Kind::DigestAbsent`].
+pub fn judge_length(size: u64, database: u64, allow_missing_digest: bool) -> Result<DigestState> {
+    if size == database + DIGEST_SIZE {
+        return Ok(DigestState::Verified);
+    }
+    let copied_file = size >= database && size.is_multiple_of(BLOCK_SIZE);
+    match (copied_file, allow_missing_digest) {
+        (true, true) => Ok(DigestState::Absent),
+        (true, false) => {
+            Err(Error::new(Kind::DigestAbsent, "the snapshot has no digest of etcd's at its end"))
+        }
+        (false, _) => Err(wrong_length(size, database, "")),
+    }
+}
+
+fn wrong_length(size: u64, database: u64, at_least: &str) -> Error {
+    let expected = database + DIGEST_SIZE;
+    Error::new(
+        Kind::SnapshotLength,
+        format!("the snapshot is {at_least}{size} bytes long, but its first page says {expected}"),
+    )
+}
+
+/// A small valid snapshot for tests: `pages` pages of which the last ones hold `fill`, and etcd's digest.
+#[cfg(test)]
+pub(crate) fn snapshot_for_tests(pages: u64, fill: impl Fn(usize) -> u8) -> Vec<u8> {
+    use super::meta::meta_page;
+    let mut bytes = meta_page(4096, pages, 8);
+    bytes.extend(meta_page(4096, pages, 7));
+    let database = usize::try_from(pages).unwrap() * 4096;
+    bytes.extend((bytes.len()..database).map(fill));
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::meta::meta_page;
+
+    fn check(bytes: &[u8], piece: usize, allow_missing_digest: bool) -> Result<Checked> {
+        let mut check = SnapshotCheck::new(allow_missing_digest);
+        for piece in bytes.chunks(piece) {
+            check.update(piece)?;
+        }
+        check.finish()
+    }
+
+    fn kind(result: Result<Checked>) -> Kind {
+        result.unwrap_err().kind()
+    }
+
+    #[test]
+    fn a_good_snapshot_passes_in_pieces_of_any_size() {
+        let snapshot = snapshot_for_tests(5, |at| (at % 251) as u8);
+        for piece in [1, 31, 32, 33, 79, 80, 81, 4096, 4176, 32_768, usize::MAX] {
+            let checked = check(&snapshot, piece, false).unwrap();
+            assert_eq!(checked.size, snapshot.len() as u64);
+            assert_eq!(checked.digest, DigestState::Verified);
+            assert_eq!(checked.database_sha256[..], snapshot[snapshot.len() - 32..]);
+        }
+    }
+
+    #[test]
+    fn every_flipped_byte_is_noticed() {
+        let snapshot = snapshot_for_tests(3, |_| 7);
+        for at in (0..snapshot.len()).step_by(13).chain(snapshot.len() - 40..snapshot.len()) {
+            let mut bad = snapshot.clone();
+            bad[at] ^= 0x20;
+            assert!(check(&bad, 4096, true).is_err(), "byte {at}");
+        }
+    }
+
+    #[test]
+    fn truncation_and_surplus_are_noticed() {
+        let snapshot = snapshot_for_tests(3, |_| 7);
+        for length in 0..snapshot.len() {
+            assert!(check(&snapshot[..length], 1000, false).is_err(), "length {length}");
+        }
+        let mut long = snapshot.clone();
+        long.push(0);
+        assert_eq!(kind(check(&long, 4096, false)), Kind::SnapshotLength);
+    }
+
+    #[test]
+    fn a_surplus_is_refused_before_the_stream_ends() {
+        let mut check = SnapshotCheck::new(false);
+        check.update(&snapshot_for_tests(2, |_| 0)).unwrap();
+        assert_eq!(check.update(&[0]).unwrap_err().kind(), Kind::SnapshotLength);
+    }
+
+    #[test]
+    fn a_copied_database_file_passes_only_where_allowed() {
+        let mut file = snapshot_for_tests(4, |_| 3);
+        file.truncate(4 * 4096);
+        assert_eq!(kind(check(&file, 500, false)), Kind::DigestAbsent);
+        assert_eq!(check(&file, 500, true).unwrap().digest, DigestState::Absent);
+        file.resize(4 * 4096 + 512, 0);
+        let checked = check(&file, 500, true).unwrap();
+        assert_eq!(checked.database_sha256[..], Sha256::digest(&file)[..]);
+        file.push(0);
+        assert_eq!(kind(check(&file, 500, true)), Kind::SnapshotLength);
+    }
+
+    #[test]
+    fn a_wrong_digest_is_never_allowed() {
+        let mut bad = snapshot_for_tests(3, |_| 7);
+        let last = bad.len() - 1;
+        bad[last] ^= 1;
+        assert_eq!(kind(check(&bad, 4096, true)), Kind::DigestMismatch);
+    }
+
+    #[test]
+    fn the_newer_meta_page_decides_in_a_copied_file() {
+        let mut file = meta_page(4096, 3, 8);
+        file.extend(meta_page(4096, 4, 9));
+        file.resize(3 * 4096, 0);
+        assert_eq!(kind(check(&file, 4096, true)), Kind::SnapshotLength);
+        file.resize(4 * 4096, 0);
+        assert_eq!(check(&file, 4096, true).unwrap().digest, DigestState::Absent);
+    }
+
+    #[test]
+    fn other_things_are_refused_at_the_first_page() {
+        let mut check = SnapshotCheck::new(true);
+        assert_eq!(check.update(&[b'x'; 100]).unwrap_err().kind(), Kind::NotASnapshot);
+        assert_eq!(kind(self::check(b"", 1, true)), Kind::NotASnapshot);
+        assert_eq!(kind(self::check(b"short", 1, true)), Kind::NotASnapshot);
+    }
+}

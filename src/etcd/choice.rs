@@ -21,10 +21,17 @@ pub(super) struct Candidate<M> {
 /// [`Kind::Usage`] when the candidates are of different clusters: which of them is meant cannot be guessed.
 pub(super) fn order<M>(mut candidates: Vec<Candidate<M>>, only_endpoint: bool) -> Result<Vec<Candidate<M>>> {
     refuse_two_clusters(&candidates)?;
-    if !only_endpoint {
+    if only_endpoint {
+        if candidates.iter().any(|candidate| candidate.status.is_learner) {
+            tracing::warn!("the only endpoint is a learner, whose data may lag behind");
+        }
+    } else {
         candidates.retain(|candidate| {
             if candidate.status.is_learner {
-                tracing::warn!(endpoint = candidate.endpoint, "skipped: this member is a learner");
+                tracing::warn!(
+                    endpoint = candidate.endpoint,
+                    "an endpoint was skipped: the member is a learner"
+                );
             }
             !candidate.status.is_learner
         });

@@ -1,11 +1,10 @@
 //! The connection flags, resolved.
 
 use secrecy::SecretString;
-use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to reach a cluster: etcdctl's connection flags, already resolved.
+/// How to reach a cluster: etcdctl's connection flags, already resolved. Not `Debug`: it holds a password.
 pub struct Connection {
     /// As etcdctl takes them: `host:port`, `http://…`, `https://…`, `unix://…`, `unixs://…`.
     pub endpoints: Vec<String>,
@@ -43,12 +42,5 @@ impl Connection {
             || self.key.is_some()
             || self.insecure_skip_tls_verify
             || !self.insecure_transport
-    }
-}
-
-impl fmt::Debug for Connection {
-    /// Shows the endpoints alone: paths, user and password are nobody's business in a log.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("Connection").field("endpoints", &self.endpoints).finish_non_exhaustive()
     }
 }

@@ -100,7 +100,7 @@ impl Dialer {
     /// Connects and, where there is a user, authenticates.
     ///
     /// # Errors
-    /// Whatever [`failure`] makes of it.
+    /// Whatever `failure` makes of it.
     pub(super) async fn client(&self, prepared: &Prepared) -> Result<Client> {
         let Some((name, password)) = &self.user else {
             return self
@@ -131,10 +131,7 @@ impl Dialer {
     ) -> Result<Result<Client, etcd_client::Error>> {
         let channel = self.connect(prepared).await?;
         timeout(self.command_timeout, Client::from_channel(Channel::Tonic(channel), options)).await.map_err(
-            |_| {
-                let what = "did not answer the authentication";
-                failure::timed_out(&prepared.endpoint, what, self.command_timeout, "--command-timeout")
-            },
+            |_| failure::calling_too_long(&prepared.endpoint, "authentication", self.command_timeout),
         )
     }
 
@@ -155,14 +152,7 @@ impl Dialer {
         };
         timeout(self.dial_timeout, connecting)
             .await
-            .map_err(|_| {
-                failure::timed_out(
-                    &prepared.endpoint,
-                    "could not be connected to",
-                    self.dial_timeout,
-                    "--dial-timeout",
-                )
-            })?
-            .map_err(|error| failure::connecting(&prepared.endpoint, error))
+            .map_err(|_| failure::connecting_too_long(&prepared.endpoint, self.dial_timeout))?
+            .map_err(|error| failure::connecting(&prepared.endpoint, self.dial_timeout, error))
     }
 }

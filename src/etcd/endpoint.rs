@@ -45,8 +45,9 @@ impl Endpoint {
         Ok(endpoints)
     }
 
-    /// etcdctl's rules: `https` and `unixs` force TLS, `http` and `unix` drop it even where certificates are given,
-    /// and without a scheme the flags decide.
+    /// etcdctl's rules: `https` and `unixs` force TLS, `http` drops it even where certificates are given, and without
+    /// a scheme the flags decide. `unix` drops it too: etcd never serves TLS under that scheme, though etcdctl would
+    /// try it there, in vain, if certificates were given.
     fn parse(given: &str, prefers_tls: bool) -> Result<Self> {
         let given = given.trim();
         refuse_credentials(given)?;

@@ -16,8 +16,11 @@ use tonic::{Code, Status};
 const ALERT_TEXT: &str = "received fatal alert";
 
 /// A connection that did not come about.
-pub(super) fn connecting(endpoint: &Endpoint, error: tonic::transport::Error) -> Error {
+pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::transport::Error) -> Error {
     let given = &endpoint.given;
+    if causes(&error).any(is_timeout) {
+        return connecting_too_long(endpoint, limit).with_source(error);
+    }
     tls_fault(given, &error)
         .unwrap_or_else(|| {
             Error::new(Kind::EtcdUnreachable, format!("cannot connect to {given}: {}", innermost(&error)))
@@ -48,10 +51,16 @@ pub(super) fn plaintext_to_tls(endpoint: &Endpoint) -> Error {
         .with_hint("give the endpoint as https:// (or unixs://), and the cluster's authority with --cacert")
 }
 
-/// A time limit that ran out; `flag` set it.
-pub(super) fn timed_out(endpoint: &Endpoint, what: &str, limit: Duration, flag: &str) -> Error {
-    Error::new(Kind::EtcdTimeout, format!("{} {what} within {limit:?}", endpoint.given))
-        .with_hint(format!("raise {flag}, or name another member with --endpoints"))
+/// A connection that did not come about within the dial timeout.
+pub(super) fn connecting_too_long(endpoint: &Endpoint, limit: Duration) -> Error {
+    Error::new(Kind::EtcdTimeout, format!("could not connect to {} within {limit:?}", endpoint.given))
+        .with_hint("raise --dial-timeout, or name another member with --endpoints")
+}
+
+/// A call that was not answered within the command timeout.
+pub(super) fn calling_too_long(endpoint: &Endpoint, call: &str, limit: Duration) -> Error {
+    Error::new(Kind::EtcdTimeout, format!("{} did not answer the {call} within {limit:?}", endpoint.given))
+        .with_hint("raise --command-timeout, or name another member with --endpoints")
 }
 
 /// Whether etcd says that it knows no users at all, so that credentials are superfluous.
@@ -93,6 +102,12 @@ fn causes<'error>(
         Some(wrapped) => Some(wrapped),
         None => error.source(),
     })
+}
+
+/// The system's own timeout, or hyper's, which is set to the same length as ours and may be the first to fire.
+fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
+    cause.is::<tokio::time::error::Elapsed>()
+        || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
 /// The connection broke under a call. No answer of etcd's.

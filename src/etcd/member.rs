@@ -51,10 +51,7 @@ impl Member {
     pub(super) async fn status(&mut self) -> Result<Status> {
         let response = timeout(self.command_timeout, self.client.status())
             .await
-            .map_err(|_| {
-                let what = "did not answer the status";
-                failure::timed_out(&self.endpoint, what, self.command_timeout, "--command-timeout")
-            })?
+            .map_err(|_| failure::calling_too_long(&self.endpoint, "status", self.command_timeout))?
             .map_err(|error| failure::calling(&self.endpoint, "status", error))?;
         Status::from_response(&response).ok_or_else(|| {
             Error::new(

@@ -1,11 +1,11 @@
 //! A live etcd as a source of a snapshot: endpoints, TLS, authentication, member choice, the stream.
 //!
 //! [`open`] is all there is to call. It reads the flags first and the network second: every endpoint is parsed
-//! ([`endpoint`]) and every TLS file read ([`tls`]) before the first connection. Then each endpoint gets a client of
-//! its own ([`dialer`], [`member`]), because a balanced client could send Status to one member and Snapshot to another.
-//! All are probed at once, the best is chosen ([`choice`]), and its stream is read under the rules of [`rules`], which
-//! trust nothing a server says about sizes. What goes wrong on the way is named by [`failure`],
-//! after a second look by [`diagnosis`] where the first tells too little.
+//! (`endpoint`) and every TLS file read (`tls`) before the first connection. Then each endpoint gets a client of
+//! its own (`dialer`, `member`), because a balanced client could send Status to one member and Snapshot to another.
+//! All are probed at once, the best is chosen (`choice`), and its stream is read under the rules of `rules`, which
+//! trust nothing a server says about sizes. What goes wrong on the way is named by `failure`,
+//! after a second look by `diagnosis` where the first tells too little.
 
 mod choice;
 mod connection;

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 
 /// Probes the endpoints, chooses a member and opens its snapshot stream. Warnings (skipped endpoints) go to tracing.
+/// Needs a tokio runtime with I/O and time.
 ///
 /// # Errors
 /// [`Kind::Usage`] for endpoints or TLS files that cannot be used, before anything is dialed. Else, if no member
@@ -27,17 +28,23 @@ pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snap
 
     let (candidates, mut failures) = unless_interrupted(interrupt, probe_all(dialer, prepared)).await??;
     for candidate in choice::order(candidates, only_endpoint)? {
-        let endpoint = candidate.endpoint.clone();
         match Box::pin(Snapshot::open(candidate, connection, interrupt)).await {
-            Ok(snapshot) => return Ok(snapshot),
-            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) => {
-                tracing::warn!(endpoint, %error, "this member served no snapshot");
-                failures.push(error);
+            Ok(snapshot) => {
+                warn_of(&failures);
+                return Ok(snapshot);
             }
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => failures.push(error),
         }
     }
     Err(failure::most_telling(failures))
+}
+
+/// Only once another member serves: otherwise the error says it all.
+fn warn_of(failures: &[Error]) {
+    for error in failures {
+        tracing::warn!(%error, "an endpoint was skipped");
+    }
 }
 
 /// Probes every endpoint at the same time; each is bounded, so the whole is. The candidates come in the order given.
@@ -62,10 +69,7 @@ async fn probe_all(dialer: Dialer, prepared: Vec<Prepared>) -> Result<(Vec<Candi
     for (_, endpoint, answer) in answers {
         match answer {
             Ok((member, status)) => candidates.push(Candidate { endpoint, member, status }),
-            Err(error) => {
-                tracing::warn!(endpoint, %error, "skipped");
-                failures.push(error);
-            }
+            Err(error) => failures.push(error),
         }
     }
     Ok((candidates, failures))

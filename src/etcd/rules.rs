@@ -190,7 +190,7 @@ mod tests {
     #[test]
     fn impossible_sizes_are_refused() {
         assert_eq!(kind_of(&[(u64::MAX, 1)]), Kind::EtcdBadSnapshot);
-        assert_eq!(kind_of(&[(i64::MIN as u64, 1)]), Kind::EtcdBadSnapshot);
-        assert_eq!(kind_of(&[(-1_i64 as u64, 32)]), Kind::EtcdBadSnapshot);
+        assert_eq!(kind_of(&[(i64::MIN.cast_unsigned(), 1)]), Kind::EtcdBadSnapshot);
+        assert_eq!(kind_of(&[((-1_i64).cast_unsigned(), 32)]), Kind::EtcdBadSnapshot);
     }
 }

@@ -234,3 +234,32 @@ impl Limits {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_spent_stream_timeout_ends_even_what_is_ready() {
+        let spent = Limits {
+            requested: Instant::now(),
+            stall_timeout: Duration::from_secs(60),
+            stream_timeout: Some(Duration::ZERO),
+        };
+        let bounded = spent.bound(Instant::now(), async {}).await;
+        assert!(matches!(bounded, Err(Exceeded::Stream)));
+    }
+
+    fn is_send<T: Send>(_: &T) {}
+
+    /// The pipeline drives these futures from a thread of its own; this need only compile.
+    #[test]
+    fn everything_may_cross_threads() {
+        let _ = |connection: &Connection, interrupt: &Interrupt, mut snapshot: Snapshot| {
+            is_send(&crate::etcd::open(connection, interrupt));
+            is_send(&snapshot);
+            is_send(&snapshot.next());
+            is_send(&snapshot.status_after());
+        };
+    }
+}

@@ -1,6 +1,7 @@
 //! TLS as the flags ask for it. Every file is read and judged here, before anything is dialed.
 
 use super::connection::Connection;
+use super::failure;
 use crate::error::{Error, Kind, Result};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
@@ -83,9 +84,12 @@ impl TlsFiles {
             })
         };
         applied.map_err(|error| {
-            let cause = super::failure::innermost(&error);
+            let cause = failure::innermost(&error);
             Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}"))
-                .with_hint("pass the certificate authority of the cluster with --cacert")
+                .with_hint(
+                    "pass the cluster's authority with --cacert if this host trusts none of its own, \
+                     and name the member as its certificate does",
+                )
                 .with_source(error)
         })
     }

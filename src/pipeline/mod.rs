@@ -1,4 +1,22 @@
-//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive to a snapshot.
+//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive back to the snapshot.
+//!
+//! Both are a chain of threads with bounded queues between them, so that memory does not grow with the snapshot:
+//!
+//! ```text
+//! save:  source → frames of equal size ─┬→ compress (parallel) → order, cut into chunks → seal (parallel) → write
+//!                                       └→ digest
+//! open:  read → open chunks (parallel) → order, find frames → decompress (parallel) ─┬→ write
+//!                                                                                    └→ digest
+//! ```
+//!
+//! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
 
+pub mod inspect;
+mod layers;
 pub mod open;
+mod plaintext;
 pub mod save;
+mod stage;
+
+#[cfg(test)]
+mod tests;

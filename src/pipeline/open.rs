@@ -1,117 +1,256 @@
-//! From an archive, ours or foreign, back to the snapshot.
+//! From an archive, ours or foreign, back to the snapshot: `verify` and `restore` differ only in where it goes.
+//!
+//! Every layer is checked on the way: each chunk's tag, the order and completeness of chunks, each frame's size and
+//! checksum, the seek table against the frames, description against manifest, trailer against what came out, and etcd's
+//! own digest. The first damage met is reported with the bytes of the file it lies in.
+
+use std::io::{Read, Write};
+
+use sha2::{Digest as _, Sha256};
+
+use super::layers::{Layers, LayersRead};
+use super::plaintext::{Plaintext, cut, read_batches, read_full, start_decrypting};
+use super::stage::{join, spawn};
+use crate::archive::header::{Header, is_armored, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
-use crate::error::Result;
+use crate::archive::payload::{Chunks, SEALED_CHUNK_SIZE};
+use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::progress::Progress;
-use std::io::{Read, Write};
 
 /// How to open.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Worker threads.
+    /// Threads that decrypt, and threads that decompress.
     pub jobs: usize,
-    /// Whether a snapshot without etcd's digest is accepted in an archive that is not ours.
+    /// Whether a snapshot without etcd's digest is accepted in an archive that is not ours. Ours say so themselves.
     pub allow_missing_digest: bool,
+    /// Whether the SHA-256 of the file is computed on the way, to compare it with a sidecar.
+    pub file_digest: bool,
 }
 
-/// What anybody can see without a key. Nothing of it is authenticated.
+/// What anybody can see without a key. Nothing of it is authenticated until the archive was opened.
 #[derive(Clone, Debug)]
 pub struct Visible {
     /// The description in the public stanza, where there is one.
     pub description: Option<Description>,
-    /// Types of the recipient stanzas in order (`X25519`, `ssh-ed25519`, `scrypt`, …); no grease, not our stanza.
+    /// Types of the recipient stanzas in order (`X25519`, `ssh-ed25519`, `scrypt`, …), without grease and ours.
     pub stanzas: Vec<String>,
-    /// Whether the file is ASCII-armoured (never ours).
+    /// Whether the file is ASCII-armoured; ours never are.
     pub armored: bool,
-    /// Bytes of header and nonce.
+    /// Bytes of header and nonce, without armour.
     pub header_size: u64,
-    /// Bytes of the encrypted payload.
-    pub payload_size: u64,
-    /// Bytes of the file.
+    /// Bytes of header, nonce and payload, without armour.
     pub archive_size: u64,
-    /// SHA-256 of the file.
-    pub archive_sha256: [u8; 32],
+    /// SHA-256 of the file, where it was asked for and the whole file was read.
+    pub archive_sha256: Option<[u8; 32]>,
 }
 
-/// An archive that is not ours: what it is made of.
+impl Visible {
+    /// Bytes of the encrypted payload.
+    #[must_use]
+    pub fn payload_size(&self) -> u64 {
+        self.archive_size.saturating_sub(self.header_size)
+    }
+
+    pub(super) fn of(header: &Header, armored: bool) -> Result<Self> {
+        Ok(Self {
+            description: header.description()?.map(|document| document.content.clone()),
+            stanzas: header.stanza_types().map(str::to_owned).collect(),
+            armored,
+            header_size: header.size(),
+            archive_size: header.size(),
+            archive_sha256: None,
+        })
+    }
+}
+
+/// What an archive that is not ours is made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
     /// ASCII-armoured.
     pub armored: bool,
-    /// zstd inside.
+    /// Compressed with zstd inside.
     pub zstd: bool,
 }
 
 /// An archive read to its end, every layer checked.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// What anybody sees; after this it is authenticated.
+    /// What anybody sees. All of it is authentic now.
     pub visible: Visible,
-    /// `None` for ours.
+    /// `None` for an archive of ours.
     pub foreign: Option<Foreign>,
     /// Of ours.
     pub manifest: Option<Manifest>,
     /// Of ours.
     pub trailer: Option<Trailer>,
-    /// Bytes of the snapshot.
+    /// Bytes of the snapshot, with etcd's digest where there is one.
     pub snapshot_size: u64,
-    /// Bytes of the bbolt database before etcd's digest.
+    /// SHA-256 of the database, which is everything before etcd's digest.
     pub database_sha256: [u8; 32],
-    /// Whether etcd's own digest is there.
+    /// Whether etcd's own digest was there.
     pub digest: Digest,
-    /// Frames of the snapshot (0 for foreign archives).
+    /// zstd frames of the snapshot; 0 for foreign archives.
     pub frames: u64,
 }
 
-/// Reads an archive to its end without a key: header grammar, description, length rule of the payload, digest of the file.
+/// Reads an archive to its end without a key: grammar of the header, description, length of the payload.
 ///
 /// # Errors
-/// Damage that can be seen without a key.
+/// Damage that can be seen without a key, and [`Kind::Io`].
 pub fn look(
-    _input: &mut (dyn Read + Send),
-    _progress: &dyn Progress,
-    _interrupt: &Interrupt,
+    input: &mut (dyn Read + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
 ) -> Result<Visible> {
-    todo!()
+    progress.start(None);
+    let looked = look_through(input, progress, interrupt);
+    progress.finish();
+    looked
+}
+
+fn look_through(
+    input: &mut (dyn Read + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Visible> {
+    let mut input = Tee::new(input, true);
+    let Begun { header, armored, mut payload } = Begun::new(&mut input)?;
+    let mut visible = Visible::of(&header, armored)?;
+    let mut buffer = vec![0; 16 * SEALED_CHUNK_SIZE];
+    loop {
+        interrupt.check()?;
+        match read_full(&mut payload, &mut buffer)? {
+            0 => break,
+            read => visible.archive_size += read as u64,
+        }
+        progress.advance(0, visible.archive_size);
+    }
+    drop(payload);
+    Chunks::of_payload(visible.archive_size - visible.header_size)
+        .ok_or_else(|| cut(visible.archive_size))?;
+    visible.archive_sha256 = input.finish();
+    Ok(visible)
 }
 
 /// Decrypts, decompresses and checks everything, and writes the snapshot to `output`.
+///
 /// On error what was written to `output` must be thrown away.
 ///
 /// # Errors
 /// Whatever is wrong with the archive, the identities or the output.
 pub fn open(
-    _input: &mut (dyn Read + Send),
-    _identities: &Identities,
-    _options: &Options,
-    _output: &mut (dyn Write + Send),
-    _progress: &dyn Progress,
-    _interrupt: &Interrupt,
+    input: &mut (dyn Read + Send),
+    identities: &Identities,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
 ) -> Result<Opened> {
-    todo!()
+    let opened = open_through(input, identities, options, output, progress, interrupt);
+    progress.finish();
+    opened
 }
 
-/// What a key shows without reading the whole archive: manifest and trailer, through the seek table.
-#[derive(Clone, Debug)]
-pub struct Inspected {
-    /// Public part; `archive_sha256` is all zeros: the body was not read.
-    pub visible: Visible,
-    /// `None` for foreign archives.
-    pub manifest: Option<Manifest>,
-    /// `None` for foreign archives.
-    pub trailer: Option<Trailer>,
-    /// Frames of the snapshot.
-    pub frames: u64,
+fn open_through(
+    input: &mut (dyn Read + Send),
+    identities: &Identities,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Opened> {
+    let mut input = Tee::new(input, options.file_digest);
+    let Begun { header, armored, payload } = Begun::new(&mut input)?;
+    let key = header.unlock(identities)?;
+    let mut visible = Visible::of(&header, armored)?;
+    let description = header.description()?;
+    let header_size = header.size();
+
+    let (read, payload_size) = std::thread::scope(|scope| {
+        let (batches, opened) = start_decrypting(scope, options.jobs, &key, header_size)?;
+        let reader = spawn(scope, "read", move || read_batches(payload, header_size, &batches, interrupt))?;
+        let layers = Layers { options, header_size, description, armored, progress, interrupt };
+        let read = layers.read(Plaintext::new(opened), output);
+        let payload_size = join(reader);
+        Ok::<_, Error>((read?, payload_size))
+    })?;
+    visible.archive_size += payload_size;
+    visible.archive_sha256 = input.finish();
+    let LayersRead { foreign, manifest, trailer, frames, checked } = read;
+    Ok(Opened {
+        visible,
+        foreign,
+        manifest,
+        trailer,
+        snapshot_size: checked.size,
+        database_sha256: checked.database_sha256,
+        digest: checked.digest.into(),
+        frames,
+    })
 }
 
-/// Opens only both ends of a seekable archive. Without identities only what is visible.
-///
-/// # Errors
-/// Whatever is wrong with the parts that were read.
-pub fn inspect(
-    _input: &mut (impl Read + std::io::Seek),
-    _identities: Option<&Identities>,
-) -> Result<Inspected> {
-    todo!()
+/// Passes bytes on and keeps their SHA-256 where that is wanted.
+struct Tee<'a> {
+    input: &'a mut (dyn Read + Send),
+    sha256: Option<Sha256>,
+}
+
+impl<'a> Tee<'a> {
+    fn new(input: &'a mut (dyn Read + Send), wanted: bool) -> Self {
+        Self { input, sha256: wanted.then(Sha256::new) }
+    }
+
+    fn finish(self) -> Option<[u8; 32]> {
+        self.sha256.map(|sha256| sha256.finalize().into())
+    }
+}
+
+impl Read for Tee<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let read = self.input.read(buffer)?;
+        if let Some(sha256) = &mut self.sha256 {
+            sha256.update(&buffer[..read]);
+        }
+        Ok(read)
+    }
+}
+
+/// An archive whose header has been read.
+struct Begun<'a> {
+    header: Header,
+    armored: bool,
+    payload: Box<dyn Read + Send + 'a>,
+}
+
+impl<'a> Begun<'a> {
+    fn new(input: &'a mut (dyn Read + Send)) -> Result<Self> {
+        let prefix = read_prefix(input)?;
+        let armored = is_armored(&prefix);
+        let file = std::io::Cursor::new(prefix).chain(input);
+        if !armored {
+            return Self::behind(file, false);
+        }
+        let begun = Self::behind(age::armor::ArmoredReader::new(file), true)?;
+        if begun.header.has_description() {
+            return Err(Error::new(
+                Kind::NotAnArchive,
+                "it is ASCII-armoured, which an archive of etcd-seal never is",
+            )
+            .with_hint(
+                "somebody converted it: turn it back with `age`'s binary format, or open it with stock age",
+            ));
+        }
+        Ok(begun)
+    }
+
+    fn behind(mut file: impl Read + Send + 'a, armored: bool) -> Result<Self> {
+        let prefix = read_prefix(&mut file)?;
+        let header = Header::parse(&prefix)?;
+        let mut rest = std::io::Cursor::new(prefix);
+        rest.set_position(header.size());
+        Ok(Self { header, armored, payload: Box::new(rest.chain(file)) })
+    }
 }

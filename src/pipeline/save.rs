@@ -1,17 +1,41 @@
-//! From a snapshot source to an archive, in one pass.
-use crate::archive::manifest::{Manifest, StatusAfter, Trailer};
-use crate::error::Result;
+//! From a snapshot to an archive, in one pass.
+//!
+//! Nothing is written before the first pages of the snapshot are known to be a database. The trailer, the seek table and
+//! with them the final chunk of the payload are sealed only after the source ended cleanly, the length was right and
+//! etcd's digest matched: before that, what has been written is a file that every age refuses.
+
+use std::collections::VecDeque;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::ScopedJoinHandle;
+
+use sha2::{Digest as _, Sha256};
+
+use super::stage::{Feeder, Ordered, Stop, first_failure, join, ordered, spawn};
+use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
+use crate::archive::header::{self, SealedHeader};
+use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Digest, Manifest, Source, StatusAfter, Trailer, to_json};
+use crate::archive::payload::{CHUNK_SIZE, ChunkCipher, Position, SEALED_CHUNK_SIZE};
+use crate::archive::seek_table::SeekTable;
+use crate::database::snapshot::{Checked, DIGEST_SIZE, DigestState, FirstPages, SnapshotCheck, judge_length};
+use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::progress::Progress;
-use std::io::Write;
+
+/// Chunks sealed by one thread at a time: 1 MiB keeps the cost of handing over small.
+const BATCH_SIZE: usize = 16 * CHUNK_SIZE;
+/// Frames waiting for the digest thread.
+const DIGEST_QUEUE: usize = 2;
 
 /// What a source knows once its stream has ended.
 #[derive(Clone, Debug, Default)]
 pub struct AfterStream {
     /// Status of the member after the stream.
     pub status_after: Option<StatusAfter>,
-    /// Milliseconds from request to end of stream.
+    /// Milliseconds from the request to the end of the stream.
     pub stream_open_ms: Option<u64>,
 }
 
@@ -22,7 +46,8 @@ pub trait SnapshotSource: Send {
     /// # Errors
     /// Whatever ended the stream early.
     fn next(&mut self) -> Result<Option<Vec<u8>>>;
-    /// Called once after the end.
+
+    /// Called once, after the clean end and after the snapshot was found good.
     ///
     /// # Errors
     /// Whatever makes the stream worthless after all.
@@ -34,9 +59,9 @@ pub trait SnapshotSource: Send {
 /// How to seal.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// Worker threads.
+    /// Threads that compress, and threads that seal.
     pub jobs: usize,
-    /// Whether the public description stanza is written.
+    /// Whether the header carries the public description.
     pub describe: bool,
     /// Whether a snapshot without etcd's digest is accepted.
     pub allow_missing_digest: bool,
@@ -45,7 +70,7 @@ pub struct Options {
 /// What was written.
 #[derive(Clone, Debug)]
 pub struct Saved {
-    /// As written (with the sizes filled in).
+    /// As written, with the size filled in.
     pub manifest: Manifest,
     /// As written.
     pub trailer: Trailer,
@@ -55,20 +80,361 @@ pub struct Saved {
     pub archive_sha256: [u8; 32],
 }
 
-/// Seals `source` into `output`. Level, frame size and `source` are taken from the manifest; its `snapshot_size` is
-/// the announced size where known and is corrected from the first page. On error what was written to `output` is
-/// an archive that stock age refuses: the final chunk is missing.
+/// Seals `source` into `output`.
+///
+/// Level, frame size and kind of source are taken from `manifest`. Its `snapshot_size` is the size of a source that has
+/// one (a file); otherwise it is filled in from the first page where etcd's digest is required.
+///
+/// On error `output` holds nothing that could pass for an archive.
 ///
 /// # Errors
-/// Anything wrong with source, snapshot or output.
+/// Whatever is wrong with source, snapshot, recipients or output. What is wrong with a snapshot is blamed on etcd, by
+/// kind, where etcd is the source.
 pub fn save(
-    _source: impl SnapshotSource,
-    _manifest: Manifest,
-    _recipients: &Recipients,
-    _options: &Options,
-    _output: &mut (dyn Write + Send),
-    _progress: &dyn Progress,
-    _interrupt: &Interrupt,
+    source: impl SnapshotSource,
+    manifest: Manifest,
+    recipients: &Recipients,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
 ) -> Result<Saved> {
-    todo!()
+    let kind_of_source = manifest.description.source;
+    let saved = Begun::new(source, manifest, options)
+        .and_then(|begun| begun.run(recipients, options, output, progress, interrupt));
+    progress.finish();
+    saved.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
+}
+
+/// A stream that is no snapshot is the fault of whoever sent it.
+fn blame_etcd(error: Error) -> Error {
+    match error.kind() {
+        Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
+            error.into_kind(Kind::EtcdBadSnapshot)
+        }
+        _ => error,
+    }
+}
+
+/// A source whose first pages have been read.
+struct Begun<S> {
+    source: S,
+    /// What was read so far.
+    pieces: VecDeque<Vec<u8>>,
+    manifest: Manifest,
+}
+
+impl<S: SnapshotSource> Begun<S> {
+    fn new(mut source: S, mut manifest: Manifest, options: &Options) -> Result<Self> {
+        let mut pages = FirstPages::default();
+        let mut pieces = VecDeque::new();
+        let database = loop {
+            if let Some(database) = pages.database_size() {
+                break database;
+            }
+            let Some(piece) = source.next()? else { return Err(too_short(&pieces)) };
+            pages.update(&piece)?;
+            pieces.push_back(piece);
+        };
+        match manifest.description.snapshot_size {
+            Some(size) => drop(judge_length(size, database, options.allow_missing_digest)?),
+            None if options.allow_missing_digest => {}
+            None => manifest.description.snapshot_size = Some(database + DIGEST_SIZE),
+        }
+        Ok(Self { source, pieces, manifest })
+    }
+
+    fn run(
+        self,
+        recipients: &Recipients,
+        options: &Options,
+        output: &mut (dyn Write + Send),
+        progress: &dyn Progress,
+        interrupt: &Interrupt,
+    ) -> Result<Saved> {
+        let Self { source, pieces, manifest } = self;
+        let description = &manifest.description;
+        progress.start(description.snapshot_size);
+        let SealedHeader { bytes: header, key } =
+            header::seal(recipients, Some(description).filter(|_| options.describe))?;
+        let document = skippable(MANIFEST_MAGIC, &to_json(&manifest, DOCUMENT_SIZE_MAX, "manifest")?)?;
+        let (level, frame_size) = (description.level, description.frame_size);
+        let read = AtomicU64::new(0);
+
+        std::thread::scope(|scope| {
+            let (frames, packed) = ordered(scope, "compress", options.jobs, || {
+                let mut packer = FramePacker::new(level, frame_size)?;
+                Ok(move |content: Arc<Vec<u8>>| Ok((packer.pack(&content)?, content.len())))
+            })?;
+            let (batches, sealed) = ordered(scope, "seal", options.jobs, || {
+                let cipher = key.cipher();
+                Ok(move |batch: Batch| batch.seal(&cipher))
+            })?;
+            let (contents, digested) = sync_channel(DIGEST_QUEUE);
+            let check = SnapshotCheck::new(options.allow_missing_digest);
+            let digest = spawn(scope, "digest", move || digest(check, digested))?;
+            let (ended, end) = sync_channel(1);
+            let mut cutter = Cutter { frames, contents, frame_size: frame_size as usize, read: &read };
+            let expected = description.snapshot_size;
+            let reader = spawn(scope, "read", move || {
+                let mut source = source;
+                let cut = cutter.cut(&mut source, pieces, interrupt);
+                drop(cutter);
+                let end = end_of_stream(cut, &mut source, digest, expected)?;
+                ended.send(end).map_err(|_| Stop::Closed)
+            })?;
+            let sequencer =
+                spawn(scope, "order", move || sequence(&document, packed, &end, Batcher::new(batches)))?;
+
+            let mut writer = ArchiveWriter::new(output, progress, &read);
+            let written = writer.write_all(&header, sealed, interrupt);
+            let (reader, sequencer) = (join(reader), join(sequencer));
+            let (archive_size, archive_sha256) = writer.finish();
+            match (written, reader, sequencer) {
+                (Ok(()), Ok(()), Ok(trailer)) => {
+                    Ok(Saved { manifest: manifest.clone(), trailer, archive_size, archive_sha256 })
+                }
+                // The reader comes last: stopped by another stage, its digest calls the snapshot cut short.
+                (written, reader, sequencer) => {
+                    Err(first_failure([written.err(), sequencer.err(), reader.err()])
+                        .unwrap_or_else(no_reason))
+                }
+            }
+        })
+    }
+}
+
+/// Only reached where every stage says that another one stopped first.
+pub(super) fn no_reason() -> Error {
+    Error::new(Kind::Io, "the work stopped without a reason")
+        .with_hint("this is a defect of etcd-seal; please report it")
+}
+
+fn too_short(pieces: &VecDeque<Vec<u8>>) -> Error {
+    let mut check = SnapshotCheck::new(true);
+    let checked = pieces.iter().try_for_each(|piece| check.update(piece)).and_then(|()| check.finish());
+    checked.err().unwrap_or_else(|| Error::new(Kind::NotASnapshot, "not an etcd snapshot: it ends too early"))
+}
+
+/// Cuts the stream into frames of equal size, for the compressors and the digest.
+struct Cutter<'a> {
+    frames: Feeder<Arc<Vec<u8>>, Result<(Vec<u8>, usize)>>,
+    contents: SyncSender<Arc<Vec<u8>>>,
+    frame_size: usize,
+    read: &'a AtomicU64,
+}
+
+impl Cutter<'_> {
+    fn cut(
+        &mut self,
+        source: &mut impl SnapshotSource,
+        mut pieces: VecDeque<Vec<u8>>,
+        interrupt: &Interrupt,
+    ) -> Result<(), Stop> {
+        let mut frame = Vec::with_capacity(self.frame_size);
+        loop {
+            interrupt.check()?;
+            let piece = match pieces.pop_front() {
+                Some(piece) => piece,
+                None => match source.next()? {
+                    Some(piece) => piece,
+                    None => break,
+                },
+            };
+            self.read.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            let mut rest = &piece[..];
+            while !rest.is_empty() {
+                let (taken, left) = rest.split_at(rest.len().min(self.frame_size - frame.len()));
+                frame.extend_from_slice(taken);
+                rest = left;
+                if frame.len() == self.frame_size {
+                    self.send(std::mem::replace(&mut frame, Vec::with_capacity(self.frame_size)))?;
+                }
+            }
+        }
+        if !frame.is_empty() {
+            self.send(frame)?;
+        }
+        Ok(())
+    }
+
+    fn send(&self, frame: Vec<u8>) -> Result<(), Stop> {
+        let frame = Arc::new(frame);
+        self.contents.send(Arc::clone(&frame)).map_err(|_| Stop::Closed)?;
+        self.frames.send(frame)
+    }
+}
+
+/// Checks the snapshot on a thread of its own: SHA-256 is sequential and would hold up everything else.
+pub(super) fn digest(mut check: SnapshotCheck, contents: Receiver<Arc<Vec<u8>>>) -> Result<Checked> {
+    for content in contents {
+        check.update(&content)?;
+    }
+    check.finish()
+}
+
+/// The stream ended and was good.
+struct End {
+    checked: Checked,
+    after: AfterStream,
+}
+
+/// Whether the clean end can be believed. Where the cutter was not listened to, the digest may be the one that knows why.
+fn end_of_stream(
+    cut: Result<(), Stop>,
+    source: &mut impl SnapshotSource,
+    digest: ScopedJoinHandle<'_, Result<Checked>>,
+    expected: Option<u64>,
+) -> Result<End, Stop> {
+    let checked = match (cut, join(digest)) {
+        (Err(Stop::Failed(error)), _) | (_, Err(error)) => return Err(error.into()),
+        (Err(Stop::Closed), Ok(_)) => return Err(Stop::Closed),
+        (Ok(()), Ok(checked)) => checked,
+    };
+    if let Some(expected) = expected.filter(|expected| *expected != checked.size) {
+        return Err(Error::new(
+            Kind::SnapshotLength,
+            format!("the snapshot was {expected} bytes long at first and {} at the end", checked.size),
+        )
+        .with_hint("it changed while it was read: copy it first, or take it again")
+        .into());
+    }
+    Ok(End { checked, after: source.finish()? })
+}
+
+/// Puts the layers of the plaintext in their order.
+fn sequence(
+    manifest: &[u8],
+    packed: Ordered<Result<(Vec<u8>, usize)>>,
+    end: &Receiver<End>,
+    mut batcher: Batcher,
+) -> Result<Trailer, Stop> {
+    let mut table = SeekTable::default();
+    table.push(manifest.len(), 0)?;
+    batcher.push(manifest)?;
+    for frame in packed {
+        let (frame, content_size) = frame?;
+        let content_size = u32::try_from(content_size).map_err(|_| no_reason())?;
+        table.push(frame.len(), content_size)?;
+        batcher.push(&frame)?;
+    }
+    let End { checked, after } = end.recv().map_err(|_| Stop::Closed)?;
+    let trailer = Trailer {
+        snapshot_size: checked.size,
+        database_sha256: hex::encode(checked.database_sha256),
+        digest: match checked.digest {
+            DigestState::Verified => Digest::Verified,
+            DigestState::Absent => Digest::Absent,
+        },
+        status_after: after.status_after,
+        stream_open_ms: after.stream_open_ms,
+    };
+    let document = skippable(TRAILER_MAGIC, &to_json(&trailer, DOCUMENT_SIZE_MAX, "trailer")?)?;
+    table.push(document.len(), 0)?;
+    batcher.push(&document)?;
+    batcher.push(&table.to_frame()?)?;
+    batcher.finish()?;
+    Ok(trailer)
+}
+
+/// Consecutive chunks for one sealing thread.
+struct Batch {
+    first_counter: u64,
+    plaintext: Vec<u8>,
+    position: Position,
+}
+
+impl Batch {
+    fn seal(&self, cipher: &ChunkCipher) -> Result<Vec<u8>> {
+        let chunks = self.plaintext.len().div_ceil(CHUNK_SIZE);
+        let mut sealed = Vec::with_capacity(chunks * SEALED_CHUNK_SIZE);
+        for ((chunk, counter), number) in self.plaintext.chunks(CHUNK_SIZE).zip(self.first_counter..).zip(1..)
+        {
+            let position = if number == chunks { self.position } else { Position::NotLast };
+            cipher.seal(counter, position, chunk, &mut sealed)?;
+        }
+        Ok(sealed)
+    }
+}
+
+/// Cuts the plaintext into batches. A batch is let go only when more follows, so the last one is never empty.
+struct Batcher {
+    batches: Feeder<Batch, Result<Vec<u8>>>,
+    buffer: Vec<u8>,
+    counter: u64,
+}
+
+impl Batcher {
+    fn new(batches: Feeder<Batch, Result<Vec<u8>>>) -> Self {
+        Self { batches, buffer: Vec::with_capacity(BATCH_SIZE), counter: 0 }
+    }
+
+    fn push(&mut self, mut bytes: &[u8]) -> Result<(), Stop> {
+        while !bytes.is_empty() {
+            if self.buffer.len() == BATCH_SIZE {
+                self.send(Position::NotLast)?;
+            }
+            let (taken, rest) = bytes.split_at(bytes.len().min(BATCH_SIZE - self.buffer.len()));
+            self.buffer.extend_from_slice(taken);
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<(), Stop> {
+        self.send(Position::Last)
+    }
+
+    fn send(&mut self, position: Position) -> Result<(), Stop> {
+        let plaintext = std::mem::replace(&mut self.buffer, Vec::with_capacity(BATCH_SIZE));
+        let first_counter = self.counter;
+        self.counter += (plaintext.len() / CHUNK_SIZE) as u64;
+        self.batches.send(Batch { first_counter, plaintext, position })
+    }
+}
+
+/// Writes the archive and its digest.
+struct ArchiveWriter<'a> {
+    output: &'a mut (dyn Write + Send),
+    progress: &'a dyn Progress,
+    read: &'a AtomicU64,
+    sha256: Sha256,
+    written: u64,
+}
+
+impl<'a> ArchiveWriter<'a> {
+    fn new(output: &'a mut (dyn Write + Send), progress: &'a dyn Progress, read: &'a AtomicU64) -> Self {
+        Self { output, progress, read, sha256: Sha256::new(), written: 0 }
+    }
+
+    fn write_all(
+        &mut self,
+        header: &[u8],
+        sealed: Ordered<Result<Vec<u8>>>,
+        interrupt: &Interrupt,
+    ) -> Result<(), Stop> {
+        self.write(header)?;
+        for batch in sealed {
+            interrupt.check()?;
+            self.write(&batch?)?;
+            self.progress.advance(self.read.load(Ordering::Relaxed), self.written);
+        }
+        self.output.flush().map_err(cannot_write)?;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.output.write_all(bytes).map_err(cannot_write)?;
+        self.sha256.update(bytes);
+        self.written += bytes.len() as u64;
+        Ok(())
+    }
+
+    fn finish(self) -> (u64, [u8; 32]) {
+        (self.written, self.sha256.finalize().into())
+    }
+}
+
+fn cannot_write(error: std::io::Error) -> Error {
+    Error::io("write", "the archive", error)
 }

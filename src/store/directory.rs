@@ -99,7 +99,7 @@ impl Directory {
     pub(super) fn names(&self, name: &OsStr, file: &File) -> rustix::io::Result<bool> {
         let open = rustix::fs::fstat(file)?;
         let named = self.look(name)?;
-        Ok(named.is_some_and(|named| (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino)))
+        Ok(named.is_some_and(|named| is_same(&named, &open)))
     }
 
     /// Removes `name`; nothing there is fine.
@@ -129,7 +129,7 @@ impl Directory {
         let failed = |error: io::Error| Error::io("find the directory", self.path.display(), error);
         let open = rustix::fs::fstat(&self.file).map_err(|error| failed(error.into()))?;
         let named = rustix::fs::stat(&self.path).map_err(|error| failed(error.into()))?;
-        if (named.st_dev, named.st_ino) == (open.st_dev, open.st_ino) {
+        if is_same(&named, &open) {
             return Ok(());
         }
         let message = format!("the directory {} was replaced by another meanwhile", self.path.display());
@@ -140,6 +140,11 @@ impl Directory {
     pub(super) fn file(&self) -> &File {
         &self.file
     }
+}
+
+/// Whether both speak of the same file.
+pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
+    (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
 /// Whether `name` can be the name of a file: one component, and not `.` or `..`.

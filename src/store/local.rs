@@ -25,7 +25,8 @@ use crate::interrupt::Interrupt;
 pub enum Existing {
     /// Refuse.
     Refuse,
-    /// `--force`: replace a file. Directories, devices and the like are refused all the same.
+    /// `--force`: replace a file. Directories, devices and the like are refused all the same. Two processes
+    /// replacing the same archive at the same moment may leave the sidecar of one beside the file of the other.
     Replace,
 }
 
@@ -111,7 +112,8 @@ impl Unpublished {
 }
 
 impl Write for Unpublished {
-    /// The first failure ends it: every later write fails alike, and so does publishing.
+    /// The first failure ends it: every later write fails alike, and so does publishing. Beyond a file size limit
+    /// the system raises `SIGXFSZ`, which ends a process that neither handles nor ignores it; then it is an error too.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if let Some(error) = &self.failed {
             return Err(same(error));

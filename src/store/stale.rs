@@ -2,12 +2,11 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use rustix::fs::{FileType, FlockOperation};
+use rustix::fs::{FileType, FlockOperation, Stat};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_same};
 use super::temporary::{Temporary, is_temporary_name};
 
 /// A temporary younger than this is never removed: its creator may not have come to lock it yet.
@@ -44,7 +43,7 @@ pub(super) fn remove_beside(living: &Temporary) {
 }
 
 /// Every name beside `living` that could be a stale temporary's; none where locks do not work.
-fn stale_names(living: &Temporary) -> std::io::Result<Vec<Vec<u8>>> {
+fn stale_names(living: &Temporary) -> rustix::io::Result<Vec<Vec<u8>>> {
     if !living.locks_work()? {
         tracing::debug!("locks do not work here: stale temporaries stay");
         return Ok(Vec::new());
@@ -59,18 +58,17 @@ fn stale_names(living: &Temporary) -> std::io::Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-fn remove_if_stale(living: &Temporary, name: &OsStr) -> std::io::Result<bool> {
+fn remove_if_stale(living: &Temporary, name: &OsStr) -> rustix::io::Result<bool> {
     let directory: &Directory = living.directory();
-    // Opening is only safe once it is known not to be a device.
-    let regular = |mode| FileType::from_raw_mode(mode) == FileType::RegularFile;
     let Some(entry) = directory.look(name)? else { return Ok(false) };
-    if !regular(entry.st_mode) || entry.st_uid != rustix::process::geteuid().as_raw() {
+    let regular = FileType::from_raw_mode(entry.st_mode) == FileType::RegularFile;
+    let ours = entry.st_uid == rustix::process::geteuid().as_raw();
+    if !regular || !ours || !is_older(modified(&entry), modified(&living.stat()?)) {
         return Ok(false);
     }
+    // Only now is it safe to open: no device, no FIFO. Should another file have come in its place, it stays.
     let file = directory.open_existing(name)?;
-    let metadata = file.metadata()?;
-    let ours = metadata.is_file() && metadata.uid() == rustix::process::geteuid().as_raw();
-    if !ours || !is_older(metadata.modified()?, living.modified()?) {
+    if !is_same(&rustix::fs::fstat(&file)?, &entry) {
         return Ok(false);
     }
     if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
@@ -84,7 +82,12 @@ fn remove_if_stale(living: &Temporary, name: &OsStr) -> std::io::Result<bool> {
     Ok(true)
 }
 
+/// Nanoseconds since 1970 by the filesystem's clock.
+fn modified(stat: &Stat) -> i128 {
+    i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec)
+}
+
 /// Whether `modified` is more than [`STALE_AFTER`] before `now`. Never so when it is in the future.
-fn is_older(modified: SystemTime, now: SystemTime) -> bool {
-    now.duration_since(modified).is_ok_and(|age| age > STALE_AFTER)
+fn is_older(modified: i128, now: i128) -> bool {
+    u128::try_from(now - modified).is_ok_and(|age| age > STALE_AFTER.as_nanos())
 }

@@ -10,7 +10,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, RenameFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::Directory;
@@ -74,7 +74,7 @@ impl Temporary {
     /// A umask may have taken away the owner's own permissions; it cannot have added any.
     fn make_private(&self) -> rustix::io::Result<()> {
         let private = Mode::RUSR | Mode::WUSR;
-        let mode = Mode::from_raw_mode(rustix::fs::fstat(&self.file)?.st_mode);
+        let mode = Mode::from_raw_mode(self.stat()?.st_mode);
         if mode == private {
             return Ok(());
         }
@@ -116,9 +116,9 @@ impl Temporary {
         Ok(granted == Err(Errno::WOULDBLOCK))
     }
 
-    /// When the filesystem says it was last written to.
-    pub(super) fn modified(&self) -> io::Result<std::time::SystemTime> {
-        self.file.metadata()?.modified()
+    /// What the filesystem says about it.
+    pub(super) fn stat(&self) -> rustix::io::Result<Stat> {
+        rustix::fs::fstat(&self.file)
     }
 
     pub(super) fn directory(&self) -> &Arc<Directory> {

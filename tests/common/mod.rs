@@ -3,6 +3,7 @@
 //! Everything listens on loopback at ports the system chose, lives in temporary directories, and is gone when its
 //! owner is dropped. The tests run against every etcd found, see [`etcds`].
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
@@ -238,10 +239,11 @@ impl Etcd {
         let batch = (1_000_000 / value_size.max(1)).clamp(1, 100);
         let keys: Vec<usize> = (1..=count).collect();
         for keys in keys.chunks(batch) {
-            let puts: String = keys.iter().map(|key| format!("put {prefix}/{key:06} {value}\n")).collect();
+            let puts: Vec<String> = keys.iter().map(|key| format!("put {prefix}/{key:06} {value}")).collect();
+            let puts = puts.join("\n");
             let mut child =
                 self.etcdctl().arg("txn").stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-            child.stdin.take().unwrap().write_all(format!("\n{puts}\n\n").as_bytes()).unwrap();
+            child.stdin.take().unwrap().write_all(format!("\n{puts}\n\n\n").as_bytes()).unwrap();
             assert!(child.wait().unwrap().success());
         }
     }

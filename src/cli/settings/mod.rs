@@ -178,7 +178,11 @@ impl RestoreSettings {
 }
 
 fn opening_options(words: &OpeningArguments) -> pipeline::open::Options {
-    pipeline::open::Options { jobs: jobs(words.jobs), allow_missing_digest: words.allow_missing_digest }
+    pipeline::open::Options {
+        jobs: jobs(words.jobs),
+        allow_missing_digest: words.allow_missing_digest,
+        file_digest: false,
+    }
 }
 
 /// As many as there are processors for us, where nobody says otherwise.

@@ -1,0 +1,329 @@
+//! zstd frames: one independent frame for each piece of the snapshot, skippable frames for everything else.
+//!
+//! Formats and constants are those of RFC 8878. Version 1 wants every frame to carry its content size and checksum, to be
+//! a single segment and to need no dictionary, so that each can be decompressed alone into a buffer of known size.
+
+use std::io::{self, Read};
+
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::CParameter;
+
+use crate::error::{Error, Kind, Result};
+
+/// RFC 8878, 3.1.1: magic number of a zstd frame.
+pub const ZSTD_MAGIC: u32 = 0xFD2F_B528;
+/// RFC 8878, 3.1.2: the sixteen magic numbers of skippable frames.
+pub const SKIPPABLE_MAGICS: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D_2A5F;
+/// The skippable frame that holds the manifest.
+pub const MANIFEST_MAGIC: u32 = 0x184D_2A50;
+/// The skippable frame that holds the trailer.
+pub const TRAILER_MAGIC: u32 = 0x184D_2A51;
+/// The skippable frame that holds the seek table, as the Zstandard Seekable Format has it.
+pub const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
+/// Bytes of magic number and size before the content of a skippable frame.
+pub const SKIPPABLE_HEADER_SIZE: usize = 8;
+/// RFC 8878, 3.1.1.2.4: no block is larger.
+const BLOCK_SIZE_MAX: usize = 128 * 1024;
+
+/// The smallest frame size, and the unit of all.
+pub const FRAME_SIZE_MIN: u32 = 64 * 1024;
+/// The largest frame size.
+pub const FRAME_SIZE_MAX: u32 = 16 * 1024 * 1024;
+/// The frame size unless asked otherwise.
+pub const FRAME_SIZE_DEFAULT: u32 = 4 * 1024 * 1024;
+/// More frames than this are no archive.
+pub const FRAMES_MAX: usize = 1 << 20;
+
+/// Whether version 1 allows frames of `size` snapshot bytes.
+#[must_use]
+pub fn is_frame_size(size: u32) -> bool {
+    (FRAME_SIZE_MIN..=FRAME_SIZE_MAX).contains(&size) && size.is_multiple_of(FRAME_SIZE_MIN)
+}
+
+/// A skippable frame around `content`.
+///
+/// # Errors
+/// [`Kind::Io`] for content of 4 GiB or more.
+pub fn skippable(magic: u32, content: &[u8]) -> Result<Vec<u8>> {
+    let size = u32::try_from(content.len())
+        .map_err(|_| Error::new(Kind::Io, format!("{} bytes do not fit a skippable frame", content.len())))?;
+    let mut frame = Vec::with_capacity(SKIPPABLE_HEADER_SIZE + content.len());
+    frame.extend_from_slice(&magic.to_le_bytes());
+    frame.extend_from_slice(&size.to_le_bytes());
+    frame.extend_from_slice(content);
+    Ok(frame)
+}
+
+/// Whether the first nine bytes of a plaintext are those of an archive of ours: the manifest's frame with JSON in it. Other
+/// tools put skippable frames of the same number first (pzstd does), but no JSON into them.
+#[must_use]
+pub fn begins_as_manifest(first: &[u8]) -> bool {
+    first.starts_with(&MANIFEST_MAGIC.to_le_bytes()) && first.get(SKIPPABLE_HEADER_SIZE) == Some(&b'{')
+}
+
+/// Packs frames of one archive; one for each thread.
+pub struct FramePacker(Compressor<'static>);
+
+impl FramePacker {
+    /// A packer for frames of at most `frame_size` bytes at `level`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where zstd refuses the level or has no memory.
+    pub fn new(level: i32, frame_size: u32) -> Result<Self> {
+        let build = || -> io::Result<Compressor<'static>> {
+            let mut compressor = Compressor::new(level)?;
+            // zstd marks a frame as a single segment only if the window covers all of it.
+            let window_log = frame_size.next_power_of_two().trailing_zeros();
+            compressor.set_parameter(CParameter::WindowLog(window_log))?;
+            compressor.set_parameter(CParameter::ChecksumFlag(true))?;
+            compressor.set_parameter(CParameter::ContentSizeFlag(true))?;
+            compressor.set_parameter(CParameter::DictIdFlag(false))?;
+            Ok(compressor)
+        };
+        build().map(Self).map_err(|error| Error::io("prepare", "zstd", error))
+    }
+
+    /// One frame that holds `content`.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where zstd fails.
+    pub fn pack(&mut self, content: &[u8]) -> Result<Vec<u8>> {
+        self.0.compress(content).map_err(|error| Error::io("compress", "a frame", error))
+    }
+}
+
+/// A zstd frame as it stands in the archive, with the content size its header promises.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackedFrame {
+    /// The whole frame.
+    pub bytes: Vec<u8>,
+    /// Bytes it decompresses to.
+    pub content_size: u32,
+}
+
+/// Unpacks frames; one for each thread.
+pub struct FrameUnpacker(Decompressor<'static>);
+
+impl FrameUnpacker {
+    /// An unpacker.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where zstd has no memory.
+    pub fn new() -> Result<Self> {
+        Decompressor::new().map(Self).map_err(|error| Error::io("prepare", "zstd", error))
+    }
+
+    /// The content of `frame`, of exactly the promised size and with the right checksum; zstd checks both.
+    ///
+    /// # Errors
+    /// [`Kind::StructureDamaged`].
+    pub fn unpack(&mut self, frame: &PackedFrame) -> Result<Vec<u8>> {
+        let promised = frame.content_size as usize;
+        let unpacked = self.0.decompress(&frame.bytes, promised);
+        match unpacked {
+            Ok(content) if content.len() == promised => Ok(content),
+            Ok(_) => Err(damaged("a zstd frame is shorter than its header says")),
+            Err(error) => Err(damaged("a zstd frame cannot be decompressed").with_source(error)),
+        }
+    }
+}
+
+/// What a zstd frame header says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FrameHeader {
+    /// Bytes of content, where given.
+    pub content_size: Option<u64>,
+    /// Whether the frame is a single segment.
+    pub single_segment: bool,
+    /// Whether a checksum follows the last block.
+    pub checksum: bool,
+    /// Whether it needs a dictionary.
+    pub dictionary: bool,
+}
+
+impl FrameHeader {
+    /// Whether version 1 allows a frame like this one, and then how many bytes it holds.
+    ///
+    /// # Errors
+    /// [`Kind::StructureDamaged`].
+    pub fn version_1_content_size(&self) -> Result<u32> {
+        if self.dictionary || !self.checksum || !self.single_segment {
+            return Err(damaged(
+                "a zstd frame is not a single segment with a checksum and without a dictionary",
+            ));
+        }
+        self.content_size
+            .and_then(|size| u32::try_from(size).ok())
+            .filter(|size| (1..=FRAME_SIZE_MAX).contains(size))
+            .ok_or_else(|| damaged("a zstd frame holds no allowed number of bytes"))
+    }
+}
+
+/// Reads one zstd frame behind its magic number, block by block, handing every piece (the magic number first) to `piece`
+/// together with the frame's header. Nothing is decompressed, so nothing larger than a block is held.
+///
+/// # Errors
+/// [`Kind::StructureDamaged`] for what is no frame; whatever `input` and `piece` fail with.
+pub fn walk_frame(
+    input: &mut impl ReadExactly,
+    mut piece: impl FnMut(&FrameHeader, &[u8]) -> Result<()>,
+) -> Result<FrameHeader> {
+    let (header, bytes) = read_frame_header(input)?;
+    piece(&header, &ZSTD_MAGIC.to_le_bytes())?;
+    piece(&header, &bytes)?;
+    let mut block = Vec::with_capacity(3 + BLOCK_SIZE_MAX);
+    loop {
+        let mut block_header = [0; 3];
+        input.read_exactly(&mut block_header)?;
+        let fields = u32::from_le_bytes([block_header[0], block_header[1], block_header[2], 0]);
+        let (last, block_type, size) = (fields & 1 == 1, fields >> 1 & 3, (fields >> 3) as usize);
+        // RFC 8878, 3.1.1.2.2: a run-length block stores one byte whatever its size; type 3 is reserved.
+        let stored = match block_type {
+            1 => 1,
+            0 | 2 if size <= BLOCK_SIZE_MAX => size,
+            _ => return Err(damaged("a zstd frame has an impossible block")),
+        };
+        block.clear();
+        block.extend_from_slice(&block_header);
+        block.resize(3 + stored, 0);
+        input.read_exactly(&mut block[3..])?;
+        piece(&header, &block)?;
+        if last {
+            break;
+        }
+    }
+    if header.checksum {
+        let mut checksum = [0; 4];
+        input.read_exactly(&mut checksum)?;
+        piece(&header, &checksum)?;
+    }
+    Ok(header)
+}
+
+/// RFC 8878, 3.1.1.1.
+fn read_frame_header(input: &mut impl ReadExactly) -> Result<(FrameHeader, Vec<u8>)> {
+    let mut descriptor = [0];
+    input.read_exactly(&mut descriptor)?;
+    let descriptor = descriptor[0];
+    if descriptor & 0b1000 != 0 {
+        return Err(damaged("a zstd frame header uses a reserved bit"));
+    }
+    let single_segment = descriptor & 0b10_0000 != 0;
+    let window_size = usize::from(!single_segment);
+    let dictionary_size = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
+    let content_size_size = match descriptor >> 6 {
+        0 => usize::from(single_segment),
+        flag => 1 << flag,
+    };
+    let mut bytes = vec![descriptor];
+    bytes.resize(1 + window_size + dictionary_size + content_size_size, 0);
+    input.read_exactly(&mut bytes[1..])?;
+    let mut content_size = [0; 8];
+    content_size[..content_size_size].copy_from_slice(&bytes[1 + window_size + dictionary_size..]);
+    let content_size = u64::from_le_bytes(content_size) + if content_size_size == 2 { 256 } else { 0 };
+    let header = FrameHeader {
+        content_size: (content_size_size > 0).then_some(content_size),
+        single_segment,
+        checksum: descriptor & 0b100 != 0,
+        dictionary: bytes[1 + window_size..][..dictionary_size].iter().any(|byte| *byte != 0),
+    };
+    Ok((header, bytes))
+}
+
+/// A source that can say in its own words what it means that it ended too early.
+pub trait ReadExactly {
+    /// Fills `buffer`.
+    ///
+    /// # Errors
+    /// Whatever the source fails with, its early end included.
+    fn read_exactly(&mut self, buffer: &mut [u8]) -> Result<()>;
+}
+
+impl<R: Read> ReadExactly for R {
+    fn read_exactly(&mut self, buffer: &mut [u8]) -> Result<()> {
+        self.read_exact(buffer)
+            .map_err(|error| damaged("the zstd stream ends inside a frame").with_source(error))
+    }
+}
+
+/// An error about the layers inside the encryption.
+pub(crate) fn damaged(message: impl Into<String>) -> Error {
+    Error::new(Kind::StructureDamaged, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pack(content: &[u8]) -> Vec<u8> {
+        FramePacker::new(1, FRAME_SIZE_DEFAULT).unwrap().pack(content).unwrap()
+    }
+
+    fn walk(frame: &[u8]) -> Result<(FrameHeader, Vec<u8>)> {
+        let mut seen = Vec::new();
+        let mut rest = &frame[4..];
+        let header = walk_frame(&mut rest, |_, piece| {
+            seen.extend_from_slice(piece);
+            Ok(())
+        })?;
+        assert!(rest.is_empty());
+        Ok((header, seen))
+    }
+
+    #[test]
+    fn packed_frames_are_what_version_1_wants() {
+        for size in [1, 255, 256, 65_535, 65_536, 65_792, 300_000, 3_000_000, FRAME_SIZE_DEFAULT as usize] {
+            let content: Vec<u8> = (0..size).map(|at| (at / 7) as u8).collect();
+            let frame = pack(&content);
+            let (header, seen) = walk(&frame).unwrap();
+            assert_eq!(seen, frame);
+            assert_eq!(header.version_1_content_size().unwrap() as usize, size);
+            let packed = PackedFrame { bytes: frame, content_size: u32::try_from(size).unwrap() };
+            assert_eq!(FrameUnpacker::new().unwrap().unpack(&packed).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn frames_of_every_allowed_size_are_single_segments() {
+        for frame_size in [FRAME_SIZE_MIN, 3 * FRAME_SIZE_MIN, FRAME_SIZE_MAX] {
+            for level in [1, 3, 19] {
+                let content = vec![1; frame_size as usize];
+                let frame = FramePacker::new(level, frame_size).unwrap().pack(&content).unwrap();
+                assert_eq!(walk(&frame).unwrap().0.version_1_content_size().unwrap(), frame_size);
+            }
+        }
+    }
+
+    #[test]
+    fn a_truncated_frame_is_damage() {
+        let frame = pack(&[5; 70_000]);
+        for length in 4..frame.len() {
+            let error = walk_frame(&mut &frame[4..length], |_, _| Ok(())).unwrap_err();
+            assert_eq!(error.kind(), Kind::StructureDamaged);
+        }
+    }
+
+    #[test]
+    fn a_frame_that_holds_more_or_less_than_it_says_is_damage() {
+        let bytes = pack(&[5; 70_000]);
+        for content_size in [69_999, 70_001] {
+            let frame = PackedFrame { bytes: bytes.clone(), content_size };
+            assert_eq!(
+                FrameUnpacker::new().unwrap().unpack(&frame).unwrap_err().kind(),
+                Kind::StructureDamaged
+            );
+        }
+    }
+
+    #[test]
+    fn frame_sizes_are_multiples_of_64_kib_up_to_16_mib() {
+        assert!(
+            is_frame_size(FRAME_SIZE_MIN)
+                && is_frame_size(FRAME_SIZE_MAX)
+                && is_frame_size(FRAME_SIZE_DEFAULT)
+        );
+        assert!(
+            !is_frame_size(0) && !is_frame_size(FRAME_SIZE_MIN + 1) && !is_frame_size(FRAME_SIZE_MAX * 2)
+        );
+    }
+}

@@ -1,0 +1,169 @@
+//! The age payload: STREAM with ChaCha20-Poly1305 in chunks of 64 KiB.
+//!
+//! From the age specification (c2sp.org/age, "Payload"): the payload key is HKDF-SHA-256 of the file key with the
+//! header's nonce as salt and `payload` as info. Each chunk is sealed with a nonce of an 11-byte big-endian counter and
+//! one byte that is 1 for the last chunk. The last chunk may be shorter, but is empty only when the whole payload is.
+
+use std::ops::Range;
+
+use chacha20poly1305::aead::{AeadInOut, KeyInit};
+use chacha20poly1305::{ChaCha20Poly1305, Nonce, Tag};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
+
+use crate::error::{Error, Kind, Result};
+
+/// Plaintext bytes of every chunk but the last.
+pub const CHUNK_SIZE: usize = 64 * 1024;
+/// Bytes of Poly1305's tag behind each chunk.
+pub const TAG_SIZE: usize = 16;
+/// Bytes of every sealed chunk but the last.
+pub const SEALED_CHUNK_SIZE: usize = CHUNK_SIZE + TAG_SIZE;
+/// Bytes of the nonce between header and payload.
+pub const NONCE_SIZE: usize = 16;
+
+/// The key of one payload. Never used for two plaintexts: every attempt to seal has a header of its own.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
+pub struct PayloadKey([u8; 32]);
+
+/// Which chunk: the flag byte of the STREAM nonce.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Position {
+    /// Another chunk follows.
+    NotLast,
+    /// The payload ends here.
+    Last,
+}
+
+impl PayloadKey {
+    /// Derives the key from a file key and the nonce behind the header.
+    #[must_use]
+    pub fn derive(file_key: &[u8; 16], nonce: &[u8; NONCE_SIZE]) -> Self {
+        Self(*Zeroizing::new(age_core::primitives::hkdf(nonce, b"payload", file_key)))
+    }
+
+    /// The cipher of one thread.
+    #[must_use]
+    pub fn cipher(&self) -> ChunkCipher {
+        ChunkCipher(ChaCha20Poly1305::new((&self.0).into()))
+    }
+}
+
+/// Seals and opens single chunks.
+pub struct ChunkCipher(ChaCha20Poly1305);
+
+impl ChunkCipher {
+    /// Seals chunk number `counter` and appends it to `output`.
+    ///
+    /// # Errors
+    /// Never for chunks of at most [`CHUNK_SIZE`] bytes; the cipher's limit is far beyond.
+    pub fn seal(&self, counter: u64, position: Position, chunk: &[u8], output: &mut Vec<u8>) -> Result<()> {
+        let begin = output.len();
+        output.extend_from_slice(chunk);
+        let sealed =
+            self.0.encrypt_inout_detached(&nonce(counter, position), &[], (&mut output[begin..]).into());
+        let tag = sealed
+            .map_err(|_| Error::new(Kind::Io, format!("cannot seal a chunk of {} bytes", chunk.len())))?;
+        output.extend_from_slice(&tag);
+        Ok(())
+    }
+
+    /// Opens chunk number `counter` in place; afterwards `chunk` is the plaintext. False, and `chunk` worthless, where
+    /// it is not authentic.
+    #[must_use]
+    pub fn open(&self, counter: u64, position: Position, chunk: &mut Vec<u8>) -> bool {
+        let Some(length) = chunk.len().checked_sub(TAG_SIZE) else { return false };
+        let (text, tag) = chunk.split_at_mut(length);
+        let Ok(tag) = Tag::try_from(&*tag) else { return false };
+        let opened = self.0.decrypt_inout_detached(&nonce(counter, position), &[], text.into(), &tag);
+        chunk.truncate(length);
+        opened.is_ok()
+    }
+}
+
+fn nonce(counter: u64, position: Position) -> Nonce {
+    let mut nonce = [0; 12];
+    nonce[3..11].copy_from_slice(&counter.to_be_bytes());
+    nonce[11] = u8::from(position == Position::Last);
+    nonce.into()
+}
+
+/// How a payload of a certain size is cut into chunks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Chunks {
+    /// Number of chunks, at least one.
+    pub count: u64,
+    /// Sealed bytes of the last chunk.
+    pub last_sealed: u64,
+    /// Plaintext bytes of the whole payload.
+    pub plaintext: u64,
+}
+
+impl Chunks {
+    /// Cuts a payload of `size` bytes; `None` where no payload can have that size.
+    #[must_use]
+    pub fn of_payload(size: u64) -> Option<Self> {
+        let sealed = SEALED_CHUNK_SIZE as u64;
+        let tag = TAG_SIZE as u64;
+        let count = size.div_ceil(sealed);
+        let last_sealed = size - count.checked_sub(1)? * sealed;
+        let only = count == 1;
+        let possible = last_sealed > tag || (only && last_sealed == tag);
+        possible.then(|| Self { count, last_sealed, plaintext: size - count * tag })
+    }
+}
+
+/// Where plaintext bytes of the payload lie in the file, as whole sealed chunks.
+#[must_use]
+pub fn sealed_range(header_size: u64, plaintext: Range<u64>, archive_size: Option<u64>) -> Range<u64> {
+    let (chunk, sealed) = (CHUNK_SIZE as u64, SEALED_CHUNK_SIZE as u64);
+    let begin = header_size + plaintext.start / chunk * sealed;
+    let end = header_size + plaintext.end.div_ceil(chunk) * sealed;
+    begin..archive_size.map_or(end, |size| end.min(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cipher() -> ChunkCipher {
+        PayloadKey::derive(&[7; 16], &[9; 16]).cipher()
+    }
+
+    #[test]
+    fn a_chunk_opens_only_at_its_own_place() {
+        let mut sealed = Vec::new();
+        cipher().seal(5, Position::NotLast, b"chunk", &mut sealed).unwrap();
+        assert_eq!(sealed.len(), 5 + TAG_SIZE);
+        for (counter, position) in [(4, Position::NotLast), (6, Position::NotLast), (5, Position::Last)] {
+            assert!(!cipher().open(counter, position, &mut sealed.clone()));
+        }
+        assert!(cipher().open(5, Position::NotLast, &mut sealed));
+        assert_eq!(sealed, b"chunk");
+    }
+
+    #[test]
+    fn what_is_shorter_than_a_tag_is_refused() {
+        assert!(!cipher().open(0, Position::Last, &mut vec![0; TAG_SIZE - 1]));
+    }
+
+    #[test]
+    fn payload_sizes_are_cut_as_the_specification_has_it() {
+        let cut = |size| {
+            Chunks::of_payload(size).map(|chunks| (chunks.count, chunks.last_sealed, chunks.plaintext))
+        };
+        assert_eq!(cut(0), None);
+        assert_eq!(cut(15), None);
+        assert_eq!(cut(16), Some((1, 16, 0)));
+        assert_eq!(cut(17), Some((1, 17, 1)));
+        assert_eq!(cut(65_552), Some((1, 65_552, 65_536)));
+        assert_eq!(cut(65_553), None);
+        assert_eq!(cut(65_568), None);
+        assert_eq!(cut(65_569), Some((2, 17, 65_537)));
+    }
+
+    #[test]
+    fn damage_is_named_in_whole_chunks() {
+        assert_eq!(sealed_range(200, 0..1, None), 200..65_752);
+        assert_eq!(sealed_range(200, 65_536..65_537, Some(70_000)), 65_752..70_000);
+    }
+}

@@ -1,0 +1,229 @@
+//! Any byte range of an archive's plaintext, without reading the rest.
+//!
+//! STREAM lets each chunk be opened alone, but only the final chunk says where the payload ends. So that one is opened
+//! first, as last: it authenticates the length, and only then are seek table, trailer and frames believed.
+
+use std::io::{Read, Seek, SeekFrom};
+
+use super::cannot_read;
+use super::frame::{
+    FrameUnpacker, MANIFEST_MAGIC, PackedFrame, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
+    walk_frame,
+};
+use super::manifest::{DOCUMENT_SIZE_MAX, Document, Manifest, Trailer, parse, parse_versioned};
+use super::payload::{
+    CHUNK_SIZE, ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, sealed_range,
+};
+use super::seek_table::{FOOTER_SIZE, SeekTable};
+use crate::error::{Error, Kind, Result};
+
+/// The plaintext of an age payload, read at any offset.
+pub struct PayloadAt<R> {
+    input: R,
+    cipher: ChunkCipher,
+    header_size: u64,
+    chunks: Chunks,
+    /// The chunk opened last: neighbouring reads are the rule.
+    opened: Option<(u64, Vec<u8>)>,
+}
+
+impl<R: Read + Seek> PayloadAt<R> {
+    /// Begins with the final chunk.
+    ///
+    /// # Errors
+    /// [`Kind::PayloadDamaged`] where the payload is cut or not authentic, [`Kind::Io`].
+    pub fn new(mut input: R, key: &PayloadKey, header_size: u64) -> Result<Self> {
+        let size = input.seek(SeekFrom::End(0)).map_err(cannot_read)?;
+        let chunks = size.checked_sub(header_size).and_then(Chunks::of_payload).ok_or_else(|| cut(size))?;
+        let mut payload = Self { input, cipher: key.cipher(), header_size, chunks, opened: None };
+        payload.chunk(chunks.count - 1)?;
+        Ok(payload)
+    }
+
+    /// Bytes of the plaintext.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.chunks.plaintext
+    }
+
+    /// Fills `buffer` with the plaintext at `offset`.
+    ///
+    /// # Errors
+    /// [`Kind::StructureDamaged`] where the plaintext ends before, [`Kind::PayloadDamaged`], [`Kind::Io`].
+    pub fn read_at(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> Result<()> {
+        let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size());
+        if end.is_none() {
+            return Err(damaged("a frame reaches beyond the end of the payload"));
+        }
+        while !buffer.is_empty() {
+            let chunk = self.chunk(offset / CHUNK_SIZE as u64)?;
+            let within = usize::try_from(offset % CHUNK_SIZE as u64).unwrap_or(0);
+            let length = buffer.len().min(chunk.len() - within);
+            buffer[..length].copy_from_slice(&chunk[within..within + length]);
+            buffer = &mut buffer[length..];
+            offset += length as u64;
+        }
+        Ok(())
+    }
+
+    fn chunk(&mut self, number: u64) -> Result<&[u8]> {
+        if self.opened.as_ref().is_none_or(|(opened, _)| *opened != number) {
+            let chunk = self.open_chunk(number)?;
+            self.opened = Some((number, chunk));
+        }
+        Ok(self.opened.as_ref().map_or(&[], |(_, chunk)| chunk))
+    }
+
+    fn open_chunk(&mut self, number: u64) -> Result<Vec<u8>> {
+        let last = number + 1 == self.chunks.count;
+        let begin = self.header_size + number * SEALED_CHUNK_SIZE as u64;
+        let size = if last { self.chunks.last_sealed } else { SEALED_CHUNK_SIZE as u64 };
+        let mut chunk = vec![0; usize::try_from(size).unwrap_or(SEALED_CHUNK_SIZE)];
+        self.input.seek(SeekFrom::Start(begin)).map_err(cannot_read)?;
+        self.input.read_exact(&mut chunk).map_err(cannot_read)?;
+        let position = if last { Position::Last } else { Position::NotLast };
+        if self.cipher.open(number, position, &mut chunk) {
+            return Ok(chunk);
+        }
+        let what =
+            if last { "the last chunk is damaged, or the archive was cut" } else { "a chunk is damaged" };
+        Err(Error::new(Kind::PayloadDamaged, what).with_damaged(begin..begin + size))
+    }
+}
+
+fn cut(size: u64) -> Error {
+    Error::new(Kind::PayloadDamaged, format!("the archive ends inside a chunk, after {size} bytes"))
+}
+
+/// An archive of version 1, open for reading at any offset of the snapshot.
+pub struct ArchiveAt<R> {
+    payload: PayloadAt<R>,
+    /// The manifest.
+    pub manifest: Document<Manifest>,
+    /// The trailer.
+    pub trailer: Trailer,
+    /// Where each snapshot frame lies in the plaintext, and its size there.
+    frames: Vec<(u64, u32)>,
+    unpacker: FrameUnpacker,
+    unpacked: Option<(usize, Vec<u8>)>,
+}
+
+impl<R: Read + Seek> ArchiveAt<R> {
+    /// Reads seek table, trailer and manifest. Each frame is checked only when it is read.
+    ///
+    /// # Errors
+    /// [`Kind::StructureDamaged`], [`Kind::PayloadDamaged`], [`Kind::FormatNewer`], [`Kind::Io`].
+    pub fn new(mut payload: PayloadAt<R>) -> Result<Self> {
+        let manifest = read_document(&mut payload, 0, MANIFEST_MAGIC, "manifest")?;
+        let manifest: Document<Manifest> = parse_versioned(&manifest, "manifest")?;
+        let (table, table_at) = read_seek_table(&mut payload)?;
+        let mut frames = Vec::with_capacity(table.entries.len());
+        let mut at = 0;
+        let mut snapshot = 0;
+        for entry in &table.entries {
+            frames.push((at, entry.compressed));
+            at += u64::from(entry.compressed);
+            snapshot += u64::from(entry.decompressed);
+        }
+        let (Some((trailer_at, _)), true) = (frames.pop(), at == table_at) else {
+            return Err(damaged("the seek table does not fit the frames before it"));
+        };
+        let trailer = read_document(&mut payload, trailer_at, TRAILER_MAGIC, "trailer")?;
+        let trailer: Trailer = parse(&trailer, "trailer")?.content;
+        if trailer.snapshot_size != snapshot {
+            return Err(damaged("trailer and seek table disagree on the size of the snapshot"));
+        }
+        frames.remove(0);
+        Ok(Self { payload, manifest, trailer, frames, unpacker: FrameUnpacker::new()?, unpacked: None })
+    }
+
+    /// Number of frames of the snapshot.
+    #[must_use]
+    pub fn frames(&self) -> u64 {
+        self.frames.len() as u64
+    }
+
+    /// Fills `buffer` with the snapshot at `offset`.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for a range beyond the snapshot, otherwise as [`new`](Self::new).
+    pub fn read_at(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> Result<()> {
+        let end = offset.checked_add(buffer.len() as u64);
+        if end.is_none_or(|end| end > self.trailer.snapshot_size) {
+            return Err(Error::new(
+                Kind::Usage,
+                format!("the snapshot is only {} bytes long", self.trailer.snapshot_size),
+            ));
+        }
+        let frame_size = u64::from(self.manifest.content.description.frame_size);
+        while !buffer.is_empty() {
+            let within = usize::try_from(offset % frame_size).unwrap_or(0);
+            let frame = self.frame(usize::try_from(offset / frame_size).unwrap_or(usize::MAX))?;
+            let available = frame.get(within..).filter(|rest| !rest.is_empty());
+            let available = available.ok_or_else(|| damaged("a frame is shorter than the manifest says"))?;
+            let length = buffer.len().min(available.len());
+            buffer[..length].copy_from_slice(&available[..length]);
+            buffer = &mut buffer[length..];
+            offset += length as u64;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, number: usize) -> Result<&[u8]> {
+        if self.unpacked.as_ref().is_none_or(|(unpacked, _)| *unpacked != number) {
+            let content = self.unpack(number)?;
+            self.unpacked = Some((number, content));
+        }
+        Ok(self.unpacked.as_ref().map_or(&[], |(_, content)| content))
+    }
+
+    fn unpack(&mut self, number: usize) -> Result<Vec<u8>> {
+        let &(at, size) =
+            self.frames.get(number).ok_or_else(|| damaged("the snapshot has fewer frames than it should"))?;
+        if u64::from(size) > self.payload.size() {
+            return Err(damaged("a frame reaches beyond the end of the payload"));
+        }
+        let mut bytes = vec![0; size as usize];
+        self.payload.read_at(at, &mut bytes)?;
+        let rest = bytes
+            .strip_prefix(&ZSTD_MAGIC.to_le_bytes())
+            .ok_or_else(|| damaged("a frame does not begin as one"))?;
+        let mut rest = rest;
+        let content_size = walk_frame(&mut rest, |_, _| Ok(()))?.version_1_content_size()?;
+        if !rest.is_empty() || content_size > self.manifest.content.description.frame_size {
+            return Err(damaged("a frame is not as long as the seek table says"));
+        }
+        let range = sealed_range(self.payload.header_size, at..at + u64::from(size), None);
+        self.unpacker.unpack(&PackedFrame { bytes, content_size }).map_err(|error| error.with_damaged(range))
+    }
+}
+
+fn read_document<R: Read + Seek>(
+    payload: &mut PayloadAt<R>,
+    at: u64,
+    magic: u32,
+    what: &str,
+) -> Result<Vec<u8>> {
+    let mut header = [0; SKIPPABLE_HEADER_SIZE];
+    payload.read_at(at, &mut header)?;
+    let [m0, m1, m2, m3, s0, s1, s2, s3] = header;
+    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    if u32::from_le_bytes([m0, m1, m2, m3]) != magic || size > DOCUMENT_SIZE_MAX {
+        return Err(damaged(format!("the {what} is not where it should be")));
+    }
+    let mut content = vec![0; size];
+    payload.read_at(at + SKIPPABLE_HEADER_SIZE as u64, &mut content)?;
+    Ok(content)
+}
+
+fn read_seek_table<R: Read + Seek>(payload: &mut PayloadAt<R>) -> Result<(SeekTable, u64)> {
+    let missing = || damaged("there is no seek table at the end");
+    let mut footer = [0; FOOTER_SIZE];
+    let footer_at = payload.size().checked_sub(FOOTER_SIZE as u64).ok_or_else(missing)?;
+    payload.read_at(footer_at, &mut footer)?;
+    let size = SeekTable::frame_size(&footer)?;
+    let at = payload.size().checked_sub(size as u64).ok_or_else(missing)?;
+    let mut frame = vec![0; size];
+    payload.read_at(at, &mut frame)?;
+    Ok((SeekTable::parse(&frame)?, at))
+}

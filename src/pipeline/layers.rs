@@ -1,0 +1,459 @@
+//! What is inside the encryption: the layers of version 1, or whatever somebody else put there.
+
+use std::io::Write;
+use std::ops::Range;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, sync_channel};
+
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+
+use super::open::{Foreign, Options};
+use super::plaintext::Plaintext;
+use super::save::{digest, no_reason};
+use super::stage::{Feeder, Ordered, Stop, first_failure, join, ordered, spawn};
+use crate::archive::frame::{
+    FRAMES_MAX, FrameHeader, FrameUnpacker, MANIFEST_MAGIC, PackedFrame, ReadExactly, SEEK_TABLE_MAGIC,
+    SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged,
+    walk_frame,
+};
+use crate::archive::manifest::{
+    DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, claimed_version, parse,
+    parse_versioned,
+};
+use crate::archive::payload::sealed_range;
+use crate::archive::seek_table::{FOOTER_SIZE, SeekTable};
+use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
+use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
+
+/// Pieces waiting for the digest thread.
+const DIGEST_QUEUE: usize = 2;
+/// Decompressed bytes of a foreign frame handed on at a time: zstd's own block size.
+const FOREIGN_OUTPUT_SIZE: usize = 128 * 1024;
+
+/// What is known when the plaintext begins.
+pub(super) struct Layers<'a> {
+    pub(super) options: &'a Options,
+    pub(super) header_size: u64,
+    pub(super) description: Option<&'a Document<Description>>,
+    pub(super) armored: bool,
+    pub(super) progress: &'a dyn Progress,
+    pub(super) interrupt: &'a Interrupt,
+}
+
+/// What is known when it has ended.
+pub(super) struct LayersRead {
+    pub(super) foreign: Option<Foreign>,
+    pub(super) manifest: Option<Manifest>,
+    pub(super) trailer: Option<Trailer>,
+    pub(super) frames: u64,
+    pub(super) checked: Checked,
+}
+
+/// What the plaintext begins as.
+enum Beginning {
+    Ours,
+    ForeignZstd,
+    ForeignPlain,
+}
+
+impl Layers<'_> {
+    /// Reads everything, writes the snapshot to `output`.
+    pub(super) fn read(
+        &self,
+        mut plaintext: Plaintext,
+        output: &mut (dyn Write + Send),
+    ) -> Result<LayersRead> {
+        match self.beginning(&mut plaintext)? {
+            Beginning::Ours => self.read_ours(plaintext, output),
+            Beginning::ForeignZstd => self.read_foreign(plaintext, output, true),
+            Beginning::ForeignPlain => self.read_foreign(plaintext, output, false),
+        }
+    }
+
+    fn beginning(&self, plaintext: &mut Plaintext) -> Result<Beginning> {
+        let first = plaintext.peek()?;
+        let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
+        let manifest = begins_as_manifest(&first);
+        if manifest && !self.armored {
+            return Ok(Beginning::Ours);
+        }
+        if manifest || self.description.is_some() {
+            return Err(damaged("an archive of etcd-seal has lost its manifest, or was taken apart"));
+        }
+        Ok(match magic {
+            Some(magic) if magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic) => Beginning::ForeignZstd,
+            _ => Beginning::ForeignPlain,
+        })
+    }
+
+    fn read_ours(&self, mut plaintext: Plaintext, output: &mut (dyn Write + Send)) -> Result<LayersRead> {
+        let manifest = self.read_manifest(&mut plaintext)?;
+        self.progress.start(manifest.content.description.snapshot_size);
+        std::thread::scope(|scope| {
+            let (frames, contents) = ordered(scope, "decompress", self.options.jobs, || {
+                let mut unpacker = FrameUnpacker::new()?;
+                Ok(move |(frame, range): (PackedFrame, Range<u64>)| {
+                    unpacker.unpack(&frame).map_err(|error| {
+                        error
+                            .within(format_args!("between byte {} and byte {}", range.start, range.end))
+                            .with_damaged(range)
+                    })
+                })
+            })?;
+            let (pieces, digested) = sync_channel(DIGEST_QUEUE);
+            // Whether etcd's digest may be missing is for the trailer to say.
+            let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
+            let description = &manifest.content.description;
+            let order = spawn(scope, "order", move || {
+                find_frames(plaintext, self.header_size, description, &frames)
+            })?;
+            let mut delivery = Delivery::new(self, output, pieces);
+            let delivered = delivery.deliver(contents);
+            drop(delivery);
+            let (order, checked) = (join(order), join(check));
+            match (delivered, order, checked) {
+                (Ok(()), Ok((trailer, frames)), Ok(checked)) => {
+                    compare(&trailer, &checked)?;
+                    let manifest = Some(manifest.content.clone());
+                    Ok(LayersRead { foreign: None, manifest, trailer: Some(trailer), frames, checked })
+                }
+                // The digest comes last: stopped by another stage, it calls the snapshot cut short.
+                (delivered, order, checked) => {
+                    let stops = [delivered.err(), order.err(), checked.err().map(Stop::Failed)];
+                    Err(first_failure(stops).unwrap_or_else(no_reason))
+                }
+            }
+        })
+    }
+
+    fn read_manifest(&self, plaintext: &mut Plaintext) -> Result<Document<Manifest>> {
+        let (_, json) = read_skippable(plaintext, DOCUMENT_SIZE_MAX, "manifest")?;
+        let manifest: Document<Manifest> = parse_versioned(&json, "manifest")?;
+        if let Some(description) = self.description
+            && !description.is_part_of(&manifest)
+        {
+            return Err(damaged("the public description and the manifest disagree"));
+        }
+        Ok(manifest)
+    }
+
+    fn read_foreign(
+        &self,
+        mut plaintext: Plaintext,
+        output: &mut (dyn Write + Send),
+        zstd: bool,
+    ) -> Result<LayersRead> {
+        self.progress.start(None);
+        std::thread::scope(|scope| {
+            let (pieces, digested) = sync_channel(DIGEST_QUEUE);
+            let check = SnapshotCheck::new(self.options.allow_missing_digest);
+            let check = spawn(scope, "digest", move || digest(check, digested))?;
+            let mut delivery = Delivery::new(self, output, pieces);
+            let delivered = if zstd {
+                decode_foreign(&mut plaintext, &mut delivery)
+            } else {
+                copy_foreign(&mut plaintext, &mut delivery)
+            };
+            drop((delivery, plaintext));
+            match (delivered, join(check)) {
+                (Ok(()), Ok(checked)) => {
+                    let foreign = Some(Foreign { armored: self.armored, zstd });
+                    Ok(LayersRead { foreign, manifest: None, trailer: None, frames: 0, checked })
+                }
+                (delivered, checked) => {
+                    Err(first_failure([delivered.err(), checked.err().map(Stop::Failed)])
+                        .unwrap_or_else(no_reason))
+                }
+            }
+        })
+    }
+}
+
+/// What the archive says of the snapshot must be what came out of it.
+fn compare(trailer: &Trailer, checked: &Checked) -> Result<()> {
+    if trailer.snapshot_size != checked.size
+        || trailer.database_sha256 != hex::encode(checked.database_sha256)
+        || trailer.digest != Digest::from(checked.digest)
+    {
+        return Err(damaged("the trailer does not fit the snapshot"));
+    }
+    Ok(())
+}
+
+impl From<DigestState> for Digest {
+    fn from(state: DigestState) -> Self {
+        match state {
+            DigestState::Verified => Self::Verified,
+            DigestState::Absent => Self::Absent,
+        }
+    }
+}
+
+/// Takes the snapshot to the output and to the digest.
+struct Delivery<'a> {
+    output: &'a mut (dyn Write + Send),
+    pieces: SyncSender<Arc<Vec<u8>>>,
+    progress: &'a dyn Progress,
+    interrupt: &'a Interrupt,
+    delivered: u64,
+}
+
+impl<'a> Delivery<'a> {
+    fn new(
+        layers: &Layers<'a>,
+        output: &'a mut (dyn Write + Send),
+        pieces: SyncSender<Arc<Vec<u8>>>,
+    ) -> Self {
+        Self { output, pieces, progress: layers.progress, interrupt: layers.interrupt, delivered: 0 }
+    }
+
+    fn deliver(&mut self, contents: Ordered<Result<Vec<u8>>>) -> Result<(), Stop> {
+        for content in contents {
+            self.push(content?)?;
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
+        self.interrupt.check()?;
+        let piece = Arc::new(piece);
+        self.pieces.send(Arc::clone(&piece)).map_err(|_| Stop::Closed)?;
+        self.output.write_all(&piece).map_err(|error| Error::io("write", "the snapshot", error))?;
+        self.delivered += piece.len() as u64;
+        self.progress.advance(self.delivered, 0);
+        Ok(())
+    }
+}
+
+type Frames = Feeder<(PackedFrame, Range<u64>), Result<Vec<u8>>>;
+
+/// Finds every frame behind the manifest, up to the end, which must be where version 1 has it.
+fn find_frames(
+    mut plaintext: Plaintext,
+    header_size: u64,
+    description: &Description,
+    frames: &Frames,
+) -> Result<(Trailer, u64), Stop> {
+    let mut finder =
+        FrameFinder { header_size, description, table: SeekTable::default(), snapshot_size: 0, short: false };
+    let manifest_size =
+        usize::try_from(plaintext.position()).map_err(|_| damaged("the manifest is too long"))?;
+    finder.table.push(manifest_size, 0)?;
+    loop {
+        let first = plaintext.peek()?;
+        match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
+            Some(ZSTD_MAGIC) => frames.send(finder.frame(&mut plaintext)?)?,
+            Some(TRAILER_MAGIC) => break,
+            Some(_) => {
+                return Err(
+                    damaged("there is something that is no frame between manifest and trailer").into()
+                );
+            }
+            None => return Err(damaged("what is inside the encryption ends before the trailer").into()),
+        }
+    }
+    let count = finder.table.entries.len() as u64 - 1;
+    if count == 0 {
+        return Err(damaged("there is no frame between manifest and trailer").into());
+    }
+    let trailer = finder.end(&mut plaintext)?;
+    Ok((trailer, count))
+}
+
+struct FrameFinder<'a> {
+    header_size: u64,
+    description: &'a Description,
+    table: SeekTable,
+    snapshot_size: u64,
+    /// Whether the frame before was shorter than the frame size, which only the last one may be.
+    short: bool,
+}
+
+impl FrameFinder<'_> {
+    fn frame(&mut self, plaintext: &mut Plaintext) -> Result<(PackedFrame, Range<u64>)> {
+        let begin = plaintext.position();
+        let mut magic = [0; 4];
+        plaintext.read_exactly(&mut magic)?;
+        let mut bytes = Vec::new();
+        let mut limit = None;
+        let header = walk_frame(plaintext, |header, piece| {
+            // zstd never needs more than its bound; so memory is bounded by what the header may promise.
+            let limit = match limit {
+                Some(limit) => limit,
+                None => *limit.insert(self.packed_limit(header)?),
+            };
+            if bytes.len() + piece.len() > limit {
+                return Err(damaged("a zstd frame is larger than its content could ever need"));
+            }
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
+        let content_size = header.version_1_content_size()?;
+        self.note(bytes.len(), content_size)?;
+        let range = sealed_range(self.header_size, begin..plaintext.position(), None);
+        Ok((PackedFrame { bytes, content_size }, range))
+    }
+
+    fn packed_limit(&self, header: &FrameHeader) -> Result<usize> {
+        let content_size = header.version_1_content_size()?;
+        if content_size > self.description.frame_size {
+            return Err(damaged("a zstd frame is larger than the manifest says"));
+        }
+        Ok(zstd::compress_bound(content_size as usize))
+    }
+
+    fn note(&mut self, packed: usize, content_size: u32) -> Result<()> {
+        if self.short {
+            return Err(damaged("a zstd frame that is not the last is shorter than the manifest says"));
+        }
+        self.short = content_size < self.description.frame_size;
+        self.snapshot_size += u64::from(content_size);
+        if self.description.snapshot_size.is_some_and(|size| self.snapshot_size > size) {
+            return Err(damaged("the snapshot is longer than the manifest says"));
+        }
+        self.table.push(packed, content_size)
+    }
+
+    fn end(mut self, plaintext: &mut Plaintext) -> Result<Trailer> {
+        let (_, json) = read_skippable(plaintext, DOCUMENT_SIZE_MAX, "trailer")?;
+        let trailer: Trailer = parse(&json, "trailer")?.content;
+        self.table.push(SKIPPABLE_HEADER_SIZE + json.len(), 0)?;
+        let promised = self.description.snapshot_size.unwrap_or(trailer.snapshot_size);
+        if trailer.snapshot_size != self.snapshot_size || promised != self.snapshot_size {
+            return Err(damaged("manifest, trailer and frames disagree on the size of the snapshot"));
+        }
+        let (magic, table) = read_skippable(plaintext, FRAMES_MAX * 8 + FOOTER_SIZE, "seek table")?;
+        let expected = self.table.to_frame()?;
+        if magic != SEEK_TABLE_MAGIC || table != expected[SKIPPABLE_HEADER_SIZE..] {
+            return Err(damaged("the seek table does not fit the frames before it"));
+        }
+        if !plaintext.available()?.is_empty() {
+            return Err(damaged("there is something behind the seek table"));
+        }
+        Ok(trailer)
+    }
+}
+
+/// Reads a skippable frame of at most `limit` bytes of content; returns its magic number and its content.
+fn read_skippable(plaintext: &mut Plaintext, limit: usize, what: &str) -> Result<(u32, Vec<u8>)> {
+    let mut header = [0; SKIPPABLE_HEADER_SIZE];
+    plaintext.read_exactly(&mut header)?;
+    let [m0, m1, m2, m3, s0, s1, s2, s3] = header;
+    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    if size > limit {
+        return Err(damaged(format!("the {what} would be {size} bytes long")));
+    }
+    let mut content = vec![0; size];
+    plaintext.read_exactly(&mut content)?;
+    Ok((u32::from_le_bytes([m0, m1, m2, m3]), content))
+}
+
+/// A foreign archive without compression.
+fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+    loop {
+        let piece = plaintext.available()?.to_vec();
+        if piece.is_empty() {
+            return Ok(());
+        }
+        plaintext.consume(piece.len());
+        delivery.push(piece)?;
+    }
+}
+
+/// A foreign archive with zstd inside: any frames, any skippable frames between them, but none of ours.
+fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+    let mut decoder = ForeignDecoder::new()?;
+    loop {
+        let first = plaintext.peek()?;
+        match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
+            None if first.is_empty() => return Ok(()),
+            Some(ZSTD_MAGIC) => decoder.frame(plaintext, delivery)?,
+            Some(magic) if SKIPPABLE_MAGICS.contains(&magic) => skip_foreign(plaintext, magic)?,
+            _ => return Err(damaged("there is something behind the zstd frames").into()),
+        }
+    }
+}
+
+fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
+    let mut header = [0; SKIPPABLE_HEADER_SIZE];
+    plaintext.read_exactly(&mut header)?;
+    let [.., s0, s1, s2, s3] = header;
+    let mut rest = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    let mut content = Vec::new();
+    while rest > 0 {
+        let available = plaintext.available()?;
+        let length = available.len().min(rest);
+        if length == 0 {
+            return Err(damaged("a skippable frame is cut short"));
+        }
+        if content.len() + length <= DOCUMENT_SIZE_MAX {
+            content.extend_from_slice(&available[..length]);
+        }
+        plaintext.consume(length);
+        rest -= length;
+    }
+    let ours = match magic {
+        MANIFEST_MAGIC => claimed_version(&content).is_some(),
+        TRAILER_MAGIC => parse::<Trailer>(&content, "trailer").is_ok(),
+        _ => false,
+    };
+    if ours {
+        return Err(damaged("an archive of etcd-seal has lost its manifest, or was taken apart"));
+    }
+    Ok(())
+}
+
+struct ForeignDecoder {
+    decoder: Decoder<'static>,
+    output: Vec<u8>,
+}
+
+impl ForeignDecoder {
+    fn new() -> Result<Self> {
+        let decoder = Decoder::new().map_err(|error| Error::io("prepare", "zstd", error))?;
+        Ok(Self { decoder, output: vec![0; FOREIGN_OUTPUT_SIZE] })
+    }
+
+    fn frame(&mut self, plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+        let mut magic = [0; 4];
+        plaintext.read_exactly(&mut magic)?;
+        let mut stopped = None;
+        let walked = walk_frame(plaintext, |header, piece| {
+            if header.dictionary {
+                return Err(damaged("a zstd frame needs a dictionary"));
+            }
+            match self.feed(piece, delivery) {
+                Err(Stop::Failed(error)) => Err(error),
+                Err(Stop::Closed) => {
+                    stopped = Some(Stop::Closed);
+                    Err(no_reason())
+                }
+                Ok(()) => Ok(()),
+            }
+        });
+        match (stopped, walked) {
+            (Some(stop), _) => Err(stop),
+            (None, walked) => Ok(walked.map(drop)?),
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8], delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+        let mut input = InBuffer::around(piece);
+        loop {
+            let mut output = OutBuffer::around(&mut self.output[..]);
+            self.decoder
+                .run(&mut input, &mut output)
+                .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
+            let written = output.as_slice().to_vec();
+            let full = written.len() == self.output.len();
+            if !written.is_empty() {
+                delivery.push(written)?;
+            }
+            if input.pos() == piece.len() && !full {
+                return Ok(());
+            }
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! The parallel stage that keeps order, and how stages stop.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{Builder, Scope, ScopedJoinHandle};
+
+use crate::error::{Error, Result};
+
+/// Why a stage ended before its work was done.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// The next stage no longer listens. It knows why.
+    Closed,
+    /// This stage failed.
+    Failed(Error),
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Of several stages that stopped, the error of the first one that failed by itself, in the order given.
+pub(super) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<Error> {
+    stops.into_iter().flatten().find_map(|stop| match stop {
+        Stop::Failed(error) => Some(error),
+        Stop::Closed => None,
+    })
+}
+
+/// Starts a named thread.
+///
+/// # Errors
+/// [`Kind::Io`](crate::Kind::Io) where the system has no more threads.
+pub(super) fn spawn<'scope, 'env, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'scope,
+) -> Result<ScopedJoinHandle<'scope, T>> {
+    Builder::new()
+        .name(name.to_owned())
+        .spawn_scoped(scope, work)
+        .map_err(|error| Error::io("start", format!("the {name} thread"), error))
+}
+
+/// The result of a thread. A panic of it is passed on: it is a defect of this program, never of its input.
+pub(super) fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+    handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
+/// Where items go in.
+pub(super) struct Feeder<I, O> {
+    work: Sender<(I, SyncSender<O>)>,
+    order: SyncSender<Receiver<O>>,
+}
+
+impl<I, O> Feeder<I, O> {
+    /// Hands in the next item; waits while the stage is full.
+    pub(super) fn send(&self, item: I) -> Result<(), Stop> {
+        let (result, receiver) = sync_channel(1);
+        self.order.send(receiver).map_err(|_| Stop::Closed)?;
+        self.work.send((item, result)).map_err(|_| Stop::Closed)
+    }
+}
+
+/// Where results come out, in the order of the items.
+pub(super) struct Ordered<O>(Receiver<Receiver<O>>);
+
+impl<O> Iterator for Ordered<O> {
+    type Item = O;
+
+    fn next(&mut self) -> Option<O> {
+        self.0.recv().ok()?.recv().ok()
+    }
+}
+
+/// Starts a stage of `jobs` threads, each with a worker of its own, that holds at most `jobs + 1` items.
+///
+/// # Errors
+/// Whatever `worker` fails with, and [`spawn`].
+pub(super) fn ordered<'scope, 'env, I, O, W>(
+    scope: &'scope Scope<'scope, 'env>,
+    name: &str,
+    jobs: usize,
+    worker: impl Fn() -> Result<W>,
+) -> Result<(Feeder<I, O>, Ordered<O>)>
+where
+    I: Send + 'scope,
+    O: Send + 'scope,
+    W: FnMut(I) -> O + Send + 'scope,
+{
+    let jobs = jobs.max(1);
+    let (work, items) = channel::<(I, SyncSender<O>)>();
+    let items = Arc::new(Mutex::new(items));
+    for _ in 0..jobs {
+        let (mut worker, items) = (worker()?, Arc::clone(&items));
+        spawn(scope, name, move || {
+            loop {
+                let item = items.lock().unwrap_or_else(PoisonError::into_inner).recv();
+                let Ok((item, result)) = item else { break };
+                // Nobody waiting for the result is no failure: a later stage has stopped and says why.
+                let _ = result.send(worker(item));
+            }
+        })?;
+    }
+    // One result is in the hands of the consumer, so the queue itself holds `jobs`.
+    let (order, results) = sync_channel(jobs);
+    Ok((Feeder { work, order }, Ordered(results)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_keep_the_order_of_the_items() {
+        let results: Vec<u64> = std::thread::scope(|scope| {
+            let (feeder, results) = ordered(scope, "test", 4, || {
+                Ok(|item: u64| {
+                    // Early items take longest.
+                    (0..(200 - item) * 500).fold(item, |sum, step| std::hint::black_box(sum ^ step ^ step))
+                })
+            })
+            .unwrap();
+            spawn(scope, "feed", move || (0..200).try_for_each(|item| feeder.send(item))).unwrap();
+            results.collect()
+        });
+        assert_eq!(results, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_feeder_notices_that_nobody_listens() {
+        std::thread::scope(|scope| {
+            let (feeder, results) = ordered(scope, "test", 2, || Ok(|item: u8| item)).unwrap();
+            drop(results);
+            assert!(matches!(feeder.send(1), Err(Stop::Closed)));
+        });
+    }
+}

@@ -1,0 +1,526 @@
+//! Save and open against each other; stock tools judge the same archives in the integration tests.
+
+use std::io::Cursor;
+use std::sync::Arc;
+
+use age::secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+use super::inspect::{Inside, inspect};
+use super::open::{self, Opened, Visible};
+use super::save::{self, AfterStream, Saved, SnapshotSource};
+use crate::archive::frame::FRAME_SIZE_MIN;
+use crate::archive::header::Header;
+use crate::archive::manifest::{Digest, Manifest, Source, manifest_for_tests};
+use crate::archive::payload::{Chunks, Position, SEALED_CHUNK_SIZE};
+use crate::archive::read_at::{ArchiveAt, PayloadAt};
+use crate::database::snapshot::snapshot_for_tests;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::keys::{Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity};
+use crate::progress::Silent;
+
+struct Nobody;
+
+impl Prompt for Nobody {
+    fn message(&self, _text: &str) {}
+    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
+        None
+    }
+    fn public(&self, _text: &str) -> Option<String> {
+        None
+    }
+    fn secret(&self, text: &str) -> Result<SecretString> {
+        Err(Error::new(Kind::NoTerminal, text))
+    }
+}
+
+struct Pieces {
+    pieces: Vec<Vec<u8>>,
+    /// Fails instead of ending.
+    broken: bool,
+}
+
+impl SnapshotSource for Pieces {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        if self.pieces.is_empty() {
+            return if self.broken { Err(Error::new(Kind::EtcdIncomplete, "cut off")) } else { Ok(None) };
+        }
+        Ok(Some(self.pieces.remove(0)))
+    }
+
+    fn finish(&mut self) -> Result<AfterStream> {
+        Ok(AfterStream { status_after: None, stream_open_ms: Some(7) })
+    }
+}
+
+fn pieces(snapshot: &[u8], size: usize) -> Pieces {
+    Pieces { pieces: snapshot.chunks(size).map(<[u8]>::to_vec).collect(), broken: false }
+}
+
+/// One identity and its recipient.
+struct Key {
+    recipients: Recipients,
+    identities: Identities,
+}
+
+fn key() -> Key {
+    let prompt: SharedPrompt = Arc::new(Nobody);
+    let (file, recipient) = generate_identity("2026-01-01T00:00:00Z");
+    let text = Zeroizing::new(file.expose_secret().as_bytes().to_vec());
+    let files = vec![KeyFile { name: "key.txt".to_owned(), text }];
+    Key {
+        recipients: Recipients::parse(&[recipient], &[], &prompt).unwrap(),
+        identities: Identities::parse(files, &prompt, 20).unwrap(),
+    }
+}
+
+fn save_options() -> save::Options {
+    save::Options { jobs: 3, describe: true, allow_missing_digest: false }
+}
+
+fn seal_with(
+    source: impl SnapshotSource,
+    manifest: Manifest,
+    options: &save::Options,
+    key: &Key,
+) -> (Result<Saved>, Vec<u8>) {
+    let mut archive = Vec::new();
+    let saved =
+        save::save(source, manifest, &key.recipients, options, &mut archive, &Silent, &Interrupt::new());
+    (saved, archive)
+}
+
+fn seal(snapshot: &[u8], key: &Key) -> Vec<u8> {
+    let (saved, archive) = seal_with(pieces(snapshot, 32_768), manifest_for_tests(), &save_options(), key);
+    saved.unwrap();
+    archive
+}
+
+fn open(mut archive: &[u8], key: &Key) -> Result<(Opened, Vec<u8>)> {
+    let options = open::Options { jobs: 3, allow_missing_digest: false, file_digest: true };
+    let mut snapshot = Vec::new();
+    let opened =
+        open::open(&mut archive, &key.identities, &options, &mut snapshot, &Silent, &Interrupt::new())?;
+    Ok((opened, snapshot))
+}
+
+fn look(mut archive: &[u8]) -> Result<Visible> {
+    open::look(&mut archive, &Silent, &Interrupt::new())
+}
+
+/// Incompressible enough that an archive of it has several chunks.
+fn noise(at: usize) -> u8 {
+    let mut x = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    x ^= x >> 29;
+    (x.wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as u8
+}
+
+#[test]
+fn what_is_sealed_is_opened_again() {
+    let key = key();
+    for pages in [2, 3, 16, 17, 70, 600] {
+        let snapshot = snapshot_for_tests(pages, noise);
+        let archive = seal(&snapshot, &key);
+        let (opened, again) = open(&archive, &key).unwrap();
+        assert_eq!(again, snapshot);
+        assert_eq!(opened.digest, Digest::Verified);
+        assert_eq!(opened.frames, (snapshot.len() as u64).div_ceil(u64::from(FRAME_SIZE_MIN)));
+        assert_eq!(opened.visible.archive_size, archive.len() as u64);
+        assert_eq!(opened.trailer.unwrap().stream_open_ms, Some(7));
+        assert_eq!(opened.manifest.unwrap().description.snapshot_size, Some(snapshot.len() as u64));
+    }
+}
+
+#[test]
+fn the_pieces_a_snapshot_arrives_in_do_not_matter() {
+    let key = key();
+    let snapshot = snapshot_for_tests(40, noise);
+    for size in [1000, 4096, 32_768, 65_536, 65_537, usize::MAX] {
+        let (saved, archive) =
+            seal_with(pieces(&snapshot, size), manifest_for_tests(), &save_options(), &key);
+        let saved = saved.unwrap();
+        assert_eq!(saved.archive_size, archive.len() as u64);
+        let (opened, again) = open(&archive, &key).unwrap();
+        assert_eq!(again, snapshot);
+        assert_eq!(opened.visible.archive_sha256, Some(saved.archive_sha256));
+    }
+}
+
+#[test]
+fn everybody_sees_the_description_and_only_the_key_the_rest() {
+    let key = key();
+    let archive = seal(&snapshot_for_tests(20, noise), &key);
+    let seen = look(&archive).unwrap();
+    assert_eq!(seen.stanzas, ["X25519"]);
+    assert_eq!(seen.description.as_ref().unwrap().cluster_name.as_deref(), Some("prod"));
+    assert_eq!(seen.archive_size, archive.len() as u64);
+    let inspected = inspect(&mut Cursor::new(&archive), None).unwrap();
+    assert!(inspected.inside.is_none());
+    assert_eq!(inspected.visible.description, seen.description);
+    let inspected = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap();
+    let Some(Inside::Ours { manifest, trailer, frames }) = inspected.inside else { panic!("not ours") };
+    let (opened, _) = open(&archive, &key).unwrap();
+    assert_eq!((Some(*manifest), Some(trailer), frames), (opened.manifest, opened.trailer, opened.frames));
+}
+
+#[test]
+fn without_a_description_it_still_opens() {
+    let key = key();
+    let snapshot = snapshot_for_tests(20, noise);
+    let options = save::Options { describe: false, ..save_options() };
+    let (saved, archive) = seal_with(pieces(&snapshot, 5000), manifest_for_tests(), &options, &key);
+    saved.unwrap();
+    assert_eq!(look(&archive).unwrap().description, None);
+    assert_eq!(open(&archive, &key).unwrap().1, snapshot);
+}
+
+#[test]
+fn a_bad_snapshot_leaves_nothing_that_opens() {
+    let key = key();
+    let good = snapshot_for_tests(40, noise);
+    let mut flipped = good.clone();
+    flipped[100_000] ^= 1;
+    let mut long = good.clone();
+    long.extend([0; 512]);
+    let broken = Pieces { broken: true, ..pieces(&good, 4096) };
+    for (source, kind) in [
+        (pieces(&flipped, 4096), Kind::EtcdBadSnapshot),
+        (pieces(&good[..good.len() - 1], 4096), Kind::EtcdBadSnapshot),
+        (pieces(&good[..good.len() - 32], 4096), Kind::EtcdBadSnapshot),
+        (pieces(&long, 4096), Kind::EtcdBadSnapshot),
+        (pieces(&[], 1), Kind::EtcdBadSnapshot),
+        (pieces(b"hello", 1), Kind::EtcdBadSnapshot),
+        (broken, Kind::EtcdIncomplete),
+    ] {
+        let (saved, archive) = seal_with(source, manifest_for_tests(), &save_options(), &key);
+        assert_eq!(saved.unwrap_err().kind(), kind);
+        assert!(open(&archive, &key).is_err());
+    }
+}
+
+#[test]
+fn a_file_is_blamed_for_itself_and_may_lack_the_digest_where_allowed() {
+    let key = key();
+    let mut manifest = manifest_for_tests();
+    manifest.description.source = Source::Stdin;
+    let snapshot = snapshot_for_tests(20, noise);
+    let bare = &snapshot[..snapshot.len() - 32];
+    let (saved, _) = seal_with(pieces(bare, 4096), manifest.clone(), &save_options(), &key);
+    assert_eq!(saved.unwrap_err().kind(), Kind::DigestAbsent);
+    let options = save::Options { allow_missing_digest: true, ..save_options() };
+    let (saved, archive) = seal_with(pieces(bare, 4096), manifest, &options, &key);
+    assert_eq!(saved.unwrap().trailer.digest, Digest::Absent);
+    let (opened, again) = open(&archive, &key).unwrap();
+    assert_eq!((opened.digest, &again[..]), (Digest::Absent, bare));
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_read_is_refused() {
+    let key = key();
+    let mut manifest = manifest_for_tests();
+    manifest.description.source = Source::File;
+    let snapshot = snapshot_for_tests(20, noise);
+    manifest.description.snapshot_size = Some(snapshot.len() as u64);
+    let (saved, _) =
+        seal_with(pieces(&snapshot[..snapshot.len() - 4096], 4096), manifest, &save_options(), &key);
+    assert_eq!(saved.unwrap_err().kind(), Kind::SnapshotLength);
+}
+
+#[test]
+fn an_output_that_fails_ends_the_save() {
+    struct Full(usize);
+    impl std::io::Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 = self.0.checked_sub(bytes.len()).ok_or(std::io::ErrorKind::StorageFull)?;
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let key = key();
+    let snapshot = snapshot_for_tests(1000, noise);
+    for room in [0, 1000, 1_500_000] {
+        let saved = save::save(
+            pieces(&snapshot, 32_768),
+            manifest_for_tests(),
+            &key.recipients,
+            &save_options(),
+            &mut Full(room),
+            &Silent,
+            &Interrupt::new(),
+        );
+        assert_eq!(saved.unwrap_err().kind(), Kind::NoSpace);
+    }
+}
+
+#[test]
+fn a_stop_ends_both_ways() {
+    let key = key();
+    let snapshot = snapshot_for_tests(100, noise);
+    let archive = seal(&snapshot, &key);
+    let interrupt = Interrupt::new();
+    assert!(interrupt.raise());
+    let mut sink = std::io::sink();
+    let saved = save::save(
+        pieces(&snapshot, 4096),
+        manifest_for_tests(),
+        &key.recipients,
+        &save_options(),
+        &mut sink,
+        &Silent,
+        &interrupt,
+    );
+    assert_eq!(saved.unwrap_err().kind(), Kind::Interrupted);
+    let options = open::Options { jobs: 1, allow_missing_digest: false, file_digest: false };
+    let opened = open::open(&mut &archive[..], &key.identities, &options, &mut sink, &Silent, &interrupt);
+    assert_eq!(opened.unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(open::look(&mut &archive[..], &Silent, &interrupt).unwrap_err().kind(), Kind::Interrupted);
+}
+
+#[test]
+fn a_flipped_byte_anywhere_is_noticed() {
+    let key = key();
+    let archive = seal(&snapshot_for_tests(40, noise), &key);
+    let header = Header::parse(&archive).unwrap().size() as usize;
+    let everywhere =
+        (0..header + 40).chain((header + 40..archive.len()).step_by(997)).chain([archive.len() - 1]);
+    for at in everywhere {
+        let mut bad = archive.clone();
+        bad[at] ^= 1;
+        let error = open(&bad, &key).unwrap_err();
+        let expected =
+            [Kind::NotAnArchive, Kind::HeaderDamaged, Kind::PayloadDamaged, Kind::NoMatchingIdentity];
+        assert!(expected.contains(&error.kind()), "byte {at}: {error}");
+        // The nonce is the last of the header; its damage shows in the first chunk.
+        assert_eq!(error.kind() == Kind::PayloadDamaged, at >= header - 16, "byte {at}: {error}");
+    }
+}
+
+#[test]
+fn the_damaged_chunk_is_named() {
+    let key = key();
+    let archive = seal(&snapshot_for_tests(100, noise), &key);
+    let header = Header::parse(&archive).unwrap().size();
+    let chunk = SEALED_CHUNK_SIZE as u64;
+    for number in [0, 1, 4] {
+        let mut bad = archive.clone();
+        bad[(header + number * chunk) as usize + 9] ^= 4;
+        let begin = header + number * chunk;
+        assert_eq!(open(&bad, &key).unwrap_err().damaged(), Some(begin..begin + chunk));
+    }
+}
+
+#[test]
+fn every_cut_is_noticed_with_and_without_key() {
+    let key = key();
+    let archive = seal(&snapshot_for_tests(60, noise), &key);
+    let header = Header::parse(&archive).unwrap().size() as usize;
+    let cuts = (0..header + 50).chain((header + 50..archive.len()).step_by(4001));
+    let chunk_ends = (1..3).map(|number| header + number * SEALED_CHUNK_SIZE);
+    for length in cuts.chain(chunk_ends.clone()).chain([archive.len() - 1]) {
+        assert!(open(&archive[..length], &key).is_err(), "cut to {length}");
+        let possible =
+            length.checked_sub(header).is_some_and(|size| Chunks::of_payload(size as u64).is_some());
+        assert_eq!(look(&archive[..length]).is_ok(), possible, "cut to {length}");
+    }
+    for length in chunk_ends {
+        let error = open(&archive[..length], &key).unwrap_err();
+        assert!(error.to_string().contains("is cut"), "{error}");
+    }
+}
+
+#[test]
+fn what_follows_the_end_is_noticed() {
+    let key = key();
+    let archive = seal(&snapshot_for_tests(20, noise), &key);
+    let other = seal(&snapshot_for_tests(3, noise), &key);
+    for tail in [&b"x"[..], &[0; 70_000], &other] {
+        assert_eq!(open(&[&archive, tail].concat(), &key).unwrap_err().kind(), Kind::PayloadDamaged);
+    }
+}
+
+#[test]
+fn another_key_opens_nothing() {
+    let archive = seal(&snapshot_for_tests(5, noise), &key());
+    assert_eq!(open(&archive, &key()).unwrap_err().kind(), Kind::NoMatchingIdentity);
+}
+
+#[test]
+fn other_files_are_not_archives() {
+    let key = key();
+    for bytes in [&b""[..], b"hello, world", &snapshot_for_tests(3, noise), &[0x28, 0xB5, 0x2F, 0xFD, 0]] {
+        assert_eq!(open(bytes, &key).unwrap_err().kind(), Kind::NotAnArchive);
+        assert_eq!(look(bytes).unwrap_err().kind(), Kind::NotAnArchive);
+    }
+}
+
+#[test]
+fn any_range_of_the_snapshot_can_be_read_alone() {
+    let key = key();
+    let snapshot = snapshot_for_tests(50, noise);
+    let archive = seal(&snapshot, &key);
+    let header = Header::parse(&archive).unwrap();
+    let payload_key = header.unlock(&key.identities).unwrap();
+    let payload = PayloadAt::new(Cursor::new(&archive), &payload_key, header.size()).unwrap();
+    let mut at = ArchiveAt::new(payload).unwrap();
+    for (offset, length) in
+        [(0, 1), (65_530, 20), (65_536, 65_536), (100_000, 90_000), (snapshot.len() - 5, 5)]
+    {
+        let mut buffer = vec![0; length];
+        at.read_at(offset as u64, &mut buffer).unwrap();
+        assert_eq!(buffer, snapshot[offset..offset + length]);
+    }
+    assert_eq!(at.read_at(snapshot.len() as u64, &mut [0]).unwrap_err().kind(), Kind::Usage);
+}
+
+/// Re-seals a changed plaintext under the same key: what somebody who knows the file key could forge.
+fn forge(archive: &[u8], key: &Key, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
+    let header = Header::parse(archive).unwrap();
+    let cipher = header.unlock(&key.identities).unwrap().cipher();
+    let (head, payload) = archive.split_at(header.size() as usize);
+    let mut plaintext = Vec::new();
+    let count = payload.len().div_ceil(SEALED_CHUNK_SIZE);
+    for (number, chunk) in payload.chunks(SEALED_CHUNK_SIZE).enumerate() {
+        let mut chunk = chunk.to_vec();
+        let position = if number + 1 == count { Position::Last } else { Position::NotLast };
+        assert!(cipher.open(number as u64, position, &mut chunk));
+        plaintext.extend(chunk);
+    }
+    change(&mut plaintext);
+    let mut forged = head.to_vec();
+    let count = plaintext.len().div_ceil(65_536);
+    for (number, chunk) in plaintext.chunks(65_536).enumerate() {
+        let position = if number + 1 == count { Position::Last } else { Position::NotLast };
+        cipher.seal(number as u64, position, chunk, &mut forged).unwrap();
+    }
+    forged
+}
+
+fn replace(plaintext: &mut Vec<u8>, from: &[u8], to: &[u8]) {
+    let at = plaintext.windows(from.len()).position(|window| window == from).unwrap();
+    plaintext.splice(at..at + from.len(), to.iter().copied());
+}
+
+#[test]
+fn inner_layers_that_disagree_are_damage_even_under_the_right_key() {
+    let key = key();
+    let archive = seal(&snapshot_for_tests(40, noise), &key);
+    assert!(open(&forge(&archive, &key, |_| ()), &key).is_ok());
+    let forgeries: [(&str, fn(&mut Vec<u8>)); 9] = [
+        ("manifest and description disagree", |text| replace(text, b"prod", b"test")),
+        ("wrong snapshot digest", |text| {
+            let at = text.windows(15).rposition(|window| window == b"database_sha256").unwrap();
+            text[at + 18] = if text[at + 18] == b'0' { b'1' } else { b'0' };
+        }),
+        ("the digest called absent", |text| replace(text, b"\"verified\"", b"\"absent\"  ")),
+        ("something behind the seek table", |text| text.push(0)),
+        ("a cut seek table", |text| text.truncate(text.len() - 1)),
+        ("a seek table that is off by one", |text| {
+            let entry = text.len() - 9 - 8;
+            text[entry] ^= 1;
+        }),
+        ("no manifest", |text| {
+            let size = u32::from_le_bytes(text[4..8].try_into().unwrap()) as usize;
+            text.drain(..8 + size);
+        }),
+        ("a frame twice", |text| {
+            let begin = 8 + u32::from_le_bytes(text[4..8].try_into().unwrap()) as usize;
+            let magic = &[0x28, 0xB5, 0x2F, 0xFD];
+            let second = text[begin + 4..].windows(4).position(|window| window == magic).unwrap() + begin + 4;
+            let frame = text[begin..second].to_vec();
+            text.splice(begin..begin, frame);
+        }),
+        ("a frame less", |text| {
+            let begin = 8 + u32::from_le_bytes(text[4..8].try_into().unwrap()) as usize;
+            let magic = &[0x28, 0xB5, 0x2F, 0xFD];
+            let second = text[begin + 4..].windows(4).position(|window| window == magic).unwrap() + begin + 4;
+            text.drain(begin..second);
+        }),
+    ];
+    for (what, change) in forgeries {
+        let error = open(&forge(&archive, &key, change), &key).expect_err(what);
+        assert_eq!(error.kind(), Kind::StructureDamaged, "{what}: {error}");
+    }
+}
+
+/// An age file as anybody could make it.
+fn foreign(content: &[u8], key: &Key, armored: bool) -> Vec<u8> {
+    use age::armor::{ArmoredWriter, Format};
+    use std::io::Write;
+    let format = if armored { Format::AsciiArmor } else { Format::Binary };
+    let encryptor = age::Encryptor::with_recipients(key.recipients.iter()).unwrap();
+    let mut writer = encryptor.wrap_output(ArmoredWriter::wrap_output(Vec::new(), format).unwrap()).unwrap();
+    writer.write_all(content).unwrap();
+    writer.finish().unwrap().finish().unwrap()
+}
+
+#[test]
+fn what_others_make_opens_too() {
+    let key = key();
+    let snapshot = snapshot_for_tests(90, noise);
+    let zstd = zstd::encode_all(&snapshot[..], 3).unwrap();
+    let two_frames = [
+        zstd::encode_all(&snapshot[..70_000], 1).unwrap(),
+        zstd::encode_all(&snapshot[70_000..], 1).unwrap(),
+    ]
+    .concat();
+    // pzstd puts a skippable frame that holds the size of the next frame before each.
+    let pzstd = [&[0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0, 9, 9, 9, 9], &zstd[..]].concat();
+    for (content, compressed) in [(&snapshot, false), (&zstd, true), (&two_frames, true), (&pzstd, true)] {
+        for armored in [false, true] {
+            let archive = foreign(content, &key, armored);
+            let (opened, again) = open(&archive, &key).unwrap();
+            assert_eq!(again, snapshot);
+            assert_eq!(opened.foreign, Some(open::Foreign { armored, zstd: compressed }));
+            assert_eq!(opened.digest, Digest::Verified);
+            assert!(look(&archive).is_ok());
+            let inspected = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap();
+            assert!(matches!(inspected.inside, Some(Inside::Foreign)));
+        }
+    }
+}
+
+#[test]
+fn damage_in_what_others_make_is_noticed() {
+    let key = key();
+    let snapshot = snapshot_for_tests(90, noise);
+    let zstd = zstd::encode_all(&snapshot[..], 3).unwrap();
+    let mut wrong = zstd.clone();
+    wrong[50_000] ^= 1;
+    for (content, kind) in [
+        (&snapshot[..snapshot.len() - 32], Kind::DigestAbsent),
+        (&snapshot[..snapshot.len() - 33], Kind::SnapshotLength),
+        (&zstd[..zstd.len() - 1], Kind::StructureDamaged),
+        (&zstd[..2], Kind::NotASnapshot),
+        (&[&zstd[..], b"tail"].concat(), Kind::StructureDamaged),
+        (b"a letter to somebody", Kind::NotASnapshot),
+        (b"", Kind::NotASnapshot),
+    ] {
+        let error = open(&foreign(content, &key, false), &key).unwrap_err();
+        assert_eq!(error.kind(), kind, "{error}");
+    }
+    assert!(open(&foreign(&wrong, &key, false), &key).is_err());
+    let mut armored = foreign(&zstd, &key, true);
+    let middle = armored.len() / 2;
+    armored[middle] = b'!';
+    assert_eq!(open(&armored, &key).unwrap_err().kind(), Kind::PayloadDamaged);
+}
+
+#[test]
+fn ours_without_its_manifest_or_in_armour_does_not_pass_as_foreign() {
+    let key = key();
+    let snapshot = snapshot_for_tests(20, noise);
+    let options = save::Options { describe: false, ..save_options() };
+    let (saved, archive) = seal_with(pieces(&snapshot, 5000), manifest_for_tests(), &options, &key);
+    saved.unwrap();
+    let mut inside = Vec::new();
+    forge(&archive, &key, |text| inside.clone_from(text));
+    let manifest = 8 + u32::from_le_bytes(inside[4..8].try_into().unwrap()) as usize;
+    for (content, armored) in [(&inside[manifest..], false), (&inside[manifest..], true), (&inside[..], true)]
+    {
+        let error = open(&foreign(content, &key, armored), &key).unwrap_err();
+        assert_eq!(error.kind(), Kind::StructureDamaged, "{error}");
+    }
+}
