@@ -82,6 +82,8 @@ enum Ended {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// Not waited for: while it is caught, a write beyond the file size limit fails instead of killing the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -90,6 +92,7 @@ impl Signals {
         Ok(Self {
             interrupt: install(SignalKind::interrupt())?,
             terminate: install(SignalKind::terminate())?,
+            _file_size: install(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
