@@ -450,7 +450,8 @@ mod tests {
     fn every_help_ends_with_the_exit_codes() {
         let table = exit::help();
         let last = table.lines().last().unwrap();
-        for command in [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["keygen"], &["generate"]] {
+        for command in [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["keygen"], &["generate"]]
+        {
             let help = shown(&[command, &["--help"]].concat());
             assert!(help.trim_end().ends_with(last), "{command:?}: {help}");
             assert!(help.contains("Exit status:"), "{command:?}");

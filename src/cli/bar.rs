@@ -102,7 +102,8 @@ impl LogLines {
 impl Progress for LogLines {
     fn start(&self, total: Option<u64>) {
         let now = Instant::now();
-        *self.state.lock().unwrap_or_else(PoisonError::into_inner) = LogState { total, began: now, said: now };
+        *self.state.lock().unwrap_or_else(PoisonError::into_inner) =
+            LogState { total, began: now, said: now };
     }
 
     fn advance(&self, snapshot: u64, archive: u64) {

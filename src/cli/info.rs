@@ -17,7 +17,9 @@ use std::path::PathBuf;
 pub(super) fn run(words: InfoArguments, context: &Context) -> Result<Exit> {
     let settings = ReadSettings::of_info(words, &context.environment)?;
     let identities = settings.identities.load(&context.terminal)?;
-    each(&settings.archives, context, |archive| show(archive, identities.as_ref(), &settings.options, context))
+    each(&settings.archives, context, |archive| {
+        show(archive, identities.as_ref(), &settings.options, context)
+    })
 }
 
 /// Does `what` with every archive: a failure is told and the next one tried; the worst counts.
@@ -49,11 +51,19 @@ pub(super) fn named(error: Error, archive: Archive<'_>) -> Error {
     if error.to_string().contains(&name) { error } else { error.within(name) }
 }
 
-fn show(archive: Archive<'_>, identities: Option<&Identities>, options: &Options, context: &Context) -> Result<Exit> {
+fn show(
+    archive: Archive<'_>,
+    identities: Option<&Identities>,
+    options: &Options,
+    context: &Context,
+) -> Result<Exit> {
     let mut file = archive.open()?;
     let report = if is_seekable(&file) {
         let inspected = inspect(&mut file, identities);
-        InfoReport::inspected(inspected.map_err(|error| archive.or_damaged(error, &context.interrupt))?, archive.path())
+        InfoReport::inspected(
+            inspected.map_err(|error| archive.or_damaged(error, &context.interrupt))?,
+            archive.path(),
+        )
     } else {
         // What cannot be sought has to be read to its end, and then is verified too.
         let progress = bar::progress(&context.console, context.quiet, "reading");

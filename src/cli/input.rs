@@ -77,7 +77,9 @@ impl<'a> Archive<'a> {
         }
         let compared = self.sidecar().and_then(|sidecar| match &sidecar {
             None => Ok(SidecarState::Absent),
-            Some(_) => self.compare(sidecar.as_ref(), &sha256_of(&mut self.open()?, &self.name(), interrupt)?),
+            Some(_) => {
+                self.compare(sidecar.as_ref(), &sha256_of(&mut self.open()?, &self.name(), interrupt)?)
+            }
         });
         match compared {
             Err(damage) if matches!(damage.kind(), Kind::SidecarMismatch | Kind::Interrupted) => damage,
@@ -112,9 +114,11 @@ pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
         ErrorKind::NotFound | ErrorKind::NotADirectory => {
             Error::new(Kind::NotFound, format!("there is no {what} {}", path.display())).with_source(error)
         }
-        ErrorKind::IsADirectory => Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
-            .with_hint(format!("name the {what} in it"))
-            .with_source(error),
+        ErrorKind::IsADirectory => {
+            Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
+                .with_hint(format!("name the {what} in it"))
+                .with_source(error)
+        }
         _ => Error::io("open", path.display(), error),
     })
 }

@@ -16,9 +16,10 @@ pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_key(&words.output).map_err(never_replaced)?;
     let (identity, recipient) = generate_identity(&now().to_string());
     let mut output = place.begin(String::new)?;
-    output.writer().write_all(identity.expose_secret().as_bytes()).map_err(|error| {
-        Error::io("write", words.output.display(), error)
-    })?;
+    output
+        .writer()
+        .write_all(identity.expose_secret().as_bytes())
+        .map_err(|error| Error::io("write", words.output.display(), error))?;
     let path = output.publish(None, &context.interrupt).map_err(never_replaced)?;
     context.reporter.result(&KeygenReport::new(recipient, path.as_deref()))?;
     Ok(Exit::Done)

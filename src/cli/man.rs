@@ -76,7 +76,10 @@ const EXTRAS: &[Extra] = &[
         command: "info",
         examples: &[
             ("Without any key:", "etcd-seal info /backups/prod-20260101T000000Z-r1234.db.zst.age"),
-            ("Who could open it, for a script:", "etcd-seal info --json -i key.txt X.db.zst.age | jq -r '.recipients[]'"),
+            (
+                "Who could open it, for a script:",
+                "etcd-seal info --json -i key.txt X.db.zst.age | jq -r '.recipients[]'",
+            ),
         ],
         see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-archive(5)"],
     },
@@ -201,7 +204,8 @@ fn item(section: &mut String, term: &str, meaning: &str) {
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('^', "\\(ha").replace('~', "\\(ti");
     let text = text.replace('`', "\\(ga").replace('\'', "\\(aq");
-    let lines = text.lines().map(|line| if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() });
+    let lines =
+        text.lines().map(|line| if line.starts_with('.') { format!("\\&{line}") } else { line.to_owned() });
     lines.collect::<Vec<_>>().join("\n")
 }
 
@@ -219,7 +223,8 @@ mod tests {
         let names: Vec<&String> = pages.iter().map(|(name, _)| name).collect();
         assert_eq!(names, expected.iter().collect::<Vec<_>>());
         for (name, page) in &pages {
-            for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""] {
+            for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""]
+            {
                 assert!(page.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
             }
             let has_environment = page.contains("\n.SH ENVIRONMENT\n");
@@ -231,7 +236,9 @@ mod tests {
     fn the_page_of_save_names_every_variable() {
         let pages = pages();
         let (_, page) = pages.iter().find(|(name, _)| name == "etcd-seal-save.1").unwrap();
-        for variable in ["ETCDCTL_ENDPOINTS", "ETCDCTL_KEEPALIVE_TIMEOUT", "ETCD_SEAL_RECIPIENTS", "ETCDCTL_API"] {
+        for variable in
+            ["ETCDCTL_ENDPOINTS", "ETCDCTL_KEEPALIVE_TIMEOUT", "ETCD_SEAL_RECIPIENTS", "ETCDCTL_API"]
+        {
             assert!(page.contains(&format!("\\fB{variable}\\fR")), "{variable}");
         }
     }

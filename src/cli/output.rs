@@ -49,8 +49,11 @@ impl Place {
             && destination == Destination::Stdout
             && term::stdout_is_terminal()
         {
-            return Err(Error::new(Kind::Destination, format!("standard output is a terminal, no place for {what}"))
-                .with_hint("name a file, or pipe it into something"));
+            return Err(Error::new(
+                Kind::Destination,
+                format!("standard output is a terminal, no place for {what}"),
+            )
+            .with_hint("name a file, or pipe it into something"));
         }
         let place = Self { destination, existing: if force { Existing::Replace } else { Existing::Refuse } };
         if let Destination::File { directory, name } = &place.destination {
@@ -134,9 +137,9 @@ impl Output {
             interrupt.check()?;
             return Ok(None);
         };
-        let name = name.to_str().ok_or_else(|| {
-            Error::new(Kind::Destination, format!("{} is not UTF-8", name.display()))
-        })?;
+        let name = name
+            .to_str()
+            .ok_or_else(|| Error::new(Kind::Destination, format!("{} is not UTF-8", name.display())))?;
         file.publish(name, existing, sidecar, interrupt).map(Some)
     }
 }

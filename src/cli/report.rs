@@ -478,8 +478,12 @@ impl Report for VerifyReport {
     fn text(&self) -> String {
         let found = match &self.proof {
             Proof::Opened(contents) => format!("verified: {}", contents.text()),
-            Proof::Seen(_) if self.sidecar == SidecarState::Absent => "header and length are well-formed".to_owned(),
-            Proof::Seen(_) => "equals its sidecar, and header and length are well-formed; not opened".to_owned(),
+            Proof::Seen(_) if self.sidecar == SidecarState::Absent => {
+                "header and length are well-formed".to_owned()
+            }
+            Proof::Seen(_) => {
+                "equals its sidecar, and header and length are well-formed; not opened".to_owned()
+            }
         };
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
         format!("{path}: {found}, {took}{}", self.verdict.text())
@@ -650,7 +654,8 @@ impl Facts {
     }
 
     fn visible(&mut self, visible: &VisibleReport, archive_size: u64) {
-        let authenticated = if visible.authenticated { "yes" } else { "no: what the header says, without a key" };
+        let authenticated =
+            if visible.authenticated { "yes" } else { "no: what the header says, without a key" };
         self.add("authenticated", authenticated);
         match &visible.description {
             Some(description) => self.description(description),
@@ -756,7 +761,13 @@ impl Plan {
     /// What `command` would do.
     #[must_use]
     pub fn new(command: &'static str, source: String, destination: String, recipients: Vec<String>) -> Self {
-        Self { verdict: Verdict::new(command, Proved::AsAsked), dry_run: true, source, destination, recipients }
+        Self {
+            verdict: Verdict::new(command, Proved::AsAsked),
+            dry_run: true,
+            source,
+            destination,
+            recipients,
+        }
     }
 }
 
@@ -903,7 +914,14 @@ mod tests {
     fn foreign(zstd: bool) -> Opened {
         let seen = Visible { description: None, ..visible() };
         let foreign = Some(Foreign { armored: false, zstd });
-        Opened { visible: seen, foreign, manifest: None, trailer: None, frames: 0, ..opened(Digest::Verified) }
+        Opened {
+            visible: seen,
+            foreign,
+            manifest: None,
+            trailer: None,
+            frames: 0,
+            ..opened(Digest::Verified)
+        }
     }
 
     fn saved(digest: Digest) -> Saved {
@@ -986,7 +1004,8 @@ mod tests {
     #[test]
     fn info_is_told() {
         let path = Some(Path::new("x.db.zst.age"));
-        let inspected = |manifest, trailer, frames| Inspected { visible: visible(), manifest, trailer, frames };
+        let inspected =
+            |manifest, trailer, frames| Inspected { visible: visible(), manifest, trailer, frames };
         let told = [
             InfoReport::inspected(inspected(None, None, 0), path),
             InfoReport::inspected(inspected(Some(manifest()), Some(trailer(Digest::Verified)), 149), path),
@@ -1000,7 +1019,8 @@ mod tests {
     fn keygen_and_plans_are_told() {
         let key = both(&KeygenReport::new("age1x".to_owned(), Some(Path::new("key.txt"))));
         let recipients = vec!["age1x".to_owned(), "age1y".to_owned()];
-        let plan = Plan::new("save", "a snapshot of a:2379".to_owned(), "a new file in /b".to_owned(), recipients);
+        let plan =
+            Plan::new("save", "a snapshot of a:2379".to_owned(), "a new file in /b".to_owned(), recipients);
         insta::assert_snapshot!(key + &both(&plan));
     }
 

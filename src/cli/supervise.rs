@@ -87,7 +87,10 @@ struct Signals {
 impl Signals {
     fn install() -> Result<Self> {
         let install = |kind| signal(kind).map_err(|error| Error::io("watch for", "signals", error));
-        Ok(Self { interrupt: install(SignalKind::interrupt())?, terminate: install(SignalKind::terminate())? })
+        Ok(Self {
+            interrupt: install(SignalKind::interrupt())?,
+            terminate: install(SignalKind::terminate())?,
+        })
     }
 
     /// The exit code of the next one.
@@ -145,7 +148,10 @@ fn leave(signal: Exit, reporter: &Reporter, console: &Console) -> ! {
 mod tests {
     use super::*;
 
-    fn watched(act: impl FnOnce(oneshot::Sender<Result<Exit>>, &Interrupt), signal: Option<SignalKind>) -> Ended {
+    fn watched(
+        act: impl FnOnce(oneshot::Sender<Result<Exit>>, &Interrupt),
+        signal: Option<SignalKind>,
+    ) -> Ended {
         let runtime = start_runtime().unwrap();
         let interrupt = Interrupt::new();
         let (done, mut end) = oneshot::channel();

@@ -130,7 +130,12 @@ where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
 {
-    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
         let level = match *event.metadata().level() {
             Level::ERROR => "error: ",
             Level::WARN => "warning: ",
@@ -240,7 +245,9 @@ impl Terminal {
                 Err(Error::new(Kind::Interrupted, "interrupted"))
             }
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(nothing_entered(question)),
-            Err(error) => Err(Error::new(Kind::NoTerminal, format!("cannot ask for the {question}: {error}"))),
+            Err(error) => {
+                Err(Error::new(Kind::NoTerminal, format!("cannot ask for the {question}: {error}")))
+            }
         }
     }
 
@@ -360,6 +367,9 @@ mod tests {
     fn a_missing_passphrase_file_is_named() {
         let error = passphrase_from(Path::new("/nowhere/passphrase")).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
-        assert!(error.to_string().starts_with("cannot read the passphrase file /nowhere/passphrase: "), "{error}");
+        assert!(
+            error.to_string().starts_with("cannot read the passphrase file /nowhere/passphrase: "),
+            "{error}"
+        );
     }
 }

@@ -33,8 +33,7 @@ impl ConnectionSettings {
     /// [`Kind::Usage`].
     pub fn resolve(flags: ConnectionArguments, environment: &Environment) -> Result<Self> {
         refuse_discovery(&flags, environment)?;
-        let (user, user_without_password) =
-            resolve_user(flags.user, flags.password, environment)?;
+        let (user, user_without_password) = resolve_user(flags.user, flags.password, environment)?;
         let path = |flag: Option<PathBuf>, name| {
             flag.or_else(|| environment.get(&variable_of(name)).map(PathBuf::from))
         };
@@ -155,9 +154,8 @@ fn require_a_pair(connection: &Connection) -> Result<()> {
 
 /// etcdctl's DNS discovery is not there yet; ignoring it would ask another etcd than was meant.
 fn refuse_discovery(flags: &ConnectionArguments, environment: &Environment) -> Result<()> {
-    let from_environment = |name: &'static str| {
-        (flags.endpoints.is_empty() && environment.get(name).is_some()).then_some(name)
-    };
+    let from_environment =
+        |name: &'static str| (flags.endpoints.is_empty() && environment.get(name).is_some()).then_some(name);
     let named = None
         .or(flags.discovery_srv.as_ref().map(|_| "--discovery-srv"))
         .or(flags.discovery_srv_name.as_ref().map(|_| "--discovery-srv-name"))
@@ -175,9 +173,7 @@ mod tests {
 
     fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
         let words = ["etcd-seal", "save"].iter().chain(words).map(Into::into);
-        let Ok(Arguments { command: Command::Save(save), .. }) = parse(words) else {
-            panic!("no save")
-        };
+        let Ok(Arguments { command: Command::Save(save), .. }) = parse(words) else { panic!("no save") };
         ConnectionSettings::resolve(save.connection, &Environment::of(variables))
     }
 

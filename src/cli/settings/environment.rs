@@ -40,11 +40,7 @@ const KEYS: &[&str] = &["save", "info", "verify", "restore"];
 
 /// Ours, in the order of the manual. etcdctl's come from its flags.
 pub const VARIABLES: &[Variable] = &[
-    Variable {
-        name: DESTINATION,
-        meaning: "DEST of save when none is given.",
-        commands: &["save"],
-    },
+    Variable { name: DESTINATION, meaning: "DEST of save when none is given.", commands: &["save"] },
     Variable {
         name: RECIPIENTS,
         meaning: "Recipients of save, separated by white space or commas. -r and -R replace them as a set.",
@@ -147,6 +143,9 @@ mod tests {
         let environment = Environment::of(&[(STALL_TIMEOUT, "soon")]);
         let error = environment.parsed(STALL_TIMEOUT, super::super::values::parse_duration).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
-        assert_eq!(error.to_string(), "ETCD_SEAL_STALL_TIMEOUT: `soon` is no duration such as 5s, 1m30s or 500ms");
+        assert_eq!(
+            error.to_string(),
+            "ETCD_SEAL_STALL_TIMEOUT: `soon` is no duration such as 5s, 1m30s or 500ms"
+        );
     }
 }

@@ -34,7 +34,11 @@ impl RecipientSettings {
     ///
     /// # Errors
     /// [`Kind::NoRecipient`] when nobody is named.
-    pub fn resolve(flags: RecipientArguments, environment: &Environment, input: &mut StandardInput) -> Result<Self> {
+    pub fn resolve(
+        flags: RecipientArguments,
+        environment: &Environment,
+        input: &mut StandardInput,
+    ) -> Result<Self> {
         if flags.passphrase {
             return Ok(Self::Passphrase);
         }
@@ -44,7 +48,10 @@ impl RecipientSettings {
             files = environment.get(environment::RECIPIENTS_FILE).map(PathBuf::from).into_iter().collect();
         }
         if recipients.is_empty() && files.is_empty() {
-            return Err(Error::new(Kind::NoRecipient, "nobody is named to encrypt to: -r, -R and -p are all missing"));
+            return Err(Error::new(
+                Kind::NoRecipient,
+                "nobody is named to encrypt to: -r, -R and -p are all missing",
+            ));
         }
         input.claim_paths("-R -", &files)?;
         Ok(Self::Public { recipients, files })
@@ -101,7 +108,11 @@ impl IdentitySettings {
     ///
     /// # Errors
     /// [`Kind::Usage`] when standard input is read twice.
-    pub fn resolve(flags: IdentityArguments, environment: &Environment, input: &mut StandardInput) -> Result<Self> {
+    pub fn resolve(
+        flags: IdentityArguments,
+        environment: &Environment,
+        input: &mut StandardInput,
+    ) -> Result<Self> {
         let mut files = flags.identities;
         if files.is_empty() {
             files = environment.get(environment::IDENTITY).map(PathBuf::from).into_iter().collect();
@@ -188,8 +199,10 @@ mod tests {
         }
     }
 
-    const VARIABLES: &[(&str, &str)] =
-        &[(environment::RECIPIENTS, "age1a, age1b\nssh-ed25519 AAAA age1c"), (environment::RECIPIENTS_FILE, "/r")];
+    const VARIABLES: &[(&str, &str)] = &[
+        (environment::RECIPIENTS, "age1a, age1b\nssh-ed25519 AAAA age1c"),
+        (environment::RECIPIENTS_FILE, "/r"),
+    ];
 
     #[test]
     fn variables_name_recipients() {

@@ -101,7 +101,10 @@ impl ReadSettings {
     /// [`Kind::Usage`].
     pub fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
         let opening = OpeningArguments { allow_missing_digest: true, jobs: None };
-        Self::resolve(VerifyArguments { archives: words.archives, identities: words.identities, opening }, environment)
+        Self::resolve(
+            VerifyArguments { archives: words.archives, identities: words.identities, opening },
+            environment,
+        )
     }
 
     /// Words and environment of `verify`.
@@ -142,8 +145,11 @@ impl RestoreSettings {
         input.claim_paths("ARCHIVE -", std::slice::from_ref(&words.archive))?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
         if identities.is_empty() {
-            return Err(Error::new(Kind::Usage, "nothing is named to open the archive with: -i and -p are both missing")
-                .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
+            return Err(Error::new(
+                Kind::Usage,
+                "nothing is named to open the archive with: -i and -p are both missing",
+            )
+            .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
         }
         Ok(Self {
             archive: words.archive,
@@ -223,9 +229,11 @@ mod tests {
         assert_eq!((settings.seal.level, settings.seal.frame_size), (1, values::DEFAULT_FRAME_SIZE));
         assert!(settings.options.describe && !settings.options.allow_missing_digest);
         assert!(settings.options.jobs >= 1);
-        let settings =
-            save(&["save", "-rage1x", "/b/", "--level=19", "--frame-size=64KiB", "--jobs=3", "--no-description"], &[])
-                .unwrap();
+        let settings = save(
+            &["save", "-rage1x", "/b/", "--level=19", "--frame-size=64KiB", "--jobs=3", "--no-description"],
+            &[],
+        )
+        .unwrap();
         assert_eq!((settings.seal.level, settings.seal.frame_size), (19, 65536));
         assert_eq!((settings.options.jobs, settings.options.describe), (3, false));
     }
@@ -233,7 +241,9 @@ mod tests {
     #[test]
     fn restore_needs_somebody_to_open() {
         let restore = |variables: &[(&str, &str)]| {
-            let Command::Restore(words) = command(&["restore", "a.age", "-o", "s.db"]) else { panic!("no restore") };
+            let Command::Restore(words) = command(&["restore", "a.age", "-o", "s.db"]) else {
+                panic!("no restore")
+            };
             RestoreSettings::resolve(words, &Environment::of(variables))
         };
         assert_eq!(refused(restore(&[])).0, Kind::Usage);

@@ -16,8 +16,11 @@ impl StandardInput {
     /// [`Kind::Usage`] when it is claimed already.
     pub fn claim(&mut self, reader: &str) -> Result<()> {
         if let Some(first) = &self.reader {
-            return Err(Error::new(Kind::Usage, format!("standard input can be read once: {first} and {reader}"))
-                .with_hint("put one of them in a file"));
+            return Err(Error::new(
+                Kind::Usage,
+                format!("standard input can be read once: {first} and {reader}"),
+            )
+            .with_hint("put one of them in a file"));
         }
         self.reader = Some(reader.to_owned());
         Ok(())

@@ -101,7 +101,9 @@ pub fn parse_frame_size(text: &str) -> Result<u32, String> {
     };
     let size = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
     match size {
-        Some(size) if size % FRAME_SIZE_STEP == 0 && (FRAME_SIZE_STEP..=FRAME_SIZE_MAXIMUM).contains(&size) => {
+        Some(size)
+            if size % FRAME_SIZE_STEP == 0 && (FRAME_SIZE_STEP..=FRAME_SIZE_MAXIMUM).contains(&size) =>
+        {
             Ok(size)
         }
         _ => Err(format!("`{text}` is no multiple of 64KiB from 64KiB to 16MiB")),
@@ -159,8 +161,9 @@ mod tests {
 
     #[test]
     fn bad_durations_are_refused() {
-        for text in ["", "3", "s", ".", ".s", "+", "+.s", "1e9s", "5 s", "5S", "5d", "1..5s", "-1s", "1s2", "9999999h"]
-        {
+        for text in [
+            "", "3", "s", ".", ".s", "+", "+.s", "1e9s", "5 s", "5S", "5d", "1..5s", "-1s", "1s2", "9999999h",
+        ] {
             assert!(parse_duration(text).is_err(), "{text}");
         }
     }
@@ -172,7 +175,9 @@ mod tests {
         {
             assert_eq!(parse_frame_size(text), Ok(size));
         }
-        for text in ["", "0", "63KiB", "65KiB", "65537", "17MiB", "4MB", "4 MiB", "-1", "4294967296MiB", "1.5MiB"] {
+        for text in
+            ["", "0", "63KiB", "65KiB", "65537", "17MiB", "4MB", "4 MiB", "-1", "4294967296MiB", "1.5MiB"]
+        {
             assert!(parse_frame_size(text).is_err(), "{text}");
         }
     }
