@@ -239,7 +239,7 @@ fn read_public(ours: &[Stanza]) -> Result<Public> {
         _ => return Err(header_damaged(format!("the header has {} {DESCRIPTION_TAG} stanzas", ours.len()))),
     };
     let claimed = match &stanza.args[..] {
-        [version] => version.strip_prefix('v').and_then(|digits| digits.parse::<u64>().ok()),
+        [argument] => version_of(argument),
         _ => None,
     };
     let Some(claimed) = claimed else {
@@ -259,6 +259,12 @@ fn read_public(ours: &[Stanza]) -> Result<Public> {
     let description =
         parse_versioned(&stanza.body, "description").map_err(|error| error.into_kind(Kind::HeaderDamaged))?;
     Ok(Public::Description(Box::new(description)))
+}
+
+/// The version an argument such as `v1` names; nothing but the one way to write it, so that all readers agree.
+fn version_of(argument: &str) -> Option<u64> {
+    let version = argument.strip_prefix('v')?.parse::<u64>().ok()?;
+    (argument == format!("v{version}")).then_some(version)
 }
 
 fn without_grease(stanzas: Vec<Stanza>) -> Vec<Stanza> {
