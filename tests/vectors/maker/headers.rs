@@ -87,11 +87,11 @@ impl Maker {
                 archive.clone(),
             )
             .with_key(SECOND_KEY),
-            self.changed_nonce(&archive),
+            Self::changed_nonce(&archive),
         ]
     }
 
-    fn changed_nonce(&self, archive: &[u8]) -> Vector {
+    fn changed_nonce(archive: &[u8]) -> Vector {
         let mut bytes = archive.to_vec();
         bytes[nonce_at(archive)] ^= 1;
         let payload = payload_at(archive);

@@ -123,8 +123,8 @@ impl Maker {
         let mut padded = good.clone();
         assert_eq!(padded.bytes[4] >> 6, 1);
         padded.bytes.splice(7..7, [0; 15_000]);
-        let large = self.layers_of(snapshot::zeros(20), 2 * FRAME_SIZE);
-        let large = self.relabelled(large, FRAME_SIZE);
+        let mut large = self.layers_of(snapshot::zeros(20), 2 * FRAME_SIZE);
+        large.set("frame_size", &json!(FRAME_SIZE));
         vec![
             with_frame(
                 "frame-without-checksum.age",
@@ -151,11 +151,6 @@ impl Maker {
                 &large.plaintext(),
             ),
         ]
-    }
-
-    fn relabelled(&self, mut layers: Layers, frame_size: usize) -> Layers {
-        layers.set("frame_size", &json!(frame_size));
-        layers
     }
 
     fn frame_orders(&self) -> Vec<Vector> {

@@ -30,7 +30,7 @@ pub(crate) fn database(pages: usize, fill: impl Fn(usize) -> u8) -> Vec<u8> {
 fn noise_at(at: usize) -> u8 {
     let mut mixed = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     mixed ^= mixed >> 29;
-    (mixed.wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 40) as u8
+    mixed.wrapping_mul(0xBF58_476D_1CE4_E5B9).to_le_bytes()[5]
 }
 
 /// Page header (id u64, flags u16, count u16, overflow u32) and the meta structure of bbolt's file version 2.
@@ -40,7 +40,7 @@ fn meta_page(id: u64, pages: usize) -> Vec<u8> {
     page.extend([4, 0, 0, 0, 0, 0, 0, 0]);
     page.extend(0xED0C_DAED_u32.to_le_bytes());
     page.extend(2_u32.to_le_bytes());
-    page.extend((PAGE_SIZE as u32).to_le_bytes());
+    page.extend(u32::try_from(PAGE_SIZE).unwrap().to_le_bytes());
     // Flags, the root bucket's page and sequence; no freelist.
     page.extend([0; 20]);
     page.extend(u64::MAX.to_le_bytes());
