@@ -7,6 +7,13 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+#[cfg(feature = "cli")]
+pub mod contents;
+#[cfg(feature = "cli")]
+pub mod program;
+#[cfg(feature = "cli")]
+pub mod pty;
+
 use etcd_seal::etcd::Connection;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -24,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
-/// with colons. Says so where there is none.
+/// with colons, where a directory may also hold another age instead. Says so where there is none.
 #[must_use]
 pub fn etcds() -> Vec<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
@@ -32,8 +39,12 @@ pub fn etcds() -> Vec<PathBuf> {
     let asked_for = std::env::var_os("ETCD_SEAL_TEST_ETCDS").unwrap_or_default();
     let more = std::env::split_paths(&asked_for)
         .filter(|dir| !dir.as_os_str().is_empty())
-        .map(|dir| dir.join("etcd"))
-        .inspect(|etcd| assert!(etcd.is_file(), "ETCD_SEAL_TEST_ETCDS: no {}", etcd.display()));
+        .map(|dir| (dir.join("etcd"), dir.join("age")))
+        .inspect(|(etcd, age)| {
+            assert!(etcd.is_file() || age.is_file(), "ETCD_SEAL_TEST_ETCDS: no {}", etcd.display());
+        })
+        .map(|(etcd, _)| etcd)
+        .filter(|etcd| etcd.is_file());
     let found: Vec<PathBuf> = first.into_iter().chain(more).collect();
     if found.is_empty() {
         say("skipped: no etcd on PATH and ETCD_SEAL_TEST_ETCDS is empty");
