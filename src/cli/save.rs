@@ -30,8 +30,8 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     if settings.dry_run {
         return plan(&settings, context);
     }
-    let recipients = settings.recipients.load(&context.terminal)?;
     let place = Place::for_archive(&settings.destination, settings.force)?;
+    let recipients = settings.recipients.load(&context.terminal)?;
     let began = Instant::now();
     let manifest = manifest(&settings.seal, &recipients);
     let job = Job { context, recipients, options: settings.options, began };

@@ -159,11 +159,16 @@ mod tests {
             let mut signals = Signals::install().unwrap();
             act(done, &interrupt);
             if let Some(kind) = signal {
-                let number = rustix::process::Signal::from_named_raw(kind.as_raw_value()).unwrap();
-                rustix::process::kill_process(rustix::process::getpid(), number).unwrap();
+                raise(kind);
             }
             watch(&mut end, &mut signals, &interrupt).await
         })
+    }
+
+    /// Sends this process a signal.
+    fn raise(kind: SignalKind) {
+        let signal = rustix::process::Signal::from_named_raw(kind.as_raw_value()).unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
     }
 
     #[test]
@@ -195,8 +200,21 @@ mod tests {
         );
         assert!(matches!(ended, Ended::Stopped(Exit::Terminated)));
 
+        // The second signal is sent once the first has been taken.
         let mut stuck = None;
-        let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()));
+        let ended = watched(
+            |done, interrupt| {
+                stuck = Some(done);
+                let interrupt = interrupt.clone();
+                std::thread::spawn(move || {
+                    while interrupt.check().is_ok() {
+                        std::thread::yield_now();
+                    }
+                    raise(SignalKind::interrupt());
+                });
+            },
+            Some(SignalKind::interrupt()),
+        );
         assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
 
         let ended = watched(

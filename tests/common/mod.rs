@@ -31,7 +31,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
-/// with colons, where a directory may also hold another age instead. Says so where there is none.
+/// with colons, some of which may hold only other tools. Says so where there is none.
 #[must_use]
 pub fn etcds() -> Vec<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
@@ -39,11 +39,7 @@ pub fn etcds() -> Vec<PathBuf> {
     let asked_for = std::env::var_os("ETCD_SEAL_TEST_ETCDS").unwrap_or_default();
     let more = std::env::split_paths(&asked_for)
         .filter(|dir| !dir.as_os_str().is_empty())
-        .map(|dir| (dir.join("etcd"), dir.join("age")))
-        .inspect(|(etcd, age)| {
-            assert!(etcd.is_file() || age.is_file(), "ETCD_SEAL_TEST_ETCDS: no {}", etcd.display());
-        })
-        .map(|(etcd, _)| etcd)
+        .map(|dir| dir.join("etcd"))
         .filter(|etcd| etcd.is_file());
     let found: Vec<PathBuf> = first.into_iter().chain(more).collect();
     if found.is_empty() {
