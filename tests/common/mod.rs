@@ -7,6 +7,13 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+#[cfg(feature = "cli")]
+pub mod contents;
+#[cfg(feature = "cli")]
+pub mod program;
+#[cfg(feature = "cli")]
+pub mod pty;
+
 use etcd_seal::etcd::Connection;
 use std::fs::File;
 use std::io::{Read, Write};
