@@ -211,13 +211,13 @@ impl Kind {
             Self::NotASnapshot => {
                 "expected what `etcdctl snapshot save` writes: a bbolt database followed by its SHA-256"
             }
-            Self::SnapshotLength => "the snapshot was cut short or appended to; take it again",
+            Self::SnapshotLength => "the snapshot was cut short or appended to; take it again or use another copy",
             Self::DigestMismatch => {
                 "the snapshot changed after etcd wrote it; take it again or use another copy"
             }
             Self::DigestAbsent => {
                 "if this is a copy of a member's db file made while etcd was stopped, \
-                 pass --allow-missing-digest; the archive will say so"
+                 pass --allow-missing-digest; the result will say so"
             }
             Self::FormatNewer => "use a newer etcd-seal, or open it with stock age and zstd",
             Self::EtcdUnreachable => "check --endpoints, that etcd is running there, and the network between",

@@ -10,7 +10,7 @@ use super::settings::keys::RecipientSettings;
 use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now, whole_seconds};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
@@ -50,15 +50,25 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
             let mut manifest = manifest;
             manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
             let output = place.begin(|| archive_name(&manifest, now()))?;
-            job.seal(ReadSource::new(file, path.display().to_string(), &context.interrupt), manifest, output)
+            let name = path.display().to_string();
+            let source = ReadSource::new(file, name.clone(), &context.interrupt);
+            job.seal(source, manifest, output).map_err(|error| named(error, &name))
         }
         SourceSettings::StandardInput => {
             let mut manifest = manifest;
             manifest.description.source = Source::Stdin;
             let output = place.begin(|| archive_name(&manifest, now()))?;
             let source = ReadSource::new(io::stdin(), "standard input".to_owned(), &context.interrupt);
-            job.seal(source, manifest, output)
+            job.seal(source, manifest, output).map_err(|error| named(error, "standard input"))
         }
+    }
+}
+
+/// Puts the snapshot's name before what is wrong with it.
+fn named(error: Error, name: &str) -> Error {
+    match error.kind() {
+        Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => error.within(name),
+        _ => error,
     }
 }
 

@@ -82,6 +82,9 @@ enum Ended {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
+    /// SIGXFSZ, which is never waited for: unhandled it would end the process in the midst of a write, with a temporary
+    /// left behind; handled, the write fails as on a full disk.
+    _file_size_limit: Signal,
 }
 
 impl Signals {
@@ -90,6 +93,7 @@ impl Signals {
         Ok(Self {
             interrupt: install(SignalKind::interrupt())?,
             terminate: install(SignalKind::terminate())?,
+            _file_size_limit: install(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
