@@ -5,9 +5,9 @@
 
 mod common;
 
-use common::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, snapshot};
 use common::program::Sandbox;
 use common::proxy::{Harm, proxy};
+use common::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, snapshot};
 use common::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, run};
 use std::fs;
 use std::net::TcpListener;
@@ -73,7 +73,15 @@ fn words_that_make_no_sense() {
 fn endpoints_and_variables_that_make_no_sense() {
     let mut scene = scene!();
     let to_out = format!("save out -r {RECIPIENT} ");
-    for endpoints in ["127.0.0.1", "https://localhost", "localhost:http", "ftp://localhost:1", ":2379", "a:1,,b:1", "http://"] {
+    for endpoints in [
+        "127.0.0.1",
+        "https://localhost",
+        "localhost:http",
+        "ftp://localhost:1",
+        ":2379",
+        "a:1,,b:1",
+        "http://",
+    ] {
         scene.attempt(&format!("{to_out}--endpoints={endpoints}")).refused(2, "usage");
     }
     let secret = "http://root:hunter2@127.0.0.1:1";
@@ -94,12 +102,19 @@ fn endpoints_and_variables_that_make_no_sense() {
 #[test]
 fn destinations_that_cannot_be() {
     let mut scene = scene!();
-    for destination in ["missing/", "missing/a.age", "missing", "a.age/", "a.age/b.age", "out/b", "/dev/null"] {
+    for destination in ["missing/", "missing/a.age", "missing", "a.age/", "a.age/b.age", "out/b", "/dev/null"]
+    {
         scene.attempt(&save_to(destination)).refused(2, "destination");
     }
     let long = format!("out/{}.age", "x".repeat(300));
     scene.attempt(&save_to(&long)).refused(2, "destination");
-    scene.attempt("save").word("").word("--from=snapshot.db").word("-r").word(RECIPIENT).refused(2, "destination");
+    scene
+        .attempt("save")
+        .word("")
+        .word("--from=snapshot.db")
+        .word("-r")
+        .word(RECIPIENT)
+        .refused(2, "destination");
     scene.attempt(&format!("save --from snapshot.db -r {RECIPIENT}")).refused(2, "usage");
     scene.attempt(&save_to("")).env("ETCD_SEAL_DESTINATION", "missing/").refused(2, "destination");
     scene.attempt(&save_to("a.age")).refused(2, "destination_exists");
@@ -212,7 +227,11 @@ fn recipients_that_are_none() {
     scene.attempt(to_out).word("-r").word(yubikey).refused(2, "recipient");
     scene.attempt(to_out).word("-r").word(IDENTITY).never_showing(&IDENTITY[..20]).refused(2, "recipient");
     scene.attempt(to_out).word("-R").word(IDENTITY).never_showing(&IDENTITY[..20]).refused(2, "recipient");
-    scene.attempt(to_out).env("ETCD_SEAL_RECIPIENTS", IDENTITY).never_showing(&IDENTITY[..20]).refused(2, "recipient");
+    scene
+        .attempt(to_out)
+        .env("ETCD_SEAL_RECIPIENTS", IDENTITY)
+        .never_showing(&IDENTITY[..20])
+        .refused(2, "recipient");
     scene.attempt(to_out).env("ETCD_SEAL_RECIPIENTS_FILE", "missing.txt").refused(2, "recipient");
 
     scene.sandbox.write("bad-line.txt", format!("# ours\n{RECIPIENT}\n\nage1typo\n"));
@@ -220,7 +239,9 @@ fn recipients_that_are_none() {
     scene.sandbox.write("private.txt", format!("{RECIPIENT}\n{IDENTITY}\n"));
     scene.attempt(&format!("{to_out}-R private.txt")).never_showing(&IDENTITY[..20]).refused(2, "recipient");
     scene.attempt(&format!("{to_out}-R key.txt")).never_showing(&IDENTITY[..20]).refused(2, "recipient");
-    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(scene.sandbox.path("ssh")));
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(scene.sandbox.path("ssh")));
     let ssh = fs::read_to_string(scene.sandbox.path("ssh")).unwrap();
     let inside = ssh.lines().nth(1).unwrap();
     scene.attempt(&format!("{to_out}-R ssh")).never_showing(inside).refused(2, "recipient");
@@ -240,15 +261,24 @@ fn identities_that_are_none() {
     scene.attempt("verify a.age -i out").refused(2, "identity");
     scene.sandbox.write("recipient.txt", format!("{RECIPIENT}\n"));
     scene.attempt("verify a.age -i recipient.txt").refused(2, "identity");
-    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(scene.sandbox.path("ssh")));
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
+        .arg(scene.sandbox.path("ssh")));
     scene.attempt("verify a.age -i ssh.pub").refused(2, "identity");
     scene.sandbox.write("empty.txt", "");
     scene.attempt("verify a.age -i empty.txt").refused(2, "identity");
     scene.attempt("verify a.age -i snapshot.db").refused(2, "identity");
     scene.sandbox.write("typo.txt", format!("{}Q\n", &IDENTITY[..73]));
     scene.attempt("verify a.age -i typo.txt").never_showing(&IDENTITY[..20]).refused(2, "identity");
-    scene.attempt(&format!("verify a.age -i {IDENTITY}")).never_showing(&IDENTITY[..20]).refused(2, "identity");
-    scene.attempt("info a.age").env("ETCD_SEAL_IDENTITY", IDENTITY).never_showing(&IDENTITY[..20]).refused(2, "identity");
+    scene
+        .attempt(&format!("verify a.age -i {IDENTITY}"))
+        .never_showing(&IDENTITY[..20])
+        .refused(2, "identity");
+    scene
+        .attempt("info a.age")
+        .env("ETCD_SEAL_IDENTITY", IDENTITY)
+        .never_showing(&IDENTITY[..20])
+        .refused(2, "identity");
     // An archive is an encrypted file, but not of identities.
     scene.attempt("verify a.age -i a.age").refused(2, "identity");
     scene.attempt("verify a.age -i -").input("nonsense\n").refused(2, "identity");
@@ -276,16 +306,27 @@ fn passphrases_that_are_none() {
     scene.attempt(to_out).refused(2, "no_terminal");
     scene.attempt("verify p.age -p").refused(2, "no_terminal");
     scene.attempt("restore p.age -p -o out/s.db").env(variable, "empty").refused(2, "usage");
-    scene.attempt("restore p.age -p -o out/s.db").env(variable, "wrong").never_showing("incorrect horse").refused(12, "no_matching_identity");
+    scene
+        .attempt("restore p.age -p -o out/s.db")
+        .env(variable, "wrong")
+        .never_showing("incorrect horse")
+        .refused(12, "no_matching_identity");
     scene.attempt("verify p.age -i key.txt").refused(12, "no_matching_identity");
     scene.attempt("verify a.age -p").env(variable, "passphrase").refused(12, "no_matching_identity");
-    scene.attempt("verify p.age -p --max-work-factor 10").env(variable, "passphrase").refused(12, "no_matching_identity");
-    run(Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "secret", "-f"]).arg(scene.sandbox.path("ssh")));
+    scene
+        .attempt("verify p.age -p --max-work-factor 10")
+        .env(variable, "passphrase")
+        .refused(12, "no_matching_identity");
+    run(Command::new("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", "secret", "-f"])
+        .arg(scene.sandbox.path("ssh")));
     let public = fs::read_to_string(scene.sandbox.path("ssh.pub")).unwrap();
     scene.sandbox.seal(["save", "s.age", "--from", "snapshot.db", "-r", public.trim()]).succeed();
     scene.attempt("verify s.age -i ssh").refused(2, "no_terminal");
     scene.attempt("verify s.age -i ssh").env(variable, "wrong").refused(12, "no_matching_identity");
-    scene.attempt(&format!("save out -r {RECIPIENT} --user root --endpoints=127.0.0.1:1")).refused(2, "no_terminal");
+    scene
+        .attempt(&format!("save out -r {RECIPIENT} --user root --endpoints=127.0.0.1:1"))
+        .refused(2, "no_terminal");
     insta::assert_snapshot!(scene.told());
 }
 
@@ -296,7 +337,9 @@ fn files_that_are_no_archives() {
     scene.sandbox.write("first-line.age", "age-encryption.o");
     scene.sandbox.write("text.age", "Dear Sir or Madam,\n");
     scene.sandbox.write("v2.age", "age-encryption.org/v2\n-> X25519 AAAA\n");
-    run(Command::new("zstd").args(["-q", "snapshot.db", "-o", "zstd.age"]).current_dir(scene.sandbox.path("")));
+    run(Command::new("zstd")
+        .args(["-q", "snapshot.db", "-o", "zstd.age"])
+        .current_dir(scene.sandbox.path("")));
     run(Command::new("cp").args(["snapshot.db", "plain.age"]).current_dir(scene.sandbox.path("")));
     for (archive, code, kind) in [
         ("missing.age", 10, "not_found"),
@@ -441,7 +484,9 @@ fn bring(scene: &Scene, file: &Path, name: &str) {
 fn no_etcd_there() {
     let mut scene = scene!();
     scene.attempt(&save_from(&dead_address(), "")).refused(14, "etcd_unreachable");
-    scene.attempt(&save_from(&format!("{},{}", dead_address(), dead_address()), "")).refused(14, "etcd_unreachable");
+    scene
+        .attempt(&save_from(&format!("{},{}", dead_address(), dead_address()), ""))
+        .refused(14, "etcd_unreachable");
     scene.attempt(&save_from("unix://missing.sock", "")).refused(14, "etcd_unreachable");
     scene.attempt(&save_from("http://etcd.invalid:2379", "")).refused(14, "etcd_unreachable");
     // Somebody who accepts connections, and never says a word.
@@ -461,7 +506,8 @@ fn tls_that_does_not_fit() {
         let tls = ServerTls { leaf, client_authority: Some(authority.authority()) };
         let etcd = Etcd::start(&binary, &Options { tls: Some(tls), ..Options::default() });
         let client = authority.issue("client", LOOPBACK_NAMES);
-        let (expired, foreign) = (authority.issue_expired("late", LOOPBACK_NAMES), stranger.issue("foreign", LOOPBACK_NAMES));
+        let (expired, foreign) =
+            (authority.issue_expired("late", LOOPBACK_NAMES), stranger.issue("foreign", LOOPBACK_NAMES));
         bring(&scene, &authority.authority(), "ca.pem");
         bring(&scene, &stranger.authority(), "wrong-ca.pem");
         for (leaf, name) in [(&client, "client"), (&expired, "expired"), (&foreign, "foreign")] {
@@ -524,13 +570,23 @@ fn users_who_may_not() {
         let endpoint = format!("http://{}", etcd.address());
         scene.attempt(&save_from(&endpoint, "")).refused(14, "etcd_authentication");
         let wrong = "--user=root:hunter3";
-        scene.attempt(&save_from(&endpoint, wrong)).never_showing("hunter3").refused(14, "etcd_authentication");
+        scene
+            .attempt(&save_from(&endpoint, wrong))
+            .never_showing("hunter3")
+            .refused(14, "etcd_authentication");
         let by_variables = save_from(&endpoint, "");
-        let attempt = scene.attempt(&by_variables).env("ETCDCTL_USER", "root").env("ETCDCTL_PASSWORD", "hunter3");
+        let attempt =
+            scene.attempt(&by_variables).env("ETCDCTL_USER", "root").env("ETCDCTL_PASSWORD", "hunter3");
         attempt.never_showing("hunter3").refused(14, "etcd_authentication");
-        scene.attempt(&save_from(&endpoint, "--user=nobody:hunter2")).never_showing("hunter2").refused(14, "etcd_authentication");
+        scene
+            .attempt(&save_from(&endpoint, "--user=nobody:hunter2"))
+            .never_showing("hunter2")
+            .refused(14, "etcd_authentication");
         scene.attempt(&save_from(&endpoint, "--user=reader:secret")).refused(14, "etcd_authentication");
-        scene.attempt(&save_from(&format!("https://{}", etcd.address()), "--user=root:hunter2")).never_showing("hunter2").refused(14, "etcd_tls");
+        scene
+            .attempt(&save_from(&format!("https://{}", etcd.address()), "--user=root:hunter2"))
+            .never_showing("hunter2")
+            .refused(14, "etcd_tls");
         insta::assert_snapshot!("users_who_may_not", scene.told());
         scene.sandbox.seal(save_from(&endpoint, "--user=root:hunter2").split_whitespace()).succeed();
     }
@@ -557,7 +613,7 @@ fn streams_that_break() {
         // On standard output the same leaves a file that stock age refuses.
         let words = format!("save - -r {RECIPIENT} --endpoints={flipped}");
         let outcome = scene.sandbox.seal(words.split_whitespace()).run().ends_with(14);
-        assert!(outcome.stdout.len() > 100_000);
+        assert!(outcome.stdout.starts_with(b"age-encryption.org/v1\n"));
         scene.sandbox.write("torn.age", outcome.stdout);
         scene.sandbox.program("age").args(["-d", "-i", "key.txt", "torn.age"]).run().ends_with(1);
     }
@@ -658,11 +714,22 @@ fn cut_anywhere_or_with_something_behind() {
     let payload = header + 16;
     let last = payload + (end - payload - 1) / chunk * chunk;
     let mac = damage.find("\n---") + 1;
-    let boundaries = [21, damage.find("-> "), damage.find("-> etcd-snapshot"), mac, header, payload, payload + chunk, last, end];
+    let boundaries = [
+        21,
+        damage.find("-> "),
+        damage.find("-> etcd-snapshot"),
+        mac,
+        header,
+        payload,
+        payload + chunk,
+        last,
+        end,
+    ];
     for boundary in boundaries {
         for length in [boundary - 1, boundary, boundary + 1] {
             if length < end {
-                let code = damage.judged(&archive[..length], &format!("cut to {length} bytes, at {boundary}"));
+                let code =
+                    damage.judged(&archive[..length], &format!("cut to {length} bytes, at {boundary}"));
                 assert_eq!(code, 13, "cut to {length} bytes, at {boundary}");
             }
         }
@@ -676,7 +743,8 @@ fn cut_anywhere_or_with_something_behind() {
     let orders: [&[usize]; 4] = [&[0, 2], &[1, 0, 2], &[0, 0, 1], &[0, 1, 1, 2]];
     for order in orders {
         let middle = order.iter().flat_map(|&index| pieces[index].iter().copied());
-        let bytes: Vec<u8> = archive[..payload].iter().copied().chain(middle).chain(archive[last..].iter().copied()).collect();
+        let bytes: Vec<u8> =
+            archive[..payload].iter().copied().chain(middle).chain(archive[last..].iter().copied()).collect();
         assert_eq!(damage.judged(&bytes, "chunks out of place"), 13, "{order:?}");
     }
     assert_eq!(damage.judged(archive, "whole"), 0);

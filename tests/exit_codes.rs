@@ -99,8 +99,12 @@ fn partly_is_3_without_etcd_s_digest() {
     scene.sandbox.write("digestless.db", &snapshot[..snapshot.len() - 32]);
     let allowed = save("digestless.db", "d.age");
     scene.sandbox.seal(&allowed).run().ends_with(13);
-    let saved = scene.sandbox.seal(&allowed).args(["--allow-missing-digest", "--json"]).run().ends_with(3).object();
-    assert_eq!((&saved["ok"], &saved["exit_code"], &saved["digest"]), (&false.into(), &3.into(), &"absent".into()));
+    let saved =
+        scene.sandbox.seal(&allowed).args(["--allow-missing-digest", "--json"]).run().ends_with(3).object();
+    assert_eq!(
+        (&saved["ok"], &saved["exit_code"], &saved["digest"]),
+        (&false.into(), &3.into(), &"absent".into())
+    );
     for field in ["kind", "error", "hint"] {
         assert!(saved[field].as_str().is_some_and(|text| !text.is_empty()), "{saved}");
     }
@@ -120,7 +124,10 @@ fn partly_is_3_without_key_and_sidecar() {
     let scene = scene!();
     fs::remove_file(scene.sandbox.path("a.age.sha256")).unwrap();
     let told = scene.sandbox.seal(["verify", "a.age", "--json"]).run().ends_with(3).object();
-    assert_eq!((&told["ok"], &told["exit_code"], &told["kind"]), (&false.into(), &3.into(), &"structure_only".into()));
+    assert_eq!(
+        (&told["ok"], &told["exit_code"], &told["kind"]),
+        (&false.into(), &3.into(), &"structure_only".into())
+    );
 }
 
 /// Whether strace works here; says loudly where it does not.
@@ -135,7 +142,17 @@ fn can_strace() -> bool {
 
 /// strace that injects this fault into the program that follows.
 fn faulty<'a>(fault: &'a str) -> Vec<&'a str> {
-    vec!["-f", "-qq", "-o", "trace", "-e", "trace=fsync,renameat,renameat2", "-e", fault, env!("CARGO_BIN_EXE_etcd-seal")]
+    vec![
+        "-f",
+        "-qq",
+        "-o",
+        "trace",
+        "-e",
+        "trace=fsync,renameat,renameat2",
+        "-e",
+        fault,
+        env!("CARGO_BIN_EXE_etcd-seal"),
+    ]
 }
 
 #[test]
@@ -339,7 +356,8 @@ fn signals_while_waiting_for_input() {
         let archive = scene.archive();
         let half_an_archive = &archive[..archive.len() / 2];
         let restore = ["restore", "-", "-i", "key.txt", "-o", "out/s.db"].map(str::to_owned).to_vec();
-        for (words, half) in [(save("-", "out"), &snapshot().unwrap()[..300_000]), (restore, half_an_archive)] {
+        for (words, half) in [(save("-", "out"), &snapshot().unwrap()[..300_000]), (restore, half_an_archive)]
+        {
             let mut running = Running::start(sandbox, &words);
             running.child.stdin.as_mut().unwrap().write_all(half).unwrap();
             wait_until("a temporary", || sandbox.names("out").len() == 1);
@@ -349,7 +367,8 @@ fn signals_while_waiting_for_input() {
         }
 
         // Nothing is written by verify; the failure is told as JSON in the place of the result.
-        let mut running = Running::start(sandbox, &["verify", "-", "-i", "key.txt", "--json"].map(str::to_owned));
+        let mut running =
+            Running::start(sandbox, &["verify", "-", "-i", "key.txt", "--json"].map(str::to_owned));
         running.child.stdin.as_mut().unwrap().write_all(half_an_archive).unwrap();
         let (stdout, _) = running.ends_by(signal, code);
         let told: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
@@ -377,9 +396,18 @@ fn signals_while_etcd_stands_still() {
     let silent_address = silent.local_addr().unwrap().to_string();
     for (signal, code) in SIGNALS {
         let words = |destination: &str, endpoint: &str| {
-            ["save", destination, "-r", RECIPIENT, "--dial-timeout=60s", "--command-timeout=60s", "--endpoints", endpoint]
-                .map(str::to_owned)
-                .to_vec()
+            [
+                "save",
+                destination,
+                "-r",
+                RECIPIENT,
+                "--dial-timeout=60s",
+                "--command-timeout=60s",
+                "--endpoints",
+                endpoint,
+            ]
+            .map(str::to_owned)
+            .to_vec()
         };
         // In the midst of the stream.
         let running = Running::start(sandbox, &words("out", &stalled));

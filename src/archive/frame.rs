@@ -255,6 +255,11 @@ pub(crate) fn damaged(message: impl Into<String>) -> Error {
 mod tests {
     use super::*;
 
+    /// Compresses well, but not to nothing.
+    fn content(size: u32) -> Vec<u8> {
+        (0..size).map(|at| (at / 7).to_le_bytes()[0]).collect()
+    }
+
     fn pack(content: &[u8]) -> Vec<u8> {
         FramePacker::new(1, FRAME_SIZE_DEFAULT).unwrap().pack(content).unwrap()
     }
@@ -272,13 +277,13 @@ mod tests {
 
     #[test]
     fn packed_frames_are_what_version_1_wants() {
-        for size in [1, 255, 256, 65_535, 65_536, 65_792, 300_000, 3_000_000, FRAME_SIZE_DEFAULT as usize] {
-            let content: Vec<u8> = (0..size).map(|at| (at / 7) as u8).collect();
+        for size in [1, 255, 256, 65_535, 65_536, 65_792, 300_000, 3_000_000, FRAME_SIZE_DEFAULT] {
+            let content = content(size);
             let frame = pack(&content);
             let (header, seen) = walk(&frame).unwrap();
             assert_eq!(seen, frame);
-            assert_eq!(header.version_1_content_size().unwrap() as usize, size);
-            let packed = PackedFrame { bytes: frame, content_size: u32::try_from(size).unwrap() };
+            assert_eq!(header.version_1_content_size().unwrap(), size);
+            let packed = PackedFrame { bytes: frame, content_size: size };
             assert_eq!(FrameUnpacker::new().unwrap().unpack(&packed).unwrap(), content);
         }
     }
@@ -296,7 +301,7 @@ mod tests {
 
     #[test]
     fn a_truncated_frame_is_damage() {
-        let frame = pack(&[5; 70_000]);
+        let frame = pack(&content(70_000));
         for length in 4..frame.len() {
             let error = walk_frame(&mut &frame[4..length], |_, _| Ok(())).unwrap_err();
             assert_eq!(error.kind(), Kind::StructureDamaged);
@@ -305,7 +310,7 @@ mod tests {
 
     #[test]
     fn a_frame_that_holds_more_or_less_than_it_says_is_damage() {
-        let bytes = pack(&[5; 70_000]);
+        let bytes = pack(&content(70_000));
         for content_size in [69_999, 70_001] {
             let frame = PackedFrame { bytes: bytes.clone(), content_size };
             assert_eq!(

@@ -10,7 +10,7 @@
 
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufRead, Cursor, Read};
 
 use age::{DecryptError, Decryptor, EncryptError, Encryptor};
 use age_core::format::{FileKey, Stanza};
@@ -137,7 +137,7 @@ impl Header {
         if !prefix.starts_with(AGE_MAGIC) {
             return Err(not_an_archive(prefix));
         }
-        let mut input = Cursor::new(prefix);
+        let mut input = WholeHeader(Cursor::new(prefix));
         let decryptor =
             Decryptor::new_buffered(&mut input).map_err(|error| malformed(&error, prefix.len()))?;
         let recorder = Recorder::default();
@@ -151,7 +151,7 @@ impl Header {
                 stanzas.len()
             )));
         }
-        let size = usize::try_from(input.position()).unwrap_or(prefix.len());
+        let size = usize::try_from(input.0.position()).unwrap_or(prefix.len());
         let bytes = prefix[..size].to_vec();
         let (ours, stanzas): (Vec<Stanza>, Vec<Stanza>) =
             stanzas.into_iter().partition(|stanza: &Stanza| stanza.tag == DESCRIPTION_TAG);
@@ -199,8 +199,8 @@ impl Header {
             file_key: RefCell::default(),
             error: RefCell::default(),
         };
-        let decryptor =
-            Decryptor::new_buffered(&self.bytes[..]).map_err(|error| malformed(&error, self.bytes.len()))?;
+        let decryptor = Decryptor::new_buffered(WholeHeader(Cursor::new(&self.bytes)))
+            .map_err(|error| malformed(&error, self.bytes.len()))?;
         let authentic = decryptor.decrypt(std::iter::once(&tap as &dyn age::Identity)).map(drop);
         if let Some(error) = tap.error.into_inner() {
             return Err(error);
@@ -239,7 +239,7 @@ fn read_public(ours: &[Stanza]) -> Result<Public> {
         _ => return Err(header_damaged(format!("the header has {} {DESCRIPTION_TAG} stanzas", ours.len()))),
     };
     let claimed = match &stanza.args[..] {
-        [version] => version.strip_prefix('v').and_then(|digits| digits.parse::<u64>().ok()),
+        [argument] => version_of(argument),
         _ => None,
     };
     let Some(claimed) = claimed else {
@@ -259,6 +259,12 @@ fn read_public(ours: &[Stanza]) -> Result<Public> {
     let description =
         parse_versioned(&stanza.body, "description").map_err(|error| error.into_kind(Kind::HeaderDamaged))?;
     Ok(Public::Description(Box::new(description)))
+}
+
+/// The version an argument such as `v1` names; nothing but the one way to write it, so that all readers agree.
+fn version_of(argument: &str) -> Option<u64> {
+    let version = argument.strip_prefix('v')?.parse::<u64>().ok()?;
+    (argument == format!("v{version}")).then_some(version)
 }
 
 fn without_grease(stanzas: Vec<Stanza>) -> Vec<Stanza> {
@@ -304,7 +310,10 @@ fn not_an_archive(prefix: &[u8]) -> Error {
             Some("decompress it with zstd -d, then seal it with `etcd-seal save --from FILE`"),
         )
     } else if AGE_MAGIC.starts_with(prefix) {
-        ("it ends inside its first line", Some("the file was cut short; fetch another copy of it or use another archive"))
+        (
+            "it ends inside its first line",
+            Some("the file was cut short; fetch another copy of it or use another archive"),
+        )
     } else {
         ("it does not begin as an age file", None)
     };
@@ -329,6 +338,48 @@ pub fn read_prefix(input: &mut dyn Read) -> Result<Vec<u8>> {
     let mut prefix = Vec::new();
     input.take(PREFIX_SIZE as u64).read_to_end(&mut prefix).map_err(cannot_read)?;
     Ok(prefix)
+}
+
+/// Shows the age crate the whole header at once. The crate reads a line and parses everything anew, until it has seen
+/// the last one, which for a header near the limit takes minutes.
+struct WholeHeader<'a>(Cursor<&'a [u8]>);
+
+impl WholeHeader<'_> {
+    /// Where the MAC line ends. No line before it can begin like it.
+    fn rest(&self) -> &[u8] {
+        const MAC: &[u8] = b"\n--- ";
+        let at = usize::try_from(self.0.position()).unwrap_or(usize::MAX);
+        let rest = self.0.get_ref().get(at..).unwrap_or_default();
+        let end = rest.windows(MAC.len()).position(|window| window == MAC).and_then(|mac| {
+            let behind = mac + MAC.len();
+            rest[behind..].iter().position(|byte| *byte == b'\n').map(|end| behind + end + 1)
+        });
+        &rest[..end.unwrap_or(rest.len())]
+    }
+}
+
+impl Read for WholeHeader<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl BufRead for WholeHeader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.0.fill_buf()
+    }
+
+    fn consume(&mut self, amount: usize) {
+        self.0.consume(amount);
+    }
+
+    fn read_until(&mut self, _byte: u8, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        let rest = self.rest();
+        let length = rest.len();
+        buffer.extend_from_slice(rest);
+        self.0.consume(length);
+        Ok(length)
+    }
 }
 
 /// An identity that opens nothing, and remembers the stanzas it was shown.

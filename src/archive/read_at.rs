@@ -14,7 +14,7 @@ use super::manifest::{DOCUMENT_SIZE_MAX, Document, Manifest, Trailer, parse, par
 use super::payload::{
     CHUNK_SIZE, ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, sealed_range,
 };
-use super::seek_table::{FOOTER_SIZE, SeekTable};
+use super::seek_table::{Entry, FOOTER_SIZE, SeekTable};
 use crate::error::{Error, Kind, Result};
 
 /// The plaintext of an age payload, read at any offset.
@@ -114,8 +114,8 @@ impl<R: Read + Seek> ArchiveAt<R> {
     /// # Errors
     /// [`Kind::StructureDamaged`], [`Kind::PayloadDamaged`], [`Kind::FormatNewer`], [`Kind::Io`].
     pub fn new(mut payload: PayloadAt<R>) -> Result<Self> {
-        let manifest = read_document(&mut payload, 0, MANIFEST_MAGIC, "manifest")?;
-        let manifest: Document<Manifest> = parse_versioned(&manifest, "manifest")?;
+        let manifest_json = read_document(&mut payload, 0, MANIFEST_MAGIC, "manifest")?;
+        let manifest: Document<Manifest> = parse_versioned(&manifest_json, "manifest")?;
         let (table, table_at) = read_seek_table(&mut payload)?;
         let mut frames = Vec::with_capacity(table.entries.len());
         let mut at = 0;
@@ -126,12 +126,17 @@ impl<R: Read + Seek> ArchiveAt<R> {
             snapshot += u64::from(entry.decompressed);
         }
         let (Some((trailer_at, _)), true) = (frames.pop(), at == table_at) else {
-            return Err(damaged("the seek table does not fit the frames before it"));
+            return Err(table_does_not_fit());
         };
-        let trailer = read_document(&mut payload, trailer_at, TRAILER_MAGIC, "trailer")?;
-        let trailer: Trailer = parse(&trailer, "trailer")?.content;
-        if trailer.snapshot_size != snapshot {
-            return Err(damaged("trailer and seek table disagree on the size of the snapshot"));
+        let trailer_json = read_document(&mut payload, trailer_at, TRAILER_MAGIC, "trailer")?;
+        let trailer: Trailer = parse(&trailer_json, "trailer")?.content;
+        let description = &manifest.content.description;
+        if !is_table_of(&table, &manifest_json, &trailer_json, description.frame_size) {
+            return Err(table_does_not_fit());
+        }
+        let promised = description.snapshot_size.unwrap_or(snapshot);
+        if trailer.snapshot_size != snapshot || promised != snapshot {
+            return Err(damaged("manifest, trailer and seek table disagree on the size of the snapshot"));
         }
         frames.remove(0);
         Ok(Self { payload, manifest, trailer, frames, unpacker: FrameUnpacker::new()?, unpacked: None })
@@ -196,6 +201,23 @@ impl<R: Read + Seek> ArchiveAt<R> {
         let range = sealed_range(self.payload.header_size, at..at + u64::from(size), None);
         self.unpacker.unpack(&PackedFrame { bytes, content_size }).map_err(|error| error.with_damaged(range))
     }
+}
+
+fn table_does_not_fit() -> Error {
+    damaged("the seek table does not fit the frames before it")
+}
+
+/// Whether the table has the two documents at its ends, and between them pieces as the frame size cuts them: only then
+/// does dividing by the frame size find the frame of a byte.
+fn is_table_of(table: &SeekTable, manifest: &[u8], trailer: &[u8], frame_size: u32) -> bool {
+    let is_document = |entry: &Entry, json: &[u8]| {
+        entry.decompressed == 0 && entry.compressed as usize == SKIPPABLE_HEADER_SIZE + json.len()
+    };
+    let [first, pieces @ .., last_piece, last] = &table.entries[..] else { return false };
+    is_document(first, manifest)
+        && is_document(last, trailer)
+        && pieces.iter().all(|piece| piece.decompressed == frame_size)
+        && (1..=frame_size).contains(&last_piece.decompressed)
 }
 
 fn read_document<R: Read + Seek>(

@@ -1,6 +1,10 @@
 //! What can be written on the command line, and nothing about what it means: that is [`super::settings`].
 //!
 //! Help, manual pages and completions all come from here.
+#![expect(
+    clippy::doc_markdown,
+    reason = "these comments are the help, and a terminal shows backticks as they are"
+)]
 
 use super::settings::environment::{self, Environment};
 use super::settings::values::{parse_bool, parse_duration, parse_frame_size};
@@ -432,15 +436,14 @@ pub fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
     });
     parsed.map_err(|error| {
         use clap::error::ErrorKind;
+        command.build();
+        let named = words.iter().skip(1).find_map(|word| command.find_subcommand(word));
         match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Unparsed::Shown(error.render().to_string()),
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Unparsed::Wrong(no_command(&command))
+                Unparsed::Wrong(no_command(named.unwrap_or(&command)))
             }
-            _ => {
-                let name = words.iter().skip(1).find_map(|word| command.find_subcommand(word));
-                Unparsed::Wrong(in_our_voice(&error.render().to_string(), name.map(clap::Command::get_name)))
-            }
+            _ => Unparsed::Wrong(in_our_voice(&error.render().to_string(), named.unwrap_or(&command))),
         }
     })
 }
@@ -469,19 +472,27 @@ pub fn name_stdout(words: &[OsString], environment: &Environment) -> bool {
 fn no_command(command: &clap::Command) -> Error {
     let commands = command.get_subcommands().filter(|command| !command.is_hide_set());
     let names: Vec<&str> = commands.map(clap::Command::get_name).collect();
-    Error::new(Kind::Usage, "no command was given")
-        .with_hint(format!("one of {}; see etcd-seal --help", names.join(", ")))
+    Error::new(Kind::Usage, "no command was given").with_hint(format!(
+        "one of {}; see {}",
+        names.join(", "),
+        help_of(command)
+    ))
+}
+
+/// How to ask for the help of `command`.
+fn help_of(command: &clap::Command) -> String {
+    format!("{} --help", command.get_bin_name().unwrap_or("etcd-seal"))
 }
 
 /// clap's paragraphs as one sentence and the way out.
-fn in_our_voice(rendered: &str, command: Option<&str>) -> Error {
+fn in_our_voice(rendered: &str, command: &clap::Command) -> Error {
     let paragraphs: Vec<String> =
         rendered.split("\n\n").map(|paragraph| report::words(paragraph.lines())).collect();
     let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
     let first = paragraphs.first().map(String::as_str).unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);
     let tip = paragraphs.iter().find_map(|paragraph| paragraph.strip_prefix("tip: "));
-    let help = command.map_or("etcd-seal --help".to_owned(), |command| format!("etcd-seal {command} --help"));
+    let help = help_of(command);
     let hint = match (tip, usage) {
         (Some(tip), _) => format!("{tip}; see {help}"),
         (None, Some(usage)) => format!("{}; see {help}", usage.replacen("Usage", "usage", 1)),

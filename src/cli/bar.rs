@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How often a log hears of progress.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How often the bar is drawn anew when nothing arrives.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
+
 /// What fits: nothing when quiet, a bar on a terminal, else log lines.
 #[must_use]
 pub fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn Progress> {
@@ -27,14 +30,14 @@ pub fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn 
 /// The bar.
 struct Bar {
     console: Console,
-    bar: ProgressBar,
+    shown: ProgressBar,
     archive: Arc<AtomicU64>,
 }
 
 impl Bar {
     fn new(console: Console, doing: &'static str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(doing);
-        Self { console, bar, archive: Arc::default() }
+        let shown = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr()).with_message(doing);
+        Self { console, shown, archive: Arc::default() }
     }
 
     fn style(&self, total: Option<u64>) -> ProgressStyle {
@@ -55,21 +58,23 @@ impl Bar {
 
 impl Progress for Bar {
     fn start(&self, total: Option<u64>) {
-        self.bar.set_style(self.style(total));
+        self.shown.set_style(self.style(total));
         if let Some(total) = total {
-            self.bar.set_length(total);
+            self.shown.set_length(total);
         }
-        self.bar.reset();
-        self.console.set_bar(Some(self.bar.clone()));
+        self.shown.reset();
+        // The rate of a stream that stands still goes down, and that is seen.
+        self.shown.enable_steady_tick(REDRAW_INTERVAL);
+        self.console.set_bar(Some(self.shown.clone()));
     }
 
     fn advance(&self, snapshot: u64, archive: u64) {
         self.archive.store(archive, Ordering::Relaxed);
-        self.bar.set_position(snapshot);
+        self.shown.set_position(snapshot);
     }
 
     fn finish(&self) {
-        self.bar.finish_and_clear();
+        self.shown.finish_and_clear();
         self.console.set_bar(None);
     }
 }

@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// How much is read at a time where nothing else decides.
 pub(super) const READ_SIZE: usize = 1024 * 1024;
@@ -22,7 +22,7 @@ pub(super) struct Archive<'a> {
 
 impl<'a> Archive<'a> {
     /// `-` is standard input.
-    pub(super) fn named(path: &'a PathBuf) -> Self {
+    pub(super) fn named(path: &'a Path) -> Self {
         Self { path: (path.as_os_str() != "-").then_some(path) }
     }
 
@@ -137,8 +137,7 @@ mod tests {
 
     #[test]
     fn a_digest_is_compared_with_the_sidecar_s() {
-        let path = PathBuf::from("/b/x.age");
-        let archive = Archive::named(&path);
+        let archive = Archive::named(Path::new("/b/x.age"));
         let sidecar = |name: &str| Sidecar { sha256: [7; 32], name: name.into() };
         assert_eq!(archive.compare(None, Some(&[7; 32])).unwrap(), SidecarState::Absent);
         assert_eq!(archive.compare(Some(&sidecar("x.age")), Some(&[7; 32])).unwrap(), SidecarState::Equal);

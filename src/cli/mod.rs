@@ -58,7 +58,7 @@ pub fn run() -> ExitCode {
     let console = Console::default();
     let environment = Environment::of_process();
     match args::parse(&words) {
-        Ok(arguments) => run_command(arguments, environment, console).code().into(),
+        Ok(arguments) => run_command(arguments, environment, &console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
         Err(Unparsed::Wrong(error)) => {
             let reporter = Reporter {
@@ -81,9 +81,9 @@ fn shown(text: &str, console: &Console) -> Exit {
     Exit::Failure
 }
 
-fn run_command(arguments: Arguments, environment: Environment, console: Console) -> Exit {
+fn run_command(arguments: Arguments, environment: Environment, console: &Console) -> Exit {
     let Arguments { command, output } = arguments;
-    term::install_log(&console, verbosity(&output));
+    term::install_log(console, verbosity(&output));
     let reporter = Reporter {
         json: output.json,
         verbose: output.verbose,
@@ -91,7 +91,7 @@ fn run_command(arguments: Arguments, environment: Environment, console: Console)
         console: console.clone(),
     };
     let result = keep_secrets_out_of_dumps().and_then(|()| {
-        supervise::supervise(&reporter, &console, |interrupt, runtime| {
+        supervise::supervise(&reporter, console, |interrupt, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
             let context = Context { environment, reporter, console, terminal, interrupt, runtime, quiet };

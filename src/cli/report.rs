@@ -317,21 +317,25 @@ struct Contents {
 #[derive(Serialize)]
 struct ForeignReport {
     armored: bool,
-    zstd: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zstd: Option<bool>,
     lacks: Vec<&'static str>,
 }
 
 impl From<Foreign> for ForeignReport {
     fn from(foreign: Foreign) -> Self {
-        let mut lacks = vec!["a manifest (cluster, revision, time and recipients are unknown)"];
+        let mut lacks = vec![NO_MANIFEST];
         if foreign.zstd {
             lacks.push("a seek table (no part of it can be read alone)");
         } else {
             lacks.push("compression and its checksums");
         }
-        Self { armored: foreign.armored, zstd: foreign.zstd, lacks }
+        Self { armored: foreign.armored, zstd: Some(foreign.zstd), lacks }
     }
 }
+
+/// What every archive of somebody else's making lacks.
+const NO_MANIFEST: &str = "a manifest (cluster, revision, time and recipients are unknown)";
 
 impl Contents {
     fn of(opened: Opened) -> Self {
@@ -581,7 +585,9 @@ impl InfoReport {
             }
             Some(Inside::Foreign) => {
                 let mut report = Self::new(inspected.visible, None, None, 0, path);
+                let armored = report.visible.armored;
                 report.visible.authenticated = true;
+                report.foreign = Some(ForeignReport { armored, zstd: None, lacks: vec![NO_MANIFEST] });
                 report
             }
         }
@@ -592,8 +598,10 @@ impl InfoReport {
     pub fn opened(opened: Opened, path: Option<&Path>) -> Self {
         let contents = Contents::of(opened.clone());
         let frames = opened.frames;
-        let report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
-        Self { foreign: contents.foreign, ..report }
+        let mut report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
+        report.visible.authenticated = true;
+        report.foreign = contents.foreign;
+        report
     }
 
     /// Of an archive read to its end without a key.

@@ -11,7 +11,7 @@ use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now, whole_seconds};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Snapshot, Status};
+use crate::etcd::{self, Connection, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
@@ -30,44 +30,23 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     if settings.dry_run {
         return plan(&settings, context);
     }
-    let recipients = settings.recipients.load(&context.terminal)?;
     let place = Place::for_archive(&settings.destination, settings.force)?;
-    let began = Instant::now();
+    let recipients = settings.recipients.load(&context.terminal)?;
     let manifest = manifest(&settings.seal, &recipients);
-    let job = Job { context, recipients, options: settings.options, began };
+    let job = Job { context, recipients, options: settings.options, place };
     match settings.source {
-        SourceSettings::Etcd(connection) => {
-            let connection = connection.complete(&context.terminal)?;
-            let snapshot = context.runtime.block_on(etcd::open(&connection, &context.interrupt))?;
-            let requested = now_less(snapshot.requested.elapsed());
-            let manifest = of_etcd(manifest, &snapshot, requested);
-            let output = place.begin(|| archive_name(&manifest, requested))?;
-            job.seal(EtcdSource::new(snapshot, context.runtime.clone()), manifest, output)
-        }
-        SourceSettings::File(path) => {
-            let file = open_file(&path, "snapshot")?;
-            let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
-            let mut manifest = manifest;
-            manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
-            let output = place.begin(|| archive_name(&manifest, now()))?;
-            let name = path.display().to_string();
-            let source = ReadSource::new(file, name.clone(), &context.interrupt);
-            job.seal(source, manifest, output).map_err(|error| named(error, &name))
-        }
-        SourceSettings::StandardInput => {
-            let mut manifest = manifest;
-            manifest.description.source = Source::Stdin;
-            let output = place.begin(|| archive_name(&manifest, now()))?;
-            let source = ReadSource::new(io::stdin(), "standard input".to_owned(), &context.interrupt);
-            job.seal(source, manifest, output).map_err(|error| named(error, "standard input"))
-        }
+        SourceSettings::Etcd(connection) => job.seal_etcd(&connection.complete(&context.terminal)?, manifest),
+        SourceSettings::File(path) => job.seal_file(&path, manifest),
+        SourceSettings::StandardInput => job.seal_standard_input(manifest),
     }
 }
 
-/// Puts the snapshot's name before what is wrong with it.
-fn named(error: Error, name: &str) -> Error {
+/// Puts the name of the snapshot before what is wrong with it.
+fn naming(error: Error, name: &str) -> Error {
     match error.kind() {
-        Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => error.within(name),
+        Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
+            error.within(name)
+        }
         _ => error,
     }
 }
@@ -96,11 +75,54 @@ struct Job<'a> {
     context: &'a Context,
     recipients: Recipients,
     options: crate::pipeline::save::Options,
-    began: Instant,
+    place: Place,
 }
 
 impl Job<'_> {
-    fn seal(self, source: impl SnapshotSource, manifest: Manifest, mut output: Output) -> Result<Exit> {
+    /// Asks etcd only once the destination has proved writable: a snapshot costs the member.
+    fn seal_etcd(self, connection: &Connection, manifest: Manifest) -> Result<Exit> {
+        let (context, began) = (self.context, Instant::now());
+        let mut output = self.place.begin()?;
+        let snapshot = context.runtime.block_on(etcd::open(connection, &context.interrupt))?;
+        let requested = now_less(snapshot.requested.elapsed());
+        let manifest = of_etcd(manifest, &snapshot, requested);
+        output.name(|| archive_name(&manifest, requested))?;
+        let endpoint = snapshot.endpoint.clone();
+        let source = EtcdSource::new(snapshot, context.runtime.clone());
+        self.seal(source, manifest, output, began, |error| match error.kind() {
+            Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
+            _ => error,
+        })
+    }
+
+    fn seal_file(self, path: &Path, mut manifest: Manifest) -> Result<Exit> {
+        let file = open_file(path, "snapshot")?;
+        let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
+        manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
+        self.seal_existing(file, &path.display().to_string(), manifest)
+    }
+
+    fn seal_standard_input(self, mut manifest: Manifest) -> Result<Exit> {
+        manifest.description.source = Source::Stdin;
+        self.seal_existing(io::stdin(), "standard input", manifest)
+    }
+
+    fn seal_existing(self, source: impl Read + Send, name: &str, manifest: Manifest) -> Result<Exit> {
+        let began = Instant::now();
+        let mut output = self.place.begin()?;
+        output.name(|| archive_name(&manifest, now()))?;
+        let source = ReadSource::new(source, name.to_owned(), &self.context.interrupt);
+        self.seal(source, manifest, output, began, |error| naming(error, name))
+    }
+
+    fn seal(
+        &self,
+        source: impl SnapshotSource,
+        manifest: Manifest,
+        mut output: Output,
+        began: Instant,
+        blame: impl FnOnce(Error) -> Error,
+    ) -> Result<Exit> {
         let context = self.context;
         let progress = bar::progress(&context.console, context.quiet, "sealing");
         let saved = save(
@@ -108,14 +130,15 @@ impl Job<'_> {
             manifest,
             &self.recipients,
             &self.options,
-            output.writer(),
+            &mut output,
             &*progress,
             &context.interrupt,
-        )?;
+        )
+        .map_err(|error| output.explain(error, blame))?;
         drop(progress);
         let path = output.publish(Some(saved.archive_sha256), &context.interrupt)?;
         let proved = Proved::by(saved.trailer.digest);
-        context.reporter.result(&SaveReport::new(saved, path.as_deref(), self.began.elapsed()))?;
+        context.reporter.result(&SaveReport::new(saved, path.as_deref(), began.elapsed()))?;
         Ok(proved.exit())
     }
 }

@@ -82,9 +82,8 @@ enum Ended {
 struct Signals {
     interrupt: Signal,
     terminate: Signal,
-    /// SIGXFSZ, which is never waited for: unhandled it would end the process in the midst of a write, with a temporary
-    /// left behind; handled, the write fails as on a full disk.
-    _file_size_limit: Signal,
+    /// Not waited for: while it is caught, a write beyond the file size limit fails instead of killing the process.
+    _file_size: Signal,
 }
 
 impl Signals {
@@ -93,7 +92,7 @@ impl Signals {
         Ok(Self {
             interrupt: install(SignalKind::interrupt())?,
             terminate: install(SignalKind::terminate())?,
-            _file_size_limit: install(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+            _file_size: install(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
@@ -163,11 +162,16 @@ mod tests {
             let mut signals = Signals::install().unwrap();
             act(done, &interrupt);
             if let Some(kind) = signal {
-                let number = rustix::process::Signal::from_named_raw(kind.as_raw_value()).unwrap();
-                rustix::process::kill_process(rustix::process::getpid(), number).unwrap();
+                raise(kind);
             }
             watch(&mut end, &mut signals, &interrupt).await
         })
+    }
+
+    /// Sends this process a signal.
+    fn raise(kind: SignalKind) {
+        let signal = rustix::process::Signal::from_named_raw(kind.as_raw_value()).unwrap();
+        rustix::process::kill_process(rustix::process::getpid(), signal).unwrap();
     }
 
     #[test]
@@ -199,8 +203,21 @@ mod tests {
         );
         assert!(matches!(ended, Ended::Stopped(Exit::Terminated)));
 
+        // The second signal is sent once the first has been taken.
         let mut stuck = None;
-        let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()));
+        let ended = watched(
+            |done, interrupt| {
+                stuck = Some(done);
+                let interrupt = interrupt.clone();
+                std::thread::spawn(move || {
+                    while interrupt.check().is_ok() {
+                        std::thread::yield_now();
+                    }
+                    raise(SignalKind::interrupt());
+                });
+            },
+            Some(SignalKind::interrupt()),
+        );
         assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
 
         let ended = watched(

@@ -69,6 +69,8 @@ impl Console {
             && let Ok(tty) = File::open(TTY)
         {
             let _ = tcsetattr(&tty, OptionalActions::Now, &before);
+            // The cursor still stands behind the question.
+            self.write("\n");
         }
     }
 }
@@ -253,7 +255,7 @@ impl Terminal {
     }
 
     /// Asks on the terminal with echo; `None` when nobody can be asked.
-    fn ask_public(&self, question: &str) -> Option<String> {
+    fn ask_public(question: &str) -> Option<String> {
         let mut tty = open_tty(question).ok()?;
         write!(tty, "{}: ", sanitize(question)).and_then(|()| tty.flush()).ok()?;
         let mut answer = String::new();
@@ -270,7 +272,7 @@ impl Prompt for Terminal {
     fn confirm(&self, text: &str, yes: &str, no: Option<&str>) -> Option<bool> {
         let choice = no.map_or_else(|| format!("[{yes}]"), |no| format!("[{yes}/{no}]"));
         loop {
-            let answer = self.ask_public(&format!("{text} {choice}"))?.to_lowercase();
+            let answer = Self::ask_public(&format!("{text} {choice}"))?.to_lowercase();
             match no {
                 _ if answer == yes.to_lowercase() || answer == "y" => return Some(true),
                 None => return Some(true),
@@ -282,7 +284,7 @@ impl Prompt for Terminal {
     }
 
     fn public(&self, text: &str) -> Option<String> {
-        self.ask_public(text)
+        Self::ask_public(text)
     }
 
     fn secret(&self, text: &str) -> Result<SecretString> {
@@ -316,8 +318,8 @@ fn passphrase_from(path: &Path) -> Result<SecretString> {
             .with_hint("it holds the passphrase alone, as UTF-8, with or without a final newline")
     };
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    let read = File::open(path)
-        .and_then(|file| file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes));
+    let read =
+        File::open(path).and_then(|file| file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes));
     read.map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {named}: {error}"))
             .with_hint("check ETCD_SEAL_PASSPHRASE_FILE and the permissions of the file")

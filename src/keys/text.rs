@@ -58,7 +58,9 @@ mod tests {
 
     #[test]
     fn names_of_key_files_are_no_keys() {
-        for text in ["AGE-SECRET-KEY-1ABC", "age-plugin-yubikey-1x\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"] {
+        for text in
+            ["AGE-SECRET-KEY-1ABC", "age-plugin-yubikey-1x\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"]
+        {
             assert!(is_private_key(text), "{text}");
         }
         for text in ["my-secret-key.txt", "/etc/AGE-SECRET-KEY-1", "age-plugin-yubikey.txt", "key"] {

@@ -2,7 +2,7 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use super::open::Visible;
+use super::open::{Visible, refuse_armored_ours};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
 use crate::archive::header::{Header, is_armored, read_prefix};
@@ -66,6 +66,9 @@ pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identi
     if !manifest_first && !header.has_description() {
         return Ok(Inspected { visible, inside: Some(Inside::Foreign) });
     }
+    if !manifest_first {
+        return Err(super::layers::taken_apart());
+    }
     let archive = ArchiveAt::new(payload)?;
     if let Some(description) = header.description()?
         && !description.is_part_of(&archive.manifest)
@@ -85,6 +88,7 @@ fn inspect_armored(
 ) -> Result<Inspected> {
     let prefix = read_prefix(&mut age::armor::ArmoredReader::new(input))?;
     let header = Header::parse(&prefix)?;
+    refuse_armored_ours(&header)?;
     if let Some(identities) = identities {
         header.unlock(identities)?;
     }

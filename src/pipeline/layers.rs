@@ -80,7 +80,7 @@ impl Layers<'_> {
             return Ok(Beginning::Ours);
         }
         if manifest || self.description.is_some() {
-            return Err(damaged("an archive of etcd-seal has lost its manifest, or was taken apart"));
+            return Err(taken_apart());
         }
         Ok(match magic {
             Some(magic) if magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic) => Beginning::ForeignZstd,
@@ -169,6 +169,11 @@ impl Layers<'_> {
             }
         })
     }
+}
+
+/// There are parts of an archive of ours, but not its beginning.
+pub(super) fn taken_apart() -> Error {
+    damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
 }
 
 /// What the archive says of the snapshot must be what came out of it.
@@ -400,7 +405,7 @@ fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
         _ => false,
     };
     if ours {
-        return Err(damaged("an archive of etcd-seal has lost its manifest, or was taken apart"));
+        return Err(taken_apart());
     }
     Ok(())
 }

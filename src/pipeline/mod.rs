@@ -19,4 +19,5 @@ pub mod save;
 mod stage;
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "offsets in archives of a few hundred kilobytes")]
 mod tests;

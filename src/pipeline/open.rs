@@ -192,6 +192,17 @@ fn open_through(
     })
 }
 
+/// Whoever has our stanza must be of our format in full, and that is never armoured.
+pub(super) fn refuse_armored_ours(header: &Header) -> Result<()> {
+    if !header.has_description() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::NotAnArchive, "it is ASCII-armoured, which an archive of etcd-seal never is")
+        .with_hint(
+            "somebody converted it: turn it back with `age`'s binary format, or open it with stock age",
+        ))
+}
+
 /// Passes bytes on and keeps their SHA-256 where that is wanted.
 struct Tee<'a> {
     input: &'a mut (dyn Read + Send),
@@ -234,15 +245,7 @@ impl<'a> Begun<'a> {
             return Self::behind(file, false);
         }
         let begun = Self::behind(age::armor::ArmoredReader::new(file), true)?;
-        if begun.header.has_description() {
-            return Err(Error::new(
-                Kind::NotAnArchive,
-                "it is ASCII-armoured, which an archive of etcd-seal never is",
-            )
-            .with_hint(
-                "somebody converted it: turn it back with `age`'s binary format, or open it with stock age",
-            ));
-        }
+        refuse_armored_ours(&begun.header)?;
         Ok(begun)
     }
 

@@ -216,9 +216,12 @@ fn too_short(pieces: &VecDeque<Vec<u8>>) -> Error {
     checked.err().unwrap_or_else(|| Error::new(Kind::NotASnapshot, "not an etcd snapshot: it ends too early"))
 }
 
+/// A packed frame, and how many snapshot bytes it holds.
+type Packed = (Vec<u8>, usize);
+
 /// Cuts the stream into frames of equal size, for the compressors and the digest.
 struct Cutter<'a> {
-    frames: Feeder<Arc<Vec<u8>>, Result<(Vec<u8>, usize)>>,
+    frames: Feeder<Arc<Vec<u8>>, Result<Packed>>,
     contents: SyncSender<Arc<Vec<u8>>>,
     frame_size: usize,
     read: &'a AtomicU64,
@@ -305,7 +308,7 @@ fn end_of_stream(
 /// Puts the layers of the plaintext in their order.
 fn sequence(
     manifest: &[u8],
-    packed: Ordered<Result<(Vec<u8>, usize)>>,
+    packed: Ordered<Result<Packed>>,
     end: &Receiver<End>,
     mut batcher: Batcher,
 ) -> Result<Trailer, Stop> {

@@ -336,8 +336,8 @@ fn what_follows_the_end_is_noticed() {
     let key = key();
     let archive = seal(&snapshot_for_tests(20, noise), &key);
     let other = seal(&snapshot_for_tests(3, noise), &key);
-    for tail in [&b"x"[..], &[0; 70_000], &other] {
-        assert_eq!(open(&[&archive, tail].concat(), &key).unwrap_err().kind(), Kind::PayloadDamaged);
+    for tail in [b"x".to_vec(), vec![0; 70_000], other] {
+        assert_eq!(open(&[&archive[..], &tail].concat(), &key).unwrap_err().kind(), Kind::PayloadDamaged);
     }
 }
 
@@ -403,12 +403,14 @@ fn replace(plaintext: &mut Vec<u8>, from: &[u8], to: &[u8]) {
     plaintext.splice(at..at + from.len(), to.iter().copied());
 }
 
+type Change = fn(&mut Vec<u8>);
+
 #[test]
 fn inner_layers_that_disagree_are_damage_even_under_the_right_key() {
     let key = key();
     let archive = seal(&snapshot_for_tests(40, noise), &key);
     assert!(open(&forge(&archive, &key, |_| ()), &key).is_ok());
-    let forgeries: [(&str, fn(&mut Vec<u8>)); 9] = [
+    let forgeries: [(&str, Change); 9] = [
         ("manifest and description disagree", |text| replace(text, b"prod", b"test")),
         ("wrong snapshot digest", |text| {
             let at = text.windows(15).rposition(|window| window == b"database_sha256").unwrap();

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
-/// with colons. Says so where there is none.
+/// with colons, some of which may hold only other tools. Says so where there is none.
 #[must_use]
 pub fn etcds() -> Vec<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
@@ -37,7 +37,7 @@ pub fn etcds() -> Vec<PathBuf> {
     let more = std::env::split_paths(&asked_for)
         .filter(|dir| !dir.as_os_str().is_empty())
         .map(|dir| dir.join("etcd"))
-        .inspect(|etcd| assert!(etcd.is_file(), "ETCD_SEAL_TEST_ETCDS: no {}", etcd.display()));
+        .filter(|etcd| etcd.is_file());
     let found: Vec<PathBuf> = first.into_iter().chain(more).collect();
     if found.is_empty() {
         say("skipped: no etcd on PATH and ETCD_SEAL_TEST_ETCDS is empty");

@@ -94,7 +94,11 @@ impl Sandbox {
         // A session of its own has no terminal, so that nobody who runs the tests is asked for a passphrase. It stays
         // the same process.
         let mut command = Command::new("setsid");
-        command.arg(program).current_dir(self.directory.path()).env_clear().env("HOME", self.directory.path());
+        command
+            .arg(program)
+            .current_dir(self.directory.path())
+            .env_clear()
+            .env("HOME", self.directory.path());
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -258,6 +262,17 @@ impl Outcome {
     pub fn ends_with(self, code: i32) -> Self {
         let (told, stdout) = (&self.told, String::from_utf8_lossy(&self.stdout));
         assert_eq!(self.status.code(), Some(code), "{told}\n{}\n{stdout}\n{}", self.status, self.stderr);
+        self
+    }
+
+    /// Asserts that it failed by itself.
+    ///
+    /// # Panics
+    /// If it was killed or succeeded.
+    #[track_caller]
+    pub fn fails(self) -> Self {
+        let code = self.status.code();
+        assert!(code.is_some_and(|code| code != 0), "{}: {}\n{}", self.told, self.status, self.stderr);
         self
     }
 

@@ -83,7 +83,14 @@ impl Scene {
     /// Something that must be refused; the words are split at white space.
     pub fn attempt<'s>(&'s mut self, words: &str) -> Attempt<'s> {
         let words = words.split_whitespace().map(str::to_owned).collect();
-        Attempt { scene: self, words, variables: Vec::new(), input: Vec::new(), wrapper: Vec::new(), secrets: Vec::new() }
+        Attempt {
+            scene: self,
+            words,
+            variables: Vec::new(),
+            input: Vec::new(),
+            wrapper: Vec::new(),
+            secrets: Vec::new(),
+        }
     }
 
     /// All that was told, for a snapshot.
@@ -185,7 +192,8 @@ impl Attempt<'_> {
     }
 
     fn title(&self) -> String {
-        let variables = self.variables.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
+        let variables =
+            self.variables.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
         self.without_secrets(&normalised(&format!("{variables}etcd-seal {}", self.words.join(" "))))
     }
 
@@ -218,7 +226,9 @@ impl Attempt<'_> {
         };
         for text in [error, hint] {
             check(!text.ends_with('.') && !text.trim().is_empty(), || format!("ends badly: {text}"))?;
-            check(!text.contains("panicked") && !text.contains('\u{2068}'), || format!("not for people: {text}"))?;
+            check(!text.contains("panicked") && !text.contains('\u{2068}'), || {
+                format!("not for people: {text}")
+            })?;
         }
         Ok(normalised(stderr))
     }
@@ -251,10 +261,18 @@ impl Attempt<'_> {
     fn check_end(&self, outcome: &Outcome, code: i32) -> Result<(), String> {
         let stdout = String::from_utf8_lossy(&outcome.stdout);
         check(outcome.status.code() == Some(code), || {
-            format!("{}, not {code}\n{}{}", outcome.status, String::from_utf8_lossy(&outcome.stdout[..outcome.stdout.len().min(500)]), outcome.stderr)
+            format!(
+                "{}, not {code}\n{}{}",
+                outcome.status,
+                String::from_utf8_lossy(&outcome.stdout[..outcome.stdout.len().min(500)]),
+                outcome.stderr
+            )
         })?;
-        let shown = |secret: &&String| outcome.stderr.contains(secret.as_str()) || stdout.contains(secret.as_str());
-        check(!self.secrets.iter().any(|secret| shown(&secret)), || format!("a secret is shown: {}", outcome.stderr))
+        let shown =
+            |secret: &&String| outcome.stderr.contains(secret.as_str()) || stdout.contains(secret.as_str());
+        check(!self.secrets.iter().any(|secret| shown(&secret)), || {
+            format!("a secret is shown: {}", outcome.stderr)
+        })
     }
 
     /// Whether standard output is where the archive, snapshot or key goes.
@@ -287,7 +305,8 @@ pub fn normalised(text: &str) -> String {
         let digits = word.bytes().all(|byte| byte.is_ascii_digit());
         let hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_port = digits && (shown.ends_with("127.0.0.1:") || shown.ends_with("localhost:"));
-        let is_count = digits && (shown.ends_with("byte ") || shown.ends_with("after ") || after.starts_with(" bytes"));
+        let is_count =
+            digits && (shown.ends_with("byte ") || shown.ends_with("after ") || after.starts_with(" bytes"));
         shown.push_str(match word.len() {
             _ if is_port => "PORT",
             _ if is_count => "N",

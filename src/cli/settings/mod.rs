@@ -23,7 +23,7 @@ use std::path::PathBuf;
 /// Where `save` takes the snapshot from.
 pub enum SourceSettings {
     /// A live etcd.
-    Etcd(ConnectionSettings),
+    Etcd(Box<ConnectionSettings>),
     /// `--from FILE`.
     File(PathBuf),
     /// `--from -`.
@@ -59,7 +59,9 @@ impl SaveSettings {
         let destination = destination(words.destination, environment)?;
         check_texts(&words.seal)?;
         let source = match words.from {
-            None => SourceSettings::Etcd(ConnectionSettings::resolve(words.connection, environment)?),
+            None => {
+                SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(words.connection, environment)?))
+            }
             Some(path) if path.as_os_str() == "-" => {
                 input.claim("--from -")?;
                 SourceSettings::StandardInput

@@ -1,0 +1,275 @@
+//! What is wrong with headers, and files that have none.
+
+use age::Recipient;
+use age::secrecy::SecretString;
+use serde_json::json;
+
+use super::seal::{
+    SEALED_CHUNK_SIZE, armor, body_lines, description_stanza, mac_at, nonce_at, payload_at, seal, stanza,
+};
+use super::{Maker, PASSPHRASE, SECOND_KEY, Vector, snapshot};
+
+impl Maker {
+    pub(super) fn headers(&self) -> Vec<Vector> {
+        let mut vectors = self.no_archives();
+        vectors.extend(self.changed_headers());
+        vectors.extend(self.description_stanzas());
+        vectors.extend(self.descriptions());
+        vectors.extend(self.passphrases());
+        vectors.extend(self.armored());
+        vectors
+    }
+
+    fn no_archives(&self) -> Vec<Vector> {
+        let archive = self.archive(&self.small());
+        let later = [b"age-encryption.org/v2", &archive[21..]].concat();
+        let plain = snapshot::zeros(3);
+        let zstd = zstd::encode_all(&plain[..], 1).unwrap();
+        let no =
+            |file, what, bytes: &[u8]| Vector::failure_for_all(file, what, "not_an_archive", bytes.to_vec());
+        vec![
+            no("not-age.age", "some text", b"hello, world\n"),
+            no("empty.age", "an empty file", b""),
+            no("plain-snapshot.age", "a snapshot that was never encrypted", &plain),
+            no("plain-zstd.age", "a snapshot that was compressed but never encrypted", &zstd),
+            no("first-line-cut.age", "cut inside the first line", &archive[..10]),
+            no("age-version-2.age", "an age file of a later version of age", &later),
+        ]
+    }
+
+    fn changed_headers(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let archive = self.archive(&layers);
+        let (mac, nonce) = (mac_at(&archive), nonce_at(&archive));
+        let key = archive.windows(10).position(|window| window == b"-> X25519 ").unwrap();
+        let body = key + archive[key..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
+        let added = [&archive[..mac], b"-> x-grease\n\n", &archive[mac..]].concat();
+        let mut renamed = layers.clone();
+        renamed.description["cluster_name"] = json!("victors");
+        let changed = replaced(
+            &archive,
+            &body_lines(layers.description.to_string().as_bytes()),
+            &body_lines(renamed.description.to_string().as_bytes()),
+        );
+        let damaged = "header_damaged";
+        vec![
+            Vector::failure_for_all("header-cut.age", "cut before the MAC", damaged, archive[..mac].to_vec()),
+            Vector::failure_for_all(
+                "nonce-cut.age",
+                "cut in the nonce",
+                damaged,
+                archive[..nonce + 15].to_vec(),
+            ),
+            Vector::failure_at_the_ends(
+                "mac-changed.age",
+                "the MAC is wrong",
+                damaged,
+                other_letter(&archive, mac + 4),
+            ),
+            Vector::failure_at_the_ends("stanza-added.age", "a stanza was added", damaged, added),
+            Vector::failure_at_the_ends(
+                "description-changed.age",
+                "the description was changed: seen without a key, but not authentic",
+                damaged,
+                changed,
+            )
+            .cluster_name(Some("victors")),
+            Vector::failure_at_the_ends(
+                "recipient-body-changed.age",
+                "the wrapped file key was changed, which nobody can tell from a wrong key",
+                "no_matching_identity",
+                other_letter(&archive, body),
+            ),
+            Vector::failure_at_the_ends(
+                "wrong-identity.age",
+                "opened with an identity it was not made for",
+                "no_matching_identity",
+                archive.clone(),
+            )
+            .with_key(SECOND_KEY),
+            Self::changed_nonce(&archive),
+        ]
+    }
+
+    fn changed_nonce(archive: &[u8]) -> Vector {
+        let mut bytes = archive.to_vec();
+        bytes[nonce_at(archive)] ^= 1;
+        let payload = payload_at(archive);
+        assert!(bytes.len() < payload + SEALED_CHUNK_SIZE);
+        Vector::failure_at_the_ends("nonce-changed.age", "the nonce is wrong", "payload_damaged", bytes)
+            .damaged(payload, archive.len())
+    }
+
+    fn description_stanzas(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let plaintext = layers.plaintext();
+        let one = layers.description.to_string();
+        let mut later = layers.clone();
+        later.set("format_version", &json!(2));
+        let two = later.description.to_string();
+        let made = |file, what, kind, stanzas| {
+            Vector::failure_for_all(file, what, kind, self.seal_with(vec![], stanzas, &plaintext))
+        };
+        let damaged = |file, what, args: &[&str], body: &str| {
+            made(file, what, "header_damaged", vec![stanza("etcd-snapshot", args, body.as_bytes())])
+        };
+        let twice = vec![description_stanza(one.as_bytes()), description_stanza(one.as_bytes())];
+        vec![
+            made("description-twice.age", "two description stanzas", "header_damaged", twice),
+            damaged("stanza-without-version.age", "the stanza has no argument", &[], &one),
+            damaged("stanza-more-arguments.age", "the stanza has two arguments", &["v1", "x"], &one),
+            damaged("stanza-version-no-number.age", "the argument is no version", &["v1x"], &one),
+            damaged("stanza-version-signed.age", "the version has a sign", &["v+1"], &one),
+            damaged("stanza-version-zeros.age", "the version has a leading zero", &["v01"], &one),
+            damaged("stanza-v1-document-2.age", "stanza and document disagree on the version", &["v1"], &two),
+            damaged("stanza-v2-document-1.age", "stanza and document disagree on the version", &["v2"], &one),
+            Vector::failure_for_all(
+                "version-2.age",
+                "a later version, which is no damage",
+                "format_newer",
+                self.seal_with(
+                    vec![],
+                    vec![stanza("etcd-snapshot", &["v2"], two.as_bytes())],
+                    &later.plaintext(),
+                ),
+            ),
+            Vector::failure_at_the_ends(
+                "version-2-no-description.age",
+                "a later version that only the manifest tells",
+                "format_newer",
+                self.seal_with(vec![], vec![], &later.plaintext()),
+            )
+            .not_described(),
+            Vector::failure_for_all(
+                "stanzas-257.age",
+                "more stanzas than there may be, grease included",
+                "header_damaged",
+                self.seal_with(
+                    (0..254).map(|_| stanza("a", &[], &[])).collect(),
+                    vec![description_stanza(one.as_bytes())],
+                    &plaintext,
+                ),
+            ),
+        ]
+    }
+
+    fn descriptions(&self) -> Vec<Vector> {
+        let long = self.with_description_of(2049);
+        let layers = self.small();
+        let text = layers.description.to_string();
+        let damaged = |file, what, description: &[u8]| {
+            let bytes = self.seal_described(description, &layers.plaintext());
+            Vector::failure_for_all(file, what, "header_damaged", bytes)
+        };
+        let twice = text.replacen('{', r#"{"cluster_name":"vectors","#, 1);
+        let frame_size = text.replace(r#""frame_size":65536"#, r#""frame_size":65537"#);
+        let no_source = text.replace(r#""source":"etcd","#, "");
+        vec![
+            Vector::failure_for_all(
+                "description-2049-bytes.age",
+                "a larger description than there may be",
+                "header_damaged",
+                self.archive(&long),
+            ),
+            damaged("description-no-json.age", "a description that is no JSON", b"prod"),
+            damaged("description-empty.age", "an empty description", b""),
+            damaged("description-duplicate-key.age", "a key twice in the description", twice.as_bytes()),
+            damaged("description-frame-size.age", "an impossible frame_size", frame_size.as_bytes()),
+            damaged(
+                "description-field-missing.age",
+                "a field of the description is missing",
+                no_source.as_bytes(),
+            ),
+        ]
+    }
+
+    fn passphrases(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let mut recipient = age::scrypt::Recipient::new(SecretString::from(PASSPHRASE));
+        recipient.set_work_factor(10);
+        let archive = seal(&[&recipient as &dyn Recipient], &layers.plaintext());
+        let mac = mac_at(&archive);
+        let description = body_lines(layers.description.to_string().as_bytes());
+        let stanza = format!("-> etcd-snapshot v1\n{description}\n");
+        let described = [&archive[..mac], stanza.as_bytes(), &archive[mac..]].concat();
+        let no_match = "no_matching_identity";
+        vec![
+            Vector::failure_at_the_ends(
+                "passphrase-wrong.age",
+                "another passphrase",
+                no_match,
+                archive.clone(),
+            )
+            .with_passphrase("correct horse battery stapler"),
+            Vector::failure_at_the_ends(
+                "passphrase-work-factor.age",
+                "a work factor beyond what is tried: refused before any work",
+                no_match,
+                replaced(&archive, " 10\n", " 31\n"),
+            )
+            .with_passphrase(PASSPHRASE),
+            Vector::failure_for_all(
+                "passphrase-described.age",
+                "a description beside a scrypt stanza, which must be alone",
+                "header_damaged",
+                described,
+            )
+            .with_passphrase(PASSPHRASE),
+        ]
+    }
+
+    fn armored(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let archive = self.archive(&layers);
+        let bare = self.seal_with(vec![], vec![], &layers.plaintext());
+        vec![
+            Vector::failure_for_all(
+                "armored.age",
+                "one of ours in armour, which it must not be",
+                "not_an_archive",
+                armor(&archive),
+            ),
+            Vector::failure(
+                "armored-no-description.age",
+                "one of ours in armour; without a description only the manifest gives it away",
+                "structure_damaged",
+                armor(&bare),
+            )
+            .not_ours(),
+        ]
+    }
+
+    pub(super) fn large_headers(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let filler = |size| vec![stanza("a", &[], &vec![0; size])];
+        let ours = || vec![description_stanza(layers.description.to_string().as_bytes())];
+        // 48 bytes become a line of 65.
+        let large = self.seal_with(filler(190_000), ours(), &layers.plaintext());
+        let too_large = self.seal_with(filler(194_000), ours(), &layers.plaintext());
+        assert!(nonce_at(&large) <= 256 * 1024 && nonce_at(&too_large) > 256 * 1024);
+        vec![
+            Vector::success("header-large.age", "nearly the largest header", &layers, large)
+                .stanzas(&["a", "X25519"]),
+            Vector::failure_for_all(
+                "header-too-large.age",
+                "too large a header",
+                "header_damaged",
+                too_large,
+            ),
+        ]
+    }
+}
+
+/// Another letter of Base64 at a place that has one.
+fn other_letter(file: &[u8], at: usize) -> Vec<u8> {
+    let mut bytes = file.to_vec();
+    bytes[at] = if bytes[at] == b'A' { b'B' } else { b'A' };
+    bytes
+}
+
+fn replaced(file: &[u8], from: &str, to: &str) -> Vec<u8> {
+    let at = file.windows(from.len()).position(|window| window == from.as_bytes()).unwrap();
+    let mut bytes = file.to_vec();
+    bytes.splice(at..at + from.len(), to.bytes());
+    bytes
+}
