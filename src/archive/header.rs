@@ -310,7 +310,10 @@ fn not_an_archive(prefix: &[u8]) -> Error {
             Some("decompress it with zstd -d, then seal it with `etcd-seal save --from FILE`"),
         )
     } else if AGE_MAGIC.starts_with(prefix) {
-        ("it ends inside its first line", None)
+        (
+            "it ends inside its first line",
+            Some("the file was cut short; fetch another copy of it or use another archive"),
+        )
     } else {
         ("it does not begin as an age file", None)
     };

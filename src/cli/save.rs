@@ -87,8 +87,12 @@ impl Job<'_> {
         let requested = now_less(snapshot.requested.elapsed());
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
+        let endpoint = snapshot.endpoint.clone();
         let source = EtcdSource::new(snapshot, context.runtime.clone());
-        self.seal(source, manifest, output, began, |error| error)
+        self.seal(source, manifest, output, began, |error| match error.kind() {
+            Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
+            _ => error,
+        })
     }
 
     fn seal_file(self, path: &Path, mut manifest: Manifest) -> Result<Exit> {

@@ -318,12 +318,12 @@ fn passphrase_from(path: &Path) -> Result<SecretString> {
             .with_hint("it holds the passphrase alone, as UTF-8, with or without a final newline")
     };
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    let file = File::open(path).map_err(|error| {
+    let read =
+        File::open(path).and_then(|file| file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {named}: {error}"))
             .with_hint("check ETCD_SEAL_PASSPHRASE_FILE and the permissions of the file")
     })?;
-    let read = file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Error::io("read", &named, error))?;
     if bytes.len() as u64 > PASSPHRASE_FILE_MAXIMUM {
         return Err(unusable("is longer than 64 KiB"));
     }

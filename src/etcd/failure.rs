@@ -131,6 +131,11 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
              or grant it with `etcdctl user grant-role NAME root`",
         );
     }
+    if message.contains("authentication failed") {
+        return error.with_hint(
+            "check the name in --user and its password: that in ETCDCTL_PASSWORD, or type it again",
+        );
+    }
     if status.code() == Code::Unimplemented {
         return error.with_hint("is this etcd? check that --endpoints names its client port");
     }
@@ -199,11 +204,13 @@ fn with_tls_hint(given: &str, fault: &rustls::Error) -> Error {
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate
             | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
         ) => error.with_hint(CLIENT_CERTIFICATE_HINT),
+        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
+            error.with_hint("renew the client certificate given with --cert (and check the member's clock)")
+        }
         _ => error,
     }
 }

@@ -11,8 +11,11 @@
 pub mod contents;
 #[cfg(feature = "cli")]
 pub mod program;
+pub mod proxy;
 #[cfg(feature = "cli")]
 pub mod pty;
+#[cfg(feature = "cli")]
+pub mod refusal;
 
 use etcd_seal::etcd::Connection;
 use std::fs::File;
