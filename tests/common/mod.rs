@@ -7,6 +7,9 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+pub mod sandbox;
+pub mod trace;
+
 use etcd_seal::etcd::Connection;
 use std::fs::File;
 use std::io::{Read, Write};
