@@ -10,7 +10,7 @@ use super::settings::keys::RecipientSettings;
 use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now, whole_seconds};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
@@ -42,7 +42,8 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
             let requested = now_less(snapshot.requested.elapsed());
             let manifest = of_etcd(manifest, &snapshot, requested);
             let output = place.begin(|| archive_name(&manifest, requested))?;
-            job.seal(EtcdSource::new(snapshot, context.runtime.clone()), manifest, output)
+            let name = snapshot.endpoint.clone();
+            job.seal(EtcdSource::new(snapshot, context.runtime.clone()), &name, manifest, output)
         }
         SourceSettings::File(path) => {
             let file = open_file(&path, "snapshot")?;
@@ -50,14 +51,16 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
             let mut manifest = manifest;
             manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
             let output = place.begin(|| archive_name(&manifest, now()))?;
-            job.seal(ReadSource::new(file, path.display().to_string(), &context.interrupt), manifest, output)
+            let name = path.display().to_string();
+            job.seal(ReadSource::new(file, name.clone(), &context.interrupt), &name, manifest, output)
         }
         SourceSettings::StandardInput => {
             let mut manifest = manifest;
             manifest.description.source = Source::Stdin;
             let output = place.begin(|| archive_name(&manifest, now()))?;
-            let source = ReadSource::new(io::stdin(), "standard input".to_owned(), &context.interrupt);
-            job.seal(source, manifest, output)
+            let name = "standard input";
+            let source = ReadSource::new(io::stdin(), name.to_owned(), &context.interrupt);
+            job.seal(source, name, manifest, output)
         }
     }
 }
@@ -90,7 +93,14 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    fn seal(self, source: impl SnapshotSource, manifest: Manifest, mut output: Output) -> Result<Exit> {
+    /// Seals what comes from `source`, which errors call `name`.
+    fn seal(
+        self,
+        source: impl SnapshotSource,
+        name: &str,
+        manifest: Manifest,
+        mut output: Output,
+    ) -> Result<Exit> {
         let context = self.context;
         let progress = bar::progress(&context.console, context.quiet, "sealing");
         let saved = save(
@@ -101,13 +111,27 @@ impl Job<'_> {
             output.writer(),
             &*progress,
             &context.interrupt,
-        )?;
+        )
+        .map_err(|error| of_snapshot(error, name))?;
         drop(progress);
         let path = output.publish(Some(saved.archive_sha256), &context.interrupt)?;
         let proved = Proved::by(saved.trailer.digest);
         context.reporter.result(&SaveReport::new(saved, path.as_deref(), self.began.elapsed()))?;
         Ok(proved.exit())
     }
+}
+
+/// Names the source of a snapshot that was found bad; the pipeline, which finds that, does not know it.
+fn of_snapshot(error: Error, name: &str) -> Error {
+    let of_snapshot = matches!(
+        error.kind(),
+        Kind::NotASnapshot
+            | Kind::SnapshotLength
+            | Kind::DigestMismatch
+            | Kind::DigestAbsent
+            | Kind::EtcdBadSnapshot
+    );
+    if of_snapshot && !error.to_string().contains(name) { error.within(name) } else { error }
 }
 
 /// What is known before anything was asked; of a file, until the caller knows better.

@@ -415,7 +415,9 @@ mod tests {
     fn private_keys_are_cut_out_of_whatever_is_said() {
         assert_eq!(without_private_keys("no key: é"), "no key: é");
         assert_eq!(
-            without_private_keys("é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1"),
+            without_private_keys(
+                "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1"
+            ),
             "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1…"
         );
     }
