@@ -91,7 +91,8 @@ fn assert_reading_is_silent(markers: &Markers, sandbox: &Sandbox, archive: &Path
         let script = r#"cat "$1" | "$2" "$3" -i "$4" -"#;
         let program = OsStr::new(env!("CARGO_BIN_EXE_etcd-seal"));
         let identity = sandbox.identity();
-        let piped = shell(sandbox, script, &[archive.as_os_str(), program, OsStr::new(name), identity.as_os_str()]);
+        let piped =
+            shell(sandbox, script, &[archive.as_os_str(), program, OsStr::new(name), identity.as_os_str()]);
         let calls = assert_silent_but_for_cat(markers, &piped);
         assert_eq!(written_paths(&calls), [].into(), "{name}");
     }
@@ -141,10 +142,13 @@ fn assert_saving_is_silent(markers: &Markers, sandbox: &Sandbox, etcd: &Etcd, sn
     let from: &[&OsStr] = &["--from".as_ref(), snapshot.as_os_str()];
     let small: &[&OsStr] = &["--frame-size".as_ref(), "64KiB".as_ref(), "--level".as_ref(), "19".as_ref()];
     for (number, arguments) in
-        [endpoint.to_vec(), from.to_vec(), [endpoint, small].concat(), [from, small].concat()].iter().enumerate()
+        [endpoint.to_vec(), from.to_vec(), [endpoint, small].concat(), [from, small].concat()]
+            .iter()
+            .enumerate()
     {
         let archive = sandbox.backups().join(format!("{number}.db.zst.age"));
-        let calls = assert_silent(markers, sandbox.save().args(arguments).arg(&archive).args(["-v", "--json"]));
+        let calls =
+            assert_silent(markers, sandbox.save().args(arguments).arg(&archive).args(["-v", "--json"]));
         assert_only_temporaries_before_the_commit(&calls, &archive);
         for file in [archive.clone(), sandbox.backups().join(format!("{number}.db.zst.age.sha256"))] {
             assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o7777, 0o600);
@@ -204,6 +208,7 @@ fn a_save_that_fails_lets_no_marker_out_either() {
         let ended = ended.with(13);
         assert_eq!(markers.count(&ended.stdout) + markers.leaked(&calls), 0);
         assert_nothing_is_invisible(&calls);
+        assert!(ended.err().contains(snapshot.to_str().unwrap()), "it names the file: {}", ended.err());
     }
     assert!(sandbox.names().is_empty());
     assert_no_file_holds(&markers, &sandbox, &shared_before, &[&snapshot]);
@@ -221,8 +226,7 @@ fn the_search_finds_the_markers_of_whoever_spools() {
     let etcdctl = etcd.etcdctl();
     let (etcdctl, address) = (etcdctl.get_program(), etcd.address());
     let (program, backups) = (OsStr::new(env!("CARGO_BIN_EXE_etcd-seal")), sandbox.backups());
-    let arguments =
-        [etcdctl, address.as_ref(), program, sandbox.recipient.as_ref(), backups.as_os_str()];
+    let arguments = [etcdctl, address.as_ref(), program, sandbox.recipient.as_ref(), backups.as_os_str()];
     for script in [
         // What etcd-seal is there to replace.
         r#""$1" --endpoints "$2" snapshot save "$TMPDIR/spool""#,

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::sandbox::{Ended, PATIENCE, Running, Sandbox, await_that, finish, finish_with, names, random, signal, snapshot};
+use common::sandbox::{
+    Ended, PATIENCE, Running, Sandbox, await_that, finish, finish_with, names, random, signal, snapshot,
+};
 use common::{Etcd, Options, etcds, say};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -148,7 +150,8 @@ fn secrets_are_neither_said_nor_repeated() {
             assert_no_secret(&secrets, &ended, variable);
         }
     }
-    let ended = finish(sandbox.program().env("ETCD_SEAL_IDENTITY", identity).args(["verify", archive])).with(2);
+    let ended =
+        finish(sandbox.program().env("ETCD_SEAL_IDENTITY", identity).args(["verify", archive])).with(2);
     assert_no_secret(&secrets, &ended, "ETCD_SEAL_IDENTITY");
 }
 
@@ -189,7 +192,10 @@ fn a_plugin_is_told_no_secret_on_its_command_line() {
     fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
     let path = format!("{}:{}", plugins.display(), std::env::var("PATH").unwrap());
     let mut command = sandbox.program();
-    command.env("PATH", path).args(["save", "-r", "age1asking18hqs4j", "--from", "-", "-v"]).arg(sandbox.backups());
+    command
+        .env("PATH", path)
+        .args(["save", "-r", "age1asking18hqs4j", "--from", "-", "-v"])
+        .arg(sandbox.backups());
     command.env("ETCDCTL_PASSWORD", PASSWORD);
     let ended = finish_with(&mut command, &snapshot(3));
     assert_ne!(ended.code, 0);
@@ -246,7 +252,10 @@ fn files_are_private_under_every_umask() {
         fs::write(&file, &bytes).unwrap();
         let under = |command: &Command| {
             let mut shell = sandbox.tame(Command::new("sh"));
-            shell.args(["-c", r#"umask "$0"; exec "$@""#, umask]).arg(command.get_program()).args(command.get_args());
+            shell
+                .args(["-c", r#"umask "$0"; exec "$@""#, umask])
+                .arg(command.get_program())
+                .args(command.get_args());
             shell
         };
         let mut save = under(sandbox.save().args(["--from", "-"]).arg(sandbox.backups()));
@@ -283,11 +292,21 @@ fn bash(sandbox: &Sandbox, script: &str) -> Ended {
 #[test]
 fn a_reader_that_goes_away_is_a_failure_where_it_was_to_get_the_archive() {
     let sandbox = Sandbox::new();
-    let early = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}""#);
+    let early = bash(
+        &sandbox,
+        r#""$SEAL" save -r "$R" --from "$S" - | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}""#,
+    );
     assert_eq!(early.out(), "1\n");
-    assert!(early.err().contains("etcd-seal: error: ") && early.err().contains("etcd-seal: hint: "), "{}", early.err());
+    assert!(
+        early.err().contains("etcd-seal: error: ") && early.err().contains("etcd-seal: hint: "),
+        "{}",
+        early.err()
+    );
     // Even where the program is asked to die of it.
-    let early = bash(&sandbox, r#"trap - PIPE; "$SEAL" save --json -r "$R" --from "$S" - | true; echo "${PIPESTATUS[0]}""#);
+    let early = bash(
+        &sandbox,
+        r#"trap - PIPE; "$SEAL" save --json -r "$R" --from "$S" - | true; echo "${PIPESTATUS[0]}""#,
+    );
     assert_eq!(early.out(), "1\n");
     let full = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/full"#).with(1);
     assert!(full.err().contains("error: "), "{}", full.err());
@@ -317,7 +336,11 @@ fn closed_standard_streams_are_never_taken_for_files() {
     let _ = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B" >&- 2>&- <&-"#).with(0);
     let archive = sandbox.archive();
     let _ = finish(sandbox.open("verify").arg(&archive)).with(0);
-    let _ = bash(&sandbox, r#""$SEAL" restore -i "$I" "$B"/*.age -o "$HOME/x" >&- 2>&- <&- && cmp "$HOME/x" "$S""#).with(0);
+    let _ = bash(
+        &sandbox,
+        r#""$SEAL" restore -i "$I" "$B"/*.age -o "$HOME/x" >&- 2>&- <&- && cmp "$HOME/x" "$S""#,
+    )
+    .with(0);
     let _ = bash(&sandbox, r#""$SEAL" info -i "$I" "$B"/*.age >&- 2>&-"#).with(0);
     // An archive, a snapshot or a key that went nowhere is no success.
     for script in [
@@ -337,7 +360,10 @@ fn neither_home_nor_terminal_is_needed() {
     let sandbox = Sandbox::new();
     let run = "env -u HOME -u TMPDIR -u PATH setsid -w";
     let scripts = [
-        format!(r#"PATH= ; {} "$SEAL" save -r "$R" --from "$S" "$B""#, run.replace("setsid", "/usr/bin/setsid").replace("env", "/usr/bin/env")),
+        format!(
+            r#"PATH= ; {} "$SEAL" save -r "$R" --from "$S" "$B""#,
+            run.replace("setsid", "/usr/bin/setsid").replace("env", "/usr/bin/env")
+        ),
         format!(r#"{run} "$SEAL" verify -i "$I" "$B"/*.age"#),
         format!(r#"{run} "$SEAL" info -i "$I" "$B"/*.age"#),
         format!(r#"{run} "$SEAL" restore -i "$I" "$B"/*.age -o "$B/../x" && cmp "$S" "$B/../x""#),
@@ -419,7 +445,8 @@ fn a_signal_ends_a_restore_and_nothing_is_left() {
     }
     // To standard output, where somebody reads no further.
     let mut command = sandbox.open("restore");
-    let mut running = Running::start_unread(command.args(["-o", "-"]).arg(sandbox.path("x.age")).stdin(Stdio::null()));
+    let mut running =
+        Running::start_unread(command.args(["-o", "-"]).arg(sandbox.path("x.age")).stdin(Stdio::null()));
     running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     running.signal("TERM");
     let unread = running.child.stdout.take();
@@ -480,7 +507,8 @@ fn what_a_killed_save_leaves_is_removed_when_it_is_old() {
     let left = sandbox.names();
     assert!(left.len() == 1 && is_temporary(&left[0]), "{left:?}");
     let left = sandbox.backups().join(&left[0]);
-    let mut strangers = vec![".etcd-seal-x.tmp", ".etcd-seal-0123456789ABCDEF.tmp", "etcd-seal-0123456789abcdef.tmp"];
+    let mut strangers =
+        vec![".etcd-seal-x.tmp", ".etcd-seal-0123456789ABCDEF.tmp", "etcd-seal-0123456789abcdef.tmp"];
     let old = SystemTime::now() - Duration::from_secs(3600);
     for name in &strangers {
         File::create(sandbox.backups().join(name)).unwrap().set_modified(old).unwrap();
@@ -510,7 +538,12 @@ fn signalled_at(sandbox: &Sandbox, moment: &str, name: &str, arrived: impl Fn(&[
     let mut strace = sandbox.tame(Command::new("strace"));
     strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=renameat2,renameat,fsync", "-o"]);
     strace.arg(sandbox.path("tmp/log")).args(["-e", &format!("inject={moment}")]).arg("--");
-    strace.arg(save.get_program()).args(save.get_args()).arg("--from").arg(file).arg(sandbox.backups().join("x.age"));
+    strace
+        .arg(save.get_program())
+        .args(save.get_args())
+        .arg("--from")
+        .arg(file)
+        .arg(sandbox.backups().join("x.age"));
     let running = Running::start(strace.stdin(Stdio::null()));
     await_that("the moment comes", || arrived(&sandbox.names()));
     signal(traced_program(running.child.id()), name);
@@ -580,7 +613,12 @@ fn what_fails_after_the_commit_is_partly_done() {
         let save = sandbox.save();
         let mut strace = sandbox.tame(Command::new("strace"));
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injected}"), "--"]);
-        strace.arg(save.get_program()).args(save.get_args()).arg("--from").arg(&file).arg(backups.join("x.age"));
+        strace
+            .arg(save.get_program())
+            .args(save.get_args())
+            .arg("--from")
+            .arg(&file)
+            .arg(backups.join("x.age"));
         let ended = finish(&mut strace).with(3);
         assert!(ended.err().contains("is complete, but"), "{}", ended.err());
         assert_eq!(common::sandbox::names(&backups), names);
@@ -596,7 +634,12 @@ fn what_fails_before_the_commit_leaves_nothing() {
     let sandbox = Sandbox::new();
     let file = sandbox.path("snapshot.db");
     fs::write(&file, snapshot(100)).unwrap();
-    for injected in ["fsync:error=EIO:when=1", "fsync:error=EIO:when=2", "fsync:error=ENOSPC:when=2", "renameat2:error=EIO"] {
+    for injected in [
+        "fsync:error=EIO:when=1",
+        "fsync:error=EIO:when=2",
+        "fsync:error=ENOSPC:when=2",
+        "renameat2:error=EIO",
+    ] {
         let save = sandbox.save();
         let mut strace = sandbox.tame(Command::new("strace"));
         strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injected}"), "--"]);
@@ -672,11 +715,17 @@ fn a_member_that_falls_asleep_is_not_waited_for() {
         }
 
         // Into a directory.
-        for (arguments, name, code) in
-            [(&["--stall-timeout", "2s"][..], None, 14), (&[], Some("INT"), INTERRUPTED), (&[], Some("TERM"), TERMINATED)]
-        {
+        for (arguments, name, code) in [
+            (&["--stall-timeout", "2s"][..], None, 14),
+            (&[], Some("INT"), INTERRUPTED),
+            (&[], Some("TERM"), TERMINATED),
+        ] {
             let mut command = sandbox.save();
-            command.args(["--endpoints", &endpoint]).args(arguments).arg(sandbox.backups()).stdin(Stdio::null());
+            command
+                .args(["--endpoints", &endpoint])
+                .args(arguments)
+                .arg(sandbox.backups())
+                .stdin(Stdio::null());
             let mut running = Running::start(&mut command);
             await_that("there is a temporary", || !sandbox.names().is_empty());
             let asleep = Asleep::put(&etcd);
@@ -723,7 +772,8 @@ fn a_member_that_dies_leaves_nothing_behind() {
 fn assert_refused_by_age(sandbox: &Sandbox, bytes: &[u8]) {
     if can("age", &["--version"]) {
         let mut age = Command::new("age");
-        let refused = finish_with(age.arg("-d").arg("-i").arg(sandbox.identity()).arg("-o").arg("/dev/null"), bytes);
+        let refused =
+            finish_with(age.arg("-d").arg("-i").arg(sandbox.identity()).arg("-o").arg("/dev/null"), bytes);
         assert_ne!(refused.code, 0, "stock age takes {} bytes of a failed save", bytes.len());
     }
     let _ = finish_with(sandbox.open("verify").arg("-"), bytes).with(13);
@@ -785,7 +835,8 @@ const _: () = assert!(BOUND.as_secs() < PATIENCE.as_secs());
 fn a_directory_is_left_as_it_was_found() {
     let sandbox = Sandbox::new();
     let missing: PathBuf = sandbox.path("missing");
-    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(missing.join("x.age")), &snapshot(3)).with(2);
+    let _ =
+        finish_with(sandbox.save().args(["--from", "-"]).arg(missing.join("x.age")), &snapshot(3)).with(2);
     assert!(!missing.exists());
     assert!(names(&sandbox.path("home")).is_empty() && names(&sandbox.path("tmp")).is_empty());
 }

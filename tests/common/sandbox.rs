@@ -325,7 +325,8 @@ const PAGE_SIZE: usize = 4096;
 #[must_use]
 pub fn snapshot(pages: usize) -> Vec<u8> {
     let high_water_mark = pages + 2;
-    let mut bytes: Vec<u8> = [0_u64, 1].iter().flat_map(|&id| meta_page(id, high_water_mark as u64)).collect();
+    let mut bytes: Vec<u8> =
+        [0_u64, 1].iter().flat_map(|&id| meta_page(id, high_water_mark as u64)).collect();
     bytes.extend(random(pages * PAGE_SIZE));
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);

@@ -9,16 +9,34 @@ use std::process::Command;
 
 /// Every system call that can carry bytes out of a process, makes memory others see, or names files.
 const CALLS: &str = "trace=write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,splice,tee,vmsplice,sendfile,\
-    copy_file_range,process_vm_writev,mmap,memfd_create,shmget,open,openat,openat2,creat,rename,renameat,renameat2,\
+    copy_file_range,process_vm_writev,mmap,memfd_create,shmget,connect,open,openat,openat2,creat,rename,renameat,renameat2,\
     link,linkat,symlink,symlinkat,mkdir,mkdirat,mknod,mknodat,truncate,unlink,unlinkat,io_uring_setup,io_submit";
 
 /// The calls that carry bytes out.
-const WRITES: &[&str] =
-    &["write", "pwrite64", "writev", "pwritev", "pwritev2", "sendto", "sendmsg", "sendmmsg", "vmsplice", "process_vm_writev"];
+const WRITES: &[&str] = &[
+    "write",
+    "pwrite64",
+    "writev",
+    "pwritev",
+    "pwritev2",
+    "sendto",
+    "sendmsg",
+    "sendmmsg",
+    "vmsplice",
+    "process_vm_writev",
+];
 
 /// The calls that move bytes or share memory without showing them to strace: nobody who keeps secrets may use them.
 const INVISIBLE: &[&str] = &[
-    "splice", "tee", "sendfile", "copy_file_range", "memfd_create", "shmget", "io_uring_setup", "io_submit", "vmsplice",
+    "splice",
+    "tee",
+    "sendfile",
+    "copy_file_range",
+    "memfd_create",
+    "shmget",
+    "io_uring_setup",
+    "io_submit",
+    "vmsplice",
 ];
 
 /// One system call.
@@ -140,7 +158,8 @@ impl Markers {
 pub fn assert_nothing_is_invisible(calls: &[Call]) {
     for call in calls {
         assert!(!INVISIBLE.contains(&call.name.as_str()), "{call:?}");
-        let shared = call.name == "mmap" && call.text.contains("MAP_SHARED") && call.text.contains("PROT_WRITE");
+        let shared =
+            call.name == "mmap" && call.text.contains("MAP_SHARED") && call.text.contains("PROT_WRITE");
         assert!(!shared, "{call:?}");
         let cut = WRITES.contains(&call.name.as_str()) && call.text.contains("\"...");
         assert!(!cut, "strace cut a buffer short");
