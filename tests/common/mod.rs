@@ -9,6 +9,7 @@
 
 #[cfg(feature = "cli")]
 pub mod contents;
+pub mod fake;
 #[cfg(feature = "cli")]
 pub mod program;
 pub mod proxy;
@@ -16,6 +17,10 @@ pub mod proxy;
 pub mod pty;
 #[cfg(feature = "cli")]
 pub mod refusal;
+#[cfg(feature = "cli")]
+pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod trace;
 
 use etcd_seal::etcd::Connection;
 use std::fs::File;
