@@ -140,6 +140,11 @@ fn can_strace() -> bool {
     able
 }
 
+fn sha256(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    hex::encode(sha2::Sha256::digest(bytes))
+}
+
 /// strace that injects this fault into the program that follows.
 fn faulty<'a>(fault: &'a str) -> Vec<&'a str> {
     vec![
@@ -177,9 +182,17 @@ fn partly_is_3_when_only_the_sidecar_or_the_directory_failed() {
             if json {
                 let told = outcome.object();
                 assert_eq!((&told["ok"], &told["exit_code"]), (&false.into(), &code.into()), "{told}");
-                assert!(code != 3 || told["kind"] == "partly_published", "{told}");
+                if code == 3 {
+                    let sha256 = sha256(&fs::read(scene.sandbox.path("out/b.age")).unwrap());
+                    assert_eq!(told["kind"], "partly_published", "{told}");
+                    assert_eq!(
+                        (&told["path"], &told["archive_sha256"]),
+                        (&"out/b.age".into(), &sha256.into())
+                    );
+                }
             } else {
                 assert!(outcome.stderr.contains("etcd-seal: hint: "), "{}", outcome.stderr);
+                assert_eq!(outcome.text().starts_with("out/b.age: "), code == 3, "{}", outcome.text());
             }
             if code == 3 {
                 scene.seal(["verify", "out/b.age", "-i", "key.txt"]);

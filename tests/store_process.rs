@@ -12,7 +12,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use etcd_seal::interrupt::Interrupt;
-use etcd_seal::store::local::{Existing, Unpublished, abandon_all};
+use etcd_seal::store::local::{Existing, Published, Unpublished, abandon_all};
 use etcd_seal::store::sidecar::{Agreement, Sidecar};
 use etcd_seal::{Error, Result};
 use tempfile::TempDir;
@@ -63,7 +63,12 @@ fn publish(directory: &Path, existing: Existing) -> Result<()> {
     for chunk in vec![0; SIZE].chunks(10_000) {
         unpublished.write_all(chunk).map_err(|error| Error::io("write", "the archive", error))?;
     }
-    unpublished.publish("x.age", existing, Some(sha256), &Interrupt::new()).map(|_| ())
+    unpublished.publish("x.age", existing, Some(sha256), &Interrupt::new()).and_then(whole)
+}
+
+/// Nothing was published with a shortfall.
+fn whole(published: Published) -> Result<()> {
+    published.shortfall.map_or(Ok(()), Err)
 }
 
 fn hold(directory: &Path) -> Result<()> {
@@ -82,7 +87,7 @@ fn abandon(directory: &Path) -> Result<()> {
     abandon_all();
     say(&format!("after abandoning: {}", names(directory).join(" ")));
     let [late, _] = unpublished;
-    late.publish("late.age", Existing::Refuse, None, &Interrupt::new()).map(|_| ())
+    late.publish("late.age", Existing::Refuse, None, &Interrupt::new()).and_then(whole)
 }
 
 /// A command that runs the child, behind `wrapper`; killed after a minute.
@@ -372,13 +377,18 @@ fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
         ),
         (&["inject=renameat:error=EIO"], "partly_published", &["x.age"]),
         (&["inject=fsync:error=EIO:when=3"], "partly_published", both),
+        // Filesystems that cannot sync directories at all.
+        (&["inject=fsync:error=EINVAL:when=3"], "done", both),
+        (&["inject=fsync:error=EOPNOTSUPP:when=3"], "done", both),
     ];
     for (faults, kind, left) in cases {
         let place = place();
         let (said, calls) = run_with_faults(faults, "publish", place.path());
         assert!(said.contains(&format!("outcome: {kind}\n")), "{faults:?}: {said}");
         assert_eq!(names(place.path()), *left, "{faults:?}");
-        if kind == "partly_published" {
+        if kind == "done" {
+            assert_published(place.path());
+        } else if kind == "partly_published" {
             assert!(said.contains("x.age is complete, but "), "{said}");
             assert_eq!(fs::metadata(place.path().join("x.age")).unwrap().len(), SIZE as u64);
             let synced = calls.iter().filter(|line| line.contains("fsync(")).count();

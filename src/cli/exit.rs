@@ -1,6 +1,7 @@
 //! The exit codes: one table, for the program, every `--help`, the manual pages and the tests.
 
 use crate::error::Kind;
+use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 
 /// How a command ended, as the shell sees it.
@@ -69,6 +70,13 @@ const WORST_FIRST: &[Exit] = &[
     Exit::Partly,
     Exit::Done,
 ];
+
+/// As its number.
+impl Serialize for Exit {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u8(self.code())
+    }
+}
 
 impl Exit {
     /// The number.

@@ -77,8 +77,7 @@ fn show(
             }
         }
     };
-    context.reporter.result(&report)?;
-    Ok(Exit::Done)
+    context.reporter.result(&report)
 }
 
 fn is_seekable(file: &File) -> bool {

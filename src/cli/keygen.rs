@@ -19,9 +19,8 @@ pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
     let mut output = place.begin()?;
     let written = output.write_all(identity.expose_secret().as_bytes());
     written.map_err(|error| Error::io("write", words.output.display(), error))?;
-    let path = output.publish(None, &context.interrupt).map_err(never_replaced)?;
-    context.reporter.result(&KeygenReport::new(recipient, path.as_deref()))?;
-    Ok(Exit::Done)
+    let published = output.publish(None, &context.interrupt).map_err(never_replaced)?;
+    context.reporter.result(&KeygenReport::new(recipient, published))
 }
 
 /// `--force`, which the usual hint names, is not for keys.

@@ -4,7 +4,7 @@ use super::{report, term};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::destination::Destination;
-use crate::store::local::{self, Existing, Unpublished};
+use crate::store::local::{self, Existing, Published, Unpublished};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -171,7 +171,7 @@ impl Output {
     ///
     /// # Errors
     /// Those of [`Unpublished::publish`], [`Kind::Io`] for standard output.
-    pub fn publish(self, sidecar: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Option<PathBuf>> {
+    pub fn publish(self, sidecar: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Option<Published>> {
         let file = match self.target {
             Target::Stdout(file) => return finish_stdout(&file).map(|()| None),
             Target::File(file) => file,
@@ -215,7 +215,7 @@ mod tests {
         let mut output = place.begin().unwrap();
         output.name(|| "x.age".to_owned()).unwrap();
         output.write_all(b"archive").unwrap();
-        let path = output.publish(None, &Interrupt::new()).unwrap().unwrap();
+        let path = output.publish(None, &Interrupt::new()).unwrap().unwrap().path;
         assert_eq!(path, directory.path().join("x.age"));
         assert_eq!(std::fs::read(path).unwrap(), b"archive");
 
@@ -230,7 +230,7 @@ mod tests {
         let named = directory.path().join("given.age");
         let mut output = Place::for_archive(named.as_os_str(), false).unwrap().begin().unwrap();
         output.name(|| "other.age".to_owned()).unwrap();
-        assert_eq!(output.publish(None, &Interrupt::new()).unwrap(), Some(named));
+        assert_eq!(output.publish(None, &Interrupt::new()).unwrap().unwrap().path, named);
     }
 
     #[test]

@@ -10,7 +10,9 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use crate::pipeline::save::Saved;
+use crate::store::local::Published;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -21,6 +23,8 @@ use std::time::Duration;
 pub trait Report: Serialize {
     /// For people: one line, or a few for `info`, without the final newline.
     fn text(&self) -> String;
+    /// What it begins with.
+    fn verdict(&self) -> &Verdict;
 }
 
 /// Tells results and failures where they belong.
@@ -37,14 +41,18 @@ pub struct Reporter {
 }
 
 impl Reporter {
-    /// Tells a result.
+    /// Tells a result, and returns the exit code it means. What failed after the commit is told beside it.
     ///
     /// # Errors
     /// [`Kind::Io`] when standard output cannot take it. A reader that went away is none: what was
     /// asked for is done, and the exit status says so.
-    pub fn result(&self, report: &impl Report) -> Result<()> {
-        let text = if self.json { json_line(report) } else { report.text() };
-        self.put(&text)
+    pub fn result(&self, report: &impl Report) -> Result<Exit> {
+        let verdict = report.verdict();
+        let told = self.put(&if self.json { json_line(report) } else { report.text() });
+        if let Some(error) = verdict.unfinished.as_ref().filter(|_| !self.json) {
+            self.console.write(&failure_text(error, self.verbose));
+        }
+        told.map(|()| verdict.exit_code)
     }
 
     /// Tells a failure, of the archive at `path` where there are several.
@@ -110,7 +118,7 @@ fn failure_text(error: &Error, verbose: bool) -> String {
 #[derive(Serialize)]
 struct Failure<'a> {
     ok: bool,
-    exit_code: u8,
+    exit_code: Exit,
     kind: &'a str,
     error: String,
     hint: &'a str,
@@ -127,7 +135,7 @@ impl<'a> Failure<'a> {
         let damaged = error.damaged();
         Self {
             ok: false,
-            exit_code: exit.code(),
+            exit_code: exit,
             kind: error.kind().name(),
             error: error.to_string(),
             hint: error.hint(),
@@ -189,13 +197,15 @@ impl Proved {
             Self::AsAsked => None,
             Self::WithoutDigest => Some(Shortfall {
                 kind: Kind::DigestAbsent.name(),
-                error: "the snapshot has no digest of etcd's: that it is what etcd wrote is not proved",
-                hint: "look into it before you rely on it, for example with etcdutl snapshot status",
+                error: "the snapshot has no digest of etcd's: that it is what etcd wrote is not proved"
+                    .into(),
+                hint: "look into it before you rely on it, for example with etcdutl snapshot status".into(),
             }),
             Self::StructureOnly => Some(Shortfall {
                 kind: "structure_only",
-                error: "structure only: there is no sidecar beside it, and no identity to open it was given",
-                hint: "pass -i or -p to prove the content, or bring back the .sha256 file",
+                error: "structure only: there is no sidecar beside it, and no identity to open it was given"
+                    .into(),
+                hint: "pass -i or -p to prove the content, or bring back the .sha256 file".into(),
             }),
         }
     }
@@ -205,31 +215,54 @@ impl Proved {
 #[derive(Serialize)]
 struct Shortfall {
     kind: &'static str,
-    error: &'static str,
-    hint: &'static str,
+    error: Cow<'static, str>,
+    hint: Cow<'static, str>,
 }
 
 /// What every result begins with.
 #[derive(Serialize)]
 pub struct Verdict {
     ok: bool,
-    exit_code: u8,
+    exit_code: Exit,
     command: &'static str,
     #[serde(flatten)]
     shortfall: Option<Shortfall>,
+    #[serde(skip)]
+    proved: Proved,
+    /// What failed after the commit.
+    #[serde(skip)]
+    unfinished: Option<Error>,
 }
 
 impl Verdict {
     /// The end of `command`; `ok` only where everything was proved.
     #[must_use]
     pub fn new(command: &'static str, proved: Proved) -> Self {
-        let exit = proved.exit();
-        Self { ok: exit == Exit::Done, exit_code: exit.code(), command, shortfall: proved.shortfall() }
+        let (exit_code, shortfall) = (proved.exit(), proved.shortfall());
+        Self { ok: exit_code == Exit::Done, exit_code, command, shortfall, proved, unfinished: None }
     }
 
-    /// `; why it is less`, or nothing.
+    /// The end of `command`, which published something, and with it the path to show: `-` for standard output.
+    fn of_published(command: &'static str, proved: Proved, published: Option<Published>) -> (Self, String) {
+        let mut verdict = Self::new(command, proved);
+        let Some(Published { path, shortfall }) = published else { return (verdict, shown(None)) };
+        if let Some(error) = shortfall {
+            let also = verdict.shortfall.as_ref().map(|other| format!("; {}", other.error));
+            verdict.ok = false;
+            verdict.exit_code = Exit::of(error.kind());
+            verdict.shortfall = Some(Shortfall {
+                kind: error.kind().name(),
+                error: format!("{error}{}", also.unwrap_or_default()).into(),
+                hint: error.hint().to_owned().into(),
+            });
+            verdict.unfinished = Some(error);
+        }
+        (verdict, shown(Some(&path)))
+    }
+
+    /// `; why it is less`, or nothing. What failed after the commit has lines of its own.
     fn text(&self) -> String {
-        self.shortfall.as_ref().map(|shortfall| format!("; {}", shortfall.error)).unwrap_or_default()
+        self.proved.shortfall().map(|shortfall| format!("; {}", shortfall.error)).unwrap_or_default()
     }
 }
 
@@ -260,11 +293,13 @@ pub struct SaveReport {
 impl SaveReport {
     /// What was sealed, and where it is; `None` is standard output.
     #[must_use]
-    pub fn new(saved: Saved, path: Option<&Path>, took: Duration) -> Self {
+    pub fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
+        let proved = Proved::by(saved.trailer.digest);
+        let (verdict, path) = Verdict::of_published("save", proved, published);
         let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);
         Self {
-            verdict: Verdict::new("save", Proved::by(saved.trailer.digest)),
-            path: shown(path),
+            verdict,
+            path,
             archive_size: saved.archive_size,
             archive_sha256: hex::encode(saved.archive_sha256),
             ratio: (ratio * 100.0).round() / 100.0,
@@ -276,6 +311,10 @@ impl SaveReport {
 }
 
 impl Report for SaveReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     fn text(&self) -> String {
         let recipients = self.manifest.recipients.len();
         let mut text = format!(
@@ -392,10 +431,11 @@ pub struct RestoreReport {
 impl RestoreReport {
     /// What came out of `archive`, and where it is; `None` is a standard stream.
     #[must_use]
-    pub fn new(opened: Opened, archive: Option<&Path>, path: Option<&Path>, took: Duration) -> Self {
+    pub fn new(opened: Opened, archive: Option<&Path>, published: Option<Published>, took: Duration) -> Self {
+        let (verdict, path) = Verdict::of_published("restore", Proved::by(opened.digest), published);
         Self {
-            verdict: Verdict::new("restore", Proved::by(opened.digest)),
-            path: shown(path),
+            verdict,
+            path,
             archive: shown(archive),
             archive_size: opened.visible.archive_size,
             duration_ms: milliseconds(took),
@@ -405,6 +445,10 @@ impl RestoreReport {
 }
 
 impl Report for RestoreReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     fn text(&self) -> String {
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
         format!("{path}: {}, {took}{}", self.contents.text(), self.verdict.text())
@@ -485,6 +529,10 @@ impl VerifyReport {
 }
 
 impl Report for VerifyReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     fn text(&self) -> String {
         let found = match &self.proof {
             Proof::Opened(contents) => format!("verified: {}", contents.text()),
@@ -659,6 +707,10 @@ impl InfoReport {
 }
 
 impl Report for InfoReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     fn text(&self) -> String {
         let mut facts = Facts(sanitize(&self.path).into_owned());
         facts.visible(&self.visible, self.archive_size);
@@ -772,12 +824,17 @@ pub struct KeygenReport {
 impl KeygenReport {
     /// The recipient of the identity at `path`; `None` is standard output.
     #[must_use]
-    pub fn new(recipient: String, path: Option<&Path>) -> Self {
-        Self { verdict: Verdict::new("keygen", Proved::AsAsked), path: shown(path), recipient }
+    pub fn new(recipient: String, published: Option<Published>) -> Self {
+        let (verdict, path) = Verdict::of_published("keygen", Proved::AsAsked, published);
+        Self { verdict, path, recipient }
     }
 }
 
 impl Report for KeygenReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     fn text(&self) -> String {
         self.recipient.clone()
     }
@@ -810,6 +867,10 @@ impl Plan {
 }
 
 impl Report for Plan {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
     fn text(&self) -> String {
         let mut text = format!("would {} {} to {}", self.verdict.command, self.source, self.destination);
         if !self.recipients.is_empty() {
@@ -970,6 +1031,11 @@ mod tests {
         }
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "as reports take it")]
+    fn published(path: &str, shortfall: Option<Error>) -> Option<Published> {
+        Some(Published { path: path.into(), shortfall })
+    }
+
     const TOOK: Duration = Duration::from_millis(1987);
 
     /// Both renderings; the JSON must be one object without a key twice.
@@ -1009,10 +1075,23 @@ mod tests {
 
     #[test]
     fn save_is_told() {
-        let path = Path::new("/backups/x.db.zst.age");
-        let whole = both(&SaveReport::new(saved(Digest::Verified), Some(path), TOOK));
+        let whole =
+            both(&SaveReport::new(saved(Digest::Verified), published("/backups/x.db.zst.age", None), TOOK));
         let partly = both(&SaveReport::new(saved(Digest::Absent), None, TOOK));
         insta::assert_snapshot!(whole + &partly);
+    }
+
+    #[test]
+    fn what_failed_after_the_commit_is_told_with_the_result() {
+        let unfinished = || {
+            let error = Error::new(Kind::PartlyPublished, "x.age is complete, but the disk is not");
+            published("x.age", Some(error))
+        };
+        let told = both(&SaveReport::new(saved(Digest::Verified), unfinished(), TOOK))
+            + &both(&SaveReport::new(saved(Digest::Absent), unfinished(), TOOK))
+            + &both(&RestoreReport::new(opened(Digest::Verified), None, unfinished(), TOOK))
+            + &both(&KeygenReport::new("age1x".to_owned(), unfinished()));
+        insta::assert_snapshot!(told);
     }
 
     #[test]
@@ -1030,9 +1109,9 @@ mod tests {
 
     #[test]
     fn restore_is_told() {
-        let (archive, path) = (Some(Path::new("x.db.zst.age")), Some(Path::new("snapshot.db")));
+        let archive = Some(Path::new("x.db.zst.age"));
         let told = [
-            RestoreReport::new(opened(Digest::Verified), archive, path, TOOK),
+            RestoreReport::new(opened(Digest::Verified), archive, published("snapshot.db", None), TOOK),
             RestoreReport::new(foreign(false), None, None, TOOK),
         ];
         insta::assert_snapshot!(told.iter().map(both).collect::<String>());
@@ -1056,7 +1135,7 @@ mod tests {
 
     #[test]
     fn keygen_and_plans_are_told() {
-        let key = both(&KeygenReport::new("age1x".to_owned(), Some(Path::new("key.txt"))));
+        let key = both(&KeygenReport::new("age1x".to_owned(), published("key.txt", None)));
         let recipients = vec!["age1x".to_owned(), "age1y".to_owned()];
         let plan =
             Plan::new("save", "a snapshot of a:2379".to_owned(), "a new file in /b".to_owned(), recipients);

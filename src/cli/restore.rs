@@ -7,7 +7,7 @@ use super::exit::Exit;
 use super::info::named;
 use super::input::Archive;
 use super::output::Place;
-use super::report::{Plan, Proved, RestoreReport};
+use super::report::{Plan, RestoreReport};
 use super::settings::RestoreSettings;
 use crate::error::Result;
 use crate::pipeline::open::open;
@@ -20,8 +20,7 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
     let mut file = archive.open()?;
     if settings.dry_run {
         let plan = Plan::new("restore", archive.name(), place.to_string(), Vec::new());
-        context.reporter.result(&plan)?;
-        return Ok(Exit::Done);
+        return context.reporter.result(&plan);
     }
     let began = Instant::now();
     let identities = settings.identities.load(&context.terminal)?.unwrap_or_default();
@@ -33,9 +32,6 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
             output.explain(error, blame)
         })?;
     drop(progress);
-    let path = output.publish(None, &context.interrupt)?;
-    let proved = Proved::by(opened.digest);
-    let report = RestoreReport::new(opened, archive.path(), path.as_deref(), began.elapsed());
-    context.reporter.result(&report)?;
-    Ok(proved.exit())
+    let published = output.publish(None, &context.interrupt)?;
+    context.reporter.result(&RestoreReport::new(opened, archive.path(), published, began.elapsed()))
 }

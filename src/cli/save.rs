@@ -5,7 +5,7 @@ use super::bar;
 use super::exit::Exit;
 use super::input::{READ_SIZE, open_file};
 use super::output::{Output, Place};
-use super::report::{Plan, Proved, SaveReport};
+use super::report::{Plan, SaveReport};
 use super::settings::keys::RecipientSettings;
 use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now, whole_seconds};
@@ -66,8 +66,7 @@ fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
         }
         SourceSettings::StandardInput => "standard input".to_owned(),
     };
-    context.reporter.result(&Plan::new("save", source, place.to_string(), recipients))?;
-    Ok(Exit::Done)
+    context.reporter.result(&Plan::new("save", source, place.to_string(), recipients))
 }
 
 /// Everything but where the snapshot comes from.
@@ -136,10 +135,8 @@ impl Job<'_> {
         )
         .map_err(|error| output.explain(error, blame))?;
         drop(progress);
-        let path = output.publish(Some(saved.archive_sha256), &context.interrupt)?;
-        let proved = Proved::by(saved.trailer.digest);
-        context.reporter.result(&SaveReport::new(saved, path.as_deref(), began.elapsed()))?;
-        Ok(proved.exit())
+        let published = output.publish(Some(saved.archive_sha256), &context.interrupt)?;
+        context.reporter.result(&SaveReport::new(saved, published, began.elapsed()))
     }
 }
 

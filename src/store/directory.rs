@@ -118,9 +118,20 @@ impl Directory {
         Ok(entries.map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_owned())))
     }
 
-    /// Makes the names in it durable.
+    /// Makes the names in it durable. Some filesystems (FUSE, CIFS) know no fsync of directories at all: that is no
+    /// failure of theirs, and only warned of.
     pub(super) fn sync(&self) -> Result<()> {
-        self.file.sync_all().map_err(|error| Error::io("sync the directory", self.path.display(), error))
+        match self.file.sync_all() {
+            Err(error) if is_unsupported(&error) => {
+                tracing::warn!(
+                    "the filesystem of {} cannot sync directories: after a crash of the host the names in it may be \
+                     missing",
+                    self.path.display()
+                );
+                Ok(())
+            }
+            other => other.map_err(|error| Error::io("sync the directory", self.path.display(), error)),
+        }
     }
 
     /// Refuses to publish into a directory that is no longer the one its path leads to, where nobody would
@@ -140,6 +151,11 @@ impl Directory {
     pub(super) fn file(&self) -> &File {
         &self.file
     }
+}
+
+/// Whether fsync says that it cannot be done, not that it failed. ENOTSUP has the number of EOPNOTSUPP on Linux.
+fn is_unsupported(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP))
 }
 
 /// Whether both speak of the same file.

@@ -30,6 +30,17 @@ pub enum Existing {
     Replace,
 }
 
+/// A file under its final name.
+#[derive(Debug)]
+#[must_use = "it may have been published with a shortfall"]
+pub struct Published {
+    /// Where it is.
+    pub path: PathBuf,
+    /// What failed after the commit, as a [`Kind::PartlyPublished`]: the file is complete under its name, but its
+    /// sidecar is missing or the names are not known to be durable.
+    pub shortfall: Option<Error>,
+}
+
 /// A file being written under a temporary name beside its final one; removed on drop unless published.
 #[derive(Debug)]
 pub struct Unpublished {
@@ -53,7 +64,7 @@ impl Unpublished {
     }
 
     /// Publishes the file as `name` in its directory, and with `sha256` (of all that was written) its sidecar.
-    /// Returns the path of the file. In this order:
+    /// In this order:
     ///
     /// 1. the sidecar's temporary is written and fsynced, the file is fsynced;
     /// 2. [`Interrupt::begin_commit`]: whoever asked to stop before changed nothing;
@@ -64,18 +75,19 @@ impl Unpublished {
     /// A sidecar without its archive, left over from one that was removed, is replaced in step 5 even
     /// under [`Existing::Refuse`]: the archive's name was free, so it could only lie about this one.
     ///
+    /// What fails after the commit is no error but a [shortfall](Published::shortfall). A filesystem that cannot fsync
+    /// directories at all, as some of FUSE and CIFS, is only warned of.
+    ///
     /// # Errors
-    /// Before the commit, with nothing left behind: whatever a write met, [`Kind::DestinationExists`],
-    /// [`Kind::Destination`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`]. After it only
-    /// [`Kind::PartlyPublished`]: the file is complete under its name, but the sidecar is missing or the names are
-    /// not known to be durable.
+    /// With nothing left behind: whatever a write met, [`Kind::DestinationExists`], [`Kind::Destination`],
+    /// [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
     pub fn publish(
         self,
         name: impl AsRef<OsStr>,
         existing: Existing,
         sha256: Option<[u8; 32]>,
         interrupt: &Interrupt,
-    ) -> Result<PathBuf> {
+    ) -> Result<Published> {
         self.publish_by(Method::ALL, name.as_ref(), existing, sha256, interrupt)
     }
 
@@ -86,7 +98,7 @@ impl Unpublished {
         existing: Existing,
         sha256: Option<[u8; 32]>,
         interrupt: &Interrupt,
-    ) -> Result<PathBuf> {
+    ) -> Result<Published> {
         let directory = Arc::clone(self.temporary.directory());
         let path = directory.join(name);
         if let Some(error) = self.failed {
@@ -106,8 +118,9 @@ impl Unpublished {
                 commit::replacing(&mut self.temporary, name)?;
             }
         }
-        finish(&directory, &mut self.temporary, sidecar).map_err(|error| partly(&path, &error, sha256))?;
-        Ok(path)
+        let finished = finish(&directory, &mut self.temporary, sidecar);
+        let shortfall = finished.err().map(|error| partly(&path, &error, sha256));
+        Ok(Published { path, shortfall })
     }
 }
 

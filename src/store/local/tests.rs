@@ -25,7 +25,7 @@ fn written(place: &TempDir) -> Unpublished {
     unpublished
 }
 
-fn publish(place: &TempDir, existing: Existing) -> Result<PathBuf> {
+fn publish(place: &TempDir, existing: Existing) -> Result<Published> {
     written(place).publish("x.age", existing, Some(SHA256), &Interrupt::new())
 }
 
@@ -77,9 +77,10 @@ fn archive_and_sidecar_are_published_by_every_method() {
     for methods in METHODS {
         let place = place();
         let interrupt = Interrupt::new();
-        let path = written(&place)
+        let Published { path, shortfall } = written(&place)
             .publish_by(methods, OsStr::new("x.age"), Existing::Refuse, Some(SHA256), &interrupt)
             .unwrap();
+        assert!(shortfall.is_none(), "{shortfall:?}");
         assert_eq!(path, place.path().join("x.age"));
         assert_eq!(contents(&place), the_archive_and_its_sidecar(), "{methods:?}");
         assert_eq!(mode(&path), 0o600);
@@ -149,7 +150,7 @@ fn force_replaces_archive_and_sidecar() {
     fs::write(place.path().join("x.age"), "old").unwrap();
     fs::write(place.path().join("x.age.sha256"), "old sidecar").unwrap();
     check(place.path(), "x.age", Existing::Replace, true).unwrap();
-    publish(&place, Existing::Replace).unwrap();
+    let _ = publish(&place, Existing::Replace).unwrap();
     assert_eq!(contents(&place), the_archive_and_its_sidecar());
 }
 
@@ -158,7 +159,7 @@ fn a_sidecar_without_its_archive_is_replaced() {
     for existing in [Existing::Refuse, Existing::Replace] {
         let place = place();
         fs::write(place.path().join("x.age.sha256"), "of a removed archive").unwrap();
-        publish(&place, existing).unwrap();
+        let _ = publish(&place, existing).unwrap();
         assert_eq!(contents(&place), the_archive_and_its_sidecar());
     }
 }
@@ -168,9 +169,9 @@ fn without_a_digest_there_is_no_sidecar_and_any_name_will_do() {
     let place = place();
     let name = OsStr::from_bytes(b"snapshot \xff.db");
     fs::write(place.path().join("y.sha256"), "somebody's").unwrap();
-    let path = written(&place).publish(name, Existing::Refuse, None, &Interrupt::new()).unwrap();
+    let path = written(&place).publish(name, Existing::Refuse, None, &Interrupt::new()).unwrap().path;
     assert_eq!(fs::read(path).unwrap(), CONTENT);
-    written(&place).publish("y", Existing::Replace, None, &Interrupt::new()).unwrap();
+    let _ = written(&place).publish("y", Existing::Replace, None, &Interrupt::new()).unwrap();
     assert_eq!(fs::read(place.path().join("y.sha256")).unwrap(), b"somebody's");
 }
 
@@ -183,7 +184,7 @@ fn links_are_replaced_and_never_followed() {
         symlink(&target, place.path().join(name)).unwrap();
     }
     assert_eq!(publish(&place, Existing::Refuse).unwrap_err().kind(), Kind::DestinationExists);
-    publish(&place, Existing::Replace).unwrap();
+    let _ = publish(&place, Existing::Replace).unwrap();
     assert_eq!(contents(&place), the_archive_and_its_sidecar());
     assert!(!target.exists());
 }
@@ -314,7 +315,7 @@ fn the_first_failed_write_ends_it() {
 fn of_several_that_publish_the_same_name_one_wins() {
     for methods in METHODS {
         let place = place();
-        let outcomes: Vec<Result<PathBuf>> = std::thread::scope(|scope| {
+        let outcomes: Vec<Result<Published>> = std::thread::scope(|scope| {
             let publish = |number: u8| {
                 let mut unpublished = Unpublished::create(place.path()).unwrap();
                 unpublished.write_all(&[number]).unwrap();
@@ -364,8 +365,8 @@ fn a_locked_temporary_is_never_removed() {
     let other = written(&place);
     assert!(living.temporary.path().exists());
     assert_ne!(living.temporary.path(), other.temporary.path());
-    living.publish("x", Existing::Refuse, None, &Interrupt::new()).unwrap();
-    other.publish("y", Existing::Refuse, None, &Interrupt::new()).unwrap();
+    let _ = living.publish("x", Existing::Refuse, None, &Interrupt::new()).unwrap();
+    let _ = other.publish("y", Existing::Refuse, None, &Interrupt::new()).unwrap();
     assert_eq!(contents(&place), expected(&[("x", CONTENT), ("y", CONTENT)]));
 }
 
