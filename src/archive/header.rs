@@ -24,12 +24,8 @@ use super::manifest::{
 };
 use super::payload::{NONCE_SIZE, PayloadKey};
 use crate::error::{Error, Kind, Result};
-use crate::keys::{Identities, Recipients};
+use crate::keys::{AGE_BEGIN, ARMOR_BEGIN, Identities, Recipients};
 
-/// Every age file begins with this.
-const AGE_MAGIC: &[u8] = b"age-encryption.org/";
-/// An armoured age file begins with this, after optional white space.
-const ARMOR_MAGIC: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 /// Tag of our stanza.
 const DESCRIPTION_TAG: &str = "etcd-snapshot";
 /// The age crate adds stanzas that mean nothing, to keep readers tolerant; their tags end so.
@@ -134,7 +130,7 @@ impl Header {
     /// [`Kind::NotAnArchive`] for anything but an age v1 file, [`Kind::HeaderDamaged`] for a malformed one or one that
     /// is beyond the limits of version 1.
     pub fn parse(prefix: &[u8]) -> Result<Self> {
-        if !prefix.starts_with(AGE_MAGIC) {
+        if !prefix.starts_with(AGE_BEGIN.as_bytes()) {
             return Err(not_an_archive(prefix));
         }
         let mut input = WholeHeader(Cursor::new(prefix));
@@ -309,7 +305,7 @@ fn not_an_archive(prefix: &[u8]) -> Error {
             "it is a zstd file, not encrypted",
             Some("decompress it with zstd -d, then seal it with `etcd-seal save --from FILE`"),
         )
-    } else if AGE_MAGIC.starts_with(prefix) {
+    } else if AGE_BEGIN.as_bytes().starts_with(prefix) {
         (
             "it ends inside its first line",
             Some("the file was cut short; fetch another copy of it or use another archive"),
@@ -327,7 +323,7 @@ fn not_an_archive(prefix: &[u8]) -> Error {
 /// Whether a file that begins with `prefix` is ASCII-armoured.
 #[must_use]
 pub fn is_armored(prefix: &[u8]) -> bool {
-    prefix.trim_ascii_start().starts_with(ARMOR_MAGIC)
+    prefix.trim_ascii_start().starts_with(ARMOR_BEGIN.as_bytes())
 }
 
 /// Reads as much of `input` as [`Header::parse`] wants.

@@ -7,7 +7,7 @@
 )]
 
 use super::settings::environment::{self, Environment};
-use super::settings::values::{parse_bool, parse_duration, parse_frame_size};
+use super::settings::values::{DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_frame_size};
 use super::{exit, report};
 use crate::error::{Error, Kind};
 use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR};
@@ -132,7 +132,7 @@ pub struct SealArguments {
     #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub level: i32,
     /// Snapshot bytes in each independent frame: a multiple of 64KiB up to 16MiB
-    #[arg(long, value_name = "SIZE", default_value = "4MiB", value_parser = parse_frame_size)]
+    #[arg(long, value_name = "SIZE", default_value = DEFAULT_FRAME_SIZE, value_parser = parse_frame_size)]
     pub frame_size: u32,
     /// Worker threads [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
@@ -159,6 +159,9 @@ pub struct SealArguments {
 #[command(next_help_heading = "Recipients")]
 pub struct RecipientArguments {
     /// A recipient: age1..., an ssh-ed25519 or ssh-rsa public key; may be repeated [env: ETCD_SEAL_RECIPIENTS]
+    ///
+    /// A recipient of an age plugin may ask for a touch or a PIN. It does so when sealing begins: while etcd holds
+    /// the snapshot stream open.
     #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT")]
     pub recipients: Vec<String>,
     /// A file of recipients, one on a line, - for standard input; may be repeated

@@ -23,6 +23,7 @@ mod verify;
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::store::name::whole_seconds;
 use args::{Arguments, Command, OutputArguments, Unparsed};
 use exit::Exit;
 use report::Reporter;
@@ -162,9 +163,4 @@ impl Command {
 /// Now, in whole seconds as every document of an archive has it.
 fn now() -> jiff::Timestamp {
     whole_seconds(jiff::Timestamp::now())
-}
-
-fn whole_seconds(time: jiff::Timestamp) -> jiff::Timestamp {
-    // A second of a timestamp is always one of a timestamp.
-    jiff::Timestamp::from_second(time.as_second()).unwrap_or(time)
 }

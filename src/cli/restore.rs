@@ -19,6 +19,7 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_snapshot(&settings.output, settings.force)?;
     let mut file = archive.open()?;
     if settings.dry_run {
+        settings.identities.check(&context.terminal)?;
         let plan = Plan::new("restore", archive.name(), place.to_string(), Vec::new());
         return context.reporter.result(&plan);
     }

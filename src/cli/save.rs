@@ -8,25 +8,25 @@ use super::output::{Output, Place};
 use super::report::{Plan, SaveReport};
 use super::settings::keys::RecipientSettings;
 use super::settings::{SaveSettings, SourceSettings};
-use super::{Context, now, whole_seconds};
+use super::{Context, now};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
-use crate::store::name::ArchiveName;
+use crate::store::name::{ArchiveName, whole_seconds};
 use jiff::{SignedDuration, Timestamp};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 
-/// The cluster part of the name of an archive whose cluster is unknown.
-const UNKNOWN_CLUSTER: &str = "snapshot";
-
 pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     let settings = SaveSettings::resolve(words, &context.environment)?;
+    if let SourceSettings::Etcd(connection) = &settings.source {
+        connection.check()?;
+    }
     if settings.dry_run {
         return plan(&settings, context);
     }
@@ -177,24 +177,18 @@ fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Timestamp) ->
     description.source = Source::Etcd;
     description.cluster_id = id(status.cluster_id);
     description.member_id = id(status.member_id);
-    description.etcd_version = known(&status.version);
-    description.storage_version =
-        snapshot.storage_version.as_deref().or(status.storage_version.as_deref()).and_then(known);
+    description.etcd_version = etcd::present(&status.version);
+    description.storage_version = snapshot.storage_version.clone().or_else(|| status.storage_version.clone());
     description.revision = positive(status.revision);
     description.snapshot_started_at = Some(requested.to_string());
-    manifest.endpoint = known(&snapshot.endpoint);
-    manifest.member_name = snapshot.member_name.as_deref().and_then(known);
+    manifest.endpoint = Some(snapshot.endpoint.clone());
+    manifest.member_name = snapshot.member_name.clone();
     manifest
 }
 
 /// 64-bit ids are 16 hex digits; 0 is no id.
 fn id(id: u64) -> Option<String> {
     (id != 0).then(|| format!("{id:016x}"))
-}
-
-/// What is unknown is left out: etcd tells it as an empty string.
-fn known(text: &str) -> Option<String> {
-    (!text.is_empty()).then(|| text.to_owned())
 }
 
 /// What is unknown is left out: etcd tells it as 0.
@@ -204,7 +198,8 @@ fn positive(number: i64) -> Option<u64> {
 
 /// The host's name, unless it has none.
 fn host_name() -> Option<String> {
-    known(&rustix::system::uname().nodename().to_string_lossy())
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    Some(name).filter(|name| !name.is_empty())
 }
 
 /// When something that took this long began.
@@ -218,7 +213,7 @@ fn now_less(elapsed: Duration) -> Timestamp {
 fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
     let description = &manifest.description;
     let cluster = description.cluster_name.as_deref().or(description.cluster_id.as_deref());
-    ArchiveName::new(cluster.unwrap_or(UNKNOWN_CLUSTER), time, description.revision.unwrap_or(0)).to_string()
+    ArchiveName::new(cluster.unwrap_or_default(), time, description.revision.unwrap_or(0)).to_string()
 }
 
 /// A snapshot stream of etcd's, for the thread of the pipeline that pulls.
@@ -308,7 +303,7 @@ mod tests {
     fn what_etcd_does_not_know_is_left_out() {
         assert_eq!(id(0), None);
         assert_eq!(id(0xcdf8_181d_0ba7).as_deref(), Some("0000cdf8181d0ba7"));
-        assert_eq!(known(""), None);
+        assert_eq!(etcd::present(""), None);
         assert_eq!((positive(-1), positive(0), positive(7)), (None, None, Some(7)));
     }
 

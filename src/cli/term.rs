@@ -1,5 +1,6 @@
 //! The terminal: lines on standard error, questions on /dev/tty, and text that cannot play tricks on either.
 
+use super::input::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Prompt;
 use indicatif::ProgressBar;
@@ -8,7 +9,7 @@ use secrecy::SecretString;
 use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::{Event, Level, Subscriber};
@@ -360,10 +361,8 @@ fn passphrase_from(path: &Path) -> Result<SecretString> {
         Error::new(Kind::Usage, format!("{named} {wrong}"))
             .with_hint("it holds the passphrase alone, as UTF-8, with or without a final newline")
     };
-    let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    let read =
-        File::open(path).and_then(|file| file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes));
-    read.map_err(|error| {
+    let read = File::open(path).and_then(|file| read_secret(file, PASSPHRASE_FILE_MAXIMUM));
+    let bytes = read.map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {named}: {error}"))
             .with_hint("check ETCD_SEAL_PASSPHRASE_FILE and the permissions of the file")
     })?;

@@ -1,6 +1,6 @@
 //! A live etcd as a source of a snapshot: endpoints, TLS, authentication, member choice, the stream.
 //!
-//! [`open`] is all there is to call. It reads the flags first and the network second: every endpoint is parsed
+//! [`open`] is all there is to call, and [`check`] what it does first. It reads the flags first and the network second: every endpoint is parsed
 //! (`endpoint`) and every TLS file read (`tls`) before the first connection. Then each endpoint gets a client of
 //! its own (`dialer`, `member`), because a balanced client could send Status to one member and Snapshot to another.
 //! All are probed at once, the best is chosen (`choice`), and its stream is read under the rules of `rules`, which
@@ -22,6 +22,7 @@ mod tls;
 mod wait;
 
 pub use connection::Connection;
-pub use probe::open;
+pub use probe::{check, open};
 pub use status::Status;
+pub(crate) use status::present;
 pub use stream::Snapshot;

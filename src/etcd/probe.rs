@@ -20,12 +20,8 @@ use tokio::task::JoinSet;
 /// [`Kind::Usage`] for endpoints or TLS files that cannot be used, before anything is dialed. Else, if no member
 /// serves, the most telling of what their endpoints failed with; its message names each of them.
 pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snapshot> {
-    let endpoints = Endpoint::parse_all(connection)?;
-    let only_endpoint = endpoints.len() == 1;
-    let dialer = Dialer::new(connection)?;
-    let prepared: Vec<Prepared> =
-        endpoints.into_iter().map(|endpoint| dialer.prepare(endpoint)).collect::<Result<_>>()?;
-
+    let (dialer, prepared) = prepare(connection)?;
+    let only_endpoint = prepared.len() == 1;
     let (candidates, mut failures) = unless_interrupted(interrupt, probe_all(dialer, prepared)).await??;
     for candidate in choice::order(candidates, only_endpoint)? {
         match Box::pin(Snapshot::open(candidate, connection, interrupt)).await {
@@ -38,6 +34,22 @@ pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snap
         }
     }
     Err(failure::most_telling(failures))
+}
+
+/// Checks all that can be checked without touching the network: the endpoints, the TLS files.
+///
+/// # Errors
+/// [`Kind::Usage`] for endpoints or TLS files that cannot be used, [`Kind::EtcdTls`] where this host has no roots
+/// to trust.
+pub fn check(connection: &Connection) -> Result<()> {
+    prepare(connection).map(drop)
+}
+
+fn prepare(connection: &Connection) -> Result<(Dialer, Vec<Prepared>)> {
+    let endpoints = Endpoint::parse_all(connection)?;
+    let dialer = Dialer::new(connection)?;
+    let prepared = endpoints.into_iter().map(|endpoint| dialer.prepare(endpoint)).collect::<Result<_>>()?;
+    Ok((dialer, prepared))
 }
 
 /// Only once another member serves: otherwise the error says it all.

@@ -56,6 +56,6 @@ impl Status {
 }
 
 /// Protobuf has no absent string; etcd means one when it sends an empty one.
-pub(super) fn present(text: &str) -> Option<String> {
+pub(crate) fn present(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }

@@ -40,8 +40,8 @@ impl TlsFiles {
         };
         let identity = match (&connection.cert, &connection.key) {
             (Some(certificate), Some(key)) => Some(load_identity(certificate, key)?),
-            (Some(certificate), None) => return Err(lonely("--cert", certificate, "--key")),
-            (None, Some(key)) => return Err(lonely("--key", key, "--cert")),
+            (Some(_), None) => return Err(lonely("--cert", "--key", "ETCDCTL_KEY")),
+            (None, Some(_)) => return Err(lonely("--key", "--cert", "ETCDCTL_CERT")),
             (None, None) => None,
         };
         Ok(Self { authorities, identity, skip_verify: connection.insecure_skip_tls_verify })
@@ -95,9 +95,10 @@ impl TlsFiles {
     }
 }
 
-fn lonely(flag: &str, path: &Path, missing: &str) -> Error {
-    Error::new(Kind::Usage, format!("{flag} {} is of no use without {missing}", path.display()))
-        .with_hint("a client certificate needs both --cert and --key")
+/// A certificate is of no use without its key.
+fn lonely(given: &str, missing: &str, variable: &str) -> Error {
+    Error::new(Kind::Usage, format!("{given} is given without {missing}"))
+        .with_hint(format!("add {missing}, or {variable} in the environment"))
 }
 
 fn load_authorities(path: &Path) -> Result<Vec<u8>> {

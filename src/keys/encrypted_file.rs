@@ -2,7 +2,7 @@
 use super::identities::Identity;
 use super::identity_file::parse_lines;
 use super::work_factor::{excessive_work, scrypt_identity};
-use super::{KeyFile, SharedPrompt, repeat};
+use super::{AGE_BEGIN, ARMOR_BEGIN, KeyFile, SharedPrompt, repeat};
 use crate::error::{Error, Kind, Result};
 use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor};
@@ -10,9 +10,6 @@ use age_core::format::{FileKey, Stanza};
 use std::io::{BufReader, Read};
 use std::sync::{Arc, OnceLock};
 use zeroize::Zeroizing;
-
-const BINARY_BEGIN: &[u8] = b"age-encryption.org/";
-const ARMORED_BEGIN: &[u8] = b"-----BEGIN AGE ENCRYPTED FILE-----";
 
 type Ciphertext<'a> = Decryptor<ArmoredReader<BufReader<&'a [u8]>>>;
 
@@ -28,7 +25,7 @@ impl EncryptedFile {
     /// Whether the file is an age file at all.
     pub(super) fn is_one(file: &KeyFile) -> bool {
         let text = file.text.trim_ascii_start();
-        text.starts_with(BINARY_BEGIN) || text.starts_with(ARMORED_BEGIN)
+        [AGE_BEGIN, ARMOR_BEGIN].iter().any(|begin| text.starts_with(begin.as_bytes()))
     }
 
     /// Checks all that can be checked without the passphrase.

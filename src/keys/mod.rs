@@ -25,6 +25,7 @@ pub use generate::generate_identity;
 pub use identities::Identities;
 pub use recipients::Recipients;
 pub use text::is_private_key;
+pub(crate) use text::{AGE_BEGIN, ARMOR_BEGIN};
 pub use work_factor::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR, WORK_FACTOR};
 
 /// Bytes that a recipient or identity file may have: age's own limit, 16 MiB. The caller holds to it while reading.

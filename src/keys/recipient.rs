@@ -1,6 +1,6 @@
 //! One recipient, from one string.
 use super::ssh;
-use super::text::looks_private;
+use super::text::{AGE_BEGIN, ARMOR_BEGIN, looks_private};
 use age_core::primitives::bech32_decode;
 
 /// A recipient that the age crate can encrypt to by itself.
@@ -86,7 +86,7 @@ fn refuse(text: &str) -> Refusal {
         return Refusal::new("not a valid age recipient: its checksum or length is wrong")
             .with_hint("copy the whole age1… string again");
     }
-    if text.starts_with("-----BEGIN AGE ENCRYPTED FILE") || text.starts_with("age-encryption.org/") {
+    if text.starts_with(ARMOR_BEGIN) || text.starts_with(AGE_BEGIN) {
         return Refusal::new("part of an encrypted file, not a recipient")
             .with_hint("if that is an encrypted identity file, pass the recipient it belongs to instead");
     }

@@ -3,6 +3,11 @@
 /// Characters of an unusable `-r` string that a message repeats.
 const SHOWN_CHARACTERS: usize = 20;
 
+/// Every age file begins with this.
+pub(crate) const AGE_BEGIN: &str = "age-encryption.org/";
+/// An ASCII-armoured age file begins with this, after optional white space.
+pub(crate) const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
+
 /// Spelling, in upper case, that only private keys have: age identities, plugin identities, PEM.
 const PRIVATE_MARKERS: [&str; 3] = ["SECRET-KEY", "AGE-PLUGIN-", "PRIVATE KEY"];
 

@@ -75,7 +75,8 @@ fn sanitise(cluster: &str) -> String {
 }
 
 /// Rounds towards the past, also before 1970.
-fn whole_seconds(time: Timestamp) -> Timestamp {
+#[must_use]
+pub fn whole_seconds(time: Timestamp) -> Timestamp {
     let second = time.as_nanosecond().div_euclid(1_000_000_000);
     i64::try_from(second)
         .ok()

@@ -1,11 +1,11 @@
 //! etcdctl's connection flags and variables, resolved.
 
-use super::environment::Environment;
+use super::environment::{self, Environment};
 use super::values::{parse_bool, parse_duration};
 use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::Connection;
+use crate::etcd::{self, Connection};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -64,7 +64,6 @@ impl ConnectionSettings {
             keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
                 .unwrap_or(KEEPALIVE_TIMEOUT),
         };
-        require_a_pair(&connection)?;
         Ok(Self { connection, user_without_password })
     }
 
@@ -72,6 +71,14 @@ impl ConnectionSettings {
     #[must_use]
     pub fn endpoints(&self) -> &[String] {
         &self.connection.endpoints
+    }
+
+    /// Checks all that can be checked without touching the network, before anybody is asked anything.
+    ///
+    /// # Errors
+    /// Those of [`etcd::check`].
+    pub fn check(&self) -> Result<()> {
+        etcd::check(&self.connection)
     }
 
     /// Asks for what is missing.
@@ -113,10 +120,10 @@ fn resolve_user(
 ) -> Result<User> {
     let secret = |flag: Option<SecretString>, name| match flag {
         Some(value) => Ok(Some(value)),
-        None => environment.text(name).map(|text| text.map(SecretString::from)),
+        None => environment.secret(name),
     };
-    let user = secret(user, "ETCDCTL_USER")?;
-    let password = secret(password, "ETCDCTL_PASSWORD")?;
+    let user = secret(user, environment::USER)?;
+    let password = secret(password, environment::PASSWORD)?;
     let user = user.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
     if user.is_empty() {
         if password.is_some_and(|password| !password.expose_secret().is_empty()) {
@@ -139,17 +146,6 @@ fn not_zero(value: Option<Duration>, flag: &str) -> Result<Option<Duration>> {
             .with_hint("leave it out for the default, or give the longest wait you accept"));
     }
     Ok(value)
-}
-
-/// A certificate is of no use without its key.
-fn require_a_pair(connection: &Connection) -> Result<()> {
-    let (given, missing) = match (&connection.cert, &connection.key) {
-        (Some(_), None) => ("--cert", "--key"),
-        (None, Some(_)) => ("--key", "--cert"),
-        _ => return Ok(()),
-    };
-    Err(Error::new(Kind::Usage, format!("{given} is given without {missing}"))
-        .with_hint(format!("add {missing}, or {} in the environment", variable_of(&missing[2..]))))
 }
 
 /// etcdctl's DNS discovery is not there yet; ignoring it would ask another etcd than was meant.
@@ -297,11 +293,19 @@ mod tests {
     #[test]
     fn impossible_connections_are_refused() {
         let refused = |words: &[&str], variables: &[(&str, &str)]| {
-            let error = resolve(words, variables).err().expect("should be refused");
+            let error = resolve(words, variables)
+                .and_then(|settings| settings.check())
+                .err()
+                .expect("should be refused");
             assert_eq!(error.kind(), Kind::Usage);
             error.to_string()
         };
         assert_eq!(refused(&["--cert=/c"], &[]), "--cert is given without --key");
+        assert_eq!(
+            refused(&["--endpoints=ftp://h:1"], &[]),
+            "endpoint ftp://h:1 has the unknown scheme ftp://"
+        );
+        assert!(refused(&["--cacert=/nowhere/ca"], &[]).starts_with("cannot read --cacert /nowhere/ca: "));
         assert_eq!(refused(&["--key=/k"], &[]), "--key is given without --cert");
         assert_eq!(refused(&["--endpoints=a:1,,b:1"], &[]), "--endpoints holds an empty endpoint");
         assert_eq!(refused(&["--stall-timeout=0"], &[]), "--stall-timeout is zero");

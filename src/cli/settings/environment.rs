@@ -1,12 +1,17 @@
 //! The environment, read once: the variables the program knows, and nothing else of it.
 
 use crate::error::{Error, Kind, Result};
+use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
 /// A snapshot of the variables that concern us. Empty ones count as absent, as in etcdctl.
 #[derive(Clone, Default)]
-pub struct Environment(BTreeMap<String, OsString>);
+pub struct Environment {
+    variables: BTreeMap<String, OsString>,
+    /// Those of [`SECRETS`]; `None` for one that is no UTF-8.
+    secrets: BTreeMap<String, Option<SecretString>>,
+}
 
 /// A variable and what it says, for the manual.
 pub struct Variable {
@@ -18,6 +23,12 @@ pub struct Variable {
     pub commands: &'static [&'static str],
 }
 
+/// etcdctl's user, who may bring the password along.
+pub const USER: &str = "ETCDCTL_USER";
+/// etcdctl's password.
+pub const PASSWORD: &str = "ETCDCTL_PASSWORD";
+/// What is wiped from memory after use. The process's own block of variables is beyond our reach.
+const SECRETS: [&str; 2] = [USER, PASSWORD];
 /// Recipients of `save`.
 pub const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
 /// A file of recipients of `save`.
@@ -43,7 +54,8 @@ pub const VARIABLES: &[Variable] = &[
     Variable { name: DESTINATION, meaning: "DEST of save when none is given.", commands: &["save"] },
     Variable {
         name: RECIPIENTS,
-        meaning: "Recipients of save, separated by white space or commas. -r and -R replace them as a set.",
+        meaning: "Recipients of save, separated by white space, commas or line breaks. What follows an ssh key on its \
+                  line is its comment. -r and -R replace them as a set.",
         commands: &["save"],
     },
     Variable {
@@ -82,17 +94,25 @@ impl Environment {
         let known = |name: &str| {
             name.starts_with("ETCDCTL_") || name.starts_with("ETCD_SEAL_") || name == CREDENTIALS_DIRECTORY
         };
-        let variables = variables.into_iter().filter_map(|(name, value)| {
+        let known = variables.into_iter().filter_map(|(name, value)| {
             let name = name.into_string().ok()?;
             (known(&name) && !value.is_empty()).then_some((name, value))
         });
-        Self(variables.collect())
+        let mut environment = Self::default();
+        for (name, value) in known {
+            if SECRETS.contains(&name.as_str()) {
+                environment.secrets.insert(name, value.into_string().ok().map(SecretString::from));
+            } else {
+                environment.variables.insert(name, value);
+            }
+        }
+        environment
     }
 
-    /// The variable, where it is set and not empty.
+    /// The variable, where it is set and not empty. Those with secrets are not told this way.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&OsStr> {
-        self.0.get(name).map(OsString::as_os_str)
+        self.variables.get(name).map(OsString::as_os_str)
     }
 
     /// The variable as text.
@@ -101,8 +121,20 @@ impl Environment {
     /// [`Kind::Usage`] where it is no UTF-8.
     pub fn text(&self, name: &str) -> Result<Option<&str>> {
         let Some(value) = self.get(name) else { return Ok(None) };
-        let text = value.to_str().ok_or_else(|| Error::new(Kind::Usage, format!("{name} is not UTF-8")))?;
+        let text = value.to_str().ok_or_else(|| not_text(name))?;
         Ok(Some(text))
+    }
+
+    /// One of etcdctl's user and password.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where it is no UTF-8.
+    pub fn secret(&self, name: &str) -> Result<Option<SecretString>> {
+        match self.secrets.get(name) {
+            None => Ok(None),
+            Some(None) => Err(not_text(name)),
+            Some(secret) => Ok(secret.clone()),
+        }
     }
 
     /// The variable through `parse`, naming it where that fails.
@@ -118,6 +150,10 @@ impl Environment {
     }
 }
 
+fn not_text(name: &str) -> Error {
+    Error::new(Kind::Usage, format!("{name} is not UTF-8"))
+}
+
 #[cfg(test)]
 impl Environment {
     /// An environment for a test.
@@ -129,6 +165,7 @@ impl Environment {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use secrecy::ExposeSecret;
 
     #[test]
     fn empty_and_foreign_variables_are_absent() {
@@ -136,6 +173,17 @@ mod tests {
         assert_eq!(environment.get("ETCDCTL_CERT"), None);
         assert_eq!(environment.get("HOME"), None);
         assert_eq!(environment.get(DESTINATION), Some(OsStr::new("/b/")));
+    }
+
+    #[test]
+    fn secrets_are_kept_apart() {
+        use std::os::unix::ffi::OsStrExt;
+        let bad = (OsString::from(USER), OsStr::from_bytes(b"root:\xff").to_owned());
+        let environment = Environment::from_iterator([(PASSWORD.into(), "hunter2".into()), bad]);
+        assert_eq!((environment.get(PASSWORD), environment.get(USER)), (None, None));
+        assert_eq!(environment.secret(PASSWORD).unwrap().unwrap().expose_secret(), "hunter2");
+        assert_eq!(environment.secret(USER).unwrap_err().to_string(), "ETCDCTL_USER is not UTF-8");
+        assert!(Environment::default().secret(USER).unwrap().is_none());
     }
 
     #[test]

@@ -3,14 +3,14 @@
 use super::environment::{self, Environment};
 use super::standard_input::StandardInput;
 use crate::cli::args::{IdentityArguments, RecipientArguments};
+use crate::cli::input::{read_secret, standard_input};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt, is_private_key};
 use std::fs::File;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use zeroize::Zeroizing;
 
 /// Whom to encrypt to.
 #[derive(Debug, PartialEq, Eq)]
@@ -70,20 +70,29 @@ impl RecipientSettings {
     }
 }
 
-/// Recipients separated by white space or commas, but for the blank inside an ssh public key.
+/// Recipients separated by lines, commas and blanks. What follows an ssh key, up to the next separator that is no
+/// blank, is its comment, unless it begins another recipient: nobody is left out in silence. As in files of them, a
+/// line that begins with `#` is a comment.
 fn split_recipients(text: &str) -> Vec<String> {
-    let mut words = text.split(|c: char| c.is_whitespace() || c == ',').filter(|word| !word.is_empty());
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let mut recipients = Vec::new();
-    while let Some(word) = words.next() {
-        if word.starts_with("ssh-")
-            && let Some(key) = words.next()
-        {
-            recipients.push(format!("{word} {key}"));
-        } else {
-            recipients.push(word.to_owned());
+    for part in lines.flat_map(|line| line.split(',')) {
+        let mut words = part.split_whitespace().peekable();
+        while let Some(word) = words.next() {
+            if !["ssh-", "ecdsa-", "sk-"].iter().any(|prefix| word.starts_with(prefix)) {
+                recipients.push(word.to_owned());
+                continue;
+            }
+            recipients.push(words.next().map_or_else(|| word.to_owned(), |key| format!("{word} {key}")));
+            while words.next_if(|word| !begins_recipient(word)).is_some() {}
         }
     }
     recipients
+}
+
+/// Whether a word is no comment of an ssh key.
+fn begins_recipient(word: &str) -> bool {
+    word.starts_with("age1") || matches!(word, "ssh-ed25519" | "ssh-rsa")
 }
 
 /// Who opens archives.
@@ -152,21 +161,32 @@ impl IdentitySettings {
     }
 }
 
+impl IdentitySettings {
+    /// Reads and parses the files, which asks nobody; a passphrase is left alone.
+    ///
+    /// # Errors
+    /// [`Kind::Identity`].
+    pub fn check(&self, terminal: &Arc<Terminal>) -> Result<()> {
+        match self.source {
+            IdentitySource::None | IdentitySource::Passphrase => Ok(()),
+            IdentitySource::Files(_) => self.load(terminal).map(drop),
+        }
+    }
+}
+
 /// Reads files of keys; `kind` is what one that cannot be read is called.
 fn read_key_files(paths: &[PathBuf], kind: Kind) -> Result<Vec<KeyFile>> {
     paths.iter().map(|path| read_key_file(path, kind)).collect()
 }
 
 fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
-    let (name, source): (String, Box<dyn Read>) = if path.as_os_str() == "-" {
-        ("standard input".to_owned(), Box::new(io::stdin().lock()))
+    let (name, source) = if path.as_os_str() == "-" {
+        ("standard input".to_owned(), standard_input()?)
     } else {
         let file = File::open(path).map_err(|error| cannot_open(kind, path, error))?;
-        (path.display().to_string(), Box::new(file))
+        (path.display().to_string(), file)
     };
-    let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
-    let read = source.take(KEY_FILE_SIZE_LIMIT + 1).read_to_end(&mut text);
-    read.map_err(|error| unreadable(kind, &name, error))?;
+    let text = read_secret(source, KEY_FILE_SIZE_LIMIT).map_err(|error| unreadable(kind, &name, error))?;
     if text.len() as u64 > KEY_FILE_SIZE_LIMIT {
         return Err(Error::new(kind, format!("{name} is longer than {KEY_FILE_SIZE_LIMIT} bytes")));
     }
@@ -226,6 +246,20 @@ mod tests {
             files: vec!["/r".into()],
         };
         assert_eq!(resolve(flags(&[], &[], false), VARIABLES).unwrap(), expected);
+    }
+
+    #[test]
+    fn comments_of_ssh_keys_are_no_recipients() {
+        for (text, recipients) in [
+            ("ssh-ed25519 AAAA root@backup", &["ssh-ed25519 AAAA"][..]),
+            ("ssh-rsa AAAA the key of Bob\nage1a", &["ssh-rsa AAAA", "age1a"]),
+            ("# of the vault\nssh-rsa AAAA x,age1a", &["ssh-rsa AAAA", "age1a"]),
+            ("ssh-rsa AAAA x ssh-ed25519 BBBB y age1a", &["ssh-rsa AAAA", "ssh-ed25519 BBBB", "age1a"]),
+            ("age1a root@backup", &["age1a", "root@backup"]),
+            ("ssh-rsa", &["ssh-rsa"]),
+        ] {
+            assert_eq!(split_recipients(text), recipients, "{text}");
+        }
     }
 
     #[test]

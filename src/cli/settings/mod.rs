@@ -242,7 +242,10 @@ mod tests {
     #[test]
     fn sealing_has_the_documented_defaults() {
         let settings = save(&["save", "-rage1x", "/b/"], &[]).unwrap();
-        assert_eq!((settings.seal.level, settings.seal.frame_size), (1, values::DEFAULT_FRAME_SIZE));
+        assert_eq!(
+            (settings.seal.level, settings.seal.frame_size),
+            (1, crate::archive::frame::FRAME_SIZE_DEFAULT)
+        );
         assert!(settings.options.describe && !settings.options.allow_missing_digest);
         assert!(settings.options.jobs >= 1);
         let settings = save(

@@ -1,5 +1,6 @@
 //! How values are written on a command line: etcdctl's as Go writes them, ours in plain bytes or KiB and MiB.
 
+use crate::archive::frame;
 use std::time::Duration;
 
 /// A boolean as Go's `strconv.ParseBool` reads it.
@@ -79,15 +80,12 @@ fn unit_nanoseconds(unit: &str) -> Option<u64> {
     })
 }
 
-/// Bytes in every frame but the last when `--frame-size` is not given.
-pub const DEFAULT_FRAME_SIZE: u32 = 4 * MEBIBYTE;
+/// [`frame::FRAME_SIZE_DEFAULT`] as people write it, for the help.
+pub const DEFAULT_FRAME_SIZE: &str = "4MiB";
 const KIBIBYTE: u32 = 1024;
 const MEBIBYTE: u32 = 1024 * KIBIBYTE;
-/// What the format allows: multiples of 64 KiB between these.
-const FRAME_SIZE_STEP: u32 = 64 * KIBIBYTE;
-const FRAME_SIZE_MAXIMUM: u32 = 16 * MEBIBYTE;
 
-/// A frame size in bytes, KiB or MiB: a multiple of 64 KiB up to 16 MiB.
+/// A frame size in bytes, KiB or MiB; which ones there are, the format says.
 ///
 /// # Errors
 /// What is wrong, for a message that names the flag or variable.
@@ -100,14 +98,10 @@ pub fn parse_frame_size(text: &str) -> Result<u32, String> {
         (text, 1)
     };
     let size = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
-    match size {
-        Some(size)
-            if size % FRAME_SIZE_STEP == 0 && (FRAME_SIZE_STEP..=FRAME_SIZE_MAXIMUM).contains(&size) =>
-        {
-            Ok(size)
-        }
-        _ => Err(format!("`{text}` is no multiple of 64KiB from 64KiB to 16MiB")),
-    }
+    size.filter(|&size| frame::is_frame_size(size)).ok_or_else(|| {
+        let (step, most) = (frame::FRAME_SIZE_MIN / KIBIBYTE, frame::FRAME_SIZE_MAX / MEBIBYTE);
+        format!("`{text}` is no multiple of {step}KiB from {step}KiB to {most}MiB")
+    })
 }
 
 #[cfg(test)]
@@ -170,6 +164,7 @@ mod tests {
 
     #[test]
     fn frame_sizes_are_multiples_of_64_kib() {
+        assert_eq!(parse_frame_size(DEFAULT_FRAME_SIZE), Ok(frame::FRAME_SIZE_DEFAULT));
         for (text, size) in
             [("65536", 65536), ("64KiB", 65536), ("512KiB", 524_288), ("4MiB", 4 << 20), ("16MiB", 16 << 20)]
         {
