@@ -187,9 +187,7 @@ impl Kind {
                 "run it from a terminal, or put the passphrase in a file named by ETCD_SEAL_PASSPHRASE_FILE"
             }
             Self::Io => "check that the path exists, its permissions and the health of its disk",
-            Self::NoSpace => {
-                "free some space, or name a destination on another filesystem; nothing was left behind"
-            }
+            Self::NoSpace => "free some space, or name a destination on another filesystem",
             Self::Plugin => "check that the age-plugin-… program is on PATH and works with age itself",
             Self::PartlyPublished => {
                 "the archive itself is complete; check the disk, then `etcd-seal verify` it with its identity"
@@ -249,7 +247,7 @@ impl Kind {
 
 /// The way out when the file, and not the disk, is full.
 const FILE_TOO_LARGE: &str = "raise the file size limit of this process (ulimit -f, LimitFSIZE= of systemd), or name a destination on a \
-     filesystem that takes larger files; nothing was left behind";
+     filesystem that takes larger files";
 
 /// What went wrong, in the words of the operator: kind, sentence, way out, cause.
 #[derive(Debug, thiserror::Error)]

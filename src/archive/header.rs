@@ -203,21 +203,25 @@ impl Header {
         }
         match authentic {
             Ok(()) => {}
-            Err(DecryptError::NoMatchingKeys) => return Err(self.no_match()),
+            Err(DecryptError::NoMatchingKeys) => return Err(self.no_match(identities)),
             Err(DecryptError::InvalidMac) => return Err(header_damaged("the header's MAC is wrong")),
             Err(error) => return Err(malformed(&error, self.bytes.len())),
         }
         self.description()?;
         match (tap.file_key.into_inner(), self.bytes.last_chunk::<NONCE_SIZE>()) {
             (Some(file_key), Some(nonce)) => Ok(PayloadKey::derive(&file_key, nonce)),
-            _ => Err(self.no_match()),
+            _ => Err(self.no_match(identities)),
         }
     }
 
-    fn no_match(&self) -> Error {
+    fn no_match(&self, identities: &Identities) -> Error {
         let types: Vec<&str> = self.stanza_types().collect();
         match &self.public {
             Public::Newer(version) => newer(*version),
+            _ if types == ["scrypt"] && !identities.has_passphrase() => {
+                Error::new(Kind::NoMatchingIdentity, "no identity opens it; it was sealed with a passphrase")
+                    .with_hint("pass -p instead of -i, and type the passphrase")
+            }
             _ if types == ["scrypt"] => Error::new(Kind::NoMatchingIdentity, "the passphrase is wrong")
                 .with_hint("it was sealed with a passphrase: pass -p and type that one; damage to the header can look the same"),
             _ => Error::new(

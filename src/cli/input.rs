@@ -1,5 +1,7 @@
 //! An archive to be read, and the sidecar beside it.
 
+use super::Context;
+use super::exit::Exit;
 use super::report::SidecarState;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -8,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
 
 /// How much is read at a time where nothing else decides.
@@ -37,6 +39,24 @@ impl<'a> Archive<'a> {
     /// What errors call it.
     pub(super) fn name(self) -> String {
         self.path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
+    }
+
+    /// Puts its name and a colon before the message of an error that does not begin so.
+    pub(super) fn named_in(self, error: Error) -> Error {
+        let (message, name) = (error.to_string(), self.name());
+        let begins = message.strip_prefix(&name).is_some_and(|rest| rest.starts_with(": "));
+        if begins { error } else { error.within(name) }
+    }
+
+    /// The malformed sidecar of an archive whose content was verified.
+    pub(super) fn whole_but(self, malformed: Error) -> Error {
+        let hint = self.path.map(|path| format!("write the sidecar anew: {}", mending_command(path)));
+        let error = Error::new(
+            Kind::SidecarMalformed,
+            format!("{}: the content is whole, but {malformed}", self.name()),
+        )
+        .with_source(malformed);
+        hint.into_iter().fold(error, Error::with_hint)
     }
 
     /// Opens it for reading from its beginning.
@@ -86,6 +106,31 @@ impl<'a> Archive<'a> {
             _ => error,
         }
     }
+}
+
+/// Does `what` with every archive: a failure is told and the next one tried; the worst counts.
+pub(super) fn each(
+    archives: &[PathBuf],
+    context: &Context,
+    what: impl Fn(Archive<'_>, File) -> Result<Exit>,
+) -> Result<Exit> {
+    let mut worst = Exit::Done;
+    for path in archives {
+        let archive = Archive::named(path);
+        let done =
+            archive.open().and_then(|file| what(archive, file).map_err(|error| archive.named_in(error)));
+        let exit = match done {
+            Ok(exit) => exit,
+            Err(error) if error.kind() == Kind::Interrupted => return Err(error),
+            Err(error) => {
+                let exit = Exit::of(error.kind());
+                context.reporter.failure(&error, exit, Some(path));
+                exit
+            }
+        };
+        worst = worst.worse(exit);
+    }
+    Ok(worst)
 }
 
 /// Standard input without the buffer of the standard library, in which what was read would stay.
@@ -171,6 +216,28 @@ mod tests {
         assert_eq!(other, SidecarState::EqualUnderAnotherName);
         let error = archive.compare(Some(&sidecar("x.age")), Some(&[8; 32])).unwrap_err();
         assert_eq!(error.kind(), Kind::SidecarMismatch);
+    }
+
+    #[test]
+    fn errors_name_the_archive_once_and_for_certain() {
+        let archive = Archive::named(Path::new("a"));
+        let named = |message: &str| archive.named_in(Error::new(Kind::Io, message)).to_string();
+        assert_eq!(named("cannot read a frame"), "a: cannot read a frame");
+        assert_eq!(named("a frame is damaged"), "a: a frame is damaged");
+        assert_eq!(named("a: is damaged"), "a: is damaged");
+        assert_eq!(named("a.sha256 is no sidecar"), "a: a.sha256 is no sidecar");
+        let archive = Archive::named(Path::new("x.age"));
+        let malformed =
+            Error::new(Kind::SidecarMalformed, "x.age.sha256 is no sidecar: not one line of sha256sum");
+        let error = archive.named_in(archive.whole_but(malformed));
+        assert_eq!(
+            (error.kind(), error.to_string().as_str()),
+            (
+                Kind::SidecarMalformed,
+                "x.age: the content is whole, but x.age.sha256 is no sidecar: not one line of sha256sum"
+            )
+        );
+        assert!(error.hint().ends_with("sha256sum -- x.age > x.age.sha256"), "{}", error.hint());
     }
 
     #[test]

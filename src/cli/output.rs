@@ -44,7 +44,7 @@ impl Place {
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
     pub fn for_key(named: &OsStr) -> Result<Self> {
-        Self::checked(Destination::for_snapshot(named)?, false, false)
+        Self::checked(Destination::for_key(named)?, false, false)
     }
 
     /// Refuses before anything is asked or read what publishing would refuse at the end.
@@ -162,7 +162,7 @@ impl Output {
             Target::Stdout(_) => error.within("standard output").with_hint(STDOUT_LOST),
             Target::File(file) => {
                 let path = file.directory.join(file.name.as_deref().unwrap_or_default());
-                error.within(report::shown(Some(&path)))
+                left_nothing(error).within(report::shown(Some(&path)))
             }
         }
     }
@@ -178,8 +178,17 @@ impl Output {
         };
         let nameless = || Error::new(Kind::Destination, "a directory is named where a file is needed");
         let name = file.name.ok_or_else(nameless)?;
-        file.content.publish(name, file.existing, sidecar, interrupt).map(Some)
+        file.content.publish(name, file.existing, sidecar, interrupt).map(Some).map_err(left_nothing)
     }
+}
+
+/// Somebody whose disk is full wants to know whether there is something to clean up.
+fn left_nothing(error: Error) -> Error {
+    if error.kind() != Kind::NoSpace {
+        return error;
+    }
+    let hint = format!("{}; nothing was left behind", error.hint());
+    error.with_hint(hint)
 }
 
 /// The way out when whatever takes standard output does not take it all.
@@ -254,5 +263,7 @@ mod tests {
         let explained = output.explain(error(), |error| error.within("input"));
         assert_eq!(explained.to_string(), "standard output: cannot write");
         assert_eq!(explained.hint(), STDOUT_LOST);
+        assert!(!error().hint().contains("left behind"));
+        assert!(left_nothing(error()).hint().ends_with("; nothing was left behind"));
     }
 }

@@ -328,7 +328,11 @@ impl Report for SaveReport {
         if let Some(revision) = self.manifest.description.revision {
             let _ = write!(text, ", revision {revision}");
         }
-        let _ = write!(text, ", {}, sha256 {}", seconds(self.duration_ms), self.archive_sha256);
+        let _ = write!(text, ", {}", seconds(self.duration_ms));
+        if let Some(open) = self.trailer.stream_open_ms {
+            let _ = write!(text, ", stream open {}", seconds(open));
+        }
+        let _ = write!(text, ", sha256 {}", self.archive_sha256);
         text + &self.verdict.text()
     }
 }
@@ -556,8 +560,10 @@ struct VisibleReport {
     description: Option<Description>,
     stanzas: Vec<String>,
     armored: bool,
-    header_size: u64,
-    payload_size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    header_size: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    payload_size: Option<u64>,
 }
 
 impl VisibleReport {
@@ -568,9 +574,17 @@ impl VisibleReport {
             description: visible.description,
             stanzas: visible.stanzas,
             armored: visible.armored,
-            header_size: visible.header_size,
-            payload_size,
+            header_size: Some(visible.header_size),
+            payload_size: Some(payload_size),
         }
+    }
+
+    /// Without the sizes of what lies under armour, of which only the size of the whole file is known.
+    fn without_sizes_under_armor(mut self) -> Self {
+        if self.armored {
+            (self.header_size, self.payload_size) = (None, None);
+        }
+        self
     }
 }
 
@@ -591,6 +605,9 @@ pub struct InfoReport {
     frames: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     foreign: Option<ForeignReport>,
+    /// Whether the whole archive was read, with a key.
+    #[serde(skip)]
+    read: bool,
 }
 
 /// What the manifest knows beyond the description.
@@ -626,7 +643,7 @@ impl InfoReport {
     /// Of an archive of which only the ends were read, with a key or without.
     #[must_use]
     pub fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
-        match inspected.inside {
+        let mut report = match inspected.inside {
             None => Self::new(inspected.visible, None, None, 0, path),
             Some(Inside::Ours { manifest, trailer, frames }) => {
                 Self::new(inspected.visible, Some(*manifest), Some(trailer), frames, path)
@@ -638,7 +655,9 @@ impl InfoReport {
                 report.foreign = Some(ForeignReport { armored, zstd: None, lacks: vec![NO_MANIFEST] });
                 report
             }
-        }
+        };
+        report.visible = report.visible.without_sizes_under_armor();
+        report
     }
 
     /// Of an archive read to its end with a key.
@@ -648,6 +667,7 @@ impl InfoReport {
         let frames = opened.frames;
         let mut report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
         report.visible.authenticated = true;
+        report.read = true;
         report.foreign = contents.foreign;
         report
     }
@@ -702,6 +722,7 @@ impl InfoReport {
             trailer,
             frames,
             foreign: None,
+            read: false,
         }
     }
 }
@@ -718,7 +739,7 @@ impl Report for InfoReport {
             facts.manifest(manifest);
         }
         if let Some(trailer) = &self.trailer {
-            facts.trailer(trailer);
+            facts.trailer(trailer, self.read);
         }
         facts.some("frames", self.frames);
         for lack in self.foreign.iter().flat_map(|foreign| &foreign.lacks) {
@@ -755,8 +776,8 @@ impl Facts {
             self.add("armored", "yes");
         }
         self.add("archive size", exact_size(archive_size));
-        self.add("header size", exact_size(visible.header_size));
-        self.add("payload size", exact_size(visible.payload_size));
+        self.some("header size", visible.header_size.map(exact_size));
+        self.some("payload size", visible.payload_size.map(exact_size));
     }
 
     fn description(&mut self, description: &Description) {
@@ -794,10 +815,12 @@ impl Facts {
         }
     }
 
-    fn trailer(&mut self, trailer: &TrailerRest) {
+    /// `read`: the whole archive was, and what the trailer says proved true.
+    fn trailer(&mut self, trailer: &TrailerRest, read: bool) {
         self.some("snapshot size", trailer.snapshot_size.map(exact_size));
         self.add("database sha256", &trailer.database_sha256);
         let digest = match trailer.digest {
+            Digest::Verified if read => "there, and right",
             Digest::Verified => "there, and right when it was sealed",
             Digest::Absent => "absent",
         };
@@ -1129,6 +1152,13 @@ mod tests {
             InfoReport::inspected(inspected(Some(Inside::Foreign)), path),
             InfoReport::opened(foreign(true), None),
             InfoReport::seen(Visible { description: None, ..visible() }, None),
+            InfoReport::inspected(
+                Inspected {
+                    visible: Visible { description: None, armored: true, ..visible() },
+                    inside: Some(Inside::Foreign),
+                },
+                path,
+            ),
         ];
         insta::assert_snapshot!(told.iter().map(both).collect::<String>());
     }

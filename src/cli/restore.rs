@@ -4,7 +4,6 @@ use super::Context;
 use super::args::RestoreArguments;
 use super::bar;
 use super::exit::Exit;
-use super::info::named;
 use super::input::Archive;
 use super::output::Place;
 use super::report::{Plan, RestoreReport};
@@ -29,7 +28,7 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let opened = open(&mut file, &identities, &settings.options, &mut output, &*progress, &context.interrupt)
         .map_err(|error| {
-            let blame = |error| named(archive.or_damaged(error, &context.interrupt), archive);
+            let blame = |error| archive.named_in(archive.or_damaged(error, &context.interrupt));
             output.explain(error, blame)
         })?;
     drop(progress);

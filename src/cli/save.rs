@@ -32,12 +32,13 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     }
     let place = Place::for_archive(&settings.destination, settings.force)?;
     let recipients = settings.recipients.load(&context.terminal)?;
-    let manifest = manifest(&settings.seal, &recipients);
-    let job = Job { context, recipients, options: settings.options, place };
+    let job = Job { context, recipients, seal: settings.seal, options: settings.options, place };
     match settings.source {
-        SourceSettings::Etcd(connection) => job.seal_etcd(&connection.complete(&context.terminal)?, manifest),
-        SourceSettings::File(path) => job.seal_file(&path, manifest),
-        SourceSettings::StandardInput => job.seal_standard_input(manifest),
+        SourceSettings::Etcd(connection) => job.seal_etcd(&connection.complete(&context.terminal)?),
+        SourceSettings::File(path) => job.seal_file(&path),
+        SourceSettings::StandardInput => {
+            job.seal_existing(io::stdin(), "standard input", Source::Stdin, None)
+        }
     }
 }
 
@@ -73,17 +74,20 @@ fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
 struct Job<'a> {
     context: &'a Context,
     recipients: Recipients,
+    seal: SealArguments,
     options: crate::pipeline::save::Options,
     place: Place,
 }
 
 impl Job<'_> {
     /// Asks etcd only once the destination has proved writable: a snapshot costs the member.
-    fn seal_etcd(self, connection: &Connection, manifest: Manifest) -> Result<Exit> {
+    fn seal_etcd(self, connection: &Connection) -> Result<Exit> {
         let (context, began) = (self.context, Instant::now());
         let mut output = self.place.begin()?;
         let snapshot = context.runtime.block_on(etcd::open(connection, &context.interrupt))?;
         let requested = now_less(snapshot.requested.elapsed());
+        // Sealing begins now: not before the snapshot, whatever a clock that is set meanwhile says.
+        let manifest = manifest(&self.seal, &self.recipients, now().max(requested));
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
         let endpoint = snapshot.endpoint.clone();
@@ -94,22 +98,27 @@ impl Job<'_> {
         })
     }
 
-    fn seal_file(self, path: &Path, mut manifest: Manifest) -> Result<Exit> {
+    fn seal_file(self, path: &Path) -> Result<Exit> {
         let file = open_file(path, "snapshot")?;
         let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
-        manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
-        self.seal_existing(file, &path.display().to_string(), manifest)
+        let size = metadata.is_file().then_some(metadata.len());
+        self.seal_existing(file, &path.display().to_string(), Source::File, size)
     }
 
-    fn seal_standard_input(self, mut manifest: Manifest) -> Result<Exit> {
-        manifest.description.source = Source::Stdin;
-        self.seal_existing(io::stdin(), "standard input", manifest)
-    }
-
-    fn seal_existing(self, source: impl Read + Send, name: &str, manifest: Manifest) -> Result<Exit> {
-        let began = Instant::now();
+    /// Seals a snapshot that is called `name` and has `size` bytes, where that is known.
+    fn seal_existing(
+        self,
+        source: impl Read + Send,
+        name: &str,
+        kind: Source,
+        size: Option<u64>,
+    ) -> Result<Exit> {
+        let (began, sealed_at) = (Instant::now(), now());
         let mut output = self.place.begin()?;
-        output.name(|| archive_name(&manifest, now()))?;
+        let mut manifest = manifest(&self.seal, &self.recipients, sealed_at);
+        manifest.description.source = kind;
+        manifest.description.snapshot_size = size;
+        output.name(|| archive_name(&manifest, sealed_at))?;
         let source = ReadSource::new(source, name.to_owned(), &self.context.interrupt);
         self.seal(source, manifest, output, began, |error| naming(error, name))
     }
@@ -140,13 +149,13 @@ impl Job<'_> {
     }
 }
 
-/// What is known before anything was asked; of a file, until the caller knows better.
-fn manifest(seal: &SealArguments, recipients: &Recipients) -> Manifest {
+/// What is known of any snapshot; one of a file, until the caller knows better.
+fn manifest(seal: &SealArguments, recipients: &Recipients, sealed_at: Timestamp) -> Manifest {
     let description = Description {
         format: FORMAT.to_owned(),
         format_version: FORMAT_VERSION,
         tool: concat!("etcd-seal ", env!("CARGO_PKG_VERSION")).to_owned(),
-        sealed_at: now().to_string(),
+        sealed_at: sealed_at.to_string(),
         cluster_name: seal.cluster_name.clone(),
         cluster_id: None,
         member_id: None,

@@ -4,29 +4,28 @@ use super::Context;
 use super::args::VerifyArguments;
 use super::bar;
 use super::exit::Exit;
-use super::info::each;
-use super::input::Archive;
+use super::input::{Archive, each};
 use super::report::VerifyReport;
 use super::settings::ReadSettings;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::keys::Identities;
 use crate::pipeline::open::{Options, look, open};
+use std::fs::File;
 use std::io;
 use std::time::Instant;
 
 pub(super) fn run(words: VerifyArguments, context: &Context) -> Result<Exit> {
     let settings = ReadSettings::resolve(words, &context.environment)?;
     let identities = settings.identities.load(&context.terminal)?;
-    each(&settings.archives, context, |archive| match &identities {
-        None => verify_without_key(archive, context),
-        Some(identities) => verify_with_key(archive, identities, &settings.options, context),
+    each(&settings.archives, context, |archive, file| match &identities {
+        None => verify_without_key(archive, file, context),
+        Some(identities) => verify_with_key(archive, file, identities, &settings.options, context),
     })
 }
 
 /// The sidecar, and what anybody sees.
-fn verify_without_key(archive: Archive<'_>, context: &Context) -> Result<Exit> {
+fn verify_without_key(archive: Archive<'_>, mut file: File, context: &Context) -> Result<Exit> {
     let began = Instant::now();
-    let mut file = archive.open()?;
     let sidecar = archive.sidecar()?;
     let progress = bar::progress(&context.console, context.quiet, "verifying");
     let visible = look(&mut file, &*progress, &context.interrupt)?;
@@ -35,21 +34,28 @@ fn verify_without_key(archive: Archive<'_>, context: &Context) -> Result<Exit> {
     context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))
 }
 
-/// Every layer to its end, and the sidecar too.
+/// Every layer to its end, and the sidecar too. A sidecar that is none does not keep the content from being verified.
 fn verify_with_key(
     archive: Archive<'_>,
+    mut file: File,
     identities: &Identities,
     options: &Options,
     context: &Context,
 ) -> Result<Exit> {
     let began = Instant::now();
-    let mut file = archive.open()?;
-    let sidecar = archive.sidecar()?;
+    let sidecar = archive.sidecar();
     let progress = bar::progress(&context.console, context.quiet, "verifying");
+    let (sidecar, malformed) = match sidecar {
+        Err(error) if error.kind() == Kind::SidecarMalformed => (None, Some(error)),
+        read => (read?, None),
+    };
     let options = Options { file_digest: sidecar.is_some(), ..options.clone() };
     let opened = open(&mut file, identities, &options, &mut io::sink(), &*progress, &context.interrupt)
         .map_err(|error| archive.or_damaged(error, &context.interrupt))?;
     drop(progress);
+    if let Some(error) = malformed {
+        return Err(archive.whole_but(error));
+    }
     let sidecar = archive.compare(sidecar.as_ref(), opened.visible.archive_sha256.as_ref())?;
     context.reporter.result(&VerifyReport::opened(opened, archive.path(), sidecar, began.elapsed()))
 }

@@ -54,6 +54,12 @@ impl Identities {
         self.identities.is_empty()
     }
 
+    /// Whether a passphrase is among them: only that opens a scrypt stanza.
+    #[must_use]
+    pub fn has_passphrase(&self) -> bool {
+        self.identities.iter().any(|identity| matches!(identity, Identity::Passphrase(_)))
+    }
+
     /// Tries every identity on the recipient stanzas of one header. `Ok(None)`: none of them matches, a wrong passphrase
     /// for a scrypt stanza included. The caller has removed stanzas that are no recipients; the header MAC is not yet
     /// checked.

@@ -61,13 +61,26 @@ impl Destination {
     /// # Errors
     /// [`Kind::Destination`] for a directory or a file in a missing one, [`Kind::Io`] where that cannot be found out.
     pub fn for_snapshot(text: impl AsRef<OsStr>) -> Result<Self> {
+        Self::for_file(text, "snapshot.db")
+    }
+
+    /// Reads the destination of an identity (`keygen -o`): `-`, or a file of any name.
+    ///
+    /// # Errors
+    /// Those of [`Self::for_snapshot`].
+    pub fn for_key(text: impl AsRef<OsStr>) -> Result<Self> {
+        Self::for_file(text, "key.txt")
+    }
+
+    /// `example` is what a file in a directory could be called.
+    fn for_file(text: impl AsRef<OsStr>, example: &str) -> Result<Self> {
         let text = text.as_ref();
         if text == "-" {
             return Ok(Self::Stdout);
         }
         let path = Path::new(text);
         if means_a_directory(text)? || is_directory(path)? == Some(true) {
-            let example = path.join("snapshot.db");
+            let example = path.join(example);
             return Err(Error::new(Kind::Destination, format!("{} is a directory", path.display()))
                 .with_hint(format!("name a file, such as {}", example.display())));
         }
@@ -146,6 +159,8 @@ mod tests {
             assert_eq!(Destination::for_archive(&path).unwrap(), Destination::Directory(path.clone()));
             let error = refusal(Destination::for_snapshot(&path));
             assert!(error.hint().contains("snapshot.db"), "{}", error.hint());
+            let error = refusal(Destination::for_key(&path));
+            assert!(error.hint().ends_with("/key.txt"), "{}", error.hint());
         }
         assert_eq!(Destination::for_archive(".").unwrap(), Destination::Directory(".".into()));
         assert_eq!(Destination::for_archive("/").unwrap(), Destination::Directory("/".into()));

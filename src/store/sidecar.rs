@@ -116,7 +116,7 @@ impl Sidecar {
     pub fn compare(&self, archive: &Path, sha256: &[u8; 32]) -> Result<Agreement> {
         if self.sha256 != *sha256 {
             let message = format!(
-                "{} has the SHA-256 {}, but its sidecar says {}",
+                "{}: its SHA-256 is {}, but its sidecar says {}",
                 archive.display(),
                 hex::encode(sha256),
                 hex::encode(self.sha256),
