@@ -221,6 +221,26 @@ fn is_table_of(table: &SeekTable, manifest: &[u8], trailer: &[u8], frame_size: u
         && (1..=frame_size).contains(&last_piece.decompressed)
 }
 
+/// Whether the payload ends as an archive of version 1 does, with a trailer: one that begins otherwise has been taken
+/// apart.
+///
+/// # Errors
+/// [`Kind::PayloadDamaged`], [`Kind::Io`].
+pub fn ends_with_trailer<R: Read + Seek>(payload: &mut PayloadAt<R>) -> Result<bool> {
+    let trailer = read_seek_table(payload).and_then(|(table, table_at)| {
+        let size = table.entries.last().map_or(0, |entry| u64::from(entry.compressed));
+        let trailer_at = table_at.checked_sub(size).ok_or_else(|| damaged("the seek table does not fit"))?;
+        let trailer = read_document(payload, trailer_at, TRAILER_MAGIC, "trailer")?;
+        parse::<Trailer>(&trailer, "trailer")
+    });
+    match trailer {
+        Ok(_) => Ok(true),
+        // Whatever else is there, it is not ours.
+        Err(error) if error.kind() == Kind::StructureDamaged => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 fn read_document<R: Read + Seek>(
     payload: &mut PayloadAt<R>,
     at: u64,

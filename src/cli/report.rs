@@ -583,12 +583,8 @@ impl InfoReport {
             Some(Inside::Ours { manifest, trailer, frames }) => {
                 Self::new(inspected.visible, Some(*manifest), Some(trailer), frames, path)
             }
-            Some(Inside::Foreign) => {
-                let mut report = Self::new(inspected.visible, None, None, 0, path);
-                let armored = report.visible.armored;
-                report.visible.authenticated = true;
-                report.foreign = Some(ForeignReport { armored, zstd: None, lacks: vec![NO_MANIFEST] });
-                report
+            Some(Inside::Foreign(foreign)) => {
+                Self::new(inspected.visible, None, None, 0, path).of_foreign(foreign)
             }
         }
     }
@@ -596,12 +592,20 @@ impl InfoReport {
     /// Of an archive read to its end with a key.
     #[must_use]
     pub fn opened(opened: Opened, path: Option<&Path>) -> Self {
-        let contents = Contents::of(opened.clone());
+        let (contents, foreign) = (Contents::of(opened.clone()), opened.foreign);
         let frames = opened.frames;
-        let mut report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
-        report.visible.authenticated = true;
-        report.foreign = contents.foreign;
-        report
+        let report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
+        match foreign {
+            Some(foreign) => report.of_foreign(foreign),
+            None => report,
+        }
+    }
+
+    /// Of an archive of somebody else's making, with a key.
+    fn of_foreign(mut self, foreign: Foreign) -> Self {
+        self.visible.authenticated = true;
+        self.foreign = Some(foreign.into());
+        self
     }
 
     /// Of an archive read to its end without a key.
@@ -1047,7 +1051,10 @@ mod tests {
         let told = [
             InfoReport::inspected(inspected(None), path),
             InfoReport::inspected(inspected(Some(ours)), path),
-            InfoReport::inspected(inspected(Some(Inside::Foreign)), path),
+            InfoReport::inspected(
+                inspected(Some(Inside::Foreign(Foreign { armored: true, zstd: true }))),
+                path,
+            ),
             InfoReport::opened(foreign(true), None),
             InfoReport::seen(Visible { description: None, ..visible() }, None),
         ];

@@ -70,7 +70,6 @@ impl Layers<'_> {
 
     fn beginning(&self, plaintext: &mut Plaintext) -> Result<Beginning> {
         let first = plaintext.peek()?;
-        let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
         let manifest = begins_as_manifest(&first);
         if manifest && !self.armored {
             return Ok(Beginning::Ours);
@@ -78,10 +77,7 @@ impl Layers<'_> {
         if manifest || self.description.is_some() {
             return Err(taken_apart());
         }
-        Ok(match magic {
-            Some(magic) if magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic) => Beginning::ForeignZstd,
-            _ => Beginning::ForeignPlain,
-        })
+        Ok(if begins_as_zstd(&first) { Beginning::ForeignZstd } else { Beginning::ForeignPlain })
     }
 
     fn read_ours(&self, mut plaintext: Plaintext, output: &mut (dyn Write + Send)) -> Result<LayersRead> {
@@ -165,6 +161,12 @@ impl Layers<'_> {
             }
         })
     }
+}
+
+/// Whether foreign content is compressed.
+pub(super) fn begins_as_zstd(first: &[u8]) -> bool {
+    let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
+    magic.is_some_and(|magic| magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic))
 }
 
 /// There are parts of an archive of ours, but not its beginning.

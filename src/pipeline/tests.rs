@@ -535,7 +535,9 @@ fn what_others_make_opens_too() {
             assert_eq!(opened.digest, Digest::Verified);
             assert!(look(&archive).is_ok());
             let inspected = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap();
-            assert!(matches!(inspected.inside, Some(Inside::Foreign)));
+            let Some(Inside::Foreign(foreign)) = inspected.inside else { panic!("{inspected:?}") };
+            assert_eq!(Some(foreign), opened.foreign);
+            assert_eq!(inspected.visible.archive_size, opened.visible.archive_size);
         }
     }
 }
@@ -563,7 +565,16 @@ fn damage_in_what_others_make_is_noticed() {
     let mut armored = foreign(&zstd, &key, true);
     let middle = armored.len() / 2;
     armored[middle] = b'!';
-    assert_eq!(open(&armored, &key).unwrap_err().kind(), Kind::PayloadDamaged);
+    for damaged in
+        [&armored[..], &armored[..middle - 1], &armored[..middle / 65 * 65], &armored[..armored.len() - 9]]
+    {
+        assert_eq!(open(damaged, &key).unwrap_err().kind(), Kind::PayloadDamaged);
+        assert_eq!(look(damaged).unwrap_err().kind(), Kind::PayloadDamaged);
+        for identities in [None, Some(&key.identities)] {
+            let error = inspect(&mut Cursor::new(damaged), identities).unwrap_err();
+            assert_eq!(error.kind(), Kind::PayloadDamaged, "{error}");
+        }
+    }
 }
 
 #[test]
@@ -578,7 +589,10 @@ fn ours_without_its_manifest_or_in_armour_does_not_pass_as_foreign() {
     let manifest = 8 + u32::from_le_bytes(inside[4..8].try_into().unwrap()) as usize;
     for (content, armored) in [(&inside[manifest..], false), (&inside[manifest..], true), (&inside[..], true)]
     {
-        let error = open(&foreign(content, &key, armored), &key).unwrap_err();
+        let archive = foreign(content, &key, armored);
+        let error = open(&archive, &key).unwrap_err();
+        assert_eq!(error.kind(), Kind::StructureDamaged, "{error}");
+        let error = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap_err();
         assert_eq!(error.kind(), Kind::StructureDamaged, "{error}");
     }
 }
