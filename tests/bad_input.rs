@@ -520,10 +520,6 @@ fn tls_that_does_not_fit() {
         scene.attempt(&save_from(&etcd.address(), "")).refused(14, "etcd_tls");
         scene.attempt(&save_from(&secure, "")).refused(14, "etcd_tls");
         scene.attempt(&save_from(&secure, &good.replace("ca.pem", "wrong-ca.pem"))).refused(14, "etcd_tls");
-        scene.attempt(&save_from(&secure, "--cacert ca.pem")).refused(14, "etcd_tls");
-        scene.attempt(&save_from(&secure, "--insecure-skip-tls-verify")).refused(14, "etcd_tls");
-        scene.attempt(&save_from(&secure, &good.replace("client", "foreign"))).refused(14, "etcd_tls");
-        scene.attempt(&save_from(&secure, &good.replace("client", "expired"))).refused(14, "etcd_tls");
         scene.attempt(&save_from(&secure, "--cert client.pem")).refused(2, "usage");
         scene.attempt(&save_from(&secure, "--key client.key")).refused(2, "usage");
         scene.attempt(&save_from(&secure, &good.replace("client.key", "foreign.key"))).refused(2, "usage");
@@ -534,6 +530,14 @@ fn tls_that_does_not_fit() {
             }
         }
         insta::assert_snapshot!("tls_that_does_not_fit", scene.told());
+
+        // In what words the member refuses a client depends on its version.
+        scene.forget();
+        let (foreign, expired) = (good.replace("client", "foreign"), good.replace("client", "expired"));
+        for flags in ["--cacert ca.pem", "--insecure-skip-tls-verify", &foreign, &expired] {
+            scene.attempt(&save_from(&secure, flags)).refused(14, "etcd_tls");
+        }
+        assert_eq!(scene.told().matches("client certificate").count(), 4, "{}", scene.told());
         // It was not the rest that was wrong.
         scene.sandbox.seal(save_from(&secure, good).split_whitespace()).succeed();
     }

@@ -186,8 +186,8 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
 
 /// The server did not like who we are.
-const CLIENT_CERTIFICATE_HINT: &str =
-    "the member did not accept the client certificate: pass one of its own authority with --cert and --key";
+const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \
+     with --cert and --key";
 
 fn tls_error(given: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::EtcdTls, format!("TLS with {given} failed: {why}"))

@@ -103,6 +103,13 @@ impl Scene {
         &self.told
     }
 
+    /// Begins anew with what was told.
+    #[track_caller]
+    pub fn forget(&mut self) {
+        self.told();
+        self.told.clear();
+    }
+
     /// Every file and directory with its content, to see that nothing changed.
     fn everything(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut found = BTreeMap::new();
