@@ -141,7 +141,7 @@ fn can_strace() -> bool {
 }
 
 /// strace that injects this fault into the program that follows.
-fn faulty<'a>(fault: &'a str) -> Vec<&'a str> {
+fn faulty(fault: &str) -> Vec<&str> {
     vec![
         "-f",
         "-qq",

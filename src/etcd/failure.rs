@@ -204,13 +204,11 @@ fn with_tls_hint(given: &str, fault: &rustls::Error) -> Error {
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate
             | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
         ) => error.with_hint(CLIENT_CERTIFICATE_HINT),
-        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            error.with_hint("renew the client certificate given with --cert (and check the member's clock)")
-        }
         _ => error,
     }
 }
