@@ -133,7 +133,7 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
     }
     if message.contains("authentication failed") {
         return error.with_hint(
-            "check the name in --user and its password: that in ETCDCTL_PASSWORD, or type it again",
+            "check the name in --user and its password, that in ETCDCTL_PASSWORD too; it must be a user with the root role",
         );
     }
     if status.code() == Code::Unimplemented {
