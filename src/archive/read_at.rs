@@ -185,8 +185,9 @@ impl<R: Read + Seek> ArchiveAt<R> {
     fn unpack(&mut self, number: usize) -> Result<Vec<u8>> {
         let &(at, size) =
             self.frames.get(number).ok_or_else(|| damaged("the snapshot has fewer frames than it should"))?;
-        if u64::from(size) > self.payload.size() {
-            return Err(damaged("a frame reaches beyond the end of the payload"));
+        let frame_size = self.manifest.content.description.frame_size;
+        if size as usize > zstd::compress_bound(frame_size as usize) {
+            return Err(damaged("a zstd frame is larger than its content could ever need"));
         }
         let mut bytes = vec![0; size as usize];
         self.payload.read_at(at, &mut bytes)?;
@@ -195,7 +196,7 @@ impl<R: Read + Seek> ArchiveAt<R> {
             .ok_or_else(|| damaged("a frame does not begin as one"))?;
         let mut rest = rest;
         let content_size = walk_frame(&mut rest, |_, _| Ok(()))?.version_1_content_size()?;
-        if !rest.is_empty() || content_size > self.manifest.content.description.frame_size {
+        if !rest.is_empty() || content_size > frame_size {
             return Err(damaged("a frame is not as long as the seek table says"));
         }
         let range = sealed_range(self.payload.header_size, at..at + u64::from(size), None);

@@ -42,17 +42,17 @@ impl Bar {
 
     fn style(&self, total: Option<u64>) -> ProgressStyle {
         let template = if total.is_some() {
-            "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta} ratio {ratio}"
+            "{msg} {wide_bar} {binary_bytes}/{binary_total_bytes} {binary_bytes_per_sec} eta {eta}{ratio}"
         } else {
-            "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec} ratio {ratio}"
+            "{msg} {spinner} {binary_bytes} {binary_bytes_per_sec}{ratio}"
         };
         let archive = Arc::clone(&self.archive);
-        let ratio_so_far = move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
-            let _ = write!(writer, "{:.2}", ratio(state.pos(), archive.load(Ordering::Relaxed)));
+        let write_ratio = move |state: &ProgressState, writer: &mut dyn std::fmt::Write| {
+            let _ = writer.write_str(&ratio_so_far(" ", state.pos(), archive.load(Ordering::Relaxed)));
         };
         ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_bar())
-            .with_key("ratio", ratio_so_far)
+            .with_key("ratio", write_ratio)
     }
 }
 
@@ -69,6 +69,7 @@ impl Progress for Bar {
     }
 
     fn advance(&self, snapshot: u64, archive: u64) {
+        let (snapshot, archive) = what_goes_through(snapshot, archive);
         self.archive.store(archive, Ordering::Relaxed);
         self.shown.set_position(snapshot);
     }
@@ -112,6 +113,7 @@ impl Progress for LogLines {
     }
 
     fn advance(&self, snapshot: u64, archive: u64) {
+        let (snapshot, archive) = what_goes_through(snapshot, archive);
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if state.said.elapsed() < LOG_INTERVAL {
             return;
@@ -133,8 +135,20 @@ fn log_line(doing: &str, snapshot: u64, archive: u64, total: Option<u64>, elapse
     if let Some(left) = total.and_then(|total| time_left(snapshot, total, elapsed)) {
         let _ = write!(line, ", {} s left", left.as_secs());
     }
-    let _ = write!(line, ", ratio {:.2}", ratio(snapshot, archive));
-    line
+    line + &ratio_so_far(", ", snapshot, archive)
+}
+
+/// An archive that nobody opens yields no snapshot, so its own bytes are what there is to count.
+fn what_goes_through(snapshot: u64, archive: u64) -> (u64, u64) {
+    if snapshot == 0 { (archive, 0) } else { (snapshot, archive) }
+}
+
+/// The ratio after a separator, and nothing where it is not known: reading tells one of the two alone.
+fn ratio_so_far(separator: &str, snapshot: u64, archive: u64) -> String {
+    if archive == 0 {
+        return String::new();
+    }
+    format!("{separator}ratio {:.2}", ratio(snapshot, archive))
 }
 
 /// As long as the rest takes at the rate so far.
@@ -153,7 +167,9 @@ mod tests {
         let line = log_line("sealing", 300 << 20, 100 << 20, Some(1200 << 20), Duration::from_secs(30));
         assert_eq!(line, "sealing: 300.0 MiB of 1.2 GiB (25 %), 10.0 MiB/s, 90 s left, ratio 3.00");
         let line = log_line("sealing", 0, 0, None, Duration::ZERO);
-        assert_eq!(line, "sealing: 0 B, 0 B/s, ratio 0.00");
+        assert_eq!(line, "sealing: 0 B, 0 B/s");
+        let line = log_line("restoring", 300 << 20, 0, None, Duration::from_secs(30));
+        assert_eq!(line, "restoring: 300.0 MiB, 10.0 MiB/s");
     }
 
     #[test]

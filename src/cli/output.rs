@@ -50,6 +50,10 @@ impl Place {
     /// Refuses before anything is asked or read what publishing would refuse at the end.
     fn checked(destination: Destination, force: bool, sidecar: bool) -> Result<Self> {
         let existing = if force { Existing::Replace } else { Existing::Refuse };
+        if destination == Destination::Stdout && term::stdout_is_closed() {
+            return Err(Error::new(Kind::Destination, "standard output is closed")
+                .with_hint("redirect it into a file or a pipe, or name a file"));
+        }
         if let Destination::File { directory, name } = &destination {
             local::check(directory, name, existing, sidecar)?;
         }

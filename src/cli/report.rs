@@ -4,7 +4,7 @@
 //! [`sanitize`]; JSON keeps every value exactly and escapes the same characters in its own way.
 
 use super::exit::Exit;
-use super::term::{Console, is_tricky, sanitize};
+use super::term::{Console, is_tricky, sanitize, without_private_keys};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::inspect::{Inside, Inspected};
@@ -63,7 +63,7 @@ impl Reporter {
             self.console.write(&lines);
             return Ok(());
         }
-        put_on_stdout(&lines).map_err(|error| error.with_hint(REPORT_LOST))
+        put_on_stdout(&without_private_keys(&lines)).map_err(|error| error.with_hint(REPORT_LOST))
     }
 }
 

@@ -51,7 +51,7 @@ pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identi
     }
     let header = Header::parse(&prefix)?;
     let visible = Visible { archive_size: file_size, ..Visible::of(&header, false)? };
-    if Chunks::of_payload(file_size - header.size()).is_none() {
+    if file_size.checked_sub(header.size()).and_then(Chunks::of_payload).is_none() {
         return Err(super::plaintext::cut(file_size));
     }
     let Some(identities) = identities else { return Ok(Inspected { visible, inside: None }) };

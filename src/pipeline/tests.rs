@@ -109,6 +109,62 @@ fn look(mut archive: &[u8]) -> Result<Visible> {
     open::look(&mut archive, &Silent, &Interrupt::new())
 }
 
+#[test]
+fn what_no_reader_would_open_is_not_written() {
+    let prompt: SharedPrompt = Arc::new(Nobody);
+    let sealed_to = |count: usize| {
+        let names: Vec<String> = (0..count).map(|_| generate_identity("").1).collect();
+        let recipients = Recipients::parse(&names, &[], &prompt).unwrap();
+        let mut archive = Vec::new();
+        let source = pieces(&snapshot_for_tests(2, noise), 4096);
+        let manifest = manifest_for_tests();
+        let (options, interrupt) = (save_options(), Interrupt::new());
+        let saved = save::save(source, manifest, &recipients, &options, &mut archive, &Silent, &interrupt);
+        saved.map(|_| archive)
+    };
+    assert!(look(&sealed_to(250).unwrap()).is_ok());
+    assert_eq!(sealed_to(256).unwrap_err().kind(), Kind::Usage);
+}
+
+#[test]
+fn a_failed_output_stops_a_source_that_waits() {
+    struct Waiting(Interrupt, Vec<Vec<u8>>);
+    impl SnapshotSource for Waiting {
+        fn next(&mut self) -> Result<Option<Vec<u8>>> {
+            match self.1.pop() {
+                Some(piece) => Ok(Some(piece)),
+                None => loop {
+                    self.0.check()?;
+                    std::thread::yield_now();
+                },
+            }
+        }
+    }
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let key = key();
+    let interrupt = Interrupt::new();
+    let source = Waiting(interrupt.clone(), vec![snapshot_for_tests(30, noise)[..100_000].to_vec()]);
+    let saved = save::save(
+        source,
+        manifest_for_tests(),
+        &key.recipients,
+        &save_options(),
+        &mut Full,
+        &Silent,
+        &interrupt,
+    );
+    assert_eq!(saved.unwrap_err().kind(), Kind::NoSpace);
+    interrupt.check().unwrap();
+}
+
 /// Incompressible enough that an archive of it has several chunks.
 fn noise(at: usize) -> u8 {
     let mut x = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);

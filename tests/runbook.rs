@@ -1,0 +1,487 @@
+//! The disaster runbook, `man/etcd-seal-recovery.7`, typed in as it stands: its blocks are read from the page, pasted
+//! into bash in its order, and what runs in the end must serve what was saved. Once with this program, once with
+//! stock tools alone, on every etcd found.
+
+#![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod common;
+
+use common::{Etcd, Options, dead_address, etcds, run, say};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use tempfile::TempDir;
+
+const PAGE: &str = include_str!("../man/etcd-seal-recovery.7");
+
+/// The user of the saved etcd, and so of the restored one.
+const USER: &str = "root:right horse";
+
+/// How often a recovery is tried again because somebody took its ports.
+const ATTEMPTS: u32 = 3;
+
+/// A piece of the page to paste.
+struct Block {
+    name: String,
+    /// Why no test can run it, as the page says.
+    not_run: Option<String>,
+    text: String,
+}
+
+/// The blocks of the page, each introduced by a comment with its name.
+fn blocks() -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut lines = PAGE.lines();
+    while let Some(line) = lines.next() {
+        let Some(title) = line.strip_prefix(r#".\" block: "#) else {
+            assert_ne!(line, ".EX", "an example of the page has no name");
+            continue;
+        };
+        assert_eq!(lines.next(), Some(".EX"), "{title}");
+        let text: Vec<String> = lines.by_ref().take_while(|&line| line != ".EE").map(unescape).collect();
+        let (name, remark) = title.split_once(' ').unwrap_or((title, ""));
+        let not_run =
+            remark.strip_prefix("(not run by the tests: ").map(|why| why.trim_end_matches(')').to_owned());
+        assert!(remark.is_empty() || not_run.is_some(), "{title}");
+        blocks.push(Block { name: name.to_owned(), not_run, text: text.join("\n") + "\n" });
+    }
+    blocks
+}
+
+/// One line as it is shown. Only the escapes that the page's examples need.
+fn unescape(line: &str) -> String {
+    let shown = line.replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\x00").replace(r"\&", "");
+    assert!(
+        !shown.contains('\\') && !shown.starts_with(['.', '\'']),
+        "not known to be shown as it is: {line}"
+    );
+    shown.replace('\x00', r"\")
+}
+
+fn block(name: &str) -> String {
+    let found: Vec<Block> = blocks().into_iter().filter(|block| block.name == name).collect();
+    assert_eq!(found.len(), 1, "the page must have one block {name}");
+    assert!(found[0].not_run.is_none(), "{name}");
+    found[0].text.clone()
+}
+
+/// The variables that a block of settings sets, in its order.
+fn variables(settings: &str) -> Vec<String> {
+    let text = block(settings);
+    text.lines().map(|line| line.split_once('=').expect(settings).0.to_owned()).collect()
+}
+
+/// One archive of a real etcd with users and leases, and all that is needed to recover it.
+struct Disaster {
+    etcd: PathBuf,
+    place: TempDir,
+    archive: PathBuf,
+    contents: Value,
+}
+
+impl Disaster {
+    /// Fills an etcd, saves it, and loses it.
+    fn new(etcd: &Path) -> Self {
+        let place = tempfile::tempdir().unwrap();
+        let source = Etcd::start(etcd, &Options::default());
+        source.fill("/registry/pods", 250, 400);
+        run(source.etcdctl().args(["del", "/registry/pods/000007"]));
+        run(source.etcdctl().args(["put", "/registry/pods/000008", "again"]));
+        let lease = run(source.etcdctl().args(["lease", "grant", "86400"]));
+        let lease = lease.split(' ').nth(1).unwrap();
+        run(source.etcdctl().args(["put", "--lease", lease, "/registry/leases/node", "held"]));
+        let (_, password) = USER.split_once(':').unwrap();
+        source.enable_authentication(password, &[]);
+        let contents = contents(source.etcdctl().args(["--user", USER]));
+
+        fs::create_dir(place.path().join("backups")).unwrap();
+        let seal = || {
+            let mut seal = Command::new(env!("CARGO_BIN_EXE_etcd-seal"));
+            seal.env_clear().env("HOME", place.path()).current_dir(place.path());
+            seal
+        };
+        let recipient = run(seal().args(["keygen", "-o", "key.txt"]));
+        for cluster in ["other", "prod"] {
+            run(seal()
+                .args(["save", "backups/", "-q", "--cluster-name", cluster, "-r", recipient.trim()])
+                .args(["--user", USER, "--endpoints", &source.address()]));
+        }
+        let archive = fs::read_dir(place.path().join("backups"))
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                name.starts_with("prod-") && name.ends_with(".db.zst.age")
+            })
+            .unwrap();
+        Self { etcd: etcd.to_owned(), place, archive, contents }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.place.path().join(name)
+    }
+
+    /// Whether the etcdutl of this etcd can lift the revision.
+    fn can_bump_revision(&self) -> bool {
+        let etcdutl = self.etcd.with_file_name("etcdutl");
+        let help = Command::new(etcdutl).args(["snapshot", "restore", "--help"]).output();
+        help.is_ok_and(|help| String::from_utf8_lossy(&help.stdout).contains("--bump-revision"))
+    }
+
+    /// Begins a shell session on the bare host; `program` is what `etcd-seal` is there.
+    fn host(&self, program: &Path) -> Session<'_> {
+        let host = tempfile::tempdir().unwrap();
+        fs::create_dir(host.path().join("bin")).unwrap();
+        symlink(program, host.path().join("bin/etcd-seal")).unwrap();
+        let mut session = Session { disaster: self, host, script: String::new() };
+        let settings: Vec<String> = variables("settings");
+        assert_eq!(settings, ["ARCHIVE", "IDENTITY"]);
+        session.set("ARCHIVE", &self.archive.display().to_string());
+        session.set("IDENTITY", &self.path("key.txt").display().to_string());
+        session
+    }
+
+    fn host_with_etcd_seal(&self) -> Session<'_> {
+        self.host(Path::new(env!("CARGO_BIN_EXE_etcd-seal")))
+    }
+
+    /// Whoever calls etcd-seal here fails.
+    fn host_without_etcd_seal(&self) -> Session<'_> {
+        self.host(Path::new("/bin/false"))
+    }
+}
+
+/// Every key with value, lease and revisions, as etcdctl shows them.
+fn contents(etcdctl: &mut Command) -> Value {
+    let shown = run(etcdctl.args(["get", "", "--prefix", "-w", "json"]));
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert!(shown["kvs"].as_array().is_some_and(|keys| keys.len() > 200), "{shown}");
+    shown["kvs"].clone()
+}
+
+/// What is pasted into one bash. Every block must succeed, as the page demands, or the session ends there.
+struct Session<'a> {
+    disaster: &'a Disaster,
+    host: TempDir,
+    script: String,
+}
+
+impl Session<'_> {
+    fn line(&mut self, line: &str) {
+        self.script += line;
+        self.script.push('\n');
+    }
+
+    fn set(&mut self, variable: &str, value: &str) {
+        self.line(&format!("{variable}='{value}'"));
+    }
+
+    /// Exactly the variables of a block of settings.
+    fn set_all(&mut self, settings: &str, values: &[(&str, &str)]) {
+        let named: Vec<&str> = values.iter().map(|&(variable, _)| variable).collect();
+        assert_eq!(variables(settings), named, "{settings}");
+        for (variable, value) in values {
+            self.set(variable, value);
+        }
+    }
+
+    fn paste(&mut self, name: &str) {
+        self.script += &block(name);
+        self.line(&format!(
+            r#"code=$?; [ $code -eq 0 ] || {{ echo "block {name}: exit code $code" >&2; exit $code; }}"#
+        ));
+    }
+
+    /// Shows what the member at `$CLIENT_URL` serves, as JSON after a marker.
+    fn show_contents(&mut self) {
+        self.line("echo; echo CONTENTS; etcdctl get '' --prefix -w json || exit");
+    }
+
+    /// Runs it all. Servers are children of the shell, which ends them by their process ids; should it not end
+    /// itself, `timeout` ends the whole group.
+    fn run(&self) -> Output {
+        let end_servers = r#"trap 'code=$?; servers=$(jobs -p); [ -z "$servers" ] || kill -KILL $servers; wait; exit $code' EXIT"#;
+        let script = self.host.path().join("script");
+        fs::write(&script, format!("{end_servers}\n{}", self.script)).unwrap();
+        let inherited = std::env::var_os("PATH").unwrap();
+        let first = [self.host.path().join("bin"), self.disaster.etcd.parent().unwrap().to_owned()];
+        let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&inherited))).unwrap();
+        Command::new("timeout")
+            .args(["--kill-after=5", "120", "bash"])
+            .arg(&script)
+            .current_dir(self.host.path())
+            .env_clear()
+            .env("PATH", path)
+            .env("HOME", self.host.path())
+            .env("ETCDCTL_USER", USER)
+            .output()
+            .unwrap()
+    }
+
+    /// Runs it to the end, and returns what was shown after each marker.
+    fn succeed(&self) -> Vec<Value> {
+        let output = self.run();
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert!(output.status.success(), "{}\n{}\n{stdout}\n{stderr}", output.status, self.script);
+        let shown = stdout.split("\nCONTENTS\n").skip(1);
+        shown
+            .map(|text| serde_json::Deserializer::from_str(text).into_iter().next().unwrap().unwrap())
+            .collect()
+    }
+
+    /// Runs it, expecting it to end at this block with this exit code, where it matters.
+    fn fails_at(&self, name: &str, code: Option<i32>) {
+        let output = self.run();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(&format!("block {name}: exit code ")), "{}\n{stderr}", output.status);
+        assert!(!output.status.success());
+        assert!(code.is_none() || output.status.code() == code, "{}\n{stderr}", output.status);
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.host.path().join(name)
+    }
+}
+
+/// URLs nobody listens at, no two alike.
+fn free_urls(count: usize) -> Vec<String> {
+    let mut urls = BTreeSet::new();
+    while urls.len() < count {
+        urls.insert(format!("http://{}", dead_address()));
+    }
+    urls.into_iter().collect()
+}
+
+/// Does it again where somebody took a port between our asking for it and etcd's listening on it.
+fn with_free_urls(count: usize, mut session: impl FnMut(&[String]) -> Vec<Value>) -> Vec<Value> {
+    for _ in 1..ATTEMPTS {
+        let urls = free_urls(count);
+        let attempt = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| session(&urls)));
+        match attempt {
+            Ok(shown) => return shown,
+            Err(why) => {
+                let text = why.downcast_ref::<String>().cloned().unwrap_or_default();
+                if !text.contains("address already in use") {
+                    std::panic::resume_unwind(why);
+                }
+            }
+        }
+    }
+    session(&free_urls(count))
+}
+
+/// Steps 5 to 8 for a single member, from `snapshot.db` on.
+fn boot_one_member(session: &mut Session, urls: &[String], make: &str) {
+    let data_dir = session.file("member").display().to_string();
+    session.set_all(
+        "settings-one",
+        &[
+            ("NAME", "etcd-1"),
+            ("DATA_DIR", &data_dir),
+            ("PEER_URL", &urls[0]),
+            ("CLIENT_URL", &urls[1]),
+            ("TOKEN", "restored-1"),
+        ],
+    );
+    session.paste(make);
+    session.paste("start");
+    session.paste("check");
+    session.show_contents();
+    session.paste("afterwards");
+    session.line("[ ! -e snapshot.db ] || exit");
+    session.line("etcdctl put /after/the/restore 'it takes writes' || exit");
+}
+
+#[test]
+fn every_block_is_shown_as_it_must_be_typed() {
+    let mut names = BTreeSet::new();
+    for block in blocks() {
+        assert!(names.insert(block.name.clone()), "two blocks are called {}", block.name);
+        if let Some(why) = block.not_run {
+            say(&format!("not run: {}: {why}", block.name));
+        }
+    }
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/etcd-seal-recovery.7");
+    let Ok(rendered) =
+        Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
+    else {
+        say("skipped: no groff to render the page with");
+        return;
+    };
+    let rendered = String::from_utf8(rendered.stdout).unwrap();
+    let shown: BTreeSet<&str> = rendered.lines().map(str::trim).collect();
+    for block in blocks() {
+        for line in block.text.lines() {
+            assert!(shown.contains(line.trim()), "{}: not shown: {line}", block.name);
+        }
+    }
+}
+
+#[test]
+fn every_block_that_can_be_run_is_run() {
+    let here = include_str!("runbook.rs");
+    for block in blocks().iter().filter(|block| block.not_run.is_none()) {
+        assert!(here.contains(&format!("\"{}\"", block.name)), "no test runs {}", block.name);
+    }
+}
+
+#[test]
+fn one_member_comes_back_with_etcd_seal() {
+    for etcd in etcds() {
+        let disaster = Disaster::new(&etcd);
+        let shown = with_free_urls(2, |urls| {
+            let mut session = disaster.host_with_etcd_seal();
+            for name in ["info", "verify", "verify-all", "restore", "status"] {
+                session.paste(name);
+            }
+            boot_one_member(&mut session, urls, "one-member");
+            session.succeed()
+        });
+        assert_eq!(shown[0]["kvs"], disaster.contents, "{}", etcd.display());
+    }
+}
+
+#[test]
+fn one_member_comes_back_with_stock_tools_alone() {
+    for etcd in etcds() {
+        let disaster = Disaster::new(&etcd);
+        let shown = with_free_urls(2, |urls| {
+            let mut session = disaster.host_without_etcd_seal();
+            for name in ["verify-stock", "restore-stock", "status"] {
+                session.paste(name);
+            }
+            boot_one_member(&mut session, urls, "one-member");
+            session.succeed()
+        });
+        assert_eq!(shown[0]["kvs"], disaster.contents, "{}", etcd.display());
+    }
+}
+
+#[test]
+fn three_members_come_back_as_one_cluster() {
+    for etcd in etcds() {
+        let disaster = Disaster::new(&etcd);
+        let shown = with_free_urls(6, |urls| three_members(&disaster, urls).succeed());
+        assert_eq!(shown.len(), 3, "{}", etcd.display());
+        for member in &shown {
+            assert_eq!(member["kvs"], disaster.contents, "{}", etcd.display());
+            assert_eq!(member["header"]["cluster_id"], shown[0]["header"]["cluster_id"]);
+        }
+        let ids: BTreeSet<String> =
+            shown.iter().map(|member| member["header"]["member_id"].to_string()).collect();
+        assert_eq!(ids.len(), 3, "{ids:?}");
+    }
+}
+
+/// Each host has a directory of its own with a copy of the snapshot; all are children of one shell.
+fn three_members<'a>(disaster: &'a Disaster, urls: &[String]) -> Session<'a> {
+    let mut session = disaster.host_with_etcd_seal();
+    session.paste("restore");
+    let cluster: Vec<String> = (1..=3).map(|host| format!("etcd-{host}={}", urls[host - 1])).collect();
+    let cluster = cluster.join(",");
+    for host in 1..=3 {
+        let (name, peer_url, client_url) = (format!("etcd-{host}"), &urls[host - 1], &urls[host + 2]);
+        session.line(&format!("mkdir {name} && cp snapshot.db {name}/ && cd {name} || exit"));
+        let data_dir = session.file(&name).join("member").display().to_string();
+        session.set_all(
+            "settings-three",
+            &[
+                ("NAME", &name),
+                ("DATA_DIR", &data_dir),
+                ("PEER_URL", peer_url),
+                ("CLIENT_URL", client_url),
+                ("CLUSTER", &cluster),
+                ("TOKEN", "restored-3"),
+            ],
+        );
+        session.paste("three-members");
+        session.paste("start");
+        session.line("cd ..");
+    }
+    for client_url in &urls[3..] {
+        session.set("CLIENT_URL", client_url);
+        session.paste("check");
+        session.line(r#"[ "$(etcdctl member list | wc -l)" -eq 3 ] || exit"#);
+        session.show_contents();
+    }
+    session
+}
+
+#[test]
+fn a_revision_bump_leaves_no_watch_of_the_past_alive() {
+    for etcd in etcds() {
+        let disaster = Disaster::new(&etcd);
+        if !disaster.can_bump_revision() {
+            say(&format!("skipped: {} has no etcdutl that bumps revisions", etcd.display()));
+            continue;
+        }
+        let shown = with_free_urls(2, |urls| {
+            let mut session = disaster.host_with_etcd_seal();
+            session.paste("restore");
+            boot_one_member(&mut session, urls, "one-member-bump");
+            session.line("timeout 20 etcdctl watch '' --prefix --rev 5 >watch.log 2>&1");
+            session.line("grep 'required revision has been compacted' watch.log || exit");
+            session.succeed()
+        });
+        assert!(shown[0]["header"]["revision"].as_u64().unwrap() > 1_000_000_000, "{}", etcd.display());
+        assert_eq!(shown[0]["kvs"], disaster.contents, "{}", etcd.display());
+    }
+}
+
+/// The exit codes on which the page's "do not go on then" relies.
+#[test]
+fn blocks_that_fail_say_so() {
+    for etcd in etcds() {
+        let disaster = Disaster::new(&etcd);
+        let whole = fs::read(&disaster.archive).unwrap();
+        let damaged = disaster.path("damaged.age");
+        let digest = fs::read_to_string(disaster.archive.with_extension("age.sha256")).unwrap();
+        let name = disaster.archive.file_name().unwrap().to_str().unwrap();
+        fs::write(disaster.path("damaged.age.sha256"), digest.replace(name, "damaged.age")).unwrap();
+        for cut in [whole.len() - 1, whole.len() - 1000, whole.len() / 2, 300, 1] {
+            fs::write(&damaged, &whole[..cut]).unwrap();
+            for (name, code) in [
+                ("verify", Some(13)),
+                ("verify-stock", None),
+                ("restore", Some(13)),
+                ("restore-stock", None),
+                ("info", None),
+            ] {
+                // A header that is still whole is still shown, and a trailer that is missing is missed.
+                let mut session = disaster.host_with_etcd_seal();
+                session.set("ARCHIVE", &damaged.display().to_string());
+                session.paste(name);
+                session.fails_at(name, code);
+                if name == "restore" {
+                    assert!(!session.file("snapshot.db").exists(), "cut to {cut} bytes");
+                }
+            }
+        }
+        snapshots_that_fail(&disaster);
+    }
+}
+
+/// What reaches step 5 damaged is refused there, as the page says under "when a step fails".
+fn snapshots_that_fail(disaster: &Disaster) {
+    for spoil in [
+        "truncate -s -512 snapshot.db",
+        "printf X | dd of=snapshot.db bs=1 seek=9000 conv=notrunc status=none",
+    ] {
+        let urls = free_urls(2);
+        let mut session = disaster.host_with_etcd_seal();
+        session.paste("restore");
+        session.line(spoil);
+        boot_one_member(&mut session, &urls, "one-member");
+        session.fails_at("one-member", None);
+    }
+    let mut session = disaster.host_with_etcd_seal();
+    session.set("IDENTITY", "other.txt");
+    session.line("etcd-seal keygen -o other.txt");
+    session.paste("verify-all");
+    session.fails_at("verify-all", Some(12));
+}
