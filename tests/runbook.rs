@@ -44,7 +44,8 @@ fn blocks() -> Vec<Block> {
         assert_eq!(lines.next(), Some(".EX"), "{title}");
         let text: Vec<String> = lines.by_ref().take_while(|&line| line != ".EE").map(unescape).collect();
         let (name, remark) = title.split_once(' ').unwrap_or((title, ""));
-        let not_run = remark.strip_prefix("(not run by the tests: ").map(|why| why.trim_end_matches(')').to_owned());
+        let not_run =
+            remark.strip_prefix("(not run by the tests: ").map(|why| why.trim_end_matches(')').to_owned());
         assert!(remark.is_empty() || not_run.is_some(), "{title}");
         blocks.push(Block { name: name.to_owned(), not_run, text: text.join("\n") + "\n" });
     }
@@ -53,8 +54,13 @@ fn blocks() -> Vec<Block> {
 
 /// One line as it is shown. Only the escapes that the page's examples need.
 fn unescape(line: &str) -> String {
+    // Elsewhere than on Debian a bare one is shown as a hyphen, which no shell takes for a minus.
+    assert!(!line.replace(r"\-", "").contains(['-', '`', '^', '~']), "shown as something else: {line}");
     let shown = line.replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\x00").replace(r"\&", "");
-    assert!(!shown.contains('\\') && !shown.starts_with(['.', '\'']), "not known to be shown as it is: {line}");
+    assert!(
+        !shown.contains('\\') && !shown.starts_with(['.', '\'']),
+        "not known to be shown as it is: {line}"
+    );
     shown.replace('\x00', r"\")
 }
 
@@ -187,7 +193,9 @@ impl Session<'_> {
 
     fn paste(&mut self, name: &str) {
         self.script += &block(name);
-        self.line(&format!(r#"code=$?; [ $code -eq 0 ] || {{ echo "block {name}: exit code $code" >&2; exit $code; }}"#));
+        self.line(&format!(
+            r#"code=$?; [ $code -eq 0 ] || {{ echo "block {name}: exit code $code" >&2; exit $code; }}"#
+        ));
     }
 
     /// Shows what the member at `$CLIENT_URL` serves, as JSON after a marker.
@@ -219,10 +227,13 @@ impl Session<'_> {
     /// Runs it to the end, and returns what was shown after each marker.
     fn succeed(&self) -> Vec<Value> {
         let output = self.run();
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{}\n{}\n{stdout}\n{stderr}", output.status, self.script);
         let shown = stdout.split("\nCONTENTS\n").skip(1);
-        shown.map(|text| serde_json::Deserializer::from_str(text).into_iter().next().unwrap().unwrap()).collect()
+        shown
+            .map(|text| serde_json::Deserializer::from_str(text).into_iter().next().unwrap().unwrap())
+            .collect()
     }
 
     /// Runs it, expecting it to end at this block with this exit code, where it matters.
@@ -298,7 +309,8 @@ fn every_block_is_shown_as_it_must_be_typed() {
         }
     }
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/etcd-seal-recovery.7");
-    let Ok(rendered) = Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
+    let Ok(rendered) =
+        Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
     else {
         say("skipped: no groff to render the page with");
         return;
@@ -458,8 +470,10 @@ fn blocks_that_fail_say_so() {
 
 /// What reaches step 5 damaged is refused there, as the page says under "when a step fails".
 fn snapshots_that_fail(disaster: &Disaster) {
-    for spoil in ["truncate -s -512 snapshot.db", "printf X | dd of=snapshot.db bs=1 seek=9000 conv=notrunc status=none"]
-    {
+    for spoil in [
+        "truncate -s -512 snapshot.db",
+        "printf X | dd of=snapshot.db bs=1 seek=9000 conv=notrunc status=none",
+    ] {
         let urls = free_urls(2);
         let mut session = disaster.host_with_etcd_seal();
         session.paste("restore");
