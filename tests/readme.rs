@@ -188,8 +188,9 @@ fn the_exit_codes_are_those_of_the_program() {
         if let Ok(code) = word.parse() {
             program.insert(code, rest.trim().to_owned());
         } else {
-            let mut last = program.last_entry().unwrap();
-            last.get_mut().push_str(&format!(" {line}"));
+            let mut above = program.last_entry().unwrap();
+            let meaning = above.get_mut();
+            *meaning = format!("{meaning} {line}");
         }
     }
     let readme: BTreeMap<u8, String> =
@@ -222,21 +223,25 @@ fn every_command_of_the_comparison_prints_what_it_says() {
     for etcd in etcds() {
         let place = Place::new();
         let server = Etcd::start(&etcd, &Options::default());
-        let mut script = String::from("exec 2>err\n");
+        let mut lines = vec!["exec 2>err".to_owned()];
         if !etcd.with_file_name("etcdutl").is_file() {
-            script += "etcdutl() { etcdctl \"$@\"; }\n";
+            lines.push("etcdutl() { etcdctl \"$@\"; }".to_owned());
         }
         // etcdctl takes no variable beside a flag, so each command gets one of the two.
         let endpoints = format!("ETCDCTL_ENDPOINTS={}", server.address());
-        script += &format!("export {endpoints}\n{{ {} || exit\n}} >&2\n", preparation.join(" || exit\n"));
+        lines.push(format!("export {endpoints}\n{{ {} || exit\n}} >&2", preparation.join(" || exit\n")));
         let mut expected = Vec::new();
         for (command, printed) in rows.iter().flat_map(|row| row.iter().flat_map(|cell| claims(cell))) {
-            let variable = if command.contains("--endpoints") { "unset ETCDCTL_ENDPOINTS" } else { "" };
-            script += &format!("( {variable}\n{command}\n) | tail -n 1\n");
+            let variable = if command.contains("--endpoints") { "unset ETCDCTL_ENDPOINTS" } else { ":" };
+            lines
+                .push(format!("last=$( {{ {variable}\n{command}\n}} | tail -n 1 )\necho ${{last:-nothing}}"));
             expected.push((command, printed));
         }
         assert_eq!(expected.len(), 13, "{expected:?}");
-        let script = script.replace("127.0.0.1:2379", &server.address()).replace("timeout 60 ", "timeout 3 ");
+        let script = lines
+            .join("\n")
+            .replace("127.0.0.1:2379", &server.address())
+            .replace("timeout 60 ", "timeout 3 ");
         let output = place.bash(&script, Some(&etcd)).output().unwrap();
         let printed = String::from_utf8(output.stdout).unwrap();
         let printed: Vec<&str> = printed.lines().collect();
