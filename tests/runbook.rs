@@ -304,6 +304,7 @@ fn every_block_is_shown_as_it_must_be_typed() {
     let mut names = BTreeSet::new();
     for block in blocks() {
         assert!(names.insert(block.name.clone()), "two blocks are called {}", block.name);
+        run(Command::new("bash").args(["-n", "-c", &block.text]));
         if let Some(why) = block.not_run {
             say(&format!("not run: {}: {why}", block.name));
         }
