@@ -315,6 +315,17 @@ impl Error {
         self
     }
 
+    /// The same error once more, without its cause, for somebody else who has to know.
+    pub(crate) fn repeat(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+            damaged: self.damaged.clone(),
+            source: None,
+        }
+    }
+
     /// The situation.
     #[must_use]
     pub fn kind(&self) -> Kind {

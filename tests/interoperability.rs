@@ -249,17 +249,17 @@ fn standard_streams_carry_archive_and_snapshot() {
         for command in ["verify", "info"] {
             sandbox.seal([command, "-", "-i", "key.txt"]).input(saved.stdout.clone()).succeed();
         }
-        from_a_file_and_from_standard_input(&sandbox, &recipient, snapshot);
+        from_a_file_and_from_standard_input(&sandbox, &recipient, &snapshot);
     }
 }
 
 /// `--from FILE` and `--from -` seal what `save` from etcd did, but do not claim to have it from etcd.
-fn from_a_file_and_from_standard_input(sandbox: &Sandbox, recipient: &str, snapshot: Vec<u8>) {
-    sandbox.write("existing.db", &snapshot);
+fn from_a_file_and_from_standard_input(sandbox: &Sandbox, recipient: &str, snapshot: &[u8]) {
+    sandbox.write("existing.db", snapshot);
     let seal = |from: &str, archive: &str| {
         let words = ["save", archive, "--json", "--from", from, "-r", recipient];
         // An etcd that is named in the environment is not asked.
-        let sealing = sandbox.seal(words).env("ETCDCTL_ENDPOINTS", dead_address()).input(snapshot.clone());
+        let sealing = sandbox.seal(words).env("ETCDCTL_ENDPOINTS", dead_address()).input(snapshot);
         let report = sealing.succeed().object();
         assert!(restore(sandbox, &sandbox.path(archive)) == snapshot);
         assert_eq!(report.get("snapshot_started_at"), None, "{report}");

@@ -107,7 +107,7 @@ fn a_save_tells_how_long_the_stream_was_open_and_when_it_was_sealed() {
     let Some(etcd) = etcds().first().map(|etcd| Etcd::start(etcd, &Options::default())) else { return };
     let sandbox = Sandbox::new();
     sandbox.make_directory("out");
-    let save = || sandbox.seal(["save", "out", "-r", RECIPIENT, "--force", "--endpoints", &etcd.endpoint()]);
+    let save = || sandbox.seal(["save", "out", "-r", RECIPIENT, "--force", "--endpoints", &etcd.address()]);
     assert!(save().succeed().text().contains(", stream open "));
     let told = save().arg("--json").succeed().object();
     let text = |name: &str| told[name].as_str().unwrap().to_owned();

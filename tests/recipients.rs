@@ -278,14 +278,14 @@ fn a_passphrase_is_age_s_in_both_directions() {
     assert_eq!((&opened["authenticated"], &opened["source"]), (&true.into(), &"file".into()));
     sandbox.program("zstd").args(["-q", "snapshot.db", "-o", "snapshot.zst"]).succeed();
     for age in tools("age") {
-        let mut opening = Dialogue::begin(sandbox.program(&age).args(["-d", "ours.age"]));
+        let mut opening = Dialogue::begin(&sandbox.program(&age).args(["-d", "ours.age"]));
         opening.answer("passphrase", PASSPHRASE);
         let (code, stream, screen) = opening.end();
         assert_eq!(code, 0, "{screen}");
         assert!(unpacked(&sandbox, stream) == snapshot);
 
         let mut theirs =
-            Dialogue::begin(sandbox.program(&age).args(["-p", "-o", "theirs.age", "snapshot.zst"]));
+            Dialogue::begin(&sandbox.program(&age).args(["-p", "-o", "theirs.age", "snapshot.zst"]));
         theirs.answer("passphrase", PASSPHRASE);
         theirs.answer("onfirm", PASSPHRASE);
         assert_eq!(theirs.end().0, 0);
@@ -302,13 +302,13 @@ fn a_passphrase_is_age_s_in_both_directions() {
 #[test]
 fn a_new_passphrase_is_asked_for_twice_without_echo() {
     let Some((sandbox, snapshot)) = with_snapshot() else { return };
-    let mut sealing_twice = Dialogue::begin(sealing(&sandbox, "x.age").arg("-p"));
+    let mut sealing_twice = Dialogue::begin(&sealing(&sandbox, "x.age").arg("-p"));
     sealing_twice.answer("passphrase for the archive: ", PASSPHRASE);
     sealing_twice.answer("the same again: ", PASSPHRASE);
     let (code, stdout, screen) = sealing_twice.end();
     assert_eq!(code, 0, "{screen}");
     assert!(!screen.contains(PASSPHRASE) && !String::from_utf8_lossy(&stdout).contains(PASSPHRASE));
-    let mut opening = Dialogue::begin(restoring(&sandbox, "x.age").arg("-p"));
+    let mut opening = Dialogue::begin(&restoring(&sandbox, "x.age").arg("-p"));
     opening.answer("passphrase of the archive: ", PASSPHRASE);
     let (code, stdout, screen) = opening.end();
     assert_eq!(code, 0, "{screen}");
@@ -316,7 +316,7 @@ fn a_new_passphrase_is_asked_for_twice_without_echo() {
 
     for (second, complaint) in [("correct horse", "the two passphrases differ"), ("", "nothing was entered")]
     {
-        let mut slipping = Dialogue::begin(sandbox.seal(["save", "y.age", "--from", "snapshot.db", "-p"]));
+        let mut slipping = Dialogue::begin(&sandbox.seal(["save", "y.age", "--from", "snapshot.db", "-p"]));
         slipping.answer("passphrase for the archive: ", PASSPHRASE);
         slipping.answer("the same again: ", second);
         let (code, _, screen) = slipping.end();
@@ -334,7 +334,7 @@ fn a_new_passphrase_is_asked_for_twice_without_echo() {
 }
 
 /// Runs `program`, which asks for [`PASSPHRASE`] once.
-fn unlocking(program: Program, question: &str) -> Vec<u8> {
+fn unlocking(program: &Program, question: &str) -> Vec<u8> {
     let mut dialogue = Dialogue::begin(program);
     dialogue.answer(question, PASSPHRASE);
     let (code, stdout, screen) = dialogue.end();
@@ -356,7 +356,7 @@ fn locked_identities_are_unlocked_at_the_terminal_or_from_the_file() {
         recipients.push(age_key(&sandbox, &open));
         let armor = if number == 0 { "-pa" } else { "-p" };
         let flags = if armor == "-pa" { vec!["-p", "-a"] } else { vec!["-p"] };
-        let mut locking = Dialogue::begin(sandbox.program(age).args(flags).args(["-o", &locked, &open]));
+        let mut locking = Dialogue::begin(&sandbox.program(age).args(flags).args(["-o", &locked, &open]));
         locking.answer("passphrase", PASSPHRASE);
         locking.answer("onfirm", PASSPHRASE);
         assert_eq!(locking.end().0, 0);
@@ -370,13 +370,13 @@ fn locked_identities_are_unlocked_at_the_terminal_or_from_the_file() {
     sandbox.write("passphrase", PASSPHRASE);
     for identity in &identities {
         let opening = || restoring(&sandbox, "x.age").args(["-i", identity]);
-        assert!(unlocking(opening(), identity) == snapshot, "{identity}");
+        assert!(unlocking(&opening(), identity) == snapshot, "{identity}");
         let from_file = opening().env("ETCD_SEAL_PASSPHRASE_FILE", "passphrase").succeed();
         assert!(from_file.stdout == snapshot, "{identity}");
         opening().run().ends_with(2).says("ETCD_SEAL_PASSPHRASE_FILE");
         let stock = sandbox.program("age").args(["-d", "-i", identity, "x.age"]);
-        assert!(unpacked(&sandbox, unlocking(stock, "passphrase")) == snapshot);
-        let mut wrong = Dialogue::begin(opening());
+        assert!(unpacked(&sandbox, unlocking(&stock, "passphrase")) == snapshot);
+        let mut wrong = Dialogue::begin(&opening());
         wrong.answer(identity, "wrong");
         let (code, stdout, screen) = wrong.end();
         assert_eq!((code, stdout.len()), (12, 0), "{screen}");
@@ -415,10 +415,20 @@ fn archives_of_others_open_and_say_what_they_lack() {
             assert!(fs::read(sandbox.path("out.db")).unwrap() == snapshot);
             let told = sandbox.seal(["verify", archive, "-i", "key.txt"]).succeed();
             assert!(told.text().contains("not made by etcd-seal: it lacks a manifest"), "{}", told.text());
-            for opening in [&[][..], &["-i", "key.txt"]] {
-                let info = sandbox.seal(["info", archive]).args(opening).succeed();
-                println!("{}", info.text());
+            let seen = sandbox.seal(["info", archive, "--json"]).succeed().object();
+            assert_eq!((&seen["authenticated"], seen.get("foreign")), (&false.into(), None));
+            // A file is looked at from both ends, a pipe is read as a whole.
+            let piped = sandbox.seal(["info", "-", "--json", "-i", "key.txt"]);
+            let piped = piped.input(fs::read(sandbox.path(archive)).unwrap()).succeed().object();
+            assert_eq!(piped["digest"], "verified");
+            for info in [seal(&["info", archive]).object(), piped] {
+                assert_eq!((&info["authenticated"], &info["foreign"]["zstd"]), (&true.into(), &zstd.into()));
+                for same in ["armored", "archive_size", "header_size", "payload_size"] {
+                    assert_eq!(info[same], seen[same], "{info} {seen}");
+                }
             }
+            let info = sandbox.seal(["info", archive, "-i", "key.txt"]).succeed();
+            assert!(info.text().contains("lacks                a manifest"), "{}", info.text());
             sandbox.seal(["verify", archive]).run().ends_with(3);
         }
         // Without etcd's digest it is not proved to be what etcd wrote.

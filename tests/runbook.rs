@@ -24,6 +24,9 @@ const USER: &str = "root:right horse";
 /// How often a recovery is tried again because somebody took its ports.
 const ATTEMPTS: u32 = 3;
 
+/// What a terminal of 80 columns leaves for an example: the pages are indented.
+const COLUMNS: usize = 80 - 7;
+
 /// A piece of the page to paste.
 struct Block {
     name: String,
@@ -44,7 +47,8 @@ fn blocks() -> Vec<Block> {
         assert_eq!(lines.next(), Some(".EX"), "{title}");
         let text: Vec<String> = lines.by_ref().take_while(|&line| line != ".EE").map(unescape).collect();
         let (name, remark) = title.split_once(' ').unwrap_or((title, ""));
-        let not_run = remark.strip_prefix("(not run by the tests: ").map(|why| why.trim_end_matches(')').to_owned());
+        let not_run =
+            remark.strip_prefix("(not run by the tests: ").map(|why| why.trim_end_matches(')').to_owned());
         assert!(remark.is_empty() || not_run.is_some(), "{title}");
         blocks.push(Block { name: name.to_owned(), not_run, text: text.join("\n") + "\n" });
     }
@@ -53,8 +57,13 @@ fn blocks() -> Vec<Block> {
 
 /// One line as it is shown. Only the escapes that the page's examples need.
 fn unescape(line: &str) -> String {
+    // Elsewhere than on Debian a bare one is shown as a hyphen, which no shell takes for a minus.
+    assert!(!line.replace(r"\-", "").contains(['-', '`', '^', '~']), "shown as something else: {line}");
     let shown = line.replace(r"\-", "-").replace(r"\(aq", "'").replace(r"\e", "\x00").replace(r"\&", "");
-    assert!(!shown.contains('\\') && !shown.starts_with(['.', '\'']), "not known to be shown as it is: {line}");
+    assert!(
+        !shown.contains('\\') && !line.starts_with(['.', '\'']),
+        "not known to be shown as it is: {line}"
+    );
     shown.replace('\x00', r"\")
 }
 
@@ -68,7 +77,10 @@ fn block(name: &str) -> String {
 /// The variables that a block of settings sets, in its order.
 fn variables(settings: &str) -> Vec<String> {
     let text = block(settings);
-    text.lines().map(|line| line.split_once('=').expect(settings).0.to_owned()).collect()
+    let mut variables: Vec<String> =
+        text.lines().map(|line| line.split_once('=').expect(settings).0.to_owned()).collect();
+    variables.dedup();
+    variables
 }
 
 /// One archive of a real etcd with users and leases, and all that is needed to recover it.
@@ -134,10 +146,9 @@ impl Disaster {
         fs::create_dir(host.path().join("bin")).unwrap();
         symlink(program, host.path().join("bin/etcd-seal")).unwrap();
         let mut session = Session { disaster: self, host, script: String::new() };
-        let settings: Vec<String> = variables("settings");
-        assert_eq!(settings, ["ARCHIVE", "IDENTITY"]);
-        session.set("ARCHIVE", &self.archive.display().to_string());
-        session.set("IDENTITY", &self.path("key.txt").display().to_string());
+        let (archive, identity) =
+            (self.archive.display().to_string(), self.path("key.txt").display().to_string());
+        session.set_all("settings", &[("ARCHIVE", &archive), ("IDENTITY", &identity)]);
         session
     }
 
@@ -187,7 +198,9 @@ impl Session<'_> {
 
     fn paste(&mut self, name: &str) {
         self.script += &block(name);
-        self.line(&format!(r#"code=$?; [ $code -eq 0 ] || {{ echo "block {name}: exit code $code" >&2; exit $code; }}"#));
+        self.line(&format!(
+            r#"code=$?; [ $code -eq 0 ] || {{ echo "block {name}: exit code $code" >&2; exit $code; }}"#
+        ));
     }
 
     /// Shows what the member at `$CLIENT_URL` serves, as JSON after a marker.
@@ -219,10 +232,13 @@ impl Session<'_> {
     /// Runs it to the end, and returns what was shown after each marker.
     fn succeed(&self) -> Vec<Value> {
         let output = self.run();
-        let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        let (stdout, stderr) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
         assert!(output.status.success(), "{}\n{}\n{stdout}\n{stderr}", output.status, self.script);
         let shown = stdout.split("\nCONTENTS\n").skip(1);
-        shown.map(|text| serde_json::Deserializer::from_str(text).into_iter().next().unwrap().unwrap()).collect()
+        shown
+            .map(|text| serde_json::Deserializer::from_str(text).into_iter().next().unwrap().unwrap())
+            .collect()
     }
 
     /// Runs it, expecting it to end at this block with this exit code, where it matters.
@@ -269,15 +285,10 @@ fn with_free_urls(count: usize, mut session: impl FnMut(&[String]) -> Vec<Value>
 /// Steps 5 to 8 for a single member, from `snapshot.db` on.
 fn boot_one_member(session: &mut Session, urls: &[String], make: &str) {
     let data_dir = session.file("member").display().to_string();
+    session.set_all("settings-data-dir", &[("DATA_DIR", &data_dir)]);
     session.set_all(
         "settings-one",
-        &[
-            ("NAME", "etcd-1"),
-            ("DATA_DIR", &data_dir),
-            ("PEER_URL", &urls[0]),
-            ("CLIENT_URL", &urls[1]),
-            ("TOKEN", "restored-1"),
-        ],
+        &[("NAME", "etcd-1"), ("PEER_URL", &urls[0]), ("CLIENT_URL", &urls[1]), ("TOKEN", "restored-1")],
     );
     session.paste(make);
     session.paste("start");
@@ -293,12 +304,14 @@ fn every_block_is_shown_as_it_must_be_typed() {
     let mut names = BTreeSet::new();
     for block in blocks() {
         assert!(names.insert(block.name.clone()), "two blocks are called {}", block.name);
+        run(Command::new("bash").args(["-n", "-c", &block.text]));
         if let Some(why) = block.not_run {
             say(&format!("not run: {}: {why}", block.name));
         }
     }
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/etcd-seal-recovery.7");
-    let Ok(rendered) = Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
+    let Ok(rendered) =
+        Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
     else {
         say("skipped: no groff to render the page with");
         return;
@@ -307,6 +320,7 @@ fn every_block_is_shown_as_it_must_be_typed() {
     let shown: BTreeSet<&str> = rendered.lines().map(str::trim).collect();
     for block in blocks() {
         for line in block.text.lines() {
+            assert!(line.len() <= COLUMNS, "{}: wraps, and breaks when copied: {line}", block.name);
             assert!(shown.contains(line.trim()), "{}: not shown: {line}", block.name);
         }
     }
@@ -378,11 +392,11 @@ fn three_members<'a>(disaster: &'a Disaster, urls: &[String]) -> Session<'a> {
         let (name, peer_url, client_url) = (format!("etcd-{host}"), &urls[host - 1], &urls[host + 2]);
         session.line(&format!("mkdir {name} && cp snapshot.db {name}/ && cd {name} || exit"));
         let data_dir = session.file(&name).join("member").display().to_string();
+        session.set_all("settings-data-dir", &[("DATA_DIR", &data_dir)]);
         session.set_all(
             "settings-three",
             &[
                 ("NAME", &name),
-                ("DATA_DIR", &data_dir),
                 ("PEER_URL", peer_url),
                 ("CLIENT_URL", client_url),
                 ("CLUSTER", &cluster),
@@ -458,8 +472,10 @@ fn blocks_that_fail_say_so() {
 
 /// What reaches step 5 damaged is refused there, as the page says under "when a step fails".
 fn snapshots_that_fail(disaster: &Disaster) {
-    for spoil in ["truncate -s -512 snapshot.db", "printf X | dd of=snapshot.db bs=1 seek=9000 conv=notrunc status=none"]
-    {
+    for spoil in [
+        "truncate -s -512 snapshot.db",
+        "printf X | dd of=snapshot.db bs=1 seek=9000 conv=notrunc status=none",
+    ] {
         let urls = free_urls(2);
         let mut session = disaster.host_with_etcd_seal();
         session.paste("restore");

@@ -560,10 +560,8 @@ struct VisibleReport {
     description: Option<Description>,
     stanzas: Vec<String>,
     armored: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    header_size: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    payload_size: Option<u64>,
+    header_size: u64,
+    payload_size: u64,
 }
 
 impl VisibleReport {
@@ -574,17 +572,9 @@ impl VisibleReport {
             description: visible.description,
             stanzas: visible.stanzas,
             armored: visible.armored,
-            header_size: Some(visible.header_size),
-            payload_size: Some(payload_size),
+            header_size: visible.header_size,
+            payload_size,
         }
-    }
-
-    /// Without the sizes of what lies under armour, of which only the size of the whole file is known.
-    fn without_sizes_under_armor(mut self) -> Self {
-        if self.armored {
-            (self.header_size, self.payload_size) = (None, None);
-        }
-        self
     }
 }
 
@@ -643,33 +633,35 @@ impl InfoReport {
     /// Of an archive of which only the ends were read, with a key or without.
     #[must_use]
     pub fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
-        let mut report = match inspected.inside {
+        match inspected.inside {
             None => Self::new(inspected.visible, None, None, 0, path),
             Some(Inside::Ours { manifest, trailer, frames }) => {
                 Self::new(inspected.visible, Some(*manifest), Some(trailer), frames, path)
             }
-            Some(Inside::Foreign) => {
-                let mut report = Self::new(inspected.visible, None, None, 0, path);
-                let armored = report.visible.armored;
-                report.visible.authenticated = true;
-                report.foreign = Some(ForeignReport { armored, zstd: None, lacks: vec![NO_MANIFEST] });
-                report
+            Some(Inside::Foreign(foreign)) => {
+                Self::new(inspected.visible, None, None, 0, path).of_foreign(foreign)
             }
-        };
-        report.visible = report.visible.without_sizes_under_armor();
-        report
+        }
     }
 
     /// Of an archive read to its end with a key.
     #[must_use]
     pub fn opened(opened: Opened, path: Option<&Path>) -> Self {
-        let contents = Contents::of(opened.clone());
+        let (contents, foreign) = (Contents::of(opened.clone()), opened.foreign);
         let frames = opened.frames;
         let mut report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
-        report.visible.authenticated = true;
         report.read = true;
-        report.foreign = contents.foreign;
-        report
+        match foreign {
+            Some(foreign) => report.of_foreign(foreign),
+            None => report,
+        }
+    }
+
+    /// Of an archive of somebody else's making, with a key.
+    fn of_foreign(mut self, foreign: Foreign) -> Self {
+        self.visible.authenticated = true;
+        self.foreign = Some(foreign.into());
+        self
     }
 
     /// Of an archive read to its end without a key.
@@ -776,8 +768,8 @@ impl Facts {
             self.add("armored", "yes");
         }
         self.add("archive size", exact_size(archive_size));
-        self.some("header size", visible.header_size.map(exact_size));
-        self.some("payload size", visible.payload_size.map(exact_size));
+        self.add("header size", exact_size(visible.header_size));
+        self.add("payload size", exact_size(visible.payload_size));
     }
 
     fn description(&mut self, description: &Description) {
@@ -1149,16 +1141,12 @@ mod tests {
         let told = [
             InfoReport::inspected(inspected(None), path),
             InfoReport::inspected(inspected(Some(ours)), path),
-            InfoReport::inspected(inspected(Some(Inside::Foreign)), path),
-            InfoReport::opened(foreign(true), None),
-            InfoReport::seen(Visible { description: None, ..visible() }, None),
             InfoReport::inspected(
-                Inspected {
-                    visible: Visible { description: None, armored: true, ..visible() },
-                    inside: Some(Inside::Foreign),
-                },
+                inspected(Some(Inside::Foreign(Foreign { armored: true, zstd: true }))),
                 path,
             ),
+            InfoReport::opened(foreign(true), None),
+            InfoReport::seen(Visible { description: None, ..visible() }, None),
         ];
         insta::assert_snapshot!(told.iter().map(both).collect::<String>());
     }

@@ -11,7 +11,7 @@ use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection, Snapshot, Status};
+use crate::etcd::{self, Connection, End, Flow, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
@@ -20,7 +20,6 @@ use jiff::{SignedDuration, Timestamp};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 
 pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     let settings = SaveSettings::resolve(words, &context.environment)?;
@@ -91,7 +90,7 @@ impl Job<'_> {
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
         let endpoint = snapshot.endpoint.clone();
-        let source = EtcdSource::new(snapshot, context.runtime.clone());
+        let source = EtcdSource(snapshot.flow(&context.runtime, &context.interrupt));
         self.seal(source, manifest, output, began, |error| match error.kind() {
             Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
             _ => error,
@@ -226,32 +225,19 @@ fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
 }
 
 /// A snapshot stream of etcd's, for the thread of the pipeline that pulls.
-struct EtcdSource {
-    snapshot: Snapshot,
-    runtime: Handle,
-    /// From the request to the clean end.
-    open: Option<Duration>,
-}
-
-impl EtcdSource {
-    fn new(snapshot: Snapshot, runtime: Handle) -> Self {
-        Self { snapshot, runtime, open: None }
-    }
-}
+struct EtcdSource(Flow);
 
 impl SnapshotSource for EtcdSource {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let bytes = self.runtime.block_on(self.snapshot.next())?;
-        if bytes.is_none() {
-            self.open = Some(self.snapshot.requested.elapsed());
-        }
-        Ok(bytes)
+        self.0.next()
     }
 
     fn finish(&mut self) -> Result<AfterStream> {
-        let status = self.runtime.block_on(self.snapshot.status_after());
-        let open = self.open.and_then(|open| u64::try_from(open.as_millis()).ok());
-        Ok(AfterStream { status_after: status.as_ref().and_then(status_after), stream_open_ms: open })
+        let Some(End { open_for, status }) = self.0.end() else { return Ok(AfterStream::default()) };
+        Ok(AfterStream {
+            status_after: status.as_ref().and_then(status_after),
+            stream_open_ms: u64::try_from(open_for.as_millis()).ok(),
+        })
     }
 }
 

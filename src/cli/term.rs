@@ -195,9 +195,12 @@ pub fn without_private_keys(text: &str) -> Cow<'_, str> {
     while let Some(found) = upper[at..].find(PRIVATE_KEY) {
         let key = at + found + PRIVATE_KEY.len();
         clean.push_str(&text[at..key]);
-        clean.push('…');
         let rest = &text[key..];
         at = key + rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        // A hint may speak of what keys begin with.
+        if at > key {
+            clean.push('…');
+        }
     }
     clean.push_str(&text[at..]);
     Cow::Owned(clean)
@@ -417,9 +420,9 @@ mod tests {
         assert_eq!(without_private_keys("no key: é"), "no key: é");
         assert_eq!(
             without_private_keys(
-                "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1"
+                "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1… lines"
             ),
-            "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1…"
+            "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1… lines"
         );
     }
 

@@ -133,7 +133,7 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
     }
     if message.contains("authentication failed") {
         return error.with_hint(
-            "check the name in --user and its password: that in ETCDCTL_PASSWORD, or type it again",
+            "check the name in --user and its password, that in ETCDCTL_PASSWORD too; it must be a user with the root role",
         );
     }
     if status.code() == Code::Unimplemented {
@@ -186,8 +186,8 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
 
 /// The server did not like who we are.
-const CLIENT_CERTIFICATE_HINT: &str =
-    "the member did not accept the client certificate: pass one of its own authority with --cert and --key";
+const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \
+     with --cert and --key";
 
 fn tls_error(given: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::EtcdTls, format!("TLS with {given} failed: {why}"))
@@ -204,13 +204,11 @@ fn with_tls_hint(given: &str, fault: &rustls::Error) -> Error {
         rustls::Error::AlertReceived(
             AlertDescription::BadCertificate
             | AlertDescription::CertificateRequired
+            | AlertDescription::CertificateExpired
             | AlertDescription::CertificateUnknown
             | AlertDescription::UnknownCA
             | AlertDescription::AccessDenied,
         ) => error.with_hint(CLIENT_CERTIFICATE_HINT),
-        rustls::Error::AlertReceived(AlertDescription::CertificateExpired) => {
-            error.with_hint("renew the client certificate given with --cert (and check the member's clock)")
-        }
         _ => error,
     }
 }

@@ -15,7 +15,7 @@ mod ssh;
 mod text;
 mod work_factor;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use secrecy::SecretString;
 use std::fmt;
 use std::sync::Arc;
@@ -71,11 +71,6 @@ impl fmt::Debug for KeyFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// The same error once more, for a failure that is remembered instead of asking a person twice.
-fn repeat(error: &Error) -> Error {
-    Error::new(error.kind(), error.to_string()).with_hint(error.hint())
 }
 
 #[cfg(test)]

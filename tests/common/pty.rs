@@ -32,7 +32,7 @@ impl Dialogue {
     /// # Panics
     /// If there is no terminal to be had, or the program cannot be run.
     #[must_use]
-    pub fn begin(program: Program) -> Self {
+    pub fn begin(program: &Program) -> Self {
         let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
         grantpt(&controller).unwrap();
         unlockpt(&controller).unwrap();

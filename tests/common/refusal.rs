@@ -103,6 +103,13 @@ impl Scene {
         &self.told
     }
 
+    /// Begins anew with what was told.
+    #[track_caller]
+    pub fn forget(&mut self) {
+        self.told();
+        self.told.clear();
+    }
+
     /// Every file and directory with its content, to see that nothing changed.
     fn everything(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut found = BTreeMap::new();
@@ -192,9 +199,10 @@ impl Attempt<'_> {
     }
 
     fn title(&self) -> String {
-        let variables =
-            self.variables.iter().map(|(name, value)| format!("{name}={value} ")).collect::<String>();
-        self.without_secrets(&normalised(&format!("{variables}etcd-seal {}", self.words.join(" "))))
+        let variables = self.variables.iter().map(|(name, value)| format!("{name}={value}"));
+        let words = ["etcd-seal".to_owned()].into_iter().chain(self.words.iter().cloned());
+        let line: Vec<String> = variables.chain(words).collect();
+        self.without_secrets(&normalised(&line.join(" ")))
     }
 
     fn without_secrets(&self, text: &str) -> String {
@@ -305,8 +313,11 @@ pub fn normalised(text: &str) -> String {
         let digits = word.bytes().all(|byte| byte.is_ascii_digit());
         let hex = word.bytes().all(|byte| byte.is_ascii_hexdigit());
         let is_port = digits && (shown.ends_with("127.0.0.1:") || shown.ends_with("localhost:"));
-        let is_count =
-            digits && (shown.ends_with("byte ") || shown.ends_with("after ") || after.starts_with(" bytes"));
+        let is_count = digits
+            && (shown.ends_with("byte ")
+                || shown.ends_with("after ")
+                || shown.ends_with("page says ")
+                || after.starts_with(" bytes"));
         shown.push_str(match word.len() {
             _ if is_port => "PORT",
             _ if is_count => "N",
