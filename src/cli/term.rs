@@ -194,9 +194,11 @@ pub fn without_private_keys(text: &str) -> Cow<'_, str> {
     while let Some(found) = upper[at..].find(PRIVATE_KEY) {
         let key = at + found + PRIVATE_KEY.len();
         clean.push_str(&text[at..key]);
-        clean.push('…');
         let rest = &text[key..];
         at = key + rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
+        if at > key {
+            clean.push('…');
+        }
     }
     clean.push_str(&text[at..]);
     Cow::Owned(clean)
@@ -420,7 +422,7 @@ mod tests {
             without_private_keys(
                 "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1"
             ),
-            "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1…"
+            "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1"
         );
     }
 
