@@ -194,8 +194,11 @@ pub fn without_private_keys(text: &str) -> Cow<'_, str> {
     while let Some(found) = upper[at..].find(PRIVATE_KEY) {
         let key = at + found + PRIVATE_KEY.len();
         clean.push_str(&text[at..key]);
-        clean.push('…');
         let rest = &text[key..];
+        // Hints write it so themselves.
+        if !rest.starts_with('…') {
+            clean.push('…');
+        }
         at = key + rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
     }
     clean.push_str(&text[at..]);
@@ -418,7 +421,7 @@ mod tests {
         assert_eq!(without_private_keys("no key: é"), "no key: é");
         assert_eq!(
             without_private_keys(
-                "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1"
+                "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1…"
             ),
             "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1…"
         );

@@ -18,6 +18,8 @@ const WAITING_MESSAGES: usize = 32;
 pub struct Flow {
     pieces: mpsc::Receiver<Result<Piece>>,
     end: Option<End>,
+    /// Why the stream was given up.
+    interrupt: Interrupt,
 }
 
 enum Piece {
@@ -40,7 +42,7 @@ impl Snapshot {
     pub fn flow(self, runtime: &Handle, interrupt: &Interrupt) -> Flow {
         let (sender, pieces) = mpsc::channel(WAITING_MESSAGES);
         runtime.spawn(pull(self, sender, interrupt.clone()));
-        Flow { pieces, end: None }
+        Flow { pieces, end: None, interrupt: interrupt.clone() }
     }
 }
 
@@ -54,11 +56,17 @@ async fn pull(mut snapshot: Snapshot, sender: mpsc::Sender<Result<Piece>>, inter
             }
             Err(error) => Err(error),
         };
-        let last = !matches!(piece, Ok(Piece::Bytes(_)));
+        if !matches!(piece, Ok(Piece::Bytes(_))) {
+            // Nothing is held open any more, so that this may wait: a spent limit must not take the place of the end.
+            drop(snapshot);
+            // A reader that has gone wants no more.
+            let _ = sender.send(piece).await;
+            return;
+        }
         match snapshot.bound(sender.send(piece)).await {
-            Ok(Ok(())) if !last => {}
-            // The reader has the end, or wants no more.
-            Ok(_) => return,
+            Ok(Ok(())) => {}
+            // The reader wants no more.
+            Ok(Err(_)) => return,
             Err(error) => return interrupt.fail(&error),
         }
     }
@@ -80,7 +88,10 @@ impl Flow {
                 Ok(None)
             }
             Some(Err(error)) => Err(error),
-            None => Err(Error::new(Kind::EtcdIncomplete, "the snapshot stream was given up before its end")),
+            None => {
+                self.interrupt.check()?;
+                Err(Error::new(Kind::EtcdIncomplete, "the snapshot stream was given up before its end"))
+            }
         }
     }
 
