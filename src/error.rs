@@ -211,13 +211,15 @@ impl Kind {
             Self::NotASnapshot => {
                 "expected what `etcdctl snapshot save` writes: a bbolt database followed by its SHA-256"
             }
-            Self::SnapshotLength => "the snapshot was cut short or appended to; take it again",
+            Self::SnapshotLength => {
+                "the snapshot was cut short or appended to; take it again or use another copy"
+            }
             Self::DigestMismatch => {
                 "the snapshot changed after etcd wrote it; take it again or use another copy"
             }
             Self::DigestAbsent => {
                 "if this is a copy of a member's db file made while etcd was stopped, \
-                 pass --allow-missing-digest; the archive will say so"
+                 pass --allow-missing-digest; the result will say so"
             }
             Self::FormatNewer => "use a newer etcd-seal, or open it with stock age and zstd",
             Self::EtcdUnreachable => "check --endpoints, that etcd is running there, and the network between",
@@ -245,6 +247,10 @@ impl Kind {
     }
 }
 
+/// The way out when the file, and not the disk, is full.
+const FILE_TOO_LARGE: &str = "raise the file size limit of this process (ulimit -f, LimitFSIZE= of systemd), or name a destination on a \
+     filesystem that takes larger files; nothing was left behind";
+
 /// What went wrong, in the words of the operator: kind, sentence, way out, cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -270,7 +276,9 @@ impl Error {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Kind::NoSpace,
             _ => Kind::Io,
         };
-        Self::new(kind, format!("cannot {action} {what}: {source}")).with_source(source)
+        let too_large = source.kind() == ErrorKind::FileTooLarge;
+        let error = Self::new(kind, format!("cannot {action} {what}: {source}")).with_source(source);
+        if too_large { error.with_hint(FILE_TOO_LARGE) } else { error }
     }
 
     /// Replaces the default hint of the kind.
@@ -307,6 +315,17 @@ impl Error {
         self.kind = kind;
         self.hint = None;
         self
+    }
+
+    /// The same error once more, without its cause, for somebody else who has to know.
+    pub(crate) fn repeat(&self) -> Self {
+        Self {
+            kind: self.kind,
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+            damaged: self.damaged.clone(),
+            source: None,
+        }
     }
 
     /// The situation.

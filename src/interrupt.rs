@@ -1,10 +1,10 @@
-//! Being asked to stop: by a signal, at any moment, without losing or half-publishing anything.
+//! Stopping: because a signal asks for it, or because one thread of a piece of work failed and the others need not go on.
 //!
 //! The library knows no signals. Whoever does calls [`Interrupt::raise`]; every loop of the library
 //! calls [`Interrupt::check`]; whoever publishes calls [`Interrupt::begin_commit`] first, after which
 //! stopping is too late and the rest is finished instead.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::error::{Error, Kind, Result};
 
@@ -16,9 +16,15 @@ enum State {
     Stopped,
 }
 
-/// A shared request to stop. Clones speak of the same request.
+#[derive(Debug, Default)]
+struct Shared {
+    state: State,
+    failure: Option<Error>,
+}
+
+/// A shared request to stop. Clones speak of the same request. It serves one piece of work at a time.
 #[derive(Clone, Debug, Default)]
-pub struct Interrupt(Arc<Mutex<State>>);
+pub struct Interrupt(Arc<Mutex<Shared>>);
 
 impl Interrupt {
     /// Nobody has asked yet.
@@ -30,21 +36,41 @@ impl Interrupt {
     /// Asks everything to stop. False when a commit has begun: then the caller waits for its end instead.
     #[must_use]
     pub fn raise(&self) -> bool {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == State::Running {
-            *state = State::Stopped;
+        let mut shared = self.shared();
+        if shared.state == State::Running {
+            shared.state = State::Stopped;
         }
-        *state == State::Stopped
+        shared.state == State::Stopped
     }
 
-    /// Fails with [`Kind::Interrupted`] once somebody asked to stop.
+    /// Tells the other threads of the same work that it has failed; the first failure counts.
+    ///
+    /// A thread that waits for a pipe does not hear it. Whoever can end the process may look at [`failure`](Self::failure).
+    pub(crate) fn fail(&self, error: &Error) {
+        self.shared().failure.get_or_insert_with(|| error.repeat());
+    }
+
+    /// The failure of the work that has not ended yet.
+    #[must_use]
+    pub fn failure(&self) -> Option<Error> {
+        self.shared().failure.as_ref().map(Error::repeat)
+    }
+
+    /// The work has ended, and with it its failure.
+    pub(crate) fn end_work(&self) {
+        self.shared().failure = None;
+    }
+
+    /// Fails once somebody asked to stop or the work failed.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`].
+    /// [`Kind::Interrupted`], or the failure.
     pub fn check(&self) -> Result<()> {
-        match *self.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            State::Running | State::Committing => Ok(()),
-            State::Stopped => Err(interrupted()),
+        let shared = self.shared();
+        match (shared.state, &shared.failure) {
+            (State::Stopped, _) => Err(interrupted()),
+            (State::Running | State::Committing, Some(failure)) => Err(failure.repeat()),
+            (State::Running | State::Committing, None) => Ok(()),
         }
     }
 
@@ -53,12 +79,16 @@ impl Interrupt {
     /// # Errors
     /// [`Kind::Interrupted`] when somebody asked to stop before.
     pub fn begin_commit(&self) -> Result<()> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if *state == State::Stopped {
+        let mut shared = self.shared();
+        if shared.state == State::Stopped {
             return Err(interrupted());
         }
-        *state = State::Committing;
+        shared.state = State::Committing;
         Ok(())
+    }
+
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -85,5 +115,17 @@ mod tests {
         interrupt.begin_commit().unwrap();
         assert!(!interrupt.clone().raise());
         interrupt.check().unwrap();
+    }
+
+    #[test]
+    fn a_failure_is_told_until_its_work_has_ended() {
+        let interrupt = Interrupt::new();
+        interrupt.clone().fail(&Error::new(Kind::NoSpace, "full"));
+        interrupt.fail(&Error::new(Kind::Io, "a consequence"));
+        assert_eq!(interrupt.check().unwrap_err().kind(), Kind::NoSpace);
+        assert_eq!(interrupt.failure().unwrap().to_string(), "full");
+        interrupt.end_work();
+        interrupt.check().unwrap();
+        assert!(interrupt.failure().is_none());
     }
 }

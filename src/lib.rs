@@ -10,7 +10,7 @@
 //! |---|---|
 //! | seal a snapshot of a live etcd | [`etcd::open`], then [`pipeline::save::save`] with a [`SnapshotSource`] over it |
 //! | seal a snapshot that exists | [`pipeline::save::save`] with a [`SnapshotSource`] over your reader |
-//! | know what an archive says of itself | [`pipeline::open::inspect`]: both ends of a seekable file, key or not |
+//! | know what an archive says of itself | [`pipeline::inspect::inspect`]: both ends of a seekable file, key or not |
 //! | know whether an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |
 //! | verify an archive | [`pipeline::open::open`] into [`std::io::sink`] |
 //! | get the snapshot back | [`pipeline::open::open`] into a [`store::local::Unpublished`], then publish it |

@@ -5,171 +5,16 @@
 mod common;
 
 use common::connection;
-use etcd_client::proto::{
-    PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse, PbDowngradeRequest,
-    PbDowngradeResponse, PbHashKvRequest, PbHashKvResponse, PbHashRequest, PbHashResponse,
-    PbMaintenanceServer, PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse, PbResponseHeader,
-    PbSnapshotRequest, PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
-};
+use common::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
+use common::fake::{Fake, Script, Step};
+use common::sandbox::{Sandbox, finish, finish_with, snapshot};
 use etcd_seal::error::{Error, Kind};
 use etcd_seal::etcd::{self, Connection, Snapshot};
 use etcd_seal::interrupt::Interrupt;
-use std::future::pending;
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
+use std::process::Command;
 use std::time::Duration;
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
-use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
-use tonic::transport::server::TcpIncoming;
-use tonic::{Code, Request, Response, Status};
-
-/// What a fake member does when asked for a snapshot.
-#[derive(Clone)]
-enum Step {
-    /// One message: `remaining_bytes` and the length of its blob.
-    Send(u64, usize),
-    /// The same message, again and again.
-    Repeat(u64, usize),
-    /// Nothing any more, and no end.
-    Hang,
-    /// An error instead of an end.
-    Fail(Code, &'static str),
-}
-
-use Step::{Fail, Hang, Repeat, Send};
-
-/// A member of etcd that follows a script. Its own runtime dies with it, connections and all.
-struct Fake {
-    address: SocketAddr,
-    runtime: Option<Runtime>,
-}
-
-/// How the fake answers.
-#[derive(Clone, Default)]
-struct Script {
-    status: PbStatusResponse,
-    silent_at_status: bool,
-    silent_at_snapshot: bool,
-    version: &'static str,
-    steps: Vec<Step>,
-}
-
-impl Script {
-    fn of(steps: &[Step]) -> Self {
-        let header = PbResponseHeader { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
-        let status =
-            PbStatusResponse { header: Some(header), version: "3.5.0".to_owned(), ..Default::default() };
-        Self { status, steps: steps.to_vec(), ..Self::default() }
-    }
-}
-
-impl Fake {
-    fn start(script: Script) -> Self {
-        let runtime = Runtime::new().unwrap();
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
-        runtime.spawn(async move {
-            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).unwrap());
-            let service = PbMaintenanceServer::new(script);
-            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
-        });
-        Self { address, runtime: Some(runtime) }
-    }
-
-    fn connection(&self) -> Connection {
-        connection(&[self.address.to_string()])
-    }
-
-    fn die(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
-    }
-}
-
-impl Drop for Fake {
-    fn drop(&mut self) {
-        self.die();
-    }
-}
-
-#[tonic::async_trait]
-impl PbMaintenanceService for Script {
-    type SnapshotStream = ReceiverStream<Result<PbSnapshotResponse, Status>>;
-
-    async fn status(&self, _: Request<PbStatusRequest>) -> Result<Response<PbStatusResponse>, Status> {
-        if self.silent_at_status {
-            pending::<()>().await;
-        }
-        Ok(Response::new(self.status.clone()))
-    }
-
-    async fn snapshot(
-        &self,
-        _: Request<PbSnapshotRequest>,
-    ) -> Result<Response<Self::SnapshotStream>, Status> {
-        if self.silent_at_snapshot {
-            pending::<()>().await;
-        }
-        let (sender, receiver) = mpsc::channel(1);
-        tokio::spawn(play(self.clone(), sender));
-        Ok(Response::new(ReceiverStream::new(receiver)))
-    }
-
-    async fn alarm(&self, _: Request<PbAlarmRequest>) -> Result<Response<PbAlarmResponse>, Status> {
-        Err(unheard_of())
-    }
-    async fn defragment(
-        &self,
-        _: Request<PbDefragmentRequest>,
-    ) -> Result<Response<PbDefragmentResponse>, Status> {
-        Err(unheard_of())
-    }
-    async fn hash(&self, _: Request<PbHashRequest>) -> Result<Response<PbHashResponse>, Status> {
-        Err(unheard_of())
-    }
-    async fn hash_kv(&self, _: Request<PbHashKvRequest>) -> Result<Response<PbHashKvResponse>, Status> {
-        Err(unheard_of())
-    }
-    async fn move_leader(
-        &self,
-        _: Request<PbMoveLeaderRequest>,
-    ) -> Result<Response<PbMoveLeaderResponse>, Status> {
-        Err(unheard_of())
-    }
-    async fn downgrade(
-        &self,
-        _: Request<PbDowngradeRequest>,
-    ) -> Result<Response<PbDowngradeResponse>, Status> {
-        Err(unheard_of())
-    }
-}
-
-fn unheard_of() -> Status {
-    Status::unimplemented("not in the script")
-}
-
-/// Plays the script; ends early when the client has gone.
-async fn play(script: Script, sender: mpsc::Sender<Result<PbSnapshotResponse, Status>>) -> Option<()> {
-    let message = |remaining_bytes, length| PbSnapshotResponse {
-        remaining_bytes,
-        blob: vec![7; length],
-        version: script.version.to_owned(),
-        header: None,
-    };
-    for step in script.steps.clone() {
-        match step {
-            Send(remaining, length) => sender.send(Ok(message(remaining, length))).await.ok()?,
-            Repeat(remaining, length) => loop {
-                sender.send(Ok(message(remaining, length))).await.ok()?;
-            },
-            Hang => sender.closed().await,
-            Fail(code, text) => sender.send(Err(Status::new(code, text))).await.ok()?,
-        }
-    }
-    Some(())
-}
+use tonic::Code;
 
 async fn open(connection: &Connection) -> Result<Snapshot, Error> {
     etcd::open(connection, &Interrupt::new()).await
@@ -384,4 +229,129 @@ async fn what_tells_most_is_told_and_everybody_is_named() {
     assert_eq!(error.kind(), Kind::EtcdAuthentication);
     assert!(error.to_string().contains(&dead), "{error}");
     assert!(error.to_string().contains(&denying.address.to_string()), "{error}");
+}
+
+/// Bytes of a message of etcd's snapshot stream.
+const BLOB_SIZE: usize = 32 * 1024;
+
+/// A member that sends `bytes` as etcd does, saying how much is left of `announced` after each message, and then takes
+/// `more` steps.
+fn sending(bytes: &[u8], announced: usize, more: &[Step]) -> Script {
+    let mut left = announced as u64;
+    let mut steps = Vec::new();
+    for blob in bytes.chunks(BLOB_SIZE) {
+        left = left.saturating_sub(blob.len() as u64);
+        steps.push(SendBytes(left, blob.to_vec()));
+    }
+    steps.extend_from_slice(more);
+    Script::of(&steps)
+}
+
+/// Everything a member can get wrong, with what is wrong about it. The snapshot is good where nothing else is said.
+fn misbehaviours() -> Vec<(&'static str, Script)> {
+    let good = snapshot(400);
+    let database = good.len() - 32;
+    let with = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.clone();
+        change(&mut bytes);
+        bytes
+    };
+    let all = |bytes: &[u8]| sending(bytes, database, &[]);
+    let half = &good[..good.len() / 2];
+    vec![
+        ("an end at once", Script::of(&[])),
+        ("an error at once", Script::of(&[Fail(Code::Unavailable, "not now")])),
+        ("silence at once", Script::of(&[Hang])),
+        ("no answer to the request", Script { silent_at_snapshot: true, ..all(&good) }),
+        ("no answer to the status", Script { silent_at_status: true, ..all(&good) }),
+        ("empty messages only", Script::of(&[Repeat(database as u64, 0)])),
+        ("silence in the middle", sending(half, database, &[Hang])),
+        ("empty messages in the middle", sending(half, database, &[Repeat((good.len() / 2) as u64, 0)])),
+        ("an error in the middle", sending(half, database, &[Fail(Code::Internal, "\u{1b}[31mdisk\nfault")])),
+        ("an end in the middle", all(half)),
+        ("an end at a page", all(&good[..100 * 4096])),
+        ("no digest", all(&good[..database])),
+        ("half a digest", all(&good[..database + 16])),
+        ("a byte less", all(&good[..good.len() - 1])),
+        ("a byte more", all(&with(&|bytes| bytes.push(0)))),
+        ("two digests", all(&with(&|bytes| bytes.extend_from_within(database..)))),
+        ("a page more", all(&with(&|bytes| bytes.extend_from_within(..4096)))),
+        ("the snapshot twice", all(&with(&|bytes| bytes.extend_from_within(..)))),
+        ("a wrong digest", all(&with(&|bytes| bytes[database] ^= 1))),
+        ("a flipped bit", all(&with(&|bytes| bytes[database / 2] ^= 1))),
+        ("a flipped bit in the last page", all(&with(&|bytes| bytes[database - 1] ^= 1))),
+        ("a page left out", all(&with(&|bytes| drop(bytes.drain(100 * 4096..101 * 4096))))),
+        ("two pages in the wrong order", all(&with(&|bytes| bytes[50 * 4096..52 * 4096].rotate_left(4096)))),
+        ("no database", all(&vec![7; good.len()])),
+        ("zeros", all(&vec![0; good.len()])),
+        ("an error after all of it", sending(&good, database, &[Fail(Code::Unavailable, "going away")])),
+        ("silence after all of it", sending(&good, database, &[Hang])),
+        ("messages after all of it", sending(&good, database, &[Repeat(0, 1)])),
+        ("more left than before", sending(half, database, &[Send(database as u64, 512)])),
+    ]
+}
+
+/// The program with short patience and small frames, so that much of a bad stream comes out before its end.
+fn impatient(sandbox: &Sandbox, fake: &Fake) -> Command {
+    let mut save = sandbox.save();
+    save.args(["--endpoints", &fake.address.to_string(), "--stall-timeout", "1s", "--command-timeout", "5s"]);
+    save.args(["--frame-size", "64KiB", "--jobs", "1"]);
+    save
+}
+
+#[test]
+fn after_every_misbehaviour_nothing_is_left_and_nothing_passes_for_an_archive() {
+    let sandbox = Sandbox::new();
+    let is_age = Command::new("age").arg("--version").output().is_ok();
+    let mut came_out = 0;
+    for (what, script) in misbehaviours() {
+        let fake = Fake::start(script);
+        let told = finish(impatient(&sandbox, &fake).arg("--json").arg(sandbox.backups()));
+        assert_eq!(told.code, 14, "{what}: {told:?}");
+        assert!(sandbox.names().is_empty(), "{what}: {:?}", sandbox.names());
+        let failure: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+        assert!(failure["kind"].as_str().unwrap().starts_with("etcd"), "{what}: {failure}");
+        assert!(failure["error"].as_str().unwrap().contains(&fake.address.to_string()), "{what}: {failure}");
+
+        let piped = finish(impatient(&sandbox, &fake).arg("-").arg("-v"));
+        assert_eq!(piped.code, 14, "{what}: {}", piped.err());
+        assert!(!piped.err().contains('\u{1b}'), "{what}: {:?}", piped.err());
+        came_out = came_out.max(piped.stdout.len());
+        if is_age {
+            let mut age = Command::new("age");
+            age.arg("-d").arg("-i").arg(sandbox.identity()).args(["-o", "/dev/null"]);
+            assert_ne!(finish_with(&mut age, &piped.stdout).code, 0, "{what}: stock age takes it");
+        }
+        let _ = finish_with(sandbox.open("verify").arg("-"), &piped.stdout).with(13);
+        let _ = finish_with(sandbox.program().args(["verify", "-"]), &piped.stdout);
+    }
+    assert!(came_out > 1_000_000, "much of some archive came out before it was known to be bad: {came_out}");
+}
+
+#[test]
+fn honest_members_of_every_kind_are_believed() {
+    let good = snapshot(400);
+    let database = good.len() - 32;
+    let (pages, digest) = good.split_at(database);
+    let last = |steps: &[Step]| sending(pages, database, steps);
+    for script in [
+        last(&[SendBytes(0, digest.to_vec())]),
+        // The digest counts as something that is left.
+        sending(pages, good.len(), &[SendBytes(0, digest.to_vec())]),
+        last(&[
+            Send(0, 0),
+            SendBytes(0, digest[..1].to_vec()),
+            Send(0, 0),
+            SendBytes(0, digest[1..].to_vec()),
+        ]),
+        sending(&good, database, &[]),
+        sending(&good, good.len(), &[]),
+        sending(&good, good.len(), &[Send(0, 0)]),
+    ] {
+        let sandbox = Sandbox::new();
+        let fake = Fake::start(script);
+        let _ = finish(impatient(&sandbox, &fake).arg(sandbox.backups())).with(0);
+        let restored = finish(sandbox.open("restore").arg(sandbox.archive()).args(["-o", "-"])).with(0);
+        assert!(restored.stdout == good, "byte for byte");
+    }
 }

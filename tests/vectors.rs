@@ -238,7 +238,7 @@ fn facts(opened: &Opened, snapshot: &[u8]) -> Open {
 
 fn inspected(bytes: &[u8], identities: &Identities) -> Inspect {
     match inspect(&mut Cursor::new(bytes), Some(identities)) {
-        Ok(inspected) => Inspect::Success { foreign: matches!(inspected.inside, Some(Inside::Foreign)) },
+        Ok(inspected) => Inspect::Success { foreign: matches!(inspected.inside, Some(Inside::Foreign(_))) },
         Err(error) => Inspect::Failure { kind: error.kind().name().to_owned() },
     }
 }

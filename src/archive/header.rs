@@ -79,12 +79,21 @@ pub fn seal(recipients: &Recipients, description: Option<&Description>) -> Resul
         .wrap_output(&mut bytes)
         .map_err(|error| Error::io("write", "the age header", error))?;
     drop(taps);
+    readable(&bytes)?;
     let file_key = file_key.into_inner();
     let (Some(file_key), Some(nonce)) = (file_key, bytes.last_chunk::<NONCE_SIZE>()) else {
         return Err(Error::new(Kind::NoRecipient, "there is no recipient"));
     };
     let key = PayloadKey::derive(&file_key, nonce);
     Ok(SealedHeader { bytes, key })
+}
+
+/// Nothing is written that the limits of version 1 keep a reader from opening.
+fn readable(header: &[u8]) -> Result<()> {
+    Header::parse(header).map(drop).map_err(|error| {
+        Error::new(Kind::Usage, format!("nobody could open the archive: {error}"))
+            .with_hint("name fewer recipients: an archive holds 256 stanzas and a header of 256 KiB at most")
+    })
 }
 
 fn description_stanza(body: &[u8]) -> Stanza {
@@ -310,7 +319,10 @@ fn not_an_archive(prefix: &[u8]) -> Error {
             Some("decompress it with zstd -d, then seal it with `etcd-seal save --from FILE`"),
         )
     } else if AGE_MAGIC.starts_with(prefix) {
-        ("it ends inside its first line", None)
+        (
+            "it ends inside its first line",
+            Some("the file was cut short; fetch another copy of it or use another archive"),
+        )
     } else {
         ("it does not begin as an age file", None)
     };

@@ -185,8 +185,9 @@ impl<R: Read + Seek> ArchiveAt<R> {
     fn unpack(&mut self, number: usize) -> Result<Vec<u8>> {
         let &(at, size) =
             self.frames.get(number).ok_or_else(|| damaged("the snapshot has fewer frames than it should"))?;
-        if u64::from(size) > self.payload.size() {
-            return Err(damaged("a frame reaches beyond the end of the payload"));
+        let frame_size = self.manifest.content.description.frame_size;
+        if size as usize > zstd::compress_bound(frame_size as usize) {
+            return Err(damaged("a zstd frame is larger than its content could ever need"));
         }
         let mut bytes = vec![0; size as usize];
         self.payload.read_at(at, &mut bytes)?;
@@ -195,7 +196,7 @@ impl<R: Read + Seek> ArchiveAt<R> {
             .ok_or_else(|| damaged("a frame does not begin as one"))?;
         let mut rest = rest;
         let content_size = walk_frame(&mut rest, |_, _| Ok(()))?.version_1_content_size()?;
-        if !rest.is_empty() || content_size > self.manifest.content.description.frame_size {
+        if !rest.is_empty() || content_size > frame_size {
             return Err(damaged("a frame is not as long as the seek table says"));
         }
         let range = sealed_range(self.payload.header_size, at..at + u64::from(size), None);
@@ -218,6 +219,26 @@ fn is_table_of(table: &SeekTable, manifest: &[u8], trailer: &[u8], frame_size: u
         && is_document(last, trailer)
         && pieces.iter().all(|piece| piece.decompressed == frame_size)
         && (1..=frame_size).contains(&last_piece.decompressed)
+}
+
+/// Whether the payload ends as an archive of version 1 does, with a trailer: one that begins otherwise has been taken
+/// apart.
+///
+/// # Errors
+/// [`Kind::PayloadDamaged`], [`Kind::Io`].
+pub fn ends_with_trailer<R: Read + Seek>(payload: &mut PayloadAt<R>) -> Result<bool> {
+    let trailer = read_seek_table(payload).and_then(|(table, table_at)| {
+        let size = table.entries.last().map_or(0, |entry| u64::from(entry.compressed));
+        let trailer_at = table_at.checked_sub(size).ok_or_else(|| damaged("the seek table does not fit"))?;
+        let trailer = read_document(payload, trailer_at, TRAILER_MAGIC, "trailer")?;
+        parse::<Trailer>(&trailer, "trailer")
+    });
+    match trailer {
+        Ok(_) => Ok(true),
+        // Whatever else is there, it is not ours.
+        Err(error) if error.kind() == Kind::StructureDamaged => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 fn read_document<R: Read + Seek>(

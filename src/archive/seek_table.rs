@@ -15,6 +15,8 @@ pub const FOOTER_SIZE: usize = 9;
 const ENTRY_SIZE: usize = 8;
 /// Frames that hold no snapshot: manifest and trailer.
 const METADATA_FRAMES: usize = 2;
+/// Frames of the snapshot that one archive can have.
+pub const SNAPSHOT_FRAMES_MAX: u64 = (FRAMES_MAX - METADATA_FRAMES) as u64;
 
 /// Sizes of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

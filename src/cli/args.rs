@@ -6,6 +6,7 @@
     reason = "these comments are the help, and a terminal shows backticks as they are"
 )]
 
+use super::settings::environment::{self, Environment};
 use super::settings::values::{parse_bool, parse_duration, parse_frame_size};
 use super::{exit, report};
 use crate::error::{Error, Kind};
@@ -445,6 +446,27 @@ pub fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
             _ => Unparsed::Wrong(in_our_voice(&error.render().to_string(), named.unwrap_or(&command))),
         }
     })
+}
+
+/// Whether words that could not be parsed want standard output for an archive, a snapshot or an identity, as far as
+/// can be seen: then that they are wrong is told elsewhere.
+#[must_use]
+pub fn name_stdout(words: &[OsString], environment: &Environment) -> bool {
+    let follow = |flags: &[&str]| {
+        let after = |pair: &[OsString]| flags.iter().any(|flag| pair[0] == *flag) && pair[1] == "-";
+        words.windows(2).filter(|pair| after(pair)).count()
+    };
+    match words.iter().skip(1).find(|word| ["save", "restore", "keygen"].iter().any(|name| word == name)) {
+        None => false,
+        Some(save) if save == "save" => {
+            let dashes = words.iter().filter(|word| *word == "-").count();
+            dashes > follow(&["--from", "-R", "--recipients-file"])
+                || environment.get(environment::DESTINATION).is_some_and(|destination| destination == "-")
+        }
+        Some(_) => {
+            follow(&["-o", "--output"]) > 0 || words.iter().any(|word| word == "-o-" || word == "--output=-")
+        }
+    }
 }
 
 fn no_command(command: &clap::Command) -> Error {

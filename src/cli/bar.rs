@@ -12,6 +12,9 @@ use std::time::{Duration, Instant};
 /// How often a log hears of progress.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
+/// How often the bar is drawn anew when nothing arrives.
+const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
+
 /// What fits: nothing when quiet, a bar on a terminal, else log lines.
 #[must_use]
 pub fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn Progress> {
@@ -60,6 +63,8 @@ impl Progress for Bar {
             self.shown.set_length(total);
         }
         self.shown.reset();
+        // The rate of a stream that stands still goes down, and that is seen.
+        self.shown.enable_steady_tick(REDRAW_INTERVAL);
         self.console.set_bar(Some(self.shown.clone()));
     }
 

@@ -8,6 +8,7 @@ use super::{Context, now};
 use crate::error::{Error, Kind, Result};
 use crate::keys::generate_identity;
 use secrecy::ExposeSecret;
+use std::io::Write;
 
 /// A key that is replaced takes every archive made for it along.
 const NEVER_REPLACED: &str = "name another file: an identity is never replaced, archives may depend on it";
@@ -15,11 +16,9 @@ const NEVER_REPLACED: &str = "name another file: an identity is never replaced, 
 pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_key(&words.output).map_err(never_replaced)?;
     let (identity, recipient) = generate_identity(&now().to_string());
-    let mut output = place.begin(String::new)?;
-    output
-        .writer()
-        .write_all(identity.expose_secret().as_bytes())
-        .map_err(|error| Error::io("write", words.output.display(), error))?;
+    let mut output = place.begin()?;
+    let written = output.write_all(identity.expose_secret().as_bytes());
+    written.map_err(|error| Error::io("write", words.output.display(), error))?;
     let path = output.publish(None, &context.interrupt).map_err(never_replaced)?;
     context.reporter.result(&KeygenReport::new(recipient, path.as_deref()))?;
     Ok(Exit::Done)

@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
             let reporter = Reporter {
                 json: words.iter().any(|word| word == "--json"),
                 verbose: false,
-                stdout_is_taken: words.iter().any(|word| word == "-"),
+                stdout_is_taken: args::name_stdout(&words, &environment),
                 console,
             };
             reporter.failure(&error, Exit::Usage, None);

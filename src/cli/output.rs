@@ -50,25 +50,29 @@ impl Place {
     /// Refuses before anything is asked or read what publishing would refuse at the end.
     fn checked(destination: Destination, force: bool, sidecar: bool) -> Result<Self> {
         let existing = if force { Existing::Replace } else { Existing::Refuse };
+        if destination == Destination::Stdout && term::stdout_is_closed() {
+            return Err(Error::new(Kind::Destination, "standard output is closed")
+                .with_hint("redirect it into a file or a pipe, or name a file"));
+        }
         if let Destination::File { directory, name } = &destination {
             local::check(directory, name, existing, sidecar)?;
         }
         Ok(Self { destination, existing, sidecar })
     }
 
-    /// Begins to write; `automatic` is the name in a directory.
+    /// Begins to write. A file in a directory has no name yet: [`Output::name`] gives it one.
     ///
     /// # Errors
-    /// [`Kind::Io`] and its like, [`Kind::DestinationExists`].
-    pub fn begin(self, automatic: impl FnOnce() -> String) -> Result<Output> {
+    /// [`Kind::Io`] and its like.
+    pub fn begin(&self) -> Result<Output> {
         let (directory, name) = match &self.destination {
-            Destination::Stdout => return stdout().map(Output::Stdout),
-            Destination::Directory(directory) => (directory, OsString::from(automatic())),
-            Destination::File { directory, name } => (directory, name.clone()),
+            Destination::Stdout => return stdout().map(Target::Stdout).map(Output::new),
+            Destination::Directory(directory) => (directory.clone(), None),
+            Destination::File { directory, name } => (directory.clone(), Some(name.clone())),
         };
-        local::check(directory, &name, self.existing, self.sidecar)?;
-        let file = Unpublished::create(directory)?;
-        Ok(Output::File { file, name, existing: self.existing })
+        let content = Unpublished::create(&directory)?;
+        let (existing, sidecar) = (self.existing, self.sidecar);
+        Ok(Output::new(Target::File(Box::new(FileTarget { content, directory, name, existing, sidecar }))))
     }
 }
 
@@ -102,40 +106,153 @@ fn stdout() -> Result<File> {
     descriptor.map(File::from).map_err(|error| Error::io("open", "standard output", error))
 }
 
+/// Where standard output is a file, a disk that cannot keep it may only say so now.
+fn finish_stdout(file: &File) -> Result<()> {
+    let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
+    let synced = if is_file { file.sync_all() } else { Ok(()) };
+    synced.map_err(|error| Error::io("write", "standard output", error))
+}
+
 /// What is being written.
-pub enum Output {
-    /// Standard output.
+pub struct Output {
+    target: Target,
+    failed: bool,
+}
+
+enum Target {
     Stdout(File),
-    /// A file without its name yet.
-    File {
-        /// Its content so far.
-        file: Unpublished,
-        /// The name it will have.
-        name: OsString,
-        /// Whether it may take that name from another.
-        existing: Existing,
-    },
+    File(Box<FileTarget>),
+}
+
+/// A file on its way.
+struct FileTarget {
+    content: Unpublished,
+    directory: PathBuf,
+    /// In a directory, open until it is known what the archive is of.
+    name: Option<OsString>,
+    existing: Existing,
+    sidecar: bool,
 }
 
 impl Output {
-    /// Where errors say the bytes were to go.
+    fn new(target: Target) -> Self {
+        Self { target, failed: false }
+    }
+
+    /// Names a file whose name was left open.
+    ///
+    /// # Errors
+    /// [`Kind::DestinationExists`], before anything was written in vain.
+    pub fn name(&mut self, automatic: impl FnOnce() -> String) -> Result<()> {
+        if let Target::File(file) = &mut self.target
+            && file.name.is_none()
+        {
+            let automatic = automatic();
+            local::check(&file.directory, &automatic, file.existing, file.sidecar)?;
+            file.name = Some(automatic.into());
+        }
+        Ok(())
+    }
+
+    /// Names the output in an error, if it is what failed; else `otherwise` names what did.
     #[must_use]
-    pub fn writer(&mut self) -> &mut (dyn Write + Send) {
-        match self {
-            Self::Stdout(file) => file,
-            Self::File { file, .. } => file,
+    pub fn explain(&self, error: Error, otherwise: impl FnOnce(Error) -> Error) -> Error {
+        match &self.target {
+            _ if !self.failed => otherwise(error),
+            Target::Stdout(_) => error.within("standard output").with_hint(STDOUT_LOST),
+            Target::File(file) => {
+                let path = file.directory.join(file.name.as_deref().unwrap_or_default());
+                error.within(report::shown(Some(&path)))
+            }
         }
     }
 
     /// Gives the file its name, with a sidecar where there is a digest for one; `None` for standard output.
     ///
     /// # Errors
-    /// Those of [`Unpublished::publish`].
+    /// Those of [`Unpublished::publish`], [`Kind::Io`] for standard output.
     pub fn publish(self, sidecar: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Option<PathBuf>> {
-        let Self::File { file, name, existing } = self else {
-            interrupt.check()?;
-            return Ok(None);
+        let file = match self.target {
+            Target::Stdout(file) => return finish_stdout(&file).map(|()| None),
+            Target::File(file) => file,
         };
-        file.publish(name, existing, sidecar, interrupt).map(Some)
+        let nameless = || Error::new(Kind::Destination, "a directory is named where a file is needed");
+        let name = file.name.ok_or_else(nameless)?;
+        file.content.publish(name, file.existing, sidecar, interrupt).map(Some)
+    }
+}
+
+/// The way out when whatever takes standard output does not take it all.
+const STDOUT_LOST: &str =
+    "what came out before must be thrown away; look at what reads standard output, and run it again";
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = match &mut self.target {
+            Target::Stdout(file) => file.write(bytes),
+            Target::File(file) => file.content.write(bytes),
+        };
+        self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
+        written
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match &mut self.target {
+            Target::Stdout(file) => file.flush(),
+            Target::File(file) => file.content.flush(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_in_a_directory_gets_its_name_later() {
+        let directory = tempfile::tempdir().unwrap();
+        let place = Place::for_archive(directory.path().as_os_str(), false).unwrap();
+        let mut output = place.begin().unwrap();
+        output.name(|| "x.age".to_owned()).unwrap();
+        output.write_all(b"archive").unwrap();
+        let path = output.publish(None, &Interrupt::new()).unwrap().unwrap();
+        assert_eq!(path, directory.path().join("x.age"));
+        assert_eq!(std::fs::read(path).unwrap(), b"archive");
+
+        let mut again = place.begin().unwrap();
+        let taken = again.name(|| "x.age".to_owned()).unwrap_err();
+        assert_eq!(taken.kind(), Kind::DestinationExists);
+    }
+
+    #[test]
+    fn a_name_that_is_given_stays() {
+        let directory = tempfile::tempdir().unwrap();
+        let named = directory.path().join("given.age");
+        let mut output = Place::for_archive(named.as_os_str(), false).unwrap().begin().unwrap();
+        output.name(|| "other.age".to_owned()).unwrap();
+        assert_eq!(output.publish(None, &Interrupt::new()).unwrap(), Some(named));
+    }
+
+    #[test]
+    fn an_existing_file_is_refused_before_anything_is_begun() {
+        let directory = tempfile::tempdir().unwrap();
+        let named = directory.path().join("x.age");
+        std::fs::write(&named, "old").unwrap();
+        for place in [Place::for_archive(named.as_os_str(), false), Place::for_key(named.as_os_str())] {
+            assert_eq!(place.unwrap_err().kind(), Kind::DestinationExists);
+        }
+        assert!(Place::for_archive(named.as_os_str(), true).is_ok());
+    }
+
+    #[test]
+    fn only_an_output_that_failed_is_named() {
+        let error = || Error::new(Kind::NoSpace, "cannot write");
+        let full = File::options().write(true).open("/dev/full").unwrap();
+        let mut output = Output::new(Target::Stdout(full));
+        assert_eq!(output.explain(error(), |error| error.within("input")).to_string(), "input: cannot write");
+        output.write_all(b"x").unwrap_err();
+        let explained = output.explain(error(), |error| error.within("input"));
+        assert_eq!(explained.to_string(), "standard output: cannot write");
+        assert_eq!(explained.hint(), STDOUT_LOST);
     }
 }

@@ -4,7 +4,7 @@
 //! [`sanitize`]; JSON keeps every value exactly and escapes the same characters in its own way.
 
 use super::exit::Exit;
-use super::term::{Console, is_tricky, sanitize};
+use super::term::{Console, is_tricky, sanitize, without_private_keys};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::inspect::{Inside, Inspected};
@@ -63,7 +63,7 @@ impl Reporter {
             self.console.write(&lines);
             return Ok(());
         }
-        put_on_stdout(&lines).map_err(|error| error.with_hint(REPORT_LOST))
+        put_on_stdout(&without_private_keys(&lines)).map_err(|error| error.with_hint(REPORT_LOST))
     }
 }
 
@@ -317,21 +317,25 @@ struct Contents {
 #[derive(Serialize)]
 struct ForeignReport {
     armored: bool,
-    zstd: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    zstd: Option<bool>,
     lacks: Vec<&'static str>,
 }
 
 impl From<Foreign> for ForeignReport {
     fn from(foreign: Foreign) -> Self {
-        let mut lacks = vec!["a manifest (cluster, revision, time and recipients are unknown)"];
+        let mut lacks = vec![NO_MANIFEST];
         if foreign.zstd {
             lacks.push("a seek table (no part of it can be read alone)");
         } else {
             lacks.push("compression and its checksums");
         }
-        Self { armored: foreign.armored, zstd: foreign.zstd, lacks }
+        Self { armored: foreign.armored, zstd: Some(foreign.zstd), lacks }
     }
 }
+
+/// What every archive of somebody else's making lacks.
+const NO_MANIFEST: &str = "a manifest (cluster, revision, time and recipients are unknown)";
 
 impl Contents {
     fn of(opened: Opened) -> Self {
@@ -579,10 +583,8 @@ impl InfoReport {
             Some(Inside::Ours { manifest, trailer, frames }) => {
                 Self::new(inspected.visible, Some(*manifest), Some(trailer), frames, path)
             }
-            Some(Inside::Foreign) => {
-                let mut report = Self::new(inspected.visible, None, None, 0, path);
-                report.visible.authenticated = true;
-                report
+            Some(Inside::Foreign(foreign)) => {
+                Self::new(inspected.visible, None, None, 0, path).of_foreign(foreign)
             }
         }
     }
@@ -590,10 +592,20 @@ impl InfoReport {
     /// Of an archive read to its end with a key.
     #[must_use]
     pub fn opened(opened: Opened, path: Option<&Path>) -> Self {
-        let contents = Contents::of(opened.clone());
+        let (contents, foreign) = (Contents::of(opened.clone()), opened.foreign);
         let frames = opened.frames;
         let report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
-        Self { foreign: contents.foreign, ..report }
+        match foreign {
+            Some(foreign) => report.of_foreign(foreign),
+            None => report,
+        }
+    }
+
+    /// Of an archive of somebody else's making, with a key.
+    fn of_foreign(mut self, foreign: Foreign) -> Self {
+        self.visible.authenticated = true;
+        self.foreign = Some(foreign.into());
+        self
     }
 
     /// Of an archive read to its end without a key.
@@ -1039,7 +1051,10 @@ mod tests {
         let told = [
             InfoReport::inspected(inspected(None), path),
             InfoReport::inspected(inspected(Some(ours)), path),
-            InfoReport::inspected(inspected(Some(Inside::Foreign)), path),
+            InfoReport::inspected(
+                inspected(Some(Inside::Foreign(Foreign { armored: true, zstd: true }))),
+                path,
+            ),
             InfoReport::opened(foreign(true), None),
             InfoReport::seen(Visible { description: None, ..visible() }, None),
         ];

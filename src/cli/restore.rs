@@ -24,13 +24,14 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let began = Instant::now();
-    // Only standard output makes names, and a snapshot goes to a file or there.
     let identities = settings.identities.load(&context.terminal)?.unwrap_or_default();
-    let mut output = place.begin(String::new)?;
+    let mut output = place.begin()?;
     let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let opened =
-        open(&mut file, &identities, &settings.options, output.writer(), &*progress, &context.interrupt)
-            .map_err(|error| named(archive.or_damaged(error, &context.interrupt), archive))?;
+    let opened = open(&mut file, &identities, &settings.options, &mut output, &*progress, &context.interrupt)
+        .map_err(|error| {
+            let blame = |error| named(archive.or_damaged(error, &context.interrupt), archive);
+            output.explain(error, blame)
+        })?;
     drop(progress);
     let path = output.publish(None, &context.interrupt)?;
     let proved = Proved::by(opened.digest);

@@ -10,8 +10,8 @@ use super::settings::keys::RecipientSettings;
 use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now, whole_seconds};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
-use crate::error::{Error, Result};
-use crate::etcd::{self, Snapshot, Status};
+use crate::error::{Error, Kind, Result};
+use crate::etcd::{self, Connection, End, Flow, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
@@ -20,7 +20,6 @@ use jiff::{SignedDuration, Timestamp};
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
-use tokio::runtime::Handle;
 
 /// The cluster part of the name of an archive whose cluster is unknown.
 const UNKNOWN_CLUSTER: &str = "snapshot";
@@ -32,33 +31,22 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     }
     let place = Place::for_archive(&settings.destination, settings.force)?;
     let recipients = settings.recipients.load(&context.terminal)?;
-    let began = Instant::now();
     let manifest = manifest(&settings.seal, &recipients);
-    let job = Job { context, recipients, options: settings.options, began };
+    let job = Job { context, recipients, options: settings.options, place };
     match settings.source {
-        SourceSettings::Etcd(connection) => {
-            let connection = connection.complete(&context.terminal)?;
-            let snapshot = context.runtime.block_on(etcd::open(&connection, &context.interrupt))?;
-            let requested = now_less(snapshot.requested.elapsed());
-            let manifest = of_etcd(manifest, &snapshot, requested);
-            let output = place.begin(|| archive_name(&manifest, requested))?;
-            job.seal(EtcdSource::new(snapshot, context.runtime.clone()), manifest, output)
+        SourceSettings::Etcd(connection) => job.seal_etcd(&connection.complete(&context.terminal)?, manifest),
+        SourceSettings::File(path) => job.seal_file(&path, manifest),
+        SourceSettings::StandardInput => job.seal_standard_input(manifest),
+    }
+}
+
+/// Puts the name of the snapshot before what is wrong with it.
+fn naming(error: Error, name: &str) -> Error {
+    match error.kind() {
+        Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
+            error.within(name)
         }
-        SourceSettings::File(path) => {
-            let file = open_file(&path, "snapshot")?;
-            let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
-            let mut manifest = manifest;
-            manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
-            let output = place.begin(|| archive_name(&manifest, now()))?;
-            job.seal(ReadSource::new(file, path.display().to_string(), &context.interrupt), manifest, output)
-        }
-        SourceSettings::StandardInput => {
-            let mut manifest = manifest;
-            manifest.description.source = Source::Stdin;
-            let output = place.begin(|| archive_name(&manifest, now()))?;
-            let source = ReadSource::new(io::stdin(), "standard input".to_owned(), &context.interrupt);
-            job.seal(source, manifest, output)
-        }
+        _ => error,
     }
 }
 
@@ -86,11 +74,54 @@ struct Job<'a> {
     context: &'a Context,
     recipients: Recipients,
     options: crate::pipeline::save::Options,
-    began: Instant,
+    place: Place,
 }
 
 impl Job<'_> {
-    fn seal(self, source: impl SnapshotSource, manifest: Manifest, mut output: Output) -> Result<Exit> {
+    /// Asks etcd only once the destination has proved writable: a snapshot costs the member.
+    fn seal_etcd(self, connection: &Connection, manifest: Manifest) -> Result<Exit> {
+        let (context, began) = (self.context, Instant::now());
+        let mut output = self.place.begin()?;
+        let snapshot = context.runtime.block_on(etcd::open(connection, &context.interrupt))?;
+        let requested = now_less(snapshot.requested.elapsed());
+        let manifest = of_etcd(manifest, &snapshot, requested);
+        output.name(|| archive_name(&manifest, requested))?;
+        let endpoint = snapshot.endpoint.clone();
+        let source = EtcdSource(snapshot.flow(&context.runtime, &context.interrupt));
+        self.seal(source, manifest, output, began, |error| match error.kind() {
+            Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
+            _ => error,
+        })
+    }
+
+    fn seal_file(self, path: &Path, mut manifest: Manifest) -> Result<Exit> {
+        let file = open_file(path, "snapshot")?;
+        let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
+        manifest.description.snapshot_size = metadata.is_file().then_some(metadata.len());
+        self.seal_existing(file, &path.display().to_string(), manifest)
+    }
+
+    fn seal_standard_input(self, mut manifest: Manifest) -> Result<Exit> {
+        manifest.description.source = Source::Stdin;
+        self.seal_existing(io::stdin(), "standard input", manifest)
+    }
+
+    fn seal_existing(self, source: impl Read + Send, name: &str, manifest: Manifest) -> Result<Exit> {
+        let began = Instant::now();
+        let mut output = self.place.begin()?;
+        output.name(|| archive_name(&manifest, now()))?;
+        let source = ReadSource::new(source, name.to_owned(), &self.context.interrupt);
+        self.seal(source, manifest, output, began, |error| naming(error, name))
+    }
+
+    fn seal(
+        &self,
+        source: impl SnapshotSource,
+        manifest: Manifest,
+        mut output: Output,
+        began: Instant,
+        blame: impl FnOnce(Error) -> Error,
+    ) -> Result<Exit> {
         let context = self.context;
         let progress = bar::progress(&context.console, context.quiet, "sealing");
         let saved = save(
@@ -98,14 +129,15 @@ impl Job<'_> {
             manifest,
             &self.recipients,
             &self.options,
-            output.writer(),
+            &mut output,
             &*progress,
             &context.interrupt,
-        )?;
+        )
+        .map_err(|error| output.explain(error, blame))?;
         drop(progress);
         let path = output.publish(Some(saved.archive_sha256), &context.interrupt)?;
         let proved = Proved::by(saved.trailer.digest);
-        context.reporter.result(&SaveReport::new(saved, path.as_deref(), self.began.elapsed()))?;
+        context.reporter.result(&SaveReport::new(saved, path.as_deref(), began.elapsed()))?;
         Ok(proved.exit())
     }
 }
@@ -192,32 +224,19 @@ fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
 }
 
 /// A snapshot stream of etcd's, for the thread of the pipeline that pulls.
-struct EtcdSource {
-    snapshot: Snapshot,
-    runtime: Handle,
-    /// From the request to the clean end.
-    open: Option<Duration>,
-}
-
-impl EtcdSource {
-    fn new(snapshot: Snapshot, runtime: Handle) -> Self {
-        Self { snapshot, runtime, open: None }
-    }
-}
+struct EtcdSource(Flow);
 
 impl SnapshotSource for EtcdSource {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let bytes = self.runtime.block_on(self.snapshot.next())?;
-        if bytes.is_none() {
-            self.open = Some(self.snapshot.requested.elapsed());
-        }
-        Ok(bytes)
+        self.0.next()
     }
 
     fn finish(&mut self) -> Result<AfterStream> {
-        let status = self.runtime.block_on(self.snapshot.status_after());
-        let open = self.open.and_then(|open| u64::try_from(open.as_millis()).ok());
-        Ok(AfterStream { status_after: status.as_ref().and_then(status_after), stream_open_ms: open })
+        let Some(End { open_for, status }) = self.0.end() else { return Ok(AfterStream::default()) };
+        Ok(AfterStream {
+            status_after: status.as_ref().and_then(status_after),
+            stream_open_ms: u64::try_from(open_for.as_millis()).ok(),
+        })
     }
 }
 

@@ -1,8 +1,8 @@
 //! One thread works, this one watches for signals.
 //!
-//! SIGINT and SIGTERM ask the command to stop. It gets a moment to do so by itself; a thread that is stuck in
-//! a read is left behind, and what it was writing is removed. Once an archive is being published, stopping is
-//! too late and its end is waited for.
+//! SIGINT, SIGTERM and SIGHUP ask the command to stop. It gets a moment to do so by itself; a thread that is stuck in
+//! a read or a write is left behind, and what it was writing is removed. The same when the command has failed but one of
+//! its threads is stuck. Once an archive is being published, stopping is too late and its end is waited for.
 
 use super::exit::Exit;
 use super::report::{Reporter, interrupted};
@@ -15,6 +15,8 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
+/// How often to look whether the command has failed without coming to its end.
+const FAILURE_POLL: Duration = Duration::from_millis(250);
 /// How long a command may take to stop by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Threads that talk to etcd; the pipeline has its own.
@@ -56,7 +58,8 @@ where
             reporter.failure(&interrupted(), signal, None);
             Ok(signal)
         }
-        Ended::Stuck(signal) => leave(signal, reporter, console),
+        Ended::Stuck(signal) => leave(&interrupted(), signal, reporter, console),
+        Ended::FailedStuck(error) => leave(&error, Exit::of(error.kind()), reporter, console),
     }
 }
 
@@ -74,32 +77,59 @@ enum Ended {
     ByItself(Result<Exit>),
     /// Because of a signal, by itself and cleanly.
     Stopped(Exit),
-    /// Not at all.
+    /// Not at all, in spite of a signal.
     Stuck(Exit),
+    /// Not at all, although it has failed.
+    FailedStuck(Error),
 }
 
-/// The signals that ask to stop.
+/// The signals that ask to stop; `None` for what whoever started the program wants ignored, as `nohup` does.
 struct Signals {
-    interrupt: Signal,
+    interrupt: Option<Signal>,
     terminate: Signal,
+    hang_up: Option<Signal>,
+    /// Not waited for: while it is caught, a write beyond the file size limit fails instead of killing the process.
+    _file_size: Signal,
 }
 
 impl Signals {
     fn install() -> Result<Self> {
         let install = |kind| signal(kind).map_err(|error| Error::io("watch for", "signals", error));
+        let ignored = ignored_signals();
+        let unless_ignored = |kind: SignalKind| {
+            let bit = u64::try_from(kind.as_raw_value() - 1).map_or(0, |shift| 1 << shift);
+            if ignored & bit == 0 { install(kind).map(Some) } else { Ok(None) }
+        };
         Ok(Self {
-            interrupt: install(SignalKind::interrupt())?,
+            interrupt: unless_ignored(SignalKind::interrupt())?,
             terminate: install(SignalKind::terminate())?,
+            hang_up: unless_ignored(SignalKind::hangup())?,
+            _file_size: install(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
         })
     }
 
     /// The exit code of the next one.
     async fn next(&mut self) -> Exit {
         tokio::select! {
-            _ = self.interrupt.recv() => Exit::Interrupted,
-            _ = self.terminate.recv() => Exit::Terminated,
+            () = received_signal(self.interrupt.as_mut()) => Exit::Interrupted,
+            () = received_signal(Some(&mut self.terminate)) => Exit::Terminated,
+            () = received_signal(self.hang_up.as_mut()) => Exit::Terminated,
         }
     }
+}
+
+async fn received_signal(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// The signals this process was started to ignore, one bit each: `SigIgn` in proc_pid_status(5). None where it cannot be read.
+fn ignored_signals() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
 }
 
 type End = oneshot::Receiver<Result<Exit>>;
@@ -109,6 +139,7 @@ async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> E
         biased;
         result = &mut *end => return Ended::ByItself(received(result)),
         signal = signals.next() => signal,
+        error = failed_and_stuck(interrupt) => return Ended::FailedStuck(error),
     };
     if !interrupt.raise() {
         // Publishing has begun: the command ends as if nothing had happened.
@@ -127,6 +158,19 @@ async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> E
     }
 }
 
+/// The failure of a command that has had its time to end since.
+async fn failed_and_stuck(interrupt: &Interrupt) -> Error {
+    loop {
+        tokio::time::sleep(FAILURE_POLL).await;
+        if interrupt.failure().is_some() {
+            tokio::time::sleep(PATIENCE).await;
+            if let Some(error) = interrupt.failure() {
+                return error;
+            }
+        }
+    }
+}
+
 /// The result, or what remains when the thread panicked: the panic itself has been printed.
 fn received(result: std::result::Result<Result<Exit>, oneshot::error::RecvError>) -> Result<Exit> {
     result.unwrap_or_else(|_| {
@@ -136,12 +180,12 @@ fn received(result: std::result::Result<Result<Exit>, oneshot::error::RecvError>
 }
 
 /// Exits with a thread still stuck, leaving nothing behind.
-#[expect(clippy::exit, reason = "the command's thread is stuck in a read that nothing else ends")]
-fn leave(signal: Exit, reporter: &Reporter, console: &Console) -> ! {
+#[expect(clippy::exit, reason = "the command's thread is stuck in a read or a write that nothing else ends")]
+fn leave(error: &Error, exit: Exit, reporter: &Reporter, console: &Console) -> ! {
     abandon_all();
     console.restore();
-    reporter.failure(&interrupted(), signal, None);
-    std::process::exit(signal.code().into())
+    reporter.failure(error, exit, None);
+    std::process::exit(exit.code().into())
 }
 
 #[cfg(test)]

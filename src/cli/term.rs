@@ -47,6 +47,7 @@ impl Console {
     /// Writes whole lines. Standard error is where failures to write would be reported: its own are lost.
     pub fn write(&self, lines: &str) {
         let bar = self.shared().bar.clone();
+        let lines = without_private_keys(lines);
         let write = || {
             let _ = io::stderr().lock().write_all(lines.as_bytes());
         };
@@ -176,10 +177,52 @@ pub(super) fn is_tricky(character: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
+/// How every private key of age begins, in upper case.
+const PRIVATE_KEY: &str = "AGE-SECRET-KEY-1";
+
+/// `text` with what follows the beginning of a private key cut out. People pass the key where its file belongs, and
+/// a message that names the "file" would put the key into a log.
+#[must_use]
+pub fn without_private_keys(text: &str) -> Cow<'_, str> {
+    // Upper case of ASCII alone: every position stays what it is.
+    let upper = Zeroizing::new(text.to_ascii_uppercase());
+    if !upper.contains(PRIVATE_KEY) {
+        return Cow::Borrowed(text);
+    }
+    let mut clean = String::with_capacity(text.len());
+    let mut at = 0;
+    while let Some(found) = upper[at..].find(PRIVATE_KEY) {
+        let key = at + found + PRIVATE_KEY.len();
+        clean.push_str(&text[at..key]);
+        clean.push('…');
+        let rest = &text[key..];
+        at = key + rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
+    }
+    clean.push_str(&text[at..]);
+    Cow::Owned(clean)
+}
+
 /// Whether standard output is a terminal, where no archive and no snapshot belongs.
 #[must_use]
 pub fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
+}
+
+/// The device number of `/dev/null` on Linux, see `Documentation/admin-guide/devices.txt` of the kernel.
+const NULL_DEVICE: (u32, u32) = (1, 3);
+
+/// Whether the program was started with standard output closed. Before `main` the standard library opens `/dev/null`
+/// for reading and writing in its place, so that no file takes its number; a shell's `>/dev/null` is opened for
+/// writing alone.
+#[must_use]
+pub fn stdout_is_closed() -> bool {
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
+    let stdout = io::stdout();
+    let null = fstat(&stdout).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == NULL_DEVICE
+    });
+    null && fcntl_getfl(&stdout).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR)
 }
 
 /// Whether standard error is a terminal.
@@ -318,12 +361,12 @@ fn passphrase_from(path: &Path) -> Result<SecretString> {
             .with_hint("it holds the passphrase alone, as UTF-8, with or without a final newline")
     };
     let mut bytes = Zeroizing::new(Vec::with_capacity(4096));
-    let file = File::open(path).map_err(|error| {
+    let read =
+        File::open(path).and_then(|file| file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes));
+    read.map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {named}: {error}"))
             .with_hint("check ETCD_SEAL_PASSPHRASE_FILE and the permissions of the file")
     })?;
-    let read = file.take(PASSPHRASE_FILE_MAXIMUM + 1).read_to_end(&mut bytes);
-    read.map_err(|error| Error::io("read", &named, error))?;
     if bytes.len() as u64 > PASSPHRASE_FILE_MAXIMUM {
         return Err(unusable("is longer than 64 KiB"));
     }
@@ -368,6 +411,17 @@ mod tests {
             assert_eq!(passphrase_of(unusable).unwrap_err().kind(), Kind::Usage);
         }
         assert_eq!(passphrase_of(&vec![b'a'; 65_537]).unwrap_err().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn private_keys_are_cut_out_of_whatever_is_said() {
+        assert_eq!(without_private_keys("no key: é"), "no key: é");
+        assert_eq!(
+            without_private_keys(
+                "é 'age-secret-key-1QQ9' AGE-SECRET-KEY-1ABC: no such file, AGE-SECRET-KEY-1"
+            ),
+            "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1…"
+        );
     }
 
     #[test]

@@ -131,6 +131,11 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
              or grant it with `etcdctl user grant-role NAME root`",
         );
     }
+    if message.contains("authentication failed") {
+        return error.with_hint(
+            "check the name in --user and its password, that in ETCDCTL_PASSWORD too; it must be a user with the root role",
+        );
+    }
     if status.code() == Code::Unimplemented {
         return error.with_hint("is this etcd? check that --endpoints names its client port");
     }
@@ -181,8 +186,8 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
 
 /// The server did not like who we are.
-const CLIENT_CERTIFICATE_HINT: &str =
-    "the member did not accept the client certificate: pass one of its own authority with --cert and --key";
+const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \
+     with --cert and --key";
 
 fn tls_error(given: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::EtcdTls, format!("TLS with {given} failed: {why}"))

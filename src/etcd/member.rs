@@ -24,7 +24,12 @@ impl Member {
     /// Whatever kept it from answering.
     pub(super) async fn probe(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
         match Self::connect_and_ask(dialer, prepared).await {
-            Err(error) if error.kind() == Kind::EtcdUnreachable => {
+            // A refused client certificate breaks the connection after the handshake; tonic may then connect anew, again
+            // and again, until the time is up.
+            Err(error)
+                if error.kind() == Kind::EtcdUnreachable
+                    || (error.kind() == Kind::EtcdTimeout && prepared.endpoint.tls) =>
+            {
                 Err(diagnosis::look_closer(dialer, prepared, error).await)
             }
             probed => probed,

@@ -4,7 +4,7 @@
 //! (`endpoint`) and every TLS file read (`tls`) before the first connection. Then each endpoint gets a client of
 //! its own (`dialer`, `member`), because a balanced client could send Status to one member and Snapshot to another.
 //! All are probed at once, the best is chosen (`choice`), and its stream is read under the rules of `rules`, which
-//! trust nothing a server says about sizes. What goes wrong on the way is named by `failure`,
+//! trust nothing a server says about sizes; [`Snapshot::flow`] hands it to a thread that may block. What goes wrong on the way is named by `failure`,
 //! after a second look by `diagnosis` where the first tells too little.
 
 mod choice;
@@ -13,6 +13,7 @@ mod diagnosis;
 mod dialer;
 mod endpoint;
 mod failure;
+mod flow;
 mod member;
 mod probe;
 mod rules;
@@ -22,6 +23,7 @@ mod tls;
 mod wait;
 
 pub use connection::Connection;
+pub use flow::{End, Flow};
 pub use probe::open;
 pub use status::Status;
 pub use stream::Snapshot;

@@ -116,6 +116,19 @@ impl Snapshot {
         }
     }
 
+    /// Waits for somebody to take what the stream gave, as long as the stream itself may stand still.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] where nobody does, [`Kind::EtcdTimeout`], [`Kind::Interrupted`].
+    pub(super) async fn bound<F: Future>(&self, taking: F) -> Result<F::Output> {
+        let taking = self.limits.bound(Instant::now(), taking);
+        match unless_interrupted(&self.interrupt, taking).await? {
+            Ok(taken) => Ok(taken),
+            Err(Exceeded::Stall) => Err(self.limits.not_taken()),
+            Err(Exceeded::Stream) => Err(self.limits.error(Exceeded::Stream, &self.rules.so_far())),
+        }
+    }
+
     /// Fetches bytes; the stall timeout counts from `waiting_since`, and empty messages do not stop it.
     async fn fetch(&mut self, waiting_since: Instant) -> Result<Option<Vec<u8>>> {
         let fetched = self.fetch_or_fail(waiting_since).await;
@@ -215,6 +228,12 @@ impl Limits {
         }
         let exceeded = if stream_left < stall_left { Exceeded::Stream } else { Exceeded::Stall };
         timeout(stall_left.min(stream_left), future).await.map_err(|_| exceeded)
+    }
+
+    fn not_taken(&self) -> Error {
+        let limit = self.stall_timeout;
+        Error::new(Kind::Io, format!("the output stood still: it took not a byte for {limit:?}"))
+            .with_hint("look at the disk, or at whoever reads the pipe; --stall-timeout is how long etcd is kept waiting")
     }
 
     fn error(&self, exceeded: Exceeded, so_far: &str) -> Error {

@@ -2,7 +2,7 @@
 use super::identities::Identity;
 use super::identity_file::parse_lines;
 use super::work_factor::{excessive_work, scrypt_identity};
-use super::{KeyFile, SharedPrompt, repeat};
+use super::{KeyFile, SharedPrompt};
 use crate::error::{Error, Kind, Result};
 use age::armor::ArmoredReader;
 use age::{DecryptError, Decryptor};
@@ -51,7 +51,7 @@ impl EncryptedFile {
     /// Tries the identities in the file.
     pub(super) fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
         let opened = self.opened.get_or_init(|| self.open()).as_ref();
-        super::identities::first_success(opened.map_err(repeat)?, stanzas)
+        super::identities::first_success(opened.map_err(crate::error::Error::repeat)?, stanzas)
     }
 
     fn open(&self) -> Result<Vec<Identity>> {

@@ -15,7 +15,7 @@ mod ssh;
 mod text;
 mod work_factor;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use secrecy::SecretString;
 use std::fmt;
 use std::sync::Arc;
@@ -24,6 +24,7 @@ use zeroize::Zeroizing;
 pub use generate::generate_identity;
 pub use identities::Identities;
 pub use recipients::Recipients;
+pub use text::is_private_key;
 pub use work_factor::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR, WORK_FACTOR};
 
 /// Bytes that a recipient or identity file may have: age's own limit, 16 MiB. The caller holds to it while reading.
@@ -69,11 +70,6 @@ impl fmt::Debug for KeyFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()
     }
-}
-
-/// The same error once more, for a failure that is remembered instead of asking a person twice.
-fn repeat(error: &Error) -> Error {
-    Error::new(error.kind(), error.to_string()).with_hint(error.hint())
 }
 
 #[cfg(test)]

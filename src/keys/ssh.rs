@@ -1,6 +1,6 @@
 //! ssh keys: public ones as recipients, private ones as identities.
 use super::recipient::Refusal;
-use super::{KeyFile, SharedPrompt, repeat};
+use super::{KeyFile, SharedPrompt};
 use crate::error::{Error, Kind, Result};
 use age::ssh::{EncryptedKey, ParseRecipientKeyError, UnsupportedKey};
 use age::{DecryptError, Identity as _};
@@ -125,7 +125,7 @@ impl SshIdentity {
         if mine.peek().is_none() {
             return Ok(None);
         }
-        let identity = self.unlock().map_err(|error| UnwrapError::Told(repeat(error)))?;
+        let identity = self.unlock().map_err(|error| UnwrapError::Told(error.repeat()))?;
         let mut failure = None;
         // 32 bits name a key: two keys may share them, so that one failure says nothing about the next stanza.
         for stanza in mine {

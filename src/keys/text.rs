@@ -22,6 +22,14 @@ pub(super) fn looks_private(text: &str) -> bool {
     PRIVATE_MARKERS.iter().any(|marker| upper.contains(marker))
 }
 
+/// Whether `text` is a private key as a whole, and not a file's name with such words in it.
+#[must_use]
+pub fn is_private_key(text: &str) -> bool {
+    let upper = zeroize::Zeroizing::new(text.trim().to_ascii_uppercase());
+    let of_age = upper.starts_with("AGE-SECRET-KEY-") || upper.starts_with("AGE-PLUGIN-");
+    (of_age && !upper.contains(['.', '/'])) || (upper.starts_with("-----BEGIN ") && looks_private(&upper))
+}
+
 /// Enough of a public string to recognise it.
 pub(super) fn shortened(text: &str) -> String {
     let text = plain(text);
@@ -46,6 +54,18 @@ mod tests {
             assert!(looks_private(text), "{text}");
         }
         assert!(!looks_private("age1qqqq"));
+    }
+
+    #[test]
+    fn names_of_key_files_are_no_keys() {
+        for text in
+            ["AGE-SECRET-KEY-1ABC", "age-plugin-yubikey-1x\n", "-----BEGIN OPENSSH PRIVATE KEY-----\nx"]
+        {
+            assert!(is_private_key(text), "{text}");
+        }
+        for text in ["my-secret-key.txt", "/etc/AGE-SECRET-KEY-1", "age-plugin-yubikey.txt", "key"] {
+            assert!(!is_private_key(text), "{text}");
+        }
     }
 
     #[test]

@@ -2,13 +2,16 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use super::open::{Visible, refuse_armored_ours};
+use age::armor::ArmoredReader;
+
+use super::layers::{begins_as_zstd, taken_apart};
+use super::open::{Foreign, Visible, refuse_armored_ours};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
 use crate::archive::header::{Header, is_armored, read_prefix};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::archive::payload::Chunks;
-use crate::archive::read_at::{ArchiveAt, PayloadAt};
+use crate::archive::read_at::{ArchiveAt, PayloadAt, ends_with_trailer};
 use crate::error::{Error, Kind, Result};
 use crate::keys::Identities;
 
@@ -33,8 +36,8 @@ pub enum Inside {
         /// zstd frames of the snapshot.
         frames: u64,
     },
-    /// Some other age file, which only a full reading can tell more of.
-    Foreign,
+    /// Some other age file, which only a full reading can tell more of: it may not even be a snapshot.
+    Foreign(Foreign),
 }
 
 /// Opens both ends of an archive. Without identities only what is visible; with them, manifest and trailer too.
@@ -42,17 +45,31 @@ pub enum Inside {
 /// # Errors
 /// Whatever is wrong with the parts that were read.
 pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identities>) -> Result<Inspected> {
-    let file_size = input.seek(SeekFrom::End(0)).map_err(cannot_read)?;
     input.rewind().map_err(cannot_read)?;
-    let prefix = read_prefix(input)?;
-    if is_armored(&prefix) {
-        input.rewind().map_err(cannot_read)?;
-        return inspect_armored(input, file_size, identities);
+    let armored = is_armored(&read_prefix(input)?);
+    input.rewind().map_err(cannot_read)?;
+    if armored {
+        // It finds its end only by reading all of it, but nobody else's armour is big.
+        inspect_ends(&mut ArmoredReader::new(input), true, identities)
+    } else {
+        inspect_ends(input, false, identities)
     }
-    let header = Header::parse(&prefix)?;
-    let visible = Visible { archive_size: file_size, ..Visible::of(&header, false)? };
-    if Chunks::of_payload(file_size - header.size()).is_none() {
-        return Err(super::plaintext::cut(file_size));
+}
+
+fn inspect_ends(
+    input: &mut (impl Read + Seek),
+    armored: bool,
+    identities: Option<&Identities>,
+) -> Result<Inspected> {
+    let archive_size = input.seek(SeekFrom::End(0)).map_err(cannot_read)?;
+    input.rewind().map_err(cannot_read)?;
+    let header = Header::parse(&read_prefix(input)?)?;
+    if armored {
+        refuse_armored_ours(&header)?;
+    }
+    let visible = Visible { archive_size, ..Visible::of(&header, armored)? };
+    if archive_size.checked_sub(header.size()).and_then(Chunks::of_payload).is_none() {
+        return Err(super::plaintext::cut(archive_size));
     }
     let Some(identities) = identities else { return Ok(Inspected { visible, inside: None }) };
     let key = header.unlock(identities)?;
@@ -62,13 +79,17 @@ pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identi
     if long_enough {
         payload.read_at(0, &mut first)?;
     }
-    let manifest_first = begins_as_manifest(&first);
-    if !manifest_first && !header.has_description() {
-        return Ok(Inspected { visible, inside: Some(Inside::Foreign) });
-    }
-    if !manifest_first {
-        return Err(super::layers::taken_apart());
-    }
+    let inside = if begins_as_manifest(&first) && !armored {
+        inspect_ours(&header, payload)?
+    } else if begins_as_manifest(&first) || header.has_description() || ends_with_trailer(&mut payload)? {
+        return Err(taken_apart());
+    } else {
+        Inside::Foreign(Foreign { armored, zstd: begins_as_zstd(&first) })
+    };
+    Ok(Inspected { visible, inside: Some(inside) })
+}
+
+fn inspect_ours(header: &Header, payload: PayloadAt<impl Read + Seek>) -> Result<Inside> {
     let archive = ArchiveAt::new(payload)?;
     if let Some(description) = header.description()?
         && !description.is_part_of(&archive.manifest)
@@ -76,22 +97,5 @@ pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identi
         return Err(Error::new(Kind::StructureDamaged, "the public description and the manifest disagree"));
     }
     let frames = archive.frames();
-    let inside =
-        Inside::Ours { manifest: Box::new(archive.manifest.content), trailer: archive.trailer, frames };
-    Ok(Inspected { visible, inside: Some(inside) })
-}
-
-fn inspect_armored(
-    input: &mut (impl Read + Seek + Send),
-    file_size: u64,
-    identities: Option<&Identities>,
-) -> Result<Inspected> {
-    let prefix = read_prefix(&mut age::armor::ArmoredReader::new(input))?;
-    let header = Header::parse(&prefix)?;
-    refuse_armored_ours(&header)?;
-    if let Some(identities) = identities {
-        header.unlock(identities)?;
-    }
-    let visible = Visible { archive_size: file_size, ..Visible::of(&header, true)? };
-    Ok(Inspected { visible, inside: identities.map(|_| Inside::Foreign) })
+    Ok(Inside::Ours { manifest: Box::new(archive.manifest.content), trailer: archive.trailer, frames })
 }

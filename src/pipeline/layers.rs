@@ -2,42 +2,38 @@
 
 use std::io::Write;
 use std::ops::Range;
-use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::atomic::AtomicU64;
 
-use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
-
+use super::delivery::Delivery;
+use super::digest::{digest, queue};
+use super::foreign::{copy_foreign, decode_foreign};
 use super::open::{Foreign, Options};
 use super::plaintext::Plaintext;
-use super::save::{digest, no_reason};
-use super::stage::{Feeder, Ordered, Stop, first_failure, join, ordered, spawn};
+use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{
-    FRAMES_MAX, FrameHeader, FrameUnpacker, MANIFEST_MAGIC, PackedFrame, ReadExactly, SEEK_TABLE_MAGIC,
+    FRAMES_MAX, FrameHeader, FrameUnpacker, PackedFrame, ReadExactly, SEEK_TABLE_MAGIC,
     SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged,
     walk_frame,
 };
 use crate::archive::manifest::{
-    DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, claimed_version, parse,
-    parse_versioned,
+    DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_versioned,
 };
 use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::{FOOTER_SIZE, SeekTable};
-use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
+use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
-/// Pieces waiting for the digest thread.
-const DIGEST_QUEUE: usize = 2;
-/// Decompressed bytes of a foreign frame handed on at a time: zstd's own block size.
-const FOREIGN_OUTPUT_SIZE: usize = 128 * 1024;
-
 /// What is known when the plaintext begins.
+#[derive(Clone, Copy)]
 pub(super) struct Layers<'a> {
     pub(super) options: &'a Options,
     pub(super) header_size: u64,
     pub(super) description: Option<&'a Document<Description>>,
     pub(super) armored: bool,
+    /// Bytes of the archive read so far.
+    pub(super) read: &'a AtomicU64,
     pub(super) progress: &'a dyn Progress,
     pub(super) interrupt: &'a Interrupt,
 }
@@ -74,7 +70,6 @@ impl Layers<'_> {
 
     fn beginning(&self, plaintext: &mut Plaintext) -> Result<Beginning> {
         let first = plaintext.peek()?;
-        let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
         let manifest = begins_as_manifest(&first);
         if manifest && !self.armored {
             return Ok(Beginning::Ours);
@@ -82,10 +77,7 @@ impl Layers<'_> {
         if manifest || self.description.is_some() {
             return Err(taken_apart());
         }
-        Ok(match magic {
-            Some(magic) if magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic) => Beginning::ForeignZstd,
-            _ => Beginning::ForeignPlain,
-        })
+        Ok(if begins_as_zstd(&first) { Beginning::ForeignZstd } else { Beginning::ForeignPlain })
     }
 
     fn read_ours(&self, mut plaintext: Plaintext, output: &mut (dyn Write + Send)) -> Result<LayersRead> {
@@ -102,7 +94,7 @@ impl Layers<'_> {
                     })
                 })
             })?;
-            let (pieces, digested) = sync_channel(DIGEST_QUEUE);
+            let (pieces, digested) = queue();
             // Whether etcd's digest may be missing is for the trailer to say.
             let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
             let description = &manifest.content.description;
@@ -147,7 +139,7 @@ impl Layers<'_> {
     ) -> Result<LayersRead> {
         self.progress.start(None);
         std::thread::scope(|scope| {
-            let (pieces, digested) = sync_channel(DIGEST_QUEUE);
+            let (pieces, digested) = queue();
             let check = SnapshotCheck::new(self.options.allow_missing_digest);
             let check = spawn(scope, "digest", move || digest(check, digested))?;
             let mut delivery = Delivery::new(self, output, pieces);
@@ -171,6 +163,12 @@ impl Layers<'_> {
     }
 }
 
+/// Whether foreign content is compressed.
+pub(super) fn begins_as_zstd(first: &[u8]) -> bool {
+    let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
+    magic.is_some_and(|magic| magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic))
+}
+
 /// There are parts of an archive of ours, but not its beginning.
 pub(super) fn taken_apart() -> Error {
     damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
@@ -185,51 +183,6 @@ fn compare(trailer: &Trailer, checked: &Checked) -> Result<()> {
         return Err(damaged("the trailer does not fit the snapshot"));
     }
     Ok(())
-}
-
-impl From<DigestState> for Digest {
-    fn from(state: DigestState) -> Self {
-        match state {
-            DigestState::Verified => Self::Verified,
-            DigestState::Absent => Self::Absent,
-        }
-    }
-}
-
-/// Takes the snapshot to the output and to the digest.
-struct Delivery<'a> {
-    output: &'a mut (dyn Write + Send),
-    pieces: SyncSender<Arc<Vec<u8>>>,
-    progress: &'a dyn Progress,
-    interrupt: &'a Interrupt,
-    delivered: u64,
-}
-
-impl<'a> Delivery<'a> {
-    fn new(
-        layers: &Layers<'a>,
-        output: &'a mut (dyn Write + Send),
-        pieces: SyncSender<Arc<Vec<u8>>>,
-    ) -> Self {
-        Self { output, pieces, progress: layers.progress, interrupt: layers.interrupt, delivered: 0 }
-    }
-
-    fn deliver(&mut self, contents: Ordered<Result<Vec<u8>>>) -> Result<(), Stop> {
-        for content in contents {
-            self.push(content?)?;
-        }
-        Ok(())
-    }
-
-    fn push(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
-        self.interrupt.check()?;
-        let piece = Arc::new(piece);
-        self.pieces.send(Arc::clone(&piece)).map_err(|_| Stop::Closed)?;
-        self.output.write_all(&piece).map_err(|error| Error::io("write", "the snapshot", error))?;
-        self.delivered += piece.len() as u64;
-        self.progress.advance(self.delivered, 0);
-        Ok(())
-    }
 }
 
 type Frames = Feeder<(PackedFrame, Range<u64>), Result<Vec<u8>>>;
@@ -353,112 +306,4 @@ fn read_skippable(plaintext: &mut Plaintext, limit: usize, what: &str) -> Result
     let mut content = vec![0; size];
     plaintext.read_exactly(&mut content)?;
     Ok((u32::from_le_bytes([m0, m1, m2, m3]), content))
-}
-
-/// A foreign archive without compression.
-fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-    loop {
-        let piece = plaintext.available()?.to_vec();
-        if piece.is_empty() {
-            return Ok(());
-        }
-        plaintext.consume(piece.len());
-        delivery.push(piece)?;
-    }
-}
-
-/// A foreign archive with zstd inside: any frames, any skippable frames between them, but none of ours.
-fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-    let mut decoder = ForeignDecoder::new()?;
-    loop {
-        let first = plaintext.peek()?;
-        match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
-            None if first.is_empty() => return Ok(()),
-            Some(ZSTD_MAGIC) => decoder.frame(plaintext, delivery)?,
-            Some(magic) if SKIPPABLE_MAGICS.contains(&magic) => skip_foreign(plaintext, magic)?,
-            _ => return Err(damaged("there is something behind the zstd frames").into()),
-        }
-    }
-}
-
-fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
-    let mut header = [0; SKIPPABLE_HEADER_SIZE];
-    plaintext.read_exactly(&mut header)?;
-    let [.., s0, s1, s2, s3] = header;
-    let mut rest = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
-    let mut content = Vec::new();
-    while rest > 0 {
-        let available = plaintext.available()?;
-        let length = available.len().min(rest);
-        if length == 0 {
-            return Err(damaged("a skippable frame is cut short"));
-        }
-        if content.len() + length <= DOCUMENT_SIZE_MAX {
-            content.extend_from_slice(&available[..length]);
-        }
-        plaintext.consume(length);
-        rest -= length;
-    }
-    let ours = match magic {
-        MANIFEST_MAGIC => claimed_version(&content).is_some(),
-        TRAILER_MAGIC => parse::<Trailer>(&content, "trailer").is_ok(),
-        _ => false,
-    };
-    if ours {
-        return Err(taken_apart());
-    }
-    Ok(())
-}
-
-struct ForeignDecoder {
-    decoder: Decoder<'static>,
-    output: Vec<u8>,
-}
-
-impl ForeignDecoder {
-    fn new() -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| Error::io("prepare", "zstd", error))?;
-        Ok(Self { decoder, output: vec![0; FOREIGN_OUTPUT_SIZE] })
-    }
-
-    fn frame(&mut self, plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-        let mut magic = [0; 4];
-        plaintext.read_exactly(&mut magic)?;
-        let mut stopped = None;
-        let walked = walk_frame(plaintext, |header, piece| {
-            if header.dictionary {
-                return Err(damaged("a zstd frame needs a dictionary"));
-            }
-            match self.feed(piece, delivery) {
-                Err(Stop::Failed(error)) => Err(error),
-                Err(Stop::Closed) => {
-                    stopped = Some(Stop::Closed);
-                    Err(no_reason())
-                }
-                Ok(()) => Ok(()),
-            }
-        });
-        match (stopped, walked) {
-            (Some(stop), _) => Err(stop),
-            (None, walked) => Ok(walked.map(drop)?),
-        }
-    }
-
-    fn feed(&mut self, piece: &[u8], delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-        let mut input = InBuffer::around(piece);
-        loop {
-            let mut output = OutBuffer::around(&mut self.output[..]);
-            self.decoder
-                .run(&mut input, &mut output)
-                .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
-            let written = output.as_slice().to_vec();
-            let full = written.len() == self.output.len();
-            if !written.is_empty() {
-                delivery.push(written)?;
-            }
-            if input.pos() == piece.len() && !full {
-                return Ok(());
-            }
-        }
-    }
 }

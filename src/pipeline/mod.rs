@@ -11,6 +11,9 @@
 //!
 //! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
 
+mod delivery;
+mod digest;
+mod foreign;
 pub mod inspect;
 mod layers;
 pub mod open;

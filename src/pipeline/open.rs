@@ -5,6 +5,7 @@
 //! own digest. The first damage met is reported with the bytes of the file it lies in.
 
 use std::io::{Read, Write};
+use std::sync::atomic::AtomicU64;
 
 use sha2::{Digest as _, Sha256};
 
@@ -151,6 +152,7 @@ pub fn open(
 ) -> Result<Opened> {
     let opened = open_through(input, identities, options, output, progress, interrupt);
     progress.finish();
+    interrupt.end_work();
     opened
 }
 
@@ -169,15 +171,21 @@ fn open_through(
     let description = header.description()?;
     let header_size = header.size();
 
-    let (read, payload_size) = std::thread::scope(|scope| {
+    let archive_read = AtomicU64::new(header_size);
+    let read = std::thread::scope(|scope| {
         let (batches, opened) = start_decrypting(scope, options.jobs, &key, header_size)?;
-        let reader = spawn(scope, "read", move || read_batches(payload, header_size, &batches, interrupt))?;
-        let layers = Layers { options, header_size, description, armored, progress, interrupt };
+        let archive_read = &archive_read;
+        let reader = spawn(scope, "read", move || read_batches(payload, archive_read, &batches, interrupt))?;
+        let layers =
+            Layers { options, header_size, description, armored, read: archive_read, progress, interrupt };
         let read = layers.read(Plaintext::new(opened), output);
-        let payload_size = join(reader);
-        Ok::<_, Error>((read?, payload_size))
+        if let Err(error) = &read {
+            interrupt.fail(error);
+        }
+        join(reader);
+        read
     })?;
-    visible.archive_size += payload_size;
+    visible.archive_size = archive_read.into_inner();
     visible.archive_sha256 = input.finish();
     let LayersRead { foreign, manifest, trailer, frames, checked } = read;
     Ok(Opened {

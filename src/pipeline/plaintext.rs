@@ -1,6 +1,7 @@
 //! The payload of an archive, decrypted in parallel and read in order.
 
 use std::io::Read;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Scope;
 
 use super::stage::{Feeder, Ordered, ordered};
@@ -104,14 +105,15 @@ pub(super) fn start_decrypting<'scope>(
     })
 }
 
-/// Cuts the payload into batches until its end, or until nobody listens; returns how many bytes were read.
+/// Cuts the payload into batches until its end, or until nobody listens. `read` begins as the size of the header, and
+/// ends as that of the archive.
 pub(super) fn read_batches(
     mut payload: impl Read,
-    header_size: u64,
+    read: &AtomicU64,
     batches: &Batches,
     interrupt: &Interrupt,
-) -> u64 {
-    let mut size = 0;
+) {
+    let header_size = read.load(Ordering::Relaxed);
     let mut counter = 0;
     let mut next = read_batch(&mut payload);
     loop {
@@ -120,10 +122,10 @@ pub(super) fn read_batches(
             Err(error) => {
                 // Nobody listening is no failure here: whoever stopped says why.
                 let _ = batches.send(Err(error));
-                return size;
+                return;
             }
         };
-        size += sealed.len() as u64;
+        let size = read.fetch_add(sealed.len() as u64, Ordering::Relaxed) + sealed.len() as u64 - header_size;
         next = read_batch(&mut payload);
         let last = matches!(&next, Ok(following) if following.is_empty());
         let first_counter = counter;
@@ -134,7 +136,7 @@ pub(super) fn read_batches(
             batches.send(Ok(SealedBatch { first_counter, sealed, position: Position::NotLast }))
         };
         if last || sent.is_err() {
-            return size;
+            return;
         }
     }
 }

@@ -13,13 +13,14 @@ use std::thread::ScopedJoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
-use super::stage::{Feeder, Ordered, Stop, first_failure, join, ordered, spawn};
+use super::digest::{Piece, digest, queue};
+use super::stage::{Feeder, Ordered, Stop, announce, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
 use crate::archive::header::{self, SealedHeader};
-use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Digest, Manifest, Source, StatusAfter, Trailer, to_json};
+use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Manifest, Source, StatusAfter, Trailer, to_json};
 use crate::archive::payload::{CHUNK_SIZE, ChunkCipher, Position, SEALED_CHUNK_SIZE};
-use crate::archive::seek_table::SeekTable;
-use crate::database::snapshot::{Checked, DIGEST_SIZE, DigestState, FirstPages, SnapshotCheck, judge_length};
+use crate::archive::seek_table::{SNAPSHOT_FRAMES_MAX, SeekTable};
+use crate::database::snapshot::{Checked, DIGEST_SIZE, FirstPages, SnapshotCheck, judge_length};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
@@ -27,8 +28,6 @@ use crate::progress::Progress;
 
 /// Chunks sealed by one thread at a time: 1 MiB keeps the cost of handing over small.
 const BATCH_SIZE: usize = 16 * CHUNK_SIZE;
-/// Frames waiting for the digest thread.
-const DIGEST_QUEUE: usize = 2;
 
 /// What a source knows once its stream has ended.
 #[derive(Clone, Debug, Default)]
@@ -103,6 +102,7 @@ pub fn save(
     let saved = Begun::new(source, manifest, options)
         .and_then(|begun| begun.run(recipients, options, output, progress, interrupt));
     progress.finish();
+    interrupt.end_work();
     saved.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
 }
 
@@ -141,6 +141,7 @@ impl<S: SnapshotSource> Begun<S> {
             None if options.allow_missing_digest => {}
             None => manifest.description.snapshot_size = Some(database + DIGEST_SIZE),
         }
+        check_frame_count(database, manifest.description.frame_size)?;
         Ok(Self { source, pieces, manifest })
     }
 
@@ -164,13 +165,13 @@ impl<S: SnapshotSource> Begun<S> {
         std::thread::scope(|scope| {
             let (frames, packed) = ordered(scope, "compress", options.jobs, || {
                 let mut packer = FramePacker::new(level, frame_size)?;
-                Ok(move |content: Arc<Vec<u8>>| Ok((packer.pack(&content)?, content.len())))
+                Ok(move |content: Piece| Ok((packer.pack(&content)?, content.len())))
             })?;
             let (batches, sealed) = ordered(scope, "seal", options.jobs, || {
                 let cipher = key.cipher();
                 Ok(move |batch: Batch| batch.seal(&cipher))
             })?;
-            let (contents, digested) = sync_channel(DIGEST_QUEUE);
+            let (contents, digested) = queue();
             let check = SnapshotCheck::new(options.allow_missing_digest);
             let digest = spawn(scope, "digest", move || digest(check, digested))?;
             let (ended, end) = sync_channel(1);
@@ -187,7 +188,7 @@ impl<S: SnapshotSource> Begun<S> {
                 spawn(scope, "order", move || sequence(&document, packed, &end, Batcher::new(batches)))?;
 
             let mut writer = ArchiveWriter::new(output, progress, &read);
-            let written = writer.write_all(&header, sealed, interrupt);
+            let written = announce(writer.write_all(&header, sealed, interrupt), interrupt);
             let (reader, sequencer) = (join(reader), join(sequencer));
             let (archive_size, archive_sha256) = writer.finish();
             match (written, reader, sequencer) {
@@ -204,10 +205,17 @@ impl<S: SnapshotSource> Begun<S> {
     }
 }
 
-/// Only reached where every stage says that another one stopped first.
-pub(super) fn no_reason() -> Error {
-    Error::new(Kind::Io, "the work stopped without a reason")
-        .with_hint("this is a defect of etcd-seal; please report it")
+/// Told before the work begins, not when the last frame does not fit.
+fn check_frame_count(database: u64, frame_size: u32) -> Result<()> {
+    let frames = (database + DIGEST_SIZE).div_ceil(u64::from(frame_size));
+    if frames > SNAPSHOT_FRAMES_MAX {
+        return Err(Error::new(
+            Kind::Usage,
+            format!("with --frame-size {frame_size} the snapshot would be {frames} frames, more than {SNAPSHOT_FRAMES_MAX}"),
+        )
+        .with_hint("raise --frame-size, up to 16MiB"));
+    }
+    Ok(())
 }
 
 fn too_short(pieces: &VecDeque<Vec<u8>>) -> Error {
@@ -221,8 +229,8 @@ type Packed = (Vec<u8>, usize);
 
 /// Cuts the stream into frames of equal size, for the compressors and the digest.
 struct Cutter<'a> {
-    frames: Feeder<Arc<Vec<u8>>, Result<Packed>>,
-    contents: SyncSender<Arc<Vec<u8>>>,
+    frames: Feeder<Piece, Result<Packed>>,
+    contents: SyncSender<Piece>,
     frame_size: usize,
     read: &'a AtomicU64,
 }
@@ -268,14 +276,6 @@ impl Cutter<'_> {
     }
 }
 
-/// Checks the snapshot on a thread of its own: SHA-256 is sequential and would hold up everything else.
-pub(super) fn digest(mut check: SnapshotCheck, contents: Receiver<Arc<Vec<u8>>>) -> Result<Checked> {
-    for content in contents {
-        check.update(&content)?;
-    }
-    check.finish()
-}
-
 /// The stream ended and was good.
 struct End {
     checked: Checked,
@@ -315,20 +315,23 @@ fn sequence(
     let mut table = SeekTable::default();
     table.push(manifest.len(), 0)?;
     batcher.push(manifest)?;
+    let mut snapshot_size = 0;
     for frame in packed {
         let (frame, content_size) = frame?;
+        snapshot_size += content_size as u64;
         let content_size = u32::try_from(content_size).map_err(|_| no_reason())?;
         table.push(frame.len(), content_size)?;
         batcher.push(&frame)?;
     }
     let End { checked, after } = end.recv().map_err(|_| Stop::Closed)?;
+    if snapshot_size != checked.size {
+        // What was digested is not what was compressed: whatever the cause, it must not get an end.
+        return Err(no_reason().into());
+    }
     let trailer = Trailer {
         snapshot_size: checked.size,
         database_sha256: hex::encode(checked.database_sha256),
-        digest: match checked.digest {
-            DigestState::Verified => Digest::Verified,
-            DigestState::Absent => Digest::Absent,
-        },
+        digest: checked.digest.into(),
         status_after: after.status_after,
         stream_open_ms: after.stream_open_ms,
     };

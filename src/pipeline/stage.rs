@@ -4,7 +4,8 @@ use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 
 /// Why a stage ended before its work was done.
 #[derive(Debug)]
@@ -27,6 +28,21 @@ pub(super) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<
         Stop::Failed(error) => Some(error),
         Stop::Closed => None,
     })
+}
+
+/// Tells the other threads of the work if `result` is a failure of this stage, so that one that waits for the outside
+/// world stops waiting.
+pub(super) fn announce<T>(result: Result<T, Stop>, interrupt: &Interrupt) -> Result<T, Stop> {
+    if let Err(Stop::Failed(error)) = &result {
+        interrupt.fail(error);
+    }
+    result
+}
+
+/// Only reached where every stage says that another one stopped first.
+pub(super) fn no_reason() -> Error {
+    Error::new(Kind::Io, "the work stopped without a reason")
+        .with_hint("this is a defect of etcd-seal; please report it")
 }
 
 /// Starts a named thread.
@@ -71,7 +87,9 @@ impl<O> Iterator for Ordered<O> {
     type Item = O;
 
     fn next(&mut self) -> Option<O> {
-        self.0.recv().ok()?.recv().ok()
+        let result = self.0.recv().ok()?.recv();
+        // An item without a result must never look like the end of all items: what follows would be sealed as whole.
+        Some(result.unwrap_or_else(|_| panic!("a worker of this stage has panicked")))
     }
 }
 
@@ -127,6 +145,21 @@ mod tests {
             results.collect()
         });
         assert_eq!(results, (0..200).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_lost_result_is_no_end() {
+        let taken = std::panic::catch_unwind(|| {
+            std::thread::scope(|scope| {
+                let (feeder, results) = ordered(scope, "test", 1, || {
+                    Ok(|item: u8| if item == 2 { panic!("on purpose") } else { item })
+                })
+                .unwrap();
+                spawn(scope, "feed", move || (0..4).try_for_each(|item| feeder.send(item))).unwrap();
+                results.count()
+            })
+        });
+        assert!(taken.is_err());
     }
 
     #[test]

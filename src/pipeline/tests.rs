@@ -109,6 +109,62 @@ fn look(mut archive: &[u8]) -> Result<Visible> {
     open::look(&mut archive, &Silent, &Interrupt::new())
 }
 
+#[test]
+fn what_no_reader_would_open_is_not_written() {
+    let prompt: SharedPrompt = Arc::new(Nobody);
+    let sealed_to = |count: usize| {
+        let names: Vec<String> = (0..count).map(|_| generate_identity("").1).collect();
+        let recipients = Recipients::parse(&names, &[], &prompt).unwrap();
+        let mut archive = Vec::new();
+        let source = pieces(&snapshot_for_tests(2, noise), 4096);
+        let manifest = manifest_for_tests();
+        let (options, interrupt) = (save_options(), Interrupt::new());
+        let saved = save::save(source, manifest, &recipients, &options, &mut archive, &Silent, &interrupt);
+        saved.map(|_| archive)
+    };
+    assert!(look(&sealed_to(250).unwrap()).is_ok());
+    assert_eq!(sealed_to(256).unwrap_err().kind(), Kind::Usage);
+}
+
+#[test]
+fn a_failed_output_stops_a_source_that_waits() {
+    struct Waiting(Interrupt, Vec<Vec<u8>>);
+    impl SnapshotSource for Waiting {
+        fn next(&mut self) -> Result<Option<Vec<u8>>> {
+            match self.1.pop() {
+                Some(piece) => Ok(Some(piece)),
+                None => loop {
+                    self.0.check()?;
+                    std::thread::yield_now();
+                },
+            }
+        }
+    }
+    struct Full;
+    impl std::io::Write for Full {
+        fn write(&mut self, _bytes: &[u8]) -> std::io::Result<usize> {
+            Err(std::io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let key = key();
+    let interrupt = Interrupt::new();
+    let source = Waiting(interrupt.clone(), vec![snapshot_for_tests(30, noise)[..100_000].to_vec()]);
+    let saved = save::save(
+        source,
+        manifest_for_tests(),
+        &key.recipients,
+        &save_options(),
+        &mut Full,
+        &Silent,
+        &interrupt,
+    );
+    assert_eq!(saved.unwrap_err().kind(), Kind::NoSpace);
+    interrupt.check().unwrap();
+}
+
 /// Incompressible enough that an archive of it has several chunks.
 fn noise(at: usize) -> u8 {
     let mut x = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
@@ -479,7 +535,9 @@ fn what_others_make_opens_too() {
             assert_eq!(opened.digest, Digest::Verified);
             assert!(look(&archive).is_ok());
             let inspected = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap();
-            assert!(matches!(inspected.inside, Some(Inside::Foreign)));
+            let Some(Inside::Foreign(foreign)) = inspected.inside else { panic!("{inspected:?}") };
+            assert_eq!(Some(foreign), opened.foreign);
+            assert_eq!(inspected.visible.archive_size, opened.visible.archive_size);
         }
     }
 }
@@ -507,7 +565,16 @@ fn damage_in_what_others_make_is_noticed() {
     let mut armored = foreign(&zstd, &key, true);
     let middle = armored.len() / 2;
     armored[middle] = b'!';
-    assert_eq!(open(&armored, &key).unwrap_err().kind(), Kind::PayloadDamaged);
+    for damaged in
+        [&armored[..], &armored[..middle - 1], &armored[..middle / 65 * 65], &armored[..armored.len() - 9]]
+    {
+        assert_eq!(open(damaged, &key).unwrap_err().kind(), Kind::PayloadDamaged);
+        assert_eq!(look(damaged).unwrap_err().kind(), Kind::PayloadDamaged);
+        for identities in [None, Some(&key.identities)] {
+            let error = inspect(&mut Cursor::new(damaged), identities).unwrap_err();
+            assert_eq!(error.kind(), Kind::PayloadDamaged, "{error}");
+        }
+    }
 }
 
 #[test]
@@ -522,7 +589,10 @@ fn ours_without_its_manifest_or_in_armour_does_not_pass_as_foreign() {
     let manifest = 8 + u32::from_le_bytes(inside[4..8].try_into().unwrap()) as usize;
     for (content, armored) in [(&inside[manifest..], false), (&inside[manifest..], true), (&inside[..], true)]
     {
-        let error = open(&foreign(content, &key, armored), &key).unwrap_err();
+        let archive = foreign(content, &key, armored);
+        let error = open(&archive, &key).unwrap_err();
+        assert_eq!(error.kind(), Kind::StructureDamaged, "{error}");
+        let error = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap_err();
         assert_eq!(error.kind(), Kind::StructureDamaged, "{error}");
     }
 }

@@ -7,6 +7,21 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+#[cfg(feature = "cli")]
+pub mod contents;
+pub mod fake;
+#[cfg(feature = "cli")]
+pub mod program;
+pub mod proxy;
+#[cfg(feature = "cli")]
+pub mod pty;
+#[cfg(feature = "cli")]
+pub mod refusal;
+#[cfg(feature = "cli")]
+pub mod sandbox;
+#[cfg(feature = "cli")]
+pub mod trace;
+
 use etcd_seal::etcd::Connection;
 use std::fs::File;
 use std::io::{Read, Write};

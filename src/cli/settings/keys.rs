@@ -5,7 +5,7 @@ use super::standard_input::StandardInput;
 use crate::cli::args::{IdentityArguments, RecipientArguments};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt};
+use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt, is_private_key};
 use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -161,7 +161,7 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
     let (name, source): (String, Box<dyn Read>) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), Box::new(io::stdin().lock()))
     } else {
-        let file = File::open(path).map_err(|error| unreadable(kind, &path.display().to_string(), error))?;
+        let file = File::open(path).map_err(|error| cannot_open(kind, path, error))?;
         (path.display().to_string(), Box::new(file))
     };
     let mut text = Zeroizing::new(Vec::with_capacity(16 * 1024));
@@ -171,6 +171,24 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
         return Err(Error::new(kind, format!("{name} is longer than {KEY_FILE_SIZE_LIMIT} bytes")));
     }
     Ok(KeyFile { name, text })
+}
+
+/// What cannot be opened under its name may be a key given in place of a file: then the name is not repeated.
+fn cannot_open(kind: Kind, path: &Path, error: io::Error) -> Error {
+    let name = path.display().to_string();
+    if !is_private_key(&name) {
+        return unreadable(kind, &name, error);
+    }
+    if kind == Kind::Recipient {
+        return Error::new(kind, "a private key is named as the recipients file").with_hint(
+            "a private key does not belong on the host that makes backups: pass its recipient with -r; \
+             what was on a command line, other users may have seen",
+        );
+    }
+    Error::new(kind, "a private key is named as the identity file").with_hint(
+        "put the key into a file that only you can read, and name that; what was on a command line, other users \
+         may have seen",
+    )
 }
 
 fn unreadable(kind: Kind, name: &str, error: io::Error) -> Error {

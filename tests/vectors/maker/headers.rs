@@ -235,7 +235,8 @@ impl Maker {
                 "structure_damaged",
                 armor(&bare),
             )
-            .not_ours(),
+            .inspect_fails("structure_damaged")
+            .not_described(),
         ]
     }
 

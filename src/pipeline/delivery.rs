@@ -1,0 +1,48 @@
+//! The last station of an opened archive: its snapshot goes to the output, and to the digest.
+
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::SyncSender;
+
+use super::digest::Piece;
+use super::layers::Layers;
+use super::stage::{Ordered, Stop};
+use crate::error::{Error, Result};
+
+/// Takes the snapshot to the output and to the digest.
+pub(super) struct Delivery<'a> {
+    output: &'a mut (dyn Write + Send),
+    pieces: SyncSender<Piece>,
+    layers: Layers<'a>,
+    delivered: u64,
+}
+
+impl<'a> Delivery<'a> {
+    pub(super) fn new(
+        layers: &Layers<'a>,
+        output: &'a mut (dyn Write + Send),
+        pieces: SyncSender<Piece>,
+    ) -> Self {
+        Self { output, pieces, layers: *layers, delivered: 0 }
+    }
+
+    /// Everything that comes, in order.
+    pub(super) fn deliver(&mut self, contents: Ordered<Result<Vec<u8>>>) -> Result<(), Stop> {
+        for content in contents {
+            self.push(content?)?;
+        }
+        Ok(())
+    }
+
+    /// The next bytes.
+    pub(super) fn push(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
+        self.layers.interrupt.check()?;
+        let piece = Arc::new(piece);
+        self.pieces.send(Arc::clone(&piece)).map_err(|_| Stop::Closed)?;
+        self.output.write_all(&piece).map_err(|error| Error::io("write", "the snapshot", error))?;
+        self.delivered += piece.len() as u64;
+        self.layers.progress.advance(self.delivered, self.layers.read.load(Ordering::Relaxed));
+        Ok(())
+    }
+}

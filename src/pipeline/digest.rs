@@ -1,0 +1,39 @@
+//! The snapshot checked on a thread of its own: SHA-256 is sequential and would hold up everything else.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use crate::archive::manifest::Digest;
+use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
+use crate::error::Result;
+
+/// Pieces that may wait for it.
+const QUEUE: usize = 2;
+
+/// Pieces of the snapshot, shared with whoever compresses or writes them.
+pub(super) type Piece = Arc<Vec<u8>>;
+
+/// Where pieces go in, and where the digest thread takes them.
+pub(super) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
+    sync_channel(QUEUE)
+}
+
+/// Checks everything that comes, to its end.
+///
+/// # Errors
+/// Those of [`SnapshotCheck`].
+pub(super) fn digest(mut check: SnapshotCheck, pieces: Receiver<Piece>) -> Result<Checked> {
+    for piece in pieces {
+        check.update(&piece)?;
+    }
+    check.finish()
+}
+
+impl From<DigestState> for Digest {
+    fn from(state: DigestState) -> Self {
+        match state {
+            DigestState::Verified => Self::Verified,
+            DigestState::Absent => Self::Absent,
+        }
+    }
+}

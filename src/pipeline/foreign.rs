@@ -1,0 +1,125 @@
+//! Archives of another make: an age file of a snapshot, with zstd or without, such as talos-backup writes.
+
+use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+
+use super::delivery::Delivery;
+use super::layers::taken_apart;
+use super::plaintext::Plaintext;
+use super::stage::{Stop, no_reason};
+use crate::archive::frame::{
+    MANIFEST_MAGIC, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
+    walk_frame,
+};
+use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Trailer, claimed_version, parse};
+use crate::error::{Error, Result};
+
+/// Decompressed bytes handed on at a time: zstd's own block size.
+const OUTPUT_SIZE: usize = 128 * 1024;
+
+/// A foreign archive without compression.
+pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+    loop {
+        let piece = plaintext.available()?.to_vec();
+        if piece.is_empty() {
+            return Ok(());
+        }
+        plaintext.consume(piece.len());
+        delivery.push(piece)?;
+    }
+}
+
+/// A foreign archive with zstd inside: any frames, any skippable frames between them, but none of ours.
+pub(super) fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+    let mut decoder = ForeignDecoder::new()?;
+    loop {
+        let first = plaintext.peek()?;
+        match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
+            None if first.is_empty() => return Ok(()),
+            Some(ZSTD_MAGIC) => decoder.frame(plaintext, delivery)?,
+            Some(magic) if SKIPPABLE_MAGICS.contains(&magic) => skip_foreign(plaintext, magic)?,
+            _ => return Err(damaged("there is something behind the zstd frames").into()),
+        }
+    }
+}
+
+fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
+    let mut header = [0; SKIPPABLE_HEADER_SIZE];
+    plaintext.read_exactly(&mut header)?;
+    let [.., s0, s1, s2, s3] = header;
+    let mut rest = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    let mut content = Vec::new();
+    while rest > 0 {
+        let available = plaintext.available()?;
+        let length = available.len().min(rest);
+        if length == 0 {
+            return Err(damaged("a skippable frame is cut short"));
+        }
+        if content.len() + length <= DOCUMENT_SIZE_MAX {
+            content.extend_from_slice(&available[..length]);
+        }
+        plaintext.consume(length);
+        rest -= length;
+    }
+    let ours = match magic {
+        MANIFEST_MAGIC => claimed_version(&content).is_some(),
+        TRAILER_MAGIC => parse::<Trailer>(&content, "trailer").is_ok(),
+        _ => false,
+    };
+    if ours {
+        return Err(taken_apart());
+    }
+    Ok(())
+}
+
+struct ForeignDecoder {
+    decoder: Decoder<'static>,
+    output: Vec<u8>,
+}
+
+impl ForeignDecoder {
+    fn new() -> Result<Self> {
+        let decoder = Decoder::new().map_err(|error| Error::io("prepare", "zstd", error))?;
+        Ok(Self { decoder, output: vec![0; OUTPUT_SIZE] })
+    }
+
+    fn frame(&mut self, plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+        let mut magic = [0; 4];
+        plaintext.read_exactly(&mut magic)?;
+        let mut stopped = None;
+        let walked = walk_frame(plaintext, |header, piece| {
+            if header.dictionary {
+                return Err(damaged("a zstd frame needs a dictionary"));
+            }
+            match self.feed(piece, delivery) {
+                Err(Stop::Failed(error)) => Err(error),
+                Err(Stop::Closed) => {
+                    stopped = Some(Stop::Closed);
+                    Err(no_reason())
+                }
+                Ok(()) => Ok(()),
+            }
+        });
+        match (stopped, walked) {
+            (Some(stop), _) => Err(stop),
+            (None, walked) => Ok(walked.map(drop)?),
+        }
+    }
+
+    fn feed(&mut self, piece: &[u8], delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+        let mut input = InBuffer::around(piece);
+        loop {
+            let mut output = OutBuffer::around(&mut self.output[..]);
+            self.decoder
+                .run(&mut input, &mut output)
+                .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
+            let written = output.as_slice().to_vec();
+            let full = written.len() == self.output.len();
+            if !written.is_empty() {
+                delivery.push(written)?;
+            }
+            if input.pos() == piece.len() && !full {
+                return Ok(());
+            }
+        }
+    }
+}

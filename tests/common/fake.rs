@@ -1,0 +1,184 @@
+//! A server that speaks etcd's protocol and misbehaves as no real etcd can be made to.
+
+use super::connection;
+use Step::{Fail, Hang, Repeat, Send, SendBytes};
+use etcd_client::proto::{
+    PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse, PbDowngradeRequest,
+    PbDowngradeResponse, PbHashKvRequest, PbHashKvResponse, PbHashRequest, PbHashResponse,
+    PbMaintenanceServer, PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse, PbResponseHeader,
+    PbSnapshotRequest, PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
+};
+use etcd_seal::etcd::Connection;
+use std::future::pending;
+use std::net::{SocketAddr, TcpListener};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+use tonic::transport::server::TcpIncoming;
+use tonic::{Code, Request, Response, Status};
+
+/// What a fake member does when asked for a snapshot.
+#[derive(Clone)]
+pub enum Step {
+    /// One message: `remaining_bytes` and the length of its blob.
+    Send(u64, usize),
+    /// One message: `remaining_bytes` and its blob.
+    SendBytes(u64, Vec<u8>),
+    /// The same message, again and again.
+    Repeat(u64, usize),
+    /// Nothing any more, and no end.
+    Hang,
+    /// An error instead of an end.
+    Fail(Code, &'static str),
+}
+
+/// A member of etcd that follows a script. Its own runtime dies with it, connections and all.
+pub struct Fake {
+    /// Where it listens.
+    pub address: SocketAddr,
+    runtime: Option<Runtime>,
+}
+
+/// How the fake answers.
+#[derive(Clone, Default)]
+pub struct Script {
+    /// What it says of itself.
+    pub status: PbStatusResponse,
+    /// It never answers when asked for that.
+    pub silent_at_status: bool,
+    /// It never answers when asked for a snapshot.
+    pub silent_at_snapshot: bool,
+    /// The storage version in its messages.
+    pub version: &'static str,
+    /// What it does when asked for a snapshot.
+    pub steps: Vec<Step>,
+}
+
+impl Script {
+    /// A healthy member that takes these steps.
+    #[must_use]
+    pub fn of(steps: &[Step]) -> Self {
+        let header = PbResponseHeader { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
+        let status =
+            PbStatusResponse { header: Some(header), version: "3.5.0".to_owned(), ..Default::default() };
+        Self { status, steps: steps.to_vec(), ..Self::default() }
+    }
+}
+
+impl Fake {
+    /// Starts it.
+    ///
+    /// # Panics
+    /// If it cannot listen.
+    #[must_use]
+    pub fn start(script: Script) -> Self {
+        let runtime = Runtime::new().unwrap();
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let address = listener.local_addr().unwrap();
+        runtime.spawn(async move {
+            let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).unwrap());
+            let service = PbMaintenanceServer::new(script);
+            tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
+        });
+        Self { address, runtime: Some(runtime) }
+    }
+
+    /// How to reach it.
+    #[must_use]
+    pub fn connection(&self) -> Connection {
+        connection(&[self.address.to_string()])
+    }
+
+    /// Kills it.
+    pub fn die(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        self.die();
+    }
+}
+
+#[tonic::async_trait]
+impl PbMaintenanceService for Script {
+    type SnapshotStream = ReceiverStream<Result<PbSnapshotResponse, Status>>;
+
+    async fn status(&self, _: Request<PbStatusRequest>) -> Result<Response<PbStatusResponse>, Status> {
+        if self.silent_at_status {
+            pending::<()>().await;
+        }
+        Ok(Response::new(self.status.clone()))
+    }
+
+    async fn snapshot(
+        &self,
+        _: Request<PbSnapshotRequest>,
+    ) -> Result<Response<Self::SnapshotStream>, Status> {
+        if self.silent_at_snapshot {
+            pending::<()>().await;
+        }
+        let (sender, receiver) = mpsc::channel(1);
+        tokio::spawn(play(self.clone(), sender));
+        Ok(Response::new(ReceiverStream::new(receiver)))
+    }
+
+    async fn alarm(&self, _: Request<PbAlarmRequest>) -> Result<Response<PbAlarmResponse>, Status> {
+        Err(unheard_of())
+    }
+    async fn defragment(
+        &self,
+        _: Request<PbDefragmentRequest>,
+    ) -> Result<Response<PbDefragmentResponse>, Status> {
+        Err(unheard_of())
+    }
+    async fn hash(&self, _: Request<PbHashRequest>) -> Result<Response<PbHashResponse>, Status> {
+        Err(unheard_of())
+    }
+    async fn hash_kv(&self, _: Request<PbHashKvRequest>) -> Result<Response<PbHashKvResponse>, Status> {
+        Err(unheard_of())
+    }
+    async fn move_leader(
+        &self,
+        _: Request<PbMoveLeaderRequest>,
+    ) -> Result<Response<PbMoveLeaderResponse>, Status> {
+        Err(unheard_of())
+    }
+    async fn downgrade(
+        &self,
+        _: Request<PbDowngradeRequest>,
+    ) -> Result<Response<PbDowngradeResponse>, Status> {
+        Err(unheard_of())
+    }
+}
+
+fn unheard_of() -> Status {
+    Status::unimplemented("not in the script")
+}
+
+/// Plays the script; ends early when the client has gone.
+async fn play(script: Script, sender: mpsc::Sender<Result<PbSnapshotResponse, Status>>) -> Option<()> {
+    let carrying = |remaining_bytes, blob| PbSnapshotResponse {
+        remaining_bytes,
+        blob,
+        version: script.version.to_owned(),
+        header: None,
+    };
+    let message = |remaining_bytes, length| carrying(remaining_bytes, vec![7; length]);
+    for step in script.steps.clone() {
+        match step {
+            Send(remaining, length) => sender.send(Ok(message(remaining, length))).await.ok()?,
+            SendBytes(remaining, blob) => sender.send(Ok(carrying(remaining, blob))).await.ok()?,
+            Repeat(remaining, length) => loop {
+                sender.send(Ok(message(remaining, length))).await.ok()?;
+            },
+            Hang => sender.closed().await,
+            Fail(code, text) => sender.send(Err(Status::new(code, text))).await.ok()?,
+        }
+    }
+    Some(())
+}

@@ -1,0 +1,352 @@
+//! The program, run as an operator runs it, in a home of its own with nothing else in its environment.
+
+use sha2::{Digest, Sha256};
+use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{JoinHandle, sleep};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// No program hangs a test for longer.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long between two looks at something awaited.
+const INTERVAL: Duration = Duration::from_millis(2);
+
+/// How a program ended and what it said.
+#[derive(Debug)]
+pub struct Ended {
+    /// The exit code, or 128 and the number of the signal that ended it, as a shell has it.
+    pub code: i32,
+    /// All of its standard output.
+    pub stdout: Vec<u8>,
+    /// All of its standard error.
+    pub stderr: Vec<u8>,
+}
+
+impl Ended {
+    /// Standard output as text.
+    #[must_use]
+    pub fn out(&self) -> String {
+        String::from_utf8(self.stdout.clone()).unwrap()
+    }
+
+    /// Standard error as text.
+    #[must_use]
+    pub fn err(&self) -> String {
+        String::from_utf8(self.stderr.clone()).unwrap()
+    }
+
+    /// Fails the test unless it ended with `code`.
+    ///
+    /// # Panics
+    /// If it did not.
+    #[must_use]
+    pub fn with(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "{}\n{}", String::from_utf8_lossy(&self.stdout), self.err());
+        self
+    }
+}
+
+/// A place of its own: a home, a directory for temporaries, one for archives, and a key.
+pub struct Sandbox {
+    root: TempDir,
+    /// The recipient of [`Sandbox::identity`].
+    pub recipient: String,
+}
+
+impl Sandbox {
+    /// Makes one.
+    ///
+    /// # Panics
+    /// If the program cannot make a key.
+    #[must_use]
+    pub fn new() -> Self {
+        let mut sandbox = Self { root: tempfile::tempdir().unwrap(), recipient: String::new() };
+        for directory in ["home", "tmp", "work", "backups"] {
+            std::fs::create_dir(sandbox.path(directory)).unwrap();
+        }
+        let identity = sandbox.identity();
+        let made = finish(sandbox.program().arg("keygen").arg("-o").arg(identity)).with(0);
+        made.out().trim_end().clone_into(&mut sandbox.recipient);
+        sandbox
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.root.path().join(name)
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        self.root.path()
+    }
+
+    /// Where archives go.
+    #[must_use]
+    pub fn backups(&self) -> PathBuf {
+        self.path("backups")
+    }
+
+    /// The identity file.
+    #[must_use]
+    pub fn identity(&self) -> PathBuf {
+        self.path("key.txt")
+    }
+
+    /// The program without arguments.
+    #[must_use]
+    pub fn program(&self) -> Command {
+        self.tame(Command::new(env!("CARGO_BIN_EXE_etcd-seal")))
+    }
+
+    /// `command` with the sandbox for its environment.
+    #[must_use]
+    pub fn tame(&self, mut command: Command) -> Command {
+        command
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("HOME", self.path("home"))
+            .env("TMPDIR", self.path("tmp"))
+            .current_dir(self.path("work"));
+        command
+    }
+
+    /// `save` for the sandbox's key.
+    #[must_use]
+    pub fn save(&self) -> Command {
+        let mut command = self.program();
+        command.args(["save", "-r", &self.recipient]);
+        command
+    }
+
+    /// One of the commands that open, with the sandbox's key.
+    #[must_use]
+    pub fn open(&self, name: &str) -> Command {
+        let mut command = self.program();
+        command.arg(name).arg("-i").arg(self.identity());
+        command
+    }
+
+    /// The names in the directory of archives, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        names(&self.backups())
+    }
+
+    /// The only archive there.
+    ///
+    /// # Panics
+    /// If there is none, or another file than its sidecar beside it.
+    #[must_use]
+    pub fn archive(&self) -> PathBuf {
+        let names = self.names();
+        assert_eq!(names.len(), 2, "{names:?}");
+        assert!(names[0].ends_with(".db.zst.age"), "{names:?}");
+        assert_eq!(names[1], format!("{}.sha256", names[0]));
+        self.backups().join(&names[0])
+    }
+
+    /// Every file in the sandbox.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut directories = vec![self.root().to_owned()];
+        while let Some(directory) = directories.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let entry = entry.unwrap();
+                let is_directory = entry.file_type().unwrap().is_dir();
+                if is_directory { &mut directories } else { &mut files }.push(entry.path());
+            }
+        }
+        files.sort();
+        files
+    }
+}
+
+impl Default for Sandbox {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The names in a directory, sorted.
+#[must_use]
+pub fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = std::fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Runs a command to its end without input.
+#[must_use]
+pub fn finish(command: &mut Command) -> Ended {
+    Running::start(command.stdin(Stdio::null())).wait()
+}
+
+/// Runs a command to its end with `input`.
+///
+/// # Panics
+/// If it cannot be run.
+#[must_use]
+pub fn finish_with(command: &mut Command, input: &[u8]) -> Ended {
+    let mut running = Running::start(command.stdin(Stdio::piped()));
+    // Who does not read all of it is judged by the exit code.
+    let _ = running.child.stdin.take().unwrap().write_all(input);
+    running.wait()
+}
+
+/// Something running; killed when dropped.
+pub struct Running {
+    /// The process.
+    pub child: Child,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+}
+
+impl Running {
+    /// Starts it with its output read in the background.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let mut running = Self::start_unread(command);
+        running.stdout = running.child.stdout.take().map(drain);
+        running
+    }
+
+    /// Starts it with its standard output left unread in `child.stdout`, so that it blocks when the pipe is full.
+    ///
+    /// # Panics
+    /// If it cannot be started.
+    #[must_use]
+    pub fn start_unread(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = child.stderr.take().map(drain);
+        Self { child, stdout: None, stderr }
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        signal(self.child.id(), name);
+    }
+
+    /// Whether it is still there.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// If it does not come.
+    #[must_use]
+    pub fn wait(mut self) -> Ended {
+        if self.stdout.is_none() {
+            self.stdout = self.child.stdout.take().map(drain);
+        }
+        drop(self.child.stdin.take());
+        let mut status: Option<ExitStatus> = None;
+        await_that("the program ends", || {
+            status = self.child.try_wait().unwrap();
+            status.is_some()
+        });
+        let status = status.unwrap();
+        let joined = |thread: Option<JoinHandle<Vec<u8>>>| {
+            thread.map(|thread| thread.join().unwrap()).unwrap_or_default()
+        };
+        Ended {
+            code: status.code().unwrap_or_else(|| 128 + status.signal().unwrap()),
+            stdout: joined(self.stdout.take()),
+            stderr: joined(self.stderr.take()),
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+/// Waits until `come` says so.
+///
+/// # Panics
+/// If it never does.
+pub fn await_that(what: &str, mut come: impl FnMut() -> bool) {
+    let started = Instant::now();
+    while !come() {
+        assert!(started.elapsed() < PATIENCE, "it never came that {what}");
+        sleep(INTERVAL);
+    }
+}
+
+/// Sends a signal to one process.
+///
+/// # Panics
+/// If it cannot be sent.
+pub fn signal(process: u32, name: &str) {
+    super::run(Command::new("kill").args(["-s", name, &process.to_string()]));
+}
+
+/// Random bytes.
+///
+/// # Panics
+/// If the system has none.
+#[must_use]
+pub fn random(length: usize) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    getrandom::fill(&mut bytes).unwrap();
+    bytes
+}
+
+/// Bytes of a page of [`snapshot`].
+const PAGE_SIZE: usize = 4096;
+
+/// A snapshot as far as the pages that say how long it is and etcd's digest at its end go; the `pages` of data are
+/// random, so that it hardly compresses. For tests of how bytes travel; what is in them is of no matter there.
+#[must_use]
+pub fn snapshot(pages: usize) -> Vec<u8> {
+    let high_water_mark = pages + 2;
+    let mut bytes: Vec<u8> =
+        [0_u64, 1].iter().flat_map(|&id| meta_page(id, high_water_mark as u64)).collect();
+    bytes.extend(random(pages * PAGE_SIZE));
+    let digest = Sha256::digest(&bytes);
+    bytes.extend(digest);
+    bytes
+}
+
+/// A meta page as bbolt's `page.go` and `db.go` lay it out.
+fn meta_page(id: u64, high_water_mark: u64) -> Vec<u8> {
+    let mut page = vec![0; PAGE_SIZE];
+    page[0..8].copy_from_slice(&id.to_le_bytes());
+    page[8] = 4;
+    page[16..20].copy_from_slice(&0xED0C_DAED_u32.to_le_bytes());
+    page[20] = 2;
+    page[24..28].copy_from_slice(&4096_u32.to_le_bytes());
+    page[48..56].copy_from_slice(&u64::MAX.to_le_bytes());
+    page[56..64].copy_from_slice(&high_water_mark.to_le_bytes());
+    page[64..72].copy_from_slice(&id.to_le_bytes());
+    let checksum = page[16..72].iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    page[72..80].copy_from_slice(&checksum.to_le_bytes());
+    page
+}
