@@ -745,9 +745,69 @@ fn a_slow_reader_is_no_stall() {
     let etcd = Etcd::start(&binary, &Options::default());
     fill_with_noise(&etcd);
     let sandbox = Sandbox::new();
-    let running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "500ms"]);
-    // Three times the timeout: this is what is tested, not waited for.
-    std::thread::sleep(Duration::from_millis(1500));
+    let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "2s"]);
+    let stdout = running.child.stdout.as_mut().unwrap();
+    // Longer than the timeout in all, but never without a byte for as long: this is what is tested, not waited for.
+    for _ in 0..30 {
+        stdout.read_exact(&mut vec![0; 256 * 1024]).unwrap();
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let _ = running.wait().with(0);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_does_not_keep_etcd_waiting() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let etcd = Etcd::start(&binary, &Options::default());
+    fill_with_noise(&etcd);
+    let sandbox = Sandbox::new();
+    let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "500ms"]);
+    // Nobody reads on: it ends all the same.
+    await_that("the program gives up", || !running.is_alive());
+    let ended = running.wait().with(1);
+    assert!(ended.err().contains("the output stood still"), "{}", ended.err());
+    assert_refused_by_age(&sandbox, &ended.stdout);
+}
+
+#[test]
+fn a_full_output_is_told_while_the_input_still_waits() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.save();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    command.args(["-", "--from", "-"]).stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let snapshot = std::fs::read(sandbox.path("snapshot.db")).unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let _ = input.write_all(&snapshot);
+    let mut status = None;
+    // The input is held open: only the failed output can end it.
+    await_that("the program gives up", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(1));
+    drop(input);
+}
+
+#[test]
+fn a_hang_up_leaves_nothing_unless_it_is_ignored() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let etcd = Etcd::start(&binary, &Options::default());
+    fill_with_noise(&etcd);
+    let sandbox = Sandbox::new();
+    let running = save_to_pipe(&sandbox, &etcd, &[]);
+    running.signal("HUP");
+    let _ = running.wait().with(TERMINATED);
+
+    let command = sandbox.save();
+    let words: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let mut ignoring = Command::new("nohup");
+    ignoring.arg(command.get_program()).args(words).args(["-", "--endpoints", &etcd.address()]);
+    ignoring.env_clear().current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    ignoring.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut running = Running::start_unread(&mut ignoring);
+    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    running.signal("HUP");
     let _ = running.wait().with(0);
 }
 

@@ -211,7 +211,15 @@ impl Session<'_> {
     /// Runs it all. Servers are children of the shell, which ends them by their process ids; should it not end
     /// itself, `timeout` ends the whole group.
     fn run(&self) -> Output {
-        let end_servers = r#"trap 'code=$?; servers=$(jobs -p); [ -z "$servers" ] || kill -KILL $servers; wait; exit $code' EXIT"#;
+        let end_servers = r#"
+end_servers() {
+    code=$? servers=$(jobs -p)
+    [ -z "$servers" ] || kill -KILL $servers
+    wait
+    [ $code -eq 0 ] || cat "$HOME"/etcd.log "$HOME"/*/etcd.log >&2
+    exit $code
+}
+trap end_servers EXIT"#;
         let script = self.host.path().join("script");
         fs::write(&script, format!("{end_servers}\n{}", self.script)).unwrap();
         let inherited = std::env::var_os("PATH").unwrap();

@@ -229,7 +229,7 @@ struct EtcdSource(Flow);
 
 impl SnapshotSource for EtcdSource {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        self.0.next()
+        self.0.take()
     }
 
     fn finish(&mut self) -> Result<AfterStream> {

@@ -125,7 +125,8 @@ async fn received_signal(signal: Option<&mut Signal>) {
     }
 }
 
-/// The signals this process was started to ignore, one bit each: `SigIgn` in proc_pid_status(5). None where it cannot be read.
+/// The signals this process was started to ignore, one bit each: `SigIgn` in `proc_pid_status(5)`. None where it cannot
+/// be read.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));

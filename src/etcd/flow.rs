@@ -9,7 +9,7 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use std::time::Duration;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 
 /// Messages of 32 KiB that may wait to be taken.
 const WAITING_MESSAGES: usize = 32;
@@ -18,6 +18,7 @@ const WAITING_MESSAGES: usize = 32;
 pub struct Flow {
     pieces: mpsc::Receiver<Result<Piece>>,
     end: Option<End>,
+    interrupt: Interrupt,
 }
 
 enum Piece {
@@ -40,27 +41,33 @@ impl Snapshot {
     pub fn flow(self, runtime: &Handle, interrupt: &Interrupt) -> Flow {
         let (sender, pieces) = mpsc::channel(WAITING_MESSAGES);
         runtime.spawn(pull(self, sender, interrupt.clone()));
-        Flow { pieces, end: None }
+        Flow { pieces, end: None, interrupt: interrupt.clone() }
     }
 }
 
 async fn pull(mut snapshot: Snapshot, sender: mpsc::Sender<Result<Piece>>, interrupt: Interrupt) {
     loop {
-        let piece = match snapshot.next().await {
-            Ok(Some(bytes)) => Ok(Piece::Bytes(bytes)),
+        let (piece, last) = match snapshot.next().await {
+            Ok(Some(bytes)) => (Piece::Bytes(bytes), false),
             Ok(None) => {
                 let open_for = snapshot.requested.elapsed();
-                Ok(Piece::End(End { open_for, status: snapshot.status_after().await }))
+                (Piece::End(End { open_for, status: snapshot.status_after().await }), true)
             }
-            Err(error) => Err(error),
+            Err(error) => return fail(error, &sender, &interrupt),
         };
-        let last = !matches!(piece, Ok(Piece::Bytes(_)));
-        match snapshot.bound(sender.send(piece)).await {
+        match snapshot.bound(sender.send(Ok(piece))).await {
             Ok(Ok(())) if !last => {}
             // The reader has the end, or wants no more.
             Ok(_) => return,
-            Err(error) => return interrupt.fail(&error),
+            Err(error) => return fail(error, &sender, &interrupt),
         }
+    }
+}
+
+/// Tells the reader in its turn, with the cause; or aside where it takes nothing.
+fn fail(error: Error, sender: &mpsc::Sender<Result<Piece>>, interrupt: &Interrupt) {
+    if let Err(TrySendError::Full(Err(error))) = sender.try_send(Err(error)) {
+        interrupt.fail(&error);
     }
 }
 
@@ -69,7 +76,7 @@ impl Flow {
     ///
     /// # Errors
     /// Those of [`Snapshot::next`].
-    pub fn next(&mut self) -> Result<Option<Vec<u8>>> {
+    pub fn take(&mut self) -> Result<Option<Vec<u8>>> {
         if self.end.is_some() {
             return Ok(None);
         }
@@ -80,7 +87,10 @@ impl Flow {
                 Ok(None)
             }
             Some(Err(error)) => Err(error),
-            None => Err(Error::new(Kind::EtcdIncomplete, "the snapshot stream was given up before its end")),
+            None => {
+                self.interrupt.check()?;
+                Err(Error::new(Kind::EtcdIncomplete, "the snapshot stream was given up before its end"))
+            }
         }
     }
 

@@ -134,7 +134,11 @@ impl Snapshot {
         let fetched = self.fetch_or_fail(waiting_since).await;
         match &fetched {
             Ok(Some(_)) => {}
-            Ok(None) => self.stream = Stream::Ended,
+            Ok(None) => {
+                self.stream = Stream::Ended;
+                // Whoever takes the end late does not make the stream late.
+                self.limits.stream_timeout = None;
+            }
             Err(_) => self.stream = Stream::Broken,
         }
         fetched
