@@ -190,7 +190,7 @@ fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Timestamp) ->
     description.revision = positive(status.revision);
     description.snapshot_started_at = Some(requested.to_string());
     manifest.endpoint = Some(snapshot.endpoint.clone());
-    manifest.member_name = snapshot.member_name.clone();
+    manifest.member_name.clone_from(&snapshot.member_name);
     manifest
 }
 

@@ -295,8 +295,7 @@ mod tests {
         let refused = |words: &[&str], variables: &[(&str, &str)]| {
             let error = resolve(words, variables)
                 .and_then(|settings| settings.check())
-                .err()
-                .expect("should be refused");
+                .expect_err("should be refused");
             assert_eq!(error.kind(), Kind::Usage);
             error.to_string()
         };
