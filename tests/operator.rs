@@ -1,7 +1,5 @@
 //! What an operator is told, and what a dry run finds, seen from outside the program.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 mod common;
 
 use common::program::Sandbox;

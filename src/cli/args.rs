@@ -24,33 +24,33 @@ use std::time::Duration;
 /// zstd open it too.
 #[derive(Debug, Parser)]
 #[command(name = "etcd-seal", version, disable_help_subcommand = true, max_term_width = 100)]
-pub struct Arguments {
+pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
-    pub command: Command,
+    pub(crate) command: Command,
     /// How to tell about it.
     #[command(flatten)]
-    pub output: OutputArguments,
+    pub(crate) output: OutputArguments,
 }
 
 /// How to tell about it.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
-pub struct OutputArguments {
+pub(crate) struct OutputArguments {
     /// Print nothing but the result and errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]
-    pub quiet: bool,
+    pub(crate) quiet: bool,
     /// Say more: decisions, retries, the causes of errors
     #[arg(short, long, global = true)]
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// Print the result, or the failure, as JSON: one object on one line for each archive
     #[arg(long, global = true)]
-    pub json: bool,
+    pub(crate) json: bool,
 }
 
 /// The commands.
 #[derive(Debug, Subcommand)]
-pub enum Command {
+pub(crate) enum Command {
     /// Seal a snapshot of a live etcd, or an existing snapshot
     ///
     /// Asks one member for a snapshot, checks every byte of it as it streams by, and writes one encrypted
@@ -90,254 +90,254 @@ pub enum Command {
 
 /// The words of `save`.
 #[derive(Debug, Args)]
-pub struct SaveArguments {
+pub(crate) struct SaveArguments {
     /// Where to write the archive: an existing directory, a new file ending in .age, or - for standard output
     /// [env: ETCD_SEAL_DESTINATION]
     ///
     /// In a directory the archive gets the name CLUSTER-TIME-rREVISION.db.zst.age, and its SHA-256 is put beside
     /// it in a file with .sha256 appended. A directory must exist: an unmounted /backups must not become a file.
     #[arg(value_name = "DEST")]
-    pub destination: Option<OsString>,
+    pub(crate) destination: Option<OsString>,
     /// Replace an existing archive
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Parse and check everything, print the plan, ask nobody and touch nothing
     #[arg(short = 'n', long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Seal this existing snapshot, - for standard input, instead of asking etcd
     #[arg(long, value_name = "FILE", conflicts_with_all = CONNECTION_FLAGS)]
-    pub from: Option<PathBuf>,
+    pub(crate) from: Option<PathBuf>,
     /// With --from: accept a snapshot without etcd's digest, such as a copy of a member's db file
     ///
     /// The archive and the result say so, and the exit status is 3. A digest that is there and wrong is never
     /// accepted.
     #[arg(long, requires = "from")]
-    pub allow_missing_digest: bool,
+    pub(crate) allow_missing_digest: bool,
     /// Whom to encrypt to.
     #[command(flatten)]
-    pub recipients: RecipientArguments,
+    pub(crate) recipients: RecipientArguments,
     /// How to seal.
     #[command(flatten)]
-    pub seal: SealArguments,
+    pub(crate) seal: SealArguments,
     /// How to reach etcd.
     #[command(flatten)]
-    pub connection: ConnectionArguments,
+    pub(crate) connection: ConnectionArguments,
 }
 
 /// How to seal.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Archive")]
-pub struct SealArguments {
+pub(crate) struct SealArguments {
     /// zstd level, from 1 to 19
     #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
-    pub level: i32,
+    pub(crate) level: i32,
     /// Snapshot bytes in each independent frame: a multiple of 64KiB up to 16MiB
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_FRAME_SIZE, value_parser = parse_frame_size)]
-    pub frame_size: u32,
+    pub(crate) frame_size: u32,
     /// Worker threads [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
-    pub jobs: Option<u16>,
+    pub(crate) jobs: Option<u16>,
     /// A name for the cluster, in the file name and the public description
     #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
-    pub cluster_name: Option<String>,
+    pub(crate) cluster_name: Option<String>,
     /// A tag to record inside the encryption; may be repeated
     #[arg(long = "tag", value_name = "TAG")]
-    pub tags: Vec<String>,
+    pub(crate) tags: Vec<String>,
     /// A note to record inside the encryption
     #[arg(long, value_name = "TEXT")]
-    pub note: Option<String>,
+    pub(crate) note: Option<String>,
     /// Leave the public description out of the header
     ///
     /// Without it nobody learns cluster, version, time or size of the snapshot without a key; what counts
     /// archives by cluster leaves such an archive alone.
     #[arg(long)]
-    pub no_description: bool,
+    pub(crate) no_description: bool,
 }
 
 /// Whom to encrypt to.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipients")]
-pub struct RecipientArguments {
+pub(crate) struct RecipientArguments {
     /// A recipient: age1..., an ssh-ed25519 or ssh-rsa public key; may be repeated [env: ETCD_SEAL_RECIPIENTS]
     ///
     /// A recipient of an age plugin may ask for a touch or a PIN. It does so when sealing begins: while etcd holds
     /// the snapshot stream open.
     #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT")]
-    pub recipients: Vec<String>,
+    pub(crate) recipients: Vec<String>,
     /// A file of recipients, one on a line, - for standard input; may be repeated
     /// [env: ETCD_SEAL_RECIPIENTS_FILE]
     #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
-    pub recipients_files: Vec<PathBuf>,
+    pub(crate) recipients_files: Vec<PathBuf>,
     /// Encrypt to a passphrase, asked for twice or read from the file named by ETCD_SEAL_PASSPHRASE_FILE
     ///
     /// Such an archive has no public description and can have no other recipient: both are rules of age.
     #[arg(short = 'p', long, conflicts_with_all = ["recipients", "recipients_files"])]
-    pub passphrase: bool,
+    pub(crate) passphrase: bool,
 }
 
 /// How to reach etcd: etcdctl's flags.
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Connection")]
-pub struct ConnectionArguments {
+pub(crate) struct ConnectionArguments {
     /// Members to choose from, separated by commas [default: 127.0.0.1:2379]
     ///
     /// Each is asked for its status; learners and those that cannot be reached are skipped, a follower is
     /// preferred to the leader.
     #[arg(long, value_name = "ENDPOINTS", value_delimiter = ',')]
-    pub endpoints: Vec<String>,
+    pub(crate) endpoints: Vec<String>,
     /// Verify the server's certificate with this CA bundle
     #[arg(long, value_name = "FILE")]
-    pub cacert: Option<PathBuf>,
+    pub(crate) cacert: Option<PathBuf>,
     /// Identify with this TLS client certificate
     #[arg(long, value_name = "FILE")]
-    pub cert: Option<PathBuf>,
+    pub(crate) cert: Option<PathBuf>,
     /// The private key of --cert
     #[arg(long, value_name = "FILE")]
-    pub key: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
     /// User name and password; the password is asked for when it is left out
     #[arg(long, value_name = "NAME[:PASSWORD]", value_parser = secret)]
-    pub user: Option<SecretString>,
+    pub(crate) user: Option<SecretString>,
     /// The password of --user; visible to every user of this host while the command runs
     ///
     /// Prefer ETCDCTL_PASSWORD, the prompt, or best a client certificate. When it is given, all of --user is the
     /// user's name.
     #[arg(long, value_name = "PASSWORD", value_parser = secret)]
-    pub password: Option<SecretString>,
+    pub(crate) password: Option<SecretString>,
     /// Do not verify the server's certificate
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
-    pub insecure_skip_tls_verify: Option<bool>,
+    pub(crate) insecure_skip_tls_verify: Option<bool>,
     /// Talk plaintext to endpoints without a scheme when nothing else asks for TLS [default: true]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
-    pub insecure_transport: Option<bool>,
+    pub(crate) insecure_transport: Option<bool>,
     /// The longest a connection may take [default: 2s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub dial_timeout: Option<Duration>,
+    pub(crate) dial_timeout: Option<Duration>,
     /// The longest a call may take [default: 5s]
     ///
     /// The default does not bound the snapshot stream, which --stall-timeout guards; a value that is given bounds
     /// the whole stream too.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub command_timeout: Option<Duration>,
+    pub(crate) command_timeout: Option<Duration>,
     /// Interval of keepalive pings; below 10s becomes 10s [default: 2s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub keepalive_time: Option<Duration>,
+    pub(crate) keepalive_time: Option<Duration>,
     /// The longest a keepalive ping may go unanswered [default: 6s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub keepalive_timeout: Option<Duration>,
+    pub(crate) keepalive_timeout: Option<Duration>,
     /// The longest the snapshot stream may stand still [default: 30s]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub stall_timeout: Option<Duration>,
+    pub(crate) stall_timeout: Option<Duration>,
     /// Not supported yet: name the members with --endpoints
     #[arg(short = 'd', long, value_name = "DOMAIN")]
-    pub discovery_srv: Option<String>,
+    pub(crate) discovery_srv: Option<String>,
     /// Not supported yet: name the members with --endpoints
     #[arg(long, value_name = "NAME")]
-    pub discovery_srv_name: Option<String>,
+    pub(crate) discovery_srv_name: Option<String>,
     /// Not supported yet: name the members with --endpoints
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
-    pub insecure_discovery: Option<bool>,
+    pub(crate) insecure_discovery: Option<bool>,
 }
 
 /// Who opens archives.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Identities")]
-pub struct IdentityArguments {
+pub(crate) struct IdentityArguments {
     /// An identity file, - for standard input; may be repeated [env: ETCD_SEAL_IDENTITY]
     ///
     /// An age identity file, such a file encrypted with a passphrase, or an ssh private key.
     #[arg(short = 'i', long = "identity", value_name = "FILE", conflicts_with = "passphrase")]
-    pub identities: Vec<PathBuf>,
+    pub(crate) identities: Vec<PathBuf>,
     /// Open with a passphrase, asked for or read from the file named by ETCD_SEAL_PASSPHRASE_FILE
     #[arg(short = 'p', long)]
-    pub passphrase: bool,
+    pub(crate) passphrase: bool,
     /// The most work, as a power of two, a passphrase may cost to try
     #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_WORK_FACTOR,
           value_parser = clap::value_parser!(u8).range(1..=i64::from(HIGHEST_WORK_FACTOR)))]
-    pub max_work_factor: u8,
+    pub(crate) max_work_factor: u8,
 }
 
 /// The words of `info`.
 #[derive(Debug, Args)]
-pub struct InfoArguments {
+pub(crate) struct InfoArguments {
     /// Archives to show, - for standard input
     #[arg(value_name = "ARCHIVE", required = true)]
-    pub archives: Vec<PathBuf>,
+    pub(crate) archives: Vec<PathBuf>,
     /// Who opens them.
     #[command(flatten)]
-    pub identities: IdentityArguments,
+    pub(crate) identities: IdentityArguments,
 }
 
 /// The words of `verify`.
 #[derive(Debug, Args)]
-pub struct VerifyArguments {
+pub(crate) struct VerifyArguments {
     /// Archives to verify, - for standard input
     #[arg(value_name = "ARCHIVE", required = true)]
-    pub archives: Vec<PathBuf>,
+    pub(crate) archives: Vec<PathBuf>,
     /// Who opens them.
     #[command(flatten)]
-    pub identities: IdentityArguments,
+    pub(crate) identities: IdentityArguments,
     /// How to read them.
     #[command(flatten)]
-    pub opening: OpeningArguments,
+    pub(crate) opening: OpeningArguments,
 }
 
 /// How to read archives to their end.
 #[derive(Debug, Args)]
-pub struct OpeningArguments {
+pub(crate) struct OpeningArguments {
     /// Accept a foreign archive whose snapshot has no digest of etcd's; the exit status is then 3
     #[arg(long)]
-    pub allow_missing_digest: bool,
+    pub(crate) allow_missing_digest: bool,
     /// Worker threads [default: one for each processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
-    pub jobs: Option<u16>,
+    pub(crate) jobs: Option<u16>,
 }
 
 /// The words of `restore`.
 #[derive(Debug, Args)]
-pub struct RestoreArguments {
+pub(crate) struct RestoreArguments {
     /// The archive, - for standard input
     #[arg(value_name = "ARCHIVE")]
-    pub archive: PathBuf,
+    pub(crate) archive: PathBuf,
     /// Where to write the snapshot; - is standard output, and then a non-zero exit status means that the bytes
     /// must be thrown away
     #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
-    pub output: OsString,
+    pub(crate) output: OsString,
     /// Replace an existing file
     #[arg(long)]
-    pub force: bool,
+    pub(crate) force: bool,
     /// Check everything that can be checked before the archive is read, print the plan, write nothing
     #[arg(short = 'n', long)]
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// Who opens it.
     #[command(flatten)]
-    pub identities: IdentityArguments,
+    pub(crate) identities: IdentityArguments,
     /// How to read it.
     #[command(flatten)]
-    pub opening: OpeningArguments,
+    pub(crate) opening: OpeningArguments,
 }
 
 /// The words of `keygen`.
 #[derive(Debug, Args)]
-pub struct KeygenArguments {
+pub(crate) struct KeygenArguments {
     /// Where to write the identity, for you alone to read (mode 0600); never replaced; - for standard output
     #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
-    pub output: OsString,
+    pub(crate) output: OsString,
 }
 
 /// The words of `generate`.
 #[derive(Debug, Args)]
-pub struct GenerateArguments {
+pub(crate) struct GenerateArguments {
     /// What to generate.
     #[command(subcommand)]
-    pub what: Generate,
+    pub(crate) what: Generate,
 }
 
 /// What to generate.
 #[derive(Debug, Subcommand)]
-pub enum Generate {
+pub(crate) enum Generate {
     /// Write the manual page of every command into a directory
     Man {
         /// The directory, which must exist
@@ -352,7 +352,7 @@ pub enum Generate {
 }
 
 /// The heading of etcdctl's flags.
-pub const CONNECTION_HEADING: &str = "Connection";
+pub(crate) const CONNECTION_HEADING: &str = "Connection";
 
 /// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
 const CONNECTION_FLAGS: [&str; 16] = [
@@ -396,14 +396,14 @@ fn secret(text: &str) -> Result<SecretString, String> {
 
 /// The environment variable of one of the connection flags.
 #[must_use]
-pub fn variable_of(flag: &str) -> String {
+pub(crate) fn variable_of(flag: &str) -> String {
     let flag = flag.replace('-', "_").to_uppercase();
     if flag == "STALL_TIMEOUT" { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
 }
 
 /// The whole definition, with what every command has in common.
 #[must_use]
-pub fn command() -> clap::Command {
+pub(crate) fn command() -> clap::Command {
     let with_common = |command: clap::Command| command.mut_args(name_variable).after_long_help(exit::help());
     with_common(Arguments::command()).mut_subcommands(with_common)
 }
@@ -421,7 +421,7 @@ fn name_variable(argument: Arg) -> Arg {
 }
 
 /// A command line that is not one: asked for help, or wrong.
-pub enum Unparsed {
+pub(crate) enum Unparsed {
     /// Help or version, asked for.
     Shown(String),
     /// Wrong.
@@ -432,7 +432,7 @@ pub enum Unparsed {
 ///
 /// # Errors
 /// [`Unparsed`].
-pub fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
+pub(crate) fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
     let mut command = command();
     let parsed = command.try_get_matches_from_mut(words).and_then(|mut found| {
         Arguments::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command))
@@ -454,7 +454,7 @@ pub fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
 /// Whether words that could not be parsed want standard output for an archive, a snapshot or an identity, as far as
 /// can be seen: then that they are wrong is told elsewhere.
 #[must_use]
-pub fn name_stdout(words: &[OsString], environment: &Environment) -> bool {
+pub(crate) fn name_stdout(words: &[OsString], environment: &Environment) -> bool {
     let follow = |flags: &[&str]| {
         let after = |pair: &[OsString]| flags.iter().any(|flag| pair[0] == *flag) && pair[1] == "-";
         words.windows(2).filter(|pair| after(pair)).count()

@@ -17,7 +17,7 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// What fits: nothing when quiet, a bar on a terminal, else log lines.
 #[must_use]
-pub fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn Progress> {
+pub(crate) fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn Progress> {
     if quiet {
         Box::new(Silent)
     } else if stderr_is_terminal() {

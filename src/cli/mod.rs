@@ -3,22 +3,22 @@
 //! A command line becomes [words](args), words and environment become [settings], and each command is one file
 //! that takes settings, calls the library and [reports](report).
 
-pub mod args;
-pub mod bar;
 pub mod exit;
-pub mod output;
-pub mod report;
-pub mod settings;
-pub mod term;
 
+mod args;
+mod bar;
 mod generate;
 mod info;
 mod input;
 mod keygen;
 mod man;
+mod output;
+mod report;
 mod restore;
 mod save;
+mod settings;
 mod supervise;
+mod term;
 mod verify;
 
 use crate::error::{Error, Kind, Result};

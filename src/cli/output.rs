@@ -13,7 +13,7 @@ use std::path::PathBuf;
 
 /// A destination found possible, before anything was written to it.
 #[derive(Debug)]
-pub struct Place {
+pub(crate) struct Place {
     destination: Destination,
     existing: Existing,
     /// Whether a sidecar will lie beside the file.
@@ -25,7 +25,7 @@ impl Place {
     ///
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
-    pub fn for_archive(named: &OsStr, force: bool) -> Result<Self> {
+    pub(crate) fn for_archive(named: &OsStr, force: bool) -> Result<Self> {
         refuse_terminal(Destination::for_archive(named)?, "an archive")
             .and_then(|destination| Self::checked(destination, force, true))
     }
@@ -34,7 +34,7 @@ impl Place {
     ///
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
-    pub fn for_snapshot(named: &OsStr, force: bool) -> Result<Self> {
+    pub(crate) fn for_snapshot(named: &OsStr, force: bool) -> Result<Self> {
         refuse_terminal(Destination::for_snapshot(named)?, "a snapshot")
             .and_then(|destination| Self::checked(destination, force, false))
     }
@@ -43,7 +43,7 @@ impl Place {
     ///
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
-    pub fn for_key(named: &OsStr) -> Result<Self> {
+    pub(crate) fn for_key(named: &OsStr) -> Result<Self> {
         Self::checked(Destination::for_key(named)?, false, false)
     }
 
@@ -64,7 +64,7 @@ impl Place {
     ///
     /// # Errors
     /// [`Kind::Io`] and its like.
-    pub fn begin(&self) -> Result<Output> {
+    pub(crate) fn begin(&self) -> Result<Output> {
         let (directory, name) = match &self.destination {
             Destination::Stdout => return stdout().map(Target::Stdout).map(Output::new),
             Destination::Directory(directory) => (directory.clone(), None),
@@ -114,7 +114,7 @@ fn finish_stdout(file: &File) -> Result<()> {
 }
 
 /// What is being written.
-pub struct Output {
+pub(crate) struct Output {
     target: Target,
     failed: bool,
 }
@@ -143,7 +143,7 @@ impl Output {
     ///
     /// # Errors
     /// [`Kind::DestinationExists`], before anything was written in vain.
-    pub fn name(&mut self, automatic: impl FnOnce() -> String) -> Result<()> {
+    pub(crate) fn name(&mut self, automatic: impl FnOnce() -> String) -> Result<()> {
         if let Target::File(file) = &mut self.target
             && file.name.is_none()
         {
@@ -156,7 +156,7 @@ impl Output {
 
     /// Names the output in an error, if it is what failed; else `otherwise` names what did.
     #[must_use]
-    pub fn explain(&self, error: Error, otherwise: impl FnOnce(Error) -> Error) -> Error {
+    pub(crate) fn explain(&self, error: Error, otherwise: impl FnOnce(Error) -> Error) -> Error {
         match &self.target {
             _ if !self.failed => otherwise(error),
             Target::Stdout(_) => error.within("standard output").with_hint(STDOUT_LOST),
@@ -171,7 +171,11 @@ impl Output {
     ///
     /// # Errors
     /// Those of [`Unpublished::publish`], [`Kind::Io`] for standard output.
-    pub fn publish(self, sidecar: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Option<Published>> {
+    pub(crate) fn publish(
+        self,
+        sidecar: Option<[u8; 32]>,
+        interrupt: &Interrupt,
+    ) -> Result<Option<Published>> {
         let file = match self.target {
             Target::Stdout(file) => return finish_stdout(&file).map(|()| None),
             Target::File(file) => file,

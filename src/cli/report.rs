@@ -20,7 +20,7 @@ use std::path::Path;
 use std::time::Duration;
 
 /// A result that can be told both ways.
-pub trait Report: Serialize {
+pub(crate) trait Report: Serialize {
     /// For people: one line, or a few for `info`, without the final newline.
     fn text(&self) -> String;
     /// What it begins with.
@@ -29,15 +29,15 @@ pub trait Report: Serialize {
 
 /// Tells results and failures where they belong.
 #[derive(Clone)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     /// `--json`.
-    pub json: bool,
+    pub(crate) json: bool,
     /// `-v`.
-    pub verbose: bool,
+    pub(crate) verbose: bool,
     /// Whether standard output carries an archive or a snapshot, so that the result goes to standard error.
-    pub stdout_is_taken: bool,
+    pub(crate) stdout_is_taken: bool,
     /// Standard error.
-    pub console: Console,
+    pub(crate) console: Console,
 }
 
 impl Reporter {
@@ -46,7 +46,7 @@ impl Reporter {
     /// # Errors
     /// [`Kind::Io`] when standard output cannot take it. A reader that went away is none: what was
     /// asked for is done, and the exit status says so.
-    pub fn result(&self, report: &impl Report) -> Result<Exit> {
+    pub(crate) fn result(&self, report: &impl Report) -> Result<Exit> {
         let verdict = report.verdict();
         let told = self.put(&if self.json { json_line(report) } else { report.text() });
         if let Some(error) = verdict.unfinished.as_ref().filter(|_| !self.json) {
@@ -56,7 +56,7 @@ impl Reporter {
     }
 
     /// Tells a failure, of the archive at `path` where there are several.
-    pub fn failure(&self, error: &Error, exit: Exit, path: Option<&Path>) {
+    pub(crate) fn failure(&self, error: &Error, exit: Exit, path: Option<&Path>) {
         if self.json {
             // Standard output may be what failed; there is nobody left to tell.
             let _ = self.put(&json_line(&Failure::new(error, exit, path)));
@@ -83,7 +83,7 @@ const REPORT_LOST: &str =
 ///
 /// # Errors
 /// [`Kind::Io`].
-pub fn put_on_stdout(text: &str) -> Result<()> {
+pub(crate) fn put_on_stdout(text: &str) -> Result<()> {
     let mut stdout = io::stdout().lock();
     match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -166,7 +166,7 @@ fn json_line(value: &impl Serialize) -> String {
 
 /// How much a command that did its work has proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Proved {
+pub(crate) enum Proved {
     /// What was asked for.
     AsAsked,
     /// All but that the snapshot is what etcd wrote.
@@ -178,7 +178,7 @@ pub enum Proved {
 impl Proved {
     /// What a snapshot with or without etcd's digest proves.
     #[must_use]
-    pub fn by(digest: Digest) -> Self {
+    pub(crate) fn by(digest: Digest) -> Self {
         match digest {
             Digest::Verified => Self::AsAsked,
             Digest::Absent => Self::WithoutDigest,
@@ -187,7 +187,7 @@ impl Proved {
 
     /// The exit code.
     #[must_use]
-    pub fn exit(self) -> Exit {
+    pub(crate) fn exit(self) -> Exit {
         if self == Self::AsAsked { Exit::Done } else { Exit::Partly }
     }
 
@@ -221,7 +221,7 @@ struct Shortfall {
 
 /// What every result begins with.
 #[derive(Serialize)]
-pub struct Verdict {
+pub(crate) struct Verdict {
     ok: bool,
     exit_code: Exit,
     command: &'static str,
@@ -237,7 +237,7 @@ pub struct Verdict {
 impl Verdict {
     /// The end of `command`; `ok` only where everything was proved.
     #[must_use]
-    pub fn new(command: &'static str, proved: Proved) -> Self {
+    pub(crate) fn new(command: &'static str, proved: Proved) -> Self {
         let (exit_code, shortfall) = (proved.exit(), proved.shortfall());
         Self { ok: exit_code == Exit::Done, exit_code, command, shortfall, proved, unfinished: None }
     }
@@ -268,7 +268,7 @@ impl Verdict {
 
 /// How `-` and paths are shown in results.
 #[must_use]
-pub fn shown(path: Option<&Path>) -> String {
+pub(crate) fn shown(path: Option<&Path>) -> String {
     let Some(path) = path else { return "-".to_owned() };
     // The store speaks of a bare name as of a file in `.`.
     path.strip_prefix(".").unwrap_or(path).display().to_string()
@@ -276,7 +276,7 @@ pub fn shown(path: Option<&Path>) -> String {
 
 /// Of `save`.
 #[derive(Serialize)]
-pub struct SaveReport {
+pub(crate) struct SaveReport {
     #[serde(flatten)]
     verdict: Verdict,
     path: String,
@@ -293,7 +293,7 @@ pub struct SaveReport {
 impl SaveReport {
     /// What was sealed, and where it is; `None` is standard output.
     #[must_use]
-    pub fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
+    pub(crate) fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
         let proved = Proved::by(saved.trailer.digest);
         let (verdict, path) = Verdict::of_published("save", proved, published);
         let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);
@@ -421,7 +421,7 @@ impl Contents {
 
 /// Of `restore`.
 #[derive(Serialize)]
-pub struct RestoreReport {
+pub(crate) struct RestoreReport {
     #[serde(flatten)]
     verdict: Verdict,
     path: String,
@@ -435,7 +435,12 @@ pub struct RestoreReport {
 impl RestoreReport {
     /// What came out of `archive`, and where it is; `None` is a standard stream.
     #[must_use]
-    pub fn new(opened: Opened, archive: Option<&Path>, published: Option<Published>, took: Duration) -> Self {
+    pub(crate) fn new(
+        opened: Opened,
+        archive: Option<&Path>,
+        published: Option<Published>,
+        took: Duration,
+    ) -> Self {
         let (verdict, path) = Verdict::of_published("restore", Proved::by(opened.digest), published);
         Self {
             verdict,
@@ -462,7 +467,7 @@ impl Report for RestoreReport {
 /// How the sidecar beside an archive compares.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum SidecarState {
+pub(crate) enum SidecarState {
     /// There is none.
     Absent,
     /// Equal.
@@ -482,7 +487,7 @@ enum Proof {
 
 /// Of `verify`.
 #[derive(Serialize)]
-pub struct VerifyReport {
+pub(crate) struct VerifyReport {
     #[serde(flatten)]
     verdict: Verdict,
     path: String,
@@ -499,7 +504,7 @@ pub struct VerifyReport {
 impl VerifyReport {
     /// Read to the end with a key.
     #[must_use]
-    pub fn opened(opened: Opened, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
+    pub(crate) fn opened(opened: Opened, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
         Self {
             verdict: Verdict::new("verify", Proved::by(opened.digest)),
             path: shown(path),
@@ -514,7 +519,7 @@ impl VerifyReport {
 
     /// Read to the end without a key.
     #[must_use]
-    pub fn seen(visible: Visible, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
+    pub(crate) fn seen(visible: Visible, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
         let (proved, what) = match sidecar {
             SidecarState::Absent => (Proved::StructureOnly, "structure"),
             SidecarState::Equal | SidecarState::EqualUnderAnotherName => (Proved::AsAsked, "sidecar"),
@@ -580,7 +585,7 @@ impl VisibleReport {
 
 /// Of `info`.
 #[derive(Serialize)]
-pub struct InfoReport {
+pub(crate) struct InfoReport {
     #[serde(flatten)]
     verdict: Verdict,
     path: String,
@@ -632,7 +637,7 @@ struct TrailerRest {
 impl InfoReport {
     /// Of an archive of which only the ends were read, with a key or without.
     #[must_use]
-    pub fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
+    pub(crate) fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
         match inspected.inside {
             None => Self::new(inspected.visible, None, None, 0, path),
             Some(Inside::Ours { manifest, trailer, frames }) => {
@@ -646,7 +651,7 @@ impl InfoReport {
 
     /// Of an archive read to its end with a key.
     #[must_use]
-    pub fn opened(opened: Opened, path: Option<&Path>) -> Self {
+    pub(crate) fn opened(opened: Opened, path: Option<&Path>) -> Self {
         let (contents, foreign) = (Contents::of(opened.clone()), opened.foreign);
         let frames = opened.frames;
         let mut report = Self::new(opened.visible, opened.manifest, Some(contents.trailer), frames, path);
@@ -666,7 +671,7 @@ impl InfoReport {
 
     /// Of an archive read to its end without a key.
     #[must_use]
-    pub fn seen(visible: Visible, path: Option<&Path>) -> Self {
+    pub(crate) fn seen(visible: Visible, path: Option<&Path>) -> Self {
         Self::new(visible, None, None, 0, path)
     }
 
@@ -829,7 +834,7 @@ impl Facts {
 
 /// Of `keygen`.
 #[derive(Serialize)]
-pub struct KeygenReport {
+pub(crate) struct KeygenReport {
     #[serde(flatten)]
     verdict: Verdict,
     path: String,
@@ -839,7 +844,7 @@ pub struct KeygenReport {
 impl KeygenReport {
     /// The recipient of the identity at `path`; `None` is standard output.
     #[must_use]
-    pub fn new(recipient: String, published: Option<Published>) -> Self {
+    pub(crate) fn new(recipient: String, published: Option<Published>) -> Self {
         let (verdict, path) = Verdict::of_published("keygen", Proved::AsAsked, published);
         Self { verdict, path, recipient }
     }
@@ -857,7 +862,7 @@ impl Report for KeygenReport {
 
 /// Of `--dry-run`.
 #[derive(Serialize)]
-pub struct Plan {
+pub(crate) struct Plan {
     #[serde(flatten)]
     verdict: Verdict,
     dry_run: bool,
@@ -870,7 +875,12 @@ pub struct Plan {
 impl Plan {
     /// What `command` would do.
     #[must_use]
-    pub fn new(command: &'static str, source: String, destination: String, recipients: Vec<String>) -> Self {
+    pub(crate) fn new(
+        command: &'static str,
+        source: String,
+        destination: String,
+        recipients: Vec<String>,
+    ) -> Self {
         Self {
             verdict: Verdict::new(command, Proved::AsAsked),
             dry_run: true,
@@ -897,7 +907,7 @@ impl Report for Plan {
 
 /// Bytes for people, in units of 1024.
 #[must_use]
-pub fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const UNITS: &[&str] = &["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if bytes < 1024 {
         return format!("{bytes} B");
@@ -920,7 +930,7 @@ fn exact_size(bytes: u64) -> String {
 
 /// Bytes in a second.
 #[must_use]
-pub fn rate(bytes: u64, elapsed: Duration) -> String {
+pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     let in_a_second = u128::from(bytes) * 1000 / elapsed.as_millis().max(1);
     format!("{}/s", size(u64::try_from(in_a_second).unwrap_or(u64::MAX)))
 }
@@ -928,7 +938,7 @@ pub fn rate(bytes: u64, elapsed: Duration) -> String {
 /// How many times smaller the archive is.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
-pub fn ratio(snapshot: u64, archive: u64) -> f64 {
+pub(crate) fn ratio(snapshot: u64, archive: u64) -> f64 {
     if archive == 0 { 0.0 } else { snapshot as f64 / archive as f64 }
 }
 
@@ -942,13 +952,13 @@ fn seconds(milliseconds: u64) -> String {
 
 /// Several lines as one.
 #[must_use]
-pub fn words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
 /// The error of an interrupted command.
 #[must_use]
-pub fn interrupted() -> Error {
+pub(crate) fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "interrupted")
 }
 

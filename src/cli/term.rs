@@ -25,7 +25,7 @@ const PASSPHRASE_FILE_MAXIMUM: u64 = 64 * 1024;
 
 /// Standard error, shared by log lines, progress bar, errors and results.
 #[derive(Clone, Default)]
-pub struct Console(Arc<Mutex<Shared>>);
+pub(crate) struct Console(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
@@ -41,12 +41,12 @@ impl Console {
     }
 
     /// Shows `bar`, or none, on the last line.
-    pub fn set_bar(&self, bar: Option<ProgressBar>) {
+    pub(crate) fn set_bar(&self, bar: Option<ProgressBar>) {
         self.shared().bar = bar;
     }
 
     /// Writes whole lines. Standard error is where failures to write would be reported: its own are lost.
-    pub fn write(&self, lines: &str) {
+    pub(crate) fn write(&self, lines: &str) {
         let bar = self.shared().bar.clone();
         let lines = without_private_keys(lines);
         let write = || {
@@ -59,7 +59,7 @@ impl Console {
     }
 
     /// Gives the terminal its echo back and takes the bar away, for a process about to exit.
-    pub fn restore(&self) {
+    pub(crate) fn restore(&self) {
         let (bar, before) = {
             let mut shared = self.shared();
             (shared.bar.take(), shared.before_question.take())
@@ -78,7 +78,7 @@ impl Console {
 }
 
 /// One formatted log event.
-pub struct ConsoleWriter(Console);
+pub(crate) struct ConsoleWriter(Console);
 
 impl Write for ConsoleWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -101,7 +101,7 @@ impl<'a> MakeWriter<'a> for Console {
 
 /// How much the log says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verbosity {
+pub(crate) enum Verbosity {
     /// `-q`.
     Quiet,
     /// Neither.
@@ -111,7 +111,7 @@ pub enum Verbosity {
 }
 
 /// Installs the log of the process, on `console`.
-pub fn install_log(console: &Console, verbosity: Verbosity) {
+pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::layer::{Layer, SubscriberExt};
     use tracing_subscriber::util::SubscriberInitExt;
@@ -155,7 +155,7 @@ where
 /// `text` with everything escaped that could move the cursor, colour, ring, reorder or hide: control characters,
 /// bidirectional controls and invisible ones. For text out of archives, from servers, plugins and file names.
 #[must_use]
-pub fn sanitize(text: &str) -> Cow<'_, str> {
+pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     if !text.contains(is_tricky) {
         return Cow::Borrowed(text);
     }
@@ -184,7 +184,7 @@ const PRIVATE_KEY: &str = "AGE-SECRET-KEY-1";
 /// `text` with what follows the beginning of a private key cut out. People pass the key where its file belongs, and
 /// a message that names the "file" would put the key into a log.
 #[must_use]
-pub fn without_private_keys(text: &str) -> Cow<'_, str> {
+pub(crate) fn without_private_keys(text: &str) -> Cow<'_, str> {
     // Upper case of ASCII alone: every position stays what it is.
     let upper = Zeroizing::new(text.to_ascii_uppercase());
     if !upper.contains(PRIVATE_KEY) {
@@ -208,7 +208,7 @@ pub fn without_private_keys(text: &str) -> Cow<'_, str> {
 
 /// Whether standard output is a terminal, where no archive and no snapshot belongs.
 #[must_use]
-pub fn stdout_is_terminal() -> bool {
+pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
 }
 
@@ -219,7 +219,7 @@ const NULL_DEVICE: (u32, u32) = (1, 3);
 /// for reading and writing in its place, so that no file takes its number; a shell's `>/dev/null` is opened for
 /// writing alone.
 #[must_use]
-pub fn stdout_is_closed() -> bool {
+pub(crate) fn stdout_is_closed() -> bool {
     use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
     let stdout = io::stdout();
     let null = fstat(&stdout).is_ok_and(|stat| {
@@ -231,12 +231,12 @@ pub fn stdout_is_closed() -> bool {
 
 /// Whether standard error is a terminal.
 #[must_use]
-pub fn stderr_is_terminal() -> bool {
+pub(crate) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
 /// The person at the terminal, or the passphrase file that stands for one.
-pub struct Terminal {
+pub(crate) struct Terminal {
     console: Console,
     passphrase_file: Option<PathBuf>,
 }
@@ -244,7 +244,7 @@ pub struct Terminal {
 impl Terminal {
     /// Asks on /dev/tty; passphrases come from `passphrase_file` where there is one.
     #[must_use]
-    pub fn new(console: Console, passphrase_file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(console: Console, passphrase_file: Option<PathBuf>) -> Self {
         Self { console, passphrase_file }
     }
 
@@ -252,7 +252,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`Kind::NoTerminal`]; [`Kind::Usage`] when the two differ or are empty.
-    pub fn new_passphrase(&self) -> Result<SecretString> {
+    pub(crate) fn new_passphrase(&self) -> Result<SecretString> {
         use secrecy::ExposeSecret;
         if let Some(path) = &self.passphrase_file {
             return passphrase_from(path);
@@ -269,7 +269,7 @@ impl Terminal {
     ///
     /// # Errors
     /// [`Kind::NoTerminal`].
-    pub fn password(&self, user: &str) -> Result<SecretString> {
+    pub(crate) fn password(&self, user: &str) -> Result<SecretString> {
         self.ask_secret(&format!("password of etcd user {user}")).map_err(|error| {
             if error.kind() == Kind::NoTerminal {
                 error.with_hint("put the password in ETCDCTL_PASSWORD, or use a client certificate")

@@ -20,7 +20,7 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// How to reach etcd, but for a password that is still to be asked for.
-pub struct ConnectionSettings {
+pub(crate) struct ConnectionSettings {
     connection: Connection,
     /// A user who gave no password.
     user_without_password: Option<String>,
@@ -31,7 +31,7 @@ impl ConnectionSettings {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub fn resolve(flags: ConnectionArguments, environment: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(flags: ConnectionArguments, environment: &Environment) -> Result<Self> {
         refuse_discovery(&flags, environment)?;
         let (user, user_without_password) = resolve_user(flags.user, flags.password, environment)?;
         let path = |flag: Option<PathBuf>, name| {
@@ -69,7 +69,7 @@ impl ConnectionSettings {
 
     /// The endpoints, for the plan of a dry run.
     #[must_use]
-    pub fn endpoints(&self) -> &[String] {
+    pub(crate) fn endpoints(&self) -> &[String] {
         &self.connection.endpoints
     }
 
@@ -77,7 +77,7 @@ impl ConnectionSettings {
     ///
     /// # Errors
     /// Those of [`etcd::check`].
-    pub fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         etcd::check(&self.connection)
     }
 
@@ -85,7 +85,7 @@ impl ConnectionSettings {
     ///
     /// # Errors
     /// [`Kind::NoTerminal`].
-    pub fn complete(mut self, terminal: &Terminal) -> Result<Connection> {
+    pub(crate) fn complete(mut self, terminal: &Terminal) -> Result<Connection> {
         if let Some(name) = self.user_without_password {
             let password = terminal.password(&name)?;
             self.connection.user = Some((name, password));

@@ -7,50 +7,50 @@ use std::ffi::{OsStr, OsString};
 
 /// A snapshot of the variables that concern us. Empty ones count as absent, as in etcdctl.
 #[derive(Clone, Default)]
-pub struct Environment {
+pub(crate) struct Environment {
     variables: BTreeMap<String, OsString>,
     /// Those of [`SECRETS`]; `None` for one that is no UTF-8.
     secrets: BTreeMap<String, Option<SecretString>>,
 }
 
 /// A variable and what it says, for the manual.
-pub struct Variable {
+pub(crate) struct Variable {
     /// Its name.
-    pub name: &'static str,
+    pub(crate) name: &'static str,
     /// What it says.
-    pub meaning: &'static str,
+    pub(crate) meaning: &'static str,
     /// The commands that read it.
-    pub commands: &'static [&'static str],
+    pub(crate) commands: &'static [&'static str],
 }
 
 /// etcdctl's user, who may bring the password along.
-pub const USER: &str = "ETCDCTL_USER";
+pub(crate) const USER: &str = "ETCDCTL_USER";
 /// etcdctl's password.
-pub const PASSWORD: &str = "ETCDCTL_PASSWORD";
+pub(crate) const PASSWORD: &str = "ETCDCTL_PASSWORD";
 /// What is wiped from memory after use. The process's own block of variables is beyond our reach.
 const SECRETS: [&str; 2] = [USER, PASSWORD];
 /// Recipients of `save`.
-pub const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
+pub(crate) const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
 /// A file of recipients of `save`.
-pub const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
+pub(crate) const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
 /// Where `save` writes to.
-pub const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
+pub(crate) const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
 /// The longest standstill of the snapshot stream.
-pub const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
+pub(crate) const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
 /// The identity file of the reading commands.
-pub const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
+pub(crate) const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
 /// The file that answers instead of the terminal when a passphrase is needed.
-pub const PASSPHRASE_FILE: &str = "ETCD_SEAL_PASSPHRASE_FILE";
+pub(crate) const PASSPHRASE_FILE: &str = "ETCD_SEAL_PASSPHRASE_FILE";
 /// Where systemd puts a unit's credentials.
-pub const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+pub(crate) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that stands for [`PASSPHRASE_FILE`].
-pub const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
+pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
 const READING: &[&str] = &["info", "verify", "restore"];
 const KEYS: &[&str] = &["save", "info", "verify", "restore"];
 
 /// Ours, in the order of the manual. etcdctl's come from its flags.
-pub const VARIABLES: &[Variable] = &[
+pub(crate) const VARIABLES: &[Variable] = &[
     Variable { name: DESTINATION, meaning: "DEST of save when none is given.", commands: &["save"] },
     Variable {
         name: RECIPIENTS,
@@ -86,7 +86,7 @@ pub const VARIABLES: &[Variable] = &[
 impl Environment {
     /// Ours and etcdctl's variables out of the environment of the process.
     #[must_use]
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Self::from_iterator(std::env::vars_os())
     }
 
@@ -111,7 +111,7 @@ impl Environment {
 
     /// The variable, where it is set and not empty. Those with secrets are not told this way.
     #[must_use]
-    pub fn get(&self, name: &str) -> Option<&OsStr> {
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
 
@@ -119,7 +119,7 @@ impl Environment {
     ///
     /// # Errors
     /// [`Kind::Usage`] where it is no UTF-8.
-    pub fn text(&self, name: &str) -> Result<Option<&str>> {
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let text = value.to_str().ok_or_else(|| not_text(name))?;
         Ok(Some(text))
@@ -129,7 +129,7 @@ impl Environment {
     ///
     /// # Errors
     /// [`Kind::Usage`] where it is no UTF-8.
-    pub fn secret(&self, name: &str) -> Result<Option<SecretString>> {
+    pub(crate) fn secret(&self, name: &str) -> Result<Option<SecretString>> {
         match self.secrets.get(name) {
             None => Ok(None),
             Some(None) => Err(not_text(name)),
@@ -141,7 +141,11 @@ impl Environment {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub fn parsed<T>(&self, name: &str, parse: impl Fn(&str) -> Result<T, String>) -> Result<Option<T>> {
+    pub(crate) fn parsed<T>(
+        &self,
+        name: &str,
+        parse: impl Fn(&str) -> Result<T, String>,
+    ) -> Result<Option<T>> {
         let Some(text) = self.text(name)? else { return Ok(None) };
         let value = parse(text).map_err(|wrong| {
             Error::new(Kind::Usage, format!("{name}: {wrong}")).with_hint(format!("correct or unset {name}"))

@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 /// Whom to encrypt to.
 #[derive(Debug, PartialEq, Eq)]
-pub enum RecipientSettings {
+pub(crate) enum RecipientSettings {
     /// `-p`.
     Passphrase,
     /// `-r` and `-R`, or the variables.
@@ -31,7 +31,7 @@ impl RecipientSettings {
     ///
     /// # Errors
     /// [`Kind::NoRecipient`] when nobody is named.
-    pub fn resolve(
+    pub(crate) fn resolve(
         flags: RecipientArguments,
         environment: &Environment,
         input: &mut StandardInput,
@@ -58,7 +58,7 @@ impl RecipientSettings {
     ///
     /// # Errors
     /// [`Kind::Recipient`] and what reading and asking can fail with.
-    pub fn load(&self, terminal: &Arc<Terminal>) -> Result<Recipients> {
+    pub(crate) fn load(&self, terminal: &Arc<Terminal>) -> Result<Recipients> {
         match self {
             Self::Passphrase => Recipients::passphrase(terminal.new_passphrase()?),
             Self::Public { recipients, files } => {
@@ -97,7 +97,7 @@ fn begins_recipient(word: &str) -> bool {
 
 /// Who opens archives.
 #[derive(Debug, PartialEq, Eq)]
-pub struct IdentitySettings {
+pub(crate) struct IdentitySettings {
     source: IdentitySource,
     max_work_factor: u8,
 }
@@ -114,7 +114,7 @@ impl IdentitySettings {
     ///
     /// # Errors
     /// [`Kind::Usage`] when standard input is read twice.
-    pub fn resolve(
+    pub(crate) fn resolve(
         flags: IdentityArguments,
         environment: &Environment,
         input: &mut StandardInput,
@@ -136,7 +136,7 @@ impl IdentitySettings {
 
     /// Whether anybody is named at all.
     #[must_use]
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.source == IdentitySource::None
     }
 
@@ -144,7 +144,7 @@ impl IdentitySettings {
     ///
     /// # Errors
     /// [`Kind::Identity`] and what reading and asking can fail with.
-    pub fn load(&self, terminal: &Arc<Terminal>) -> Result<Option<Identities>> {
+    pub(crate) fn load(&self, terminal: &Arc<Terminal>) -> Result<Option<Identities>> {
         use crate::keys::Prompt;
         let identities = match &self.source {
             IdentitySource::None => return Ok(None),
@@ -166,7 +166,7 @@ impl IdentitySettings {
     ///
     /// # Errors
     /// [`Kind::Identity`].
-    pub fn check(&self, terminal: &Arc<Terminal>) -> Result<()> {
+    pub(crate) fn check(&self, terminal: &Arc<Terminal>) -> Result<()> {
         match self.source {
             IdentitySource::None | IdentitySource::Passphrase => Ok(()),
             IdentitySource::Files(_) => self.load(terminal).map(drop),

@@ -1,11 +1,11 @@
 //! What the command line and the environment mean: validated, with every conflict refused before anything is
 //! asked, read or connected to. Commands see settings, never raw words.
 
-pub mod connection;
-pub mod environment;
-pub mod keys;
-pub mod standard_input;
-pub mod values;
+pub(crate) mod connection;
+pub(crate) mod environment;
+pub(crate) mod keys;
+pub(crate) mod standard_input;
+pub(crate) mod values;
 
 use super::args::{
     InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments, VerifyArguments,
@@ -21,7 +21,7 @@ use std::num::NonZero;
 use std::path::PathBuf;
 
 /// Where `save` takes the snapshot from.
-pub enum SourceSettings {
+pub(crate) enum SourceSettings {
     /// A live etcd.
     Etcd(Box<ConnectionSettings>),
     /// `--from FILE`.
@@ -31,21 +31,21 @@ pub enum SourceSettings {
 }
 
 /// `save`.
-pub struct SaveSettings {
+pub(crate) struct SaveSettings {
     /// Where the snapshot comes from.
-    pub source: SourceSettings,
+    pub(crate) source: SourceSettings,
     /// Whom to encrypt to.
-    pub recipients: RecipientSettings,
+    pub(crate) recipients: RecipientSettings,
     /// DEST as given.
-    pub destination: OsString,
+    pub(crate) destination: OsString,
     /// Whether an existing archive is replaced.
-    pub force: bool,
+    pub(crate) force: bool,
     /// Whether only the plan is printed.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// What is recorded, level and frame size.
-    pub seal: SealArguments,
+    pub(crate) seal: SealArguments,
     /// How the pipeline runs.
-    pub options: pipeline::save::Options,
+    pub(crate) options: pipeline::save::Options,
 }
 
 impl SaveSettings {
@@ -53,7 +53,7 @@ impl SaveSettings {
     ///
     /// # Errors
     /// [`Kind::NoRecipient`] first, then [`Kind::Usage`].
-    pub fn resolve(words: SaveArguments, environment: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(words: SaveArguments, environment: &Environment) -> Result<Self> {
         let mut input = StandardInput::default();
         let recipients = RecipientSettings::resolve(words.recipients, environment, &mut input)?;
         let destination = destination(words.destination, environment)?;
@@ -100,13 +100,13 @@ fn destination(word: Option<OsString>, environment: &Environment) -> Result<OsSt
 }
 
 /// `info` and `verify`.
-pub struct ReadSettings {
+pub(crate) struct ReadSettings {
     /// The archives, `-` for standard input.
-    pub archives: Vec<PathBuf>,
+    pub(crate) archives: Vec<PathBuf>,
     /// Who opens them.
-    pub identities: IdentitySettings,
+    pub(crate) identities: IdentitySettings,
     /// How the pipeline runs.
-    pub options: pipeline::open::Options,
+    pub(crate) options: pipeline::open::Options,
 }
 
 impl ReadSettings {
@@ -114,7 +114,7 @@ impl ReadSettings {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
+    pub(crate) fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
         let opening = OpeningArguments { allow_missing_digest: true, jobs: None };
         Self::resolve(
             VerifyArguments { archives: words.archives, identities: words.identities, opening },
@@ -126,7 +126,7 @@ impl ReadSettings {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub fn resolve(words: VerifyArguments, environment: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(words: VerifyArguments, environment: &Environment) -> Result<Self> {
         let mut input = StandardInput::default();
         input.claim_paths("ARCHIVE -", &words.archives)?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
@@ -135,19 +135,19 @@ impl ReadSettings {
 }
 
 /// `restore`.
-pub struct RestoreSettings {
+pub(crate) struct RestoreSettings {
     /// The archive, `-` for standard input.
-    pub archive: PathBuf,
+    pub(crate) archive: PathBuf,
     /// Who opens it.
-    pub identities: IdentitySettings,
+    pub(crate) identities: IdentitySettings,
     /// Where the snapshot goes, as given.
-    pub output: OsString,
+    pub(crate) output: OsString,
     /// Whether an existing file is replaced.
-    pub force: bool,
+    pub(crate) force: bool,
     /// Whether only the plan is printed.
-    pub dry_run: bool,
+    pub(crate) dry_run: bool,
     /// How the pipeline runs.
-    pub options: pipeline::open::Options,
+    pub(crate) options: pipeline::open::Options,
 }
 
 impl RestoreSettings {
@@ -155,7 +155,7 @@ impl RestoreSettings {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub fn resolve(words: RestoreArguments, environment: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(words: RestoreArguments, environment: &Environment) -> Result<Self> {
         let mut input = StandardInput::default();
         input.claim_paths("ARCHIVE -", std::slice::from_ref(&words.archive))?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 /// Who reads standard input.
 #[derive(Debug, Default)]
-pub struct StandardInput {
+pub(crate) struct StandardInput {
     reader: Option<String>,
 }
 
@@ -14,7 +14,7 @@ impl StandardInput {
     ///
     /// # Errors
     /// [`Kind::Usage`] when it is claimed already.
-    pub fn claim(&mut self, reader: &str) -> Result<()> {
+    pub(crate) fn claim(&mut self, reader: &str) -> Result<()> {
         if let Some(first) = &self.reader {
             return Err(Error::new(
                 Kind::Usage,
@@ -30,7 +30,7 @@ impl StandardInput {
     ///
     /// # Errors
     /// [`Kind::Usage`] when that makes two.
-    pub fn claim_paths(&mut self, reader: &str, paths: &[PathBuf]) -> Result<()> {
+    pub(crate) fn claim_paths(&mut self, reader: &str, paths: &[PathBuf]) -> Result<()> {
         paths.iter().filter(|path| path.as_os_str() == "-").try_for_each(|_| self.claim(reader))
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 ///
 /// # Errors
 /// What is wrong, for a message that names the flag or variable.
-pub fn parse_bool(text: &str) -> Result<bool, String> {
+pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
         "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
@@ -19,7 +19,7 @@ pub fn parse_bool(text: &str) -> Result<bool, String> {
 ///
 /// # Errors
 /// What is wrong, for a message that names the flag or variable.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration such as 5s, 1m30s or 500ms");
     if text.starts_with('-') {
         return Err(format!("`{text}` is negative"));
@@ -81,7 +81,7 @@ fn unit_nanoseconds(unit: &str) -> Option<u64> {
 }
 
 /// [`frame::FRAME_SIZE_DEFAULT`] as people write it, for the help.
-pub const DEFAULT_FRAME_SIZE: &str = "4MiB";
+pub(crate) const DEFAULT_FRAME_SIZE: &str = "4MiB";
 const KIBIBYTE: u32 = 1024;
 const MEBIBYTE: u32 = 1024 * KIBIBYTE;
 
@@ -89,7 +89,7 @@ const MEBIBYTE: u32 = 1024 * KIBIBYTE;
 ///
 /// # Errors
 /// What is wrong, for a message that names the flag or variable.
-pub fn parse_frame_size(text: &str) -> Result<u32, String> {
+pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
     let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
         (number, KIBIBYTE)
     } else if let Some(number) = text.strip_suffix("MiB") {
