@@ -35,10 +35,9 @@ fn assert_names(error: &Error, flag: &str, path: &Path) {
 async fn a_client_certificate_needs_both_its_files() {
     let leaf = Pki::new().issue("client", LOOPBACK_NAMES);
     let error = refused(|connection| Connection { cert: Some(leaf.certificate.clone()), ..connection }).await;
-    assert_names(&error, "--cert", &leaf.certificate);
-    assert_eq!(error.hint(), "a client certificate needs both --cert and --key");
+    assert_eq!(error.to_string(), "--cert is given without --key");
     let error = refused(|connection| Connection { key: Some(leaf.key.clone()), ..connection }).await;
-    assert_names(&error, "--key", &leaf.key);
+    assert_eq!(error.to_string(), "--key is given without --cert");
 }
 
 #[tokio::test]

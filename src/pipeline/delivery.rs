@@ -2,29 +2,34 @@
 
 use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
 use super::digest::Piece;
-use super::layers::Layers;
 use super::stage::{Ordered, Stop};
 use crate::error::{Error, Result};
+use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// Takes the snapshot to the output and to the digest.
 pub(super) struct Delivery<'a> {
     output: &'a mut (dyn Write + Send),
     pieces: SyncSender<Piece>,
-    layers: Layers<'a>,
+    read: &'a AtomicU64,
+    progress: &'a dyn Progress,
+    interrupt: &'a Interrupt,
     delivered: u64,
 }
 
 impl<'a> Delivery<'a> {
     pub(super) fn new(
-        layers: &Layers<'a>,
         output: &'a mut (dyn Write + Send),
         pieces: SyncSender<Piece>,
+        read: &'a AtomicU64,
+        progress: &'a dyn Progress,
+        interrupt: &'a Interrupt,
     ) -> Self {
-        Self { output, pieces, layers: *layers, delivered: 0 }
+        Self { output, pieces, read, progress, interrupt, delivered: 0 }
     }
 
     /// Everything that comes, in order.
@@ -37,12 +42,12 @@ impl<'a> Delivery<'a> {
 
     /// The next bytes.
     pub(super) fn push(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
-        self.layers.interrupt.check()?;
+        self.interrupt.check()?;
         let piece = Arc::new(piece);
         self.pieces.send(Arc::clone(&piece)).map_err(|_| Stop::Closed)?;
         self.output.write_all(&piece).map_err(|error| Error::io("write", "the snapshot", error))?;
         self.delivered += piece.len() as u64;
-        self.layers.progress.advance(self.delivered, self.layers.read.load(Ordering::Relaxed));
+        self.progress.advance(self.delivered, self.read.load(Ordering::Relaxed));
         Ok(())
     }
 }

@@ -3,7 +3,6 @@
 use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
 
 use super::delivery::Delivery;
-use super::layers::taken_apart;
 use super::plaintext::Plaintext;
 use super::stage::{Stop, no_reason};
 use crate::archive::frame::{
@@ -12,6 +11,20 @@ use crate::archive::frame::{
 };
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Trailer, claimed_version, parse};
 use crate::error::{Error, Result};
+
+/// What an archive that is not ours is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    /// ASCII-armoured.
+    pub armored: bool,
+    /// Compressed with zstd inside.
+    pub zstd: bool,
+}
+
+/// There are parts of an archive of ours, but not its beginning.
+pub(super) fn taken_apart() -> Error {
+    damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
+}
 
 /// Decompressed bytes handed on at a time: zstd's own block size.
 const OUTPUT_SIZE: usize = 128 * 1024;
@@ -122,4 +135,10 @@ impl ForeignDecoder {
             }
         }
     }
+}
+
+/// Whether foreign content is compressed.
+pub(super) fn begins_as_zstd(first: &[u8]) -> bool {
+    let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
+    magic.is_some_and(|magic| magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic))
 }

@@ -4,7 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use age::armor::ArmoredReader;
 
-use super::layers::{begins_as_zstd, taken_apart};
+use super::foreign::{begins_as_zstd, taken_apart};
 use super::open::{Foreign, Visible, refuse_armored_ours};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;

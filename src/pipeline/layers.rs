@@ -6,14 +6,12 @@ use std::sync::atomic::AtomicU64;
 
 use super::delivery::Delivery;
 use super::digest::{digest, queue};
-use super::foreign::{copy_foreign, decode_foreign};
-use super::open::{Foreign, Options};
+use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, taken_apart};
 use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{
     FRAMES_MAX, FrameHeader, FrameUnpacker, PackedFrame, ReadExactly, SEEK_TABLE_MAGIC,
-    SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged,
-    walk_frame,
+    SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, walk_frame,
 };
 use crate::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_versioned,
@@ -21,9 +19,20 @@ use crate::archive::manifest::{
 use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::{FOOTER_SIZE, SeekTable};
 use crate::database::snapshot::{Checked, SnapshotCheck};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
+
+/// How to open.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Threads that decrypt, and threads that decompress.
+    pub jobs: usize,
+    /// Whether a snapshot without etcd's digest is accepted in an archive that is not ours. Ours say so themselves.
+    pub allow_missing_digest: bool,
+    /// Whether the SHA-256 of the file is computed on the way, to compare it with a sidecar.
+    pub file_digest: bool,
+}
 
 /// What is known when the plaintext begins.
 #[derive(Clone, Copy)]
@@ -101,7 +110,7 @@ impl Layers<'_> {
             let order = spawn(scope, "order", move || {
                 find_frames(plaintext, self.header_size, description, &frames)
             })?;
-            let mut delivery = Delivery::new(self, output, pieces);
+            let mut delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
             let delivered = delivery.deliver(contents);
             drop(delivery);
             let (order, checked) = (join(order), join(check));
@@ -142,7 +151,7 @@ impl Layers<'_> {
             let (pieces, digested) = queue();
             let check = SnapshotCheck::new(self.options.allow_missing_digest);
             let check = spawn(scope, "digest", move || digest(check, digested))?;
-            let mut delivery = Delivery::new(self, output, pieces);
+            let mut delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
             let delivered = if zstd {
                 decode_foreign(&mut plaintext, &mut delivery)
             } else {
@@ -161,17 +170,6 @@ impl Layers<'_> {
             }
         })
     }
-}
-
-/// Whether foreign content is compressed.
-pub(super) fn begins_as_zstd(first: &[u8]) -> bool {
-    let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
-    magic.is_some_and(|magic| magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic))
-}
-
-/// There are parts of an archive of ours, but not its beginning.
-pub(super) fn taken_apart() -> Error {
-    damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
 }
 
 /// What the archive says of the snapshot must be what came out of it.

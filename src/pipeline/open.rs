@@ -9,9 +9,11 @@ use std::sync::atomic::AtomicU64;
 
 use sha2::{Digest as _, Sha256};
 
+pub use super::foreign::Foreign;
+pub use super::layers::Options;
 use super::layers::{Layers, LayersRead};
 use super::plaintext::{Plaintext, cut, read_batches, read_full, start_decrypting};
-use super::stage::{join, spawn};
+use super::stage::{Work, join, spawn};
 use crate::archive::header::{Header, is_armored, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::archive::payload::{Chunks, SEALED_CHUNK_SIZE};
@@ -19,17 +21,6 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::progress::Progress;
-
-/// How to open.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Threads that decrypt, and threads that decompress.
-    pub jobs: usize,
-    /// Whether a snapshot without etcd's digest is accepted in an archive that is not ours. Ours say so themselves.
-    pub allow_missing_digest: bool,
-    /// Whether the SHA-256 of the file is computed on the way, to compare it with a sidecar.
-    pub file_digest: bool,
-}
 
 /// What anybody can see without a key. Nothing of it is authenticated until the archive was opened.
 #[derive(Clone, Debug)]
@@ -67,15 +58,6 @@ impl Visible {
     }
 }
 
-/// What an archive that is not ours is made of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Foreign {
-    /// ASCII-armoured.
-    pub armored: bool,
-    /// Compressed with zstd inside.
-    pub zstd: bool,
-}
-
 /// An archive read to its end, every layer checked.
 #[derive(Clone, Debug)]
 pub struct Opened {
@@ -106,17 +88,8 @@ pub fn look(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Visible> {
+    let _work = Work::new(progress, interrupt);
     progress.start(None);
-    let looked = look_through(input, progress, interrupt);
-    progress.finish();
-    looked
-}
-
-fn look_through(
-    input: &mut (dyn Read + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Visible> {
     let mut input = Tee::new(input, true);
     let Begun { header, armored, mut payload } = Begun::new(&mut input)?;
     let mut visible = Visible::of(&header, armored)?;
@@ -150,20 +123,7 @@ pub fn open(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Opened> {
-    let opened = open_through(input, identities, options, output, progress, interrupt);
-    progress.finish();
-    interrupt.end_work();
-    opened
-}
-
-fn open_through(
-    input: &mut (dyn Read + Send),
-    identities: &Identities,
-    options: &Options,
-    output: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Opened> {
+    let _work = Work::new(progress, interrupt);
     let mut input = Tee::new(input, options.file_digest);
     let Begun { header, armored, payload } = Begun::new(&mut input)?;
     let key = header.unlock(identities)?;

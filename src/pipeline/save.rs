@@ -14,7 +14,7 @@ use std::thread::ScopedJoinHandle;
 use sha2::{Digest as _, Sha256};
 
 use super::digest::{Piece, digest, queue};
-use super::stage::{Feeder, Ordered, Stop, announce, first_failure, join, no_reason, ordered, spawn};
+use super::stage::{Feeder, Ordered, Stop, Work, announce, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Manifest, Source, StatusAfter, Trailer, to_json};
@@ -99,10 +99,9 @@ pub fn save(
     interrupt: &Interrupt,
 ) -> Result<Saved> {
     let kind_of_source = manifest.description.source;
+    let _work = Work::new(progress, interrupt);
     let saved = Begun::new(source, manifest, options)
         .and_then(|begun| begun.run(recipients, options, output, progress, interrupt));
-    progress.finish();
-    interrupt.end_work();
     saved.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
 }
 

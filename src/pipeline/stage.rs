@@ -6,6 +6,7 @@ use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::progress::Progress;
 
 /// Why a stage ended before its work was done.
 #[derive(Debug)]
@@ -28,6 +29,25 @@ pub(super) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<
         Stop::Failed(error) => Some(error),
         Stop::Closed => None,
     })
+}
+
+/// One save or open: when it ends, however it ends, so do its progress and whatever its threads told each other.
+pub(super) struct Work<'a> {
+    progress: &'a dyn Progress,
+    interrupt: &'a Interrupt,
+}
+
+impl<'a> Work<'a> {
+    pub(super) fn new(progress: &'a dyn Progress, interrupt: &'a Interrupt) -> Self {
+        Self { progress, interrupt }
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        self.progress.finish();
+        self.interrupt.end_work();
+    }
 }
 
 /// Tells the other threads of the work if `result` is a failure of this stage, so that one that waits for the outside
