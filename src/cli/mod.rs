@@ -1,7 +1,7 @@
 //! The program: the only room that knows flags, environment, terminal, clock, signals and exit codes.
 //!
-//! A command line becomes [words](args), words and environment become [settings], and each command is one file
-//! that takes settings, calls the library and [reports](report).
+//! A command line becomes words (`args`), words and environment become `settings`, and each command is one file
+//! that takes settings, calls the library and reports (`report`).
 
 pub mod exit;
 

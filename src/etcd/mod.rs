@@ -26,5 +26,6 @@ pub use connection::Connection;
 pub use flow::{End, Flow};
 pub use probe::{check, open};
 pub use status::Status;
+#[cfg(feature = "cli")]
 pub(crate) use status::present;
 pub use stream::Snapshot;

@@ -1,0 +1,116 @@
+//! What an archive held, or shows: what several commands tell alike.
+
+use super::units::size;
+use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
+use crate::cli::term::sanitize;
+use crate::pipeline::open::{Foreign, Opened, Visible};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// The same without the size, which the trailer repeats and knows best.
+pub(super) fn without_size(mut manifest: Manifest) -> Manifest {
+    manifest.description.snapshot_size = None;
+    manifest
+}
+
+/// What an archive held, read to its end.
+#[derive(Serialize)]
+pub(super) struct Contents {
+    #[serde(flatten)]
+    pub(super) manifest: Option<Manifest>,
+    #[serde(flatten)]
+    pub(super) trailer: Trailer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) frames: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) foreign: Option<ForeignReport>,
+}
+
+/// An archive of somebody else's making.
+#[derive(Serialize)]
+pub(super) struct ForeignReport {
+    pub(super) armored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) zstd: Option<bool>,
+    pub(super) lacks: Vec<&'static str>,
+}
+
+impl From<Foreign> for ForeignReport {
+    fn from(foreign: Foreign) -> Self {
+        let mut lacks = vec![NO_MANIFEST];
+        if foreign.zstd {
+            lacks.push("a seek table (no part of it can be read alone)");
+        } else {
+            lacks.push("compression and its checksums");
+        }
+        Self { armored: foreign.armored, zstd: Some(foreign.zstd), lacks }
+    }
+}
+
+/// What every archive of somebody else's making lacks.
+pub(super) const NO_MANIFEST: &str = "a manifest (cluster, revision, time and recipients are unknown)";
+
+impl Contents {
+    pub(super) fn of(opened: Opened) -> Self {
+        let seen = Trailer {
+            snapshot_size: opened.snapshot_size,
+            database_sha256: hex::encode(opened.database_sha256),
+            digest: opened.digest,
+            status_after: None,
+            stream_open_ms: None,
+        };
+        Self {
+            manifest: opened.manifest.map(without_size),
+            trailer: opened.trailer.unwrap_or(seen),
+            frames: opened.foreign.is_none().then_some(opened.frames),
+            foreign: opened.foreign.map(ForeignReport::from),
+        }
+    }
+
+    /// What of it fits into a line.
+    pub(super) fn text(&self) -> String {
+        let mut text = format!("snapshot of {}", size(self.trailer.snapshot_size));
+        if let Some(manifest) = &self.manifest {
+            let description = &manifest.description;
+            if let Some(cluster) = description.cluster_name.as_ref().or(description.cluster_id.as_ref()) {
+                let _ = write!(text, ", cluster {}", sanitize(cluster));
+            }
+            if let Some(revision) = description.revision {
+                let _ = write!(text, ", revision {revision}");
+            }
+        }
+        if self.trailer.digest == Digest::Verified {
+            text.push_str(", etcd's digest matches");
+        }
+        if let Some(foreign) = &self.foreign {
+            let _ = write!(text, "; not made by etcd-seal: it lacks {}", foreign.lacks.join(", and "));
+        }
+        text
+    }
+}
+
+/// What anybody sees; nothing of it is authenticated.
+#[derive(Serialize)]
+pub(super) struct VisibleReport {
+    pub(super) authenticated: bool,
+    #[serde(flatten)]
+    pub(super) description: Option<Description>,
+    pub(super) stanzas: Vec<String>,
+    pub(super) armored: bool,
+    pub(super) header_size: u64,
+    pub(super) payload_size: u64,
+}
+
+impl VisibleReport {
+    pub(super) fn new(visible: Visible) -> Self {
+        let payload_size = visible.payload_size();
+        Self {
+            authenticated: false,
+            description: visible.description,
+            stanzas: visible.stanzas,
+            armored: visible.armored,
+            header_size: visible.header_size,
+            payload_size,
+        }
+    }
+}

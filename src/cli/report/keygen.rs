@@ -1,0 +1,34 @@
+//! Of `keygen`.
+
+use super::Report;
+use super::verdict::{Proved, Verdict};
+use crate::store::local::Published;
+use serde::Serialize;
+
+/// Of `keygen`.
+#[derive(Serialize)]
+pub(crate) struct KeygenReport {
+    #[serde(flatten)]
+    verdict: Verdict,
+    path: String,
+    recipient: String,
+}
+
+impl KeygenReport {
+    /// The recipient of the identity at `path`; `None` is standard output.
+    #[must_use]
+    pub(crate) fn new(recipient: String, published: Option<Published>) -> Self {
+        let (verdict, path) = Verdict::of_published("keygen", Proved::AsAsked, published);
+        Self { verdict, path, recipient }
+    }
+}
+
+impl Report for KeygenReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    fn text(&self) -> String {
+        self.recipient.clone()
+    }
+}

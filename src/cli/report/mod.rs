@@ -1,0 +1,144 @@
+//! What a command tells about its end: the result in one line or as JSON, the failure and its way out.
+//!
+//! Both renderings of everything live here. Names, notes and whatever else others wrote goes through
+//! `sanitize`; JSON keeps every value exactly and escapes the same characters in its own way.
+
+mod contents;
+mod failure;
+mod info;
+mod keygen;
+mod plan;
+mod restore;
+mod save;
+mod units;
+mod verdict;
+mod verify;
+
+pub(crate) use failure::interrupted;
+pub(crate) use info::InfoReport;
+pub(crate) use keygen::KeygenReport;
+pub(crate) use plan::Plan;
+pub(crate) use restore::RestoreReport;
+pub(crate) use save::SaveReport;
+pub(crate) use units::{rate, ratio, size};
+pub(crate) use verify::{SidecarState, VerifyReport};
+
+use crate::cli::exit::Exit;
+use crate::cli::term::{Console, is_tricky, without_private_keys};
+use crate::error::{Error, Result};
+use failure::{Failure, failure_text};
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::io;
+use std::io::Write as _;
+use std::path::Path;
+use verdict::Verdict;
+
+/// A result that can be told both ways.
+pub(crate) trait Report: Serialize {
+    /// For people: one line, or a few for `info`, without the final newline.
+    fn text(&self) -> String;
+    /// What it begins with.
+    fn verdict(&self) -> &Verdict;
+}
+
+/// Tells results and failures where they belong.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    /// `--json`.
+    pub(crate) json: bool,
+    /// `-v`.
+    pub(crate) verbose: bool,
+    /// Whether standard output carries an archive or a snapshot, so that the result goes to standard error.
+    pub(crate) stdout_is_taken: bool,
+    /// Standard error.
+    pub(crate) console: Console,
+}
+
+impl Reporter {
+    /// Tells a result, and returns the exit code it means. What failed after the commit is told beside it.
+    ///
+    /// # Errors
+    /// [`Kind::Io`] when standard output cannot take it. A reader that went away is none: what was
+    /// asked for is done, and the exit status says so.
+    pub(crate) fn result(&self, report: &impl Report) -> Result<Exit> {
+        let verdict = report.verdict();
+        let told = self.put(&if self.json { json_line(report) } else { report.text() });
+        if let Some(error) = verdict.unfinished.as_ref().filter(|_| !self.json) {
+            self.console.write(&failure_text(error, self.verbose));
+        }
+        told.map(|()| verdict.exit_code)
+    }
+
+    /// Tells a failure, of the archive at `path` where there are several.
+    pub(crate) fn failure(&self, error: &Error, exit: Exit, path: Option<&Path>) {
+        if self.json {
+            // Standard output may be what failed; there is nobody left to tell.
+            let _ = self.put(&json_line(&Failure::new(error, exit, path)));
+        } else {
+            self.console.write(&failure_text(error, self.verbose));
+        }
+    }
+
+    fn put(&self, text: &str) -> Result<()> {
+        let lines = format!("{text}\n");
+        if self.stdout_is_taken {
+            self.console.write(&lines);
+            return Ok(());
+        }
+        put_on_stdout(&without_private_keys(&lines)).map_err(|error| error.with_hint(REPORT_LOST))
+    }
+}
+
+/// The way out when a result cannot be told.
+const REPORT_LOST: &str =
+    "what was asked for was done, only this report of it is lost; look where standard output goes";
+
+/// Writes to standard output; a reader that went away is no error.
+///
+/// # Errors
+/// [`Kind::Io`].
+pub(crate) fn put_on_stdout(text: &str) -> Result<()> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Error::io("write the result to", "standard output", error))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// One line of JSON that is safe to look at on a terminal: the characters [`sanitize`] escapes can only stand in
+/// strings, and there JSON has its own way to write them.
+fn json_line(value: &impl Serialize) -> String {
+    let json = serde_json::to_string(value)
+        .unwrap_or_else(|error| format!("{{\"ok\":false,\"error\":\"cannot be told as JSON: {error}\"}}"));
+    let mut line = String::with_capacity(json.len());
+    for character in json.chars() {
+        if is_tricky(character) {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                let _ = write!(line, "\\u{unit:04x}");
+            }
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}
+
+/// How `-` and paths are shown in results.
+#[must_use]
+pub(crate) fn shown(path: Option<&Path>) -> String {
+    let Some(path) = path else { return "-".to_owned() };
+    // The store speaks of a bare name as of a file in `.`.
+    path.strip_prefix(".").unwrap_or(path).display().to_string()
+}
+
+/// Several lines as one.
+#[must_use]
+pub(crate) fn words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+    lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests;

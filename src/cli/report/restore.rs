@@ -1,0 +1,57 @@
+//! Of `restore`.
+
+use super::contents::Contents;
+use super::units::{milliseconds, seconds};
+use super::verdict::{Proved, Verdict};
+use super::{Report, shown};
+use crate::cli::term::sanitize;
+use crate::pipeline::open::Opened;
+use crate::store::local::Published;
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// Of `restore`.
+#[derive(Serialize)]
+pub(crate) struct RestoreReport {
+    #[serde(flatten)]
+    verdict: Verdict,
+    path: String,
+    archive: String,
+    archive_size: u64,
+    duration_ms: u64,
+    #[serde(flatten)]
+    contents: Contents,
+}
+
+impl RestoreReport {
+    /// What came out of `archive`, and where it is; `None` is a standard stream.
+    #[must_use]
+    pub(crate) fn new(
+        opened: Opened,
+        archive: Option<&Path>,
+        published: Option<Published>,
+        took: Duration,
+    ) -> Self {
+        let (verdict, path) = Verdict::of_published("restore", Proved::by(opened.digest), published);
+        Self {
+            verdict,
+            path,
+            archive: shown(archive),
+            archive_size: opened.visible.archive_size,
+            duration_ms: milliseconds(took),
+            contents: Contents::of(opened),
+        }
+    }
+}
+
+impl Report for RestoreReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    fn text(&self) -> String {
+        let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
+        format!("{path}: {}, {took}{}", self.contents.text(), self.verdict.text())
+    }
+}

@@ -1,0 +1,76 @@
+//! Of `save`.
+
+use super::Report;
+use super::contents::without_size;
+use super::units::{milliseconds, ratio, seconds, size};
+use super::verdict::{Proved, Verdict};
+use crate::archive::manifest::{Manifest, Trailer};
+use crate::cli::term::sanitize;
+use crate::pipeline::save::Saved;
+use crate::store::local::Published;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// Of `save`.
+#[derive(Serialize)]
+pub(crate) struct SaveReport {
+    #[serde(flatten)]
+    verdict: Verdict,
+    path: String,
+    archive_size: u64,
+    archive_sha256: String,
+    ratio: f64,
+    duration_ms: u64,
+    #[serde(flatten)]
+    manifest: Manifest,
+    #[serde(flatten)]
+    trailer: Trailer,
+}
+
+impl SaveReport {
+    /// What was sealed, and where it is; `None` is standard output.
+    #[must_use]
+    pub(crate) fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
+        let proved = Proved::by(saved.trailer.digest);
+        let (verdict, path) = Verdict::of_published("save", proved, published);
+        let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);
+        Self {
+            verdict,
+            path,
+            archive_size: saved.archive_size,
+            archive_sha256: hex::encode(saved.archive_sha256),
+            ratio: (ratio * 100.0).round() / 100.0,
+            duration_ms: milliseconds(took),
+            manifest: without_size(saved.manifest),
+            trailer: saved.trailer,
+        }
+    }
+}
+
+impl Report for SaveReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    fn text(&self) -> String {
+        let recipients = self.manifest.recipients.len();
+        let mut text = format!(
+            "{}: {} of snapshot in {} (ratio {:.2}), for {recipients} {}",
+            sanitize(&self.path),
+            size(self.trailer.snapshot_size),
+            size(self.archive_size),
+            self.ratio,
+            if recipients == 1 { "recipient" } else { "recipients" },
+        );
+        if let Some(revision) = self.manifest.description.revision {
+            let _ = write!(text, ", revision {revision}");
+        }
+        let _ = write!(text, ", {}", seconds(self.duration_ms));
+        if let Some(open) = self.trailer.stream_open_ms {
+            let _ = write!(text, ", stream open {}", seconds(open));
+        }
+        let _ = write!(text, ", sha256 {}", self.archive_sha256);
+        text + &self.verdict.text()
+    }
+}

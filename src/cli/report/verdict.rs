@@ -1,0 +1,115 @@
+//! What every result begins with: how much was proved.
+
+use super::shown;
+use crate::archive::manifest::Digest;
+use crate::cli::exit::Exit;
+use crate::error::{Error, Kind};
+use crate::store::local::Published;
+use serde::Serialize;
+use std::borrow::Cow;
+
+/// How much a command that did its work has proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Proved {
+    /// What was asked for.
+    AsAsked,
+    /// All but that the snapshot is what etcd wrote.
+    WithoutDigest,
+    /// Only what anybody sees, with nothing to compare.
+    StructureOnly,
+}
+
+impl Proved {
+    /// What a snapshot with or without etcd's digest proves.
+    #[must_use]
+    pub(crate) fn by(digest: Digest) -> Self {
+        match digest {
+            Digest::Verified => Self::AsAsked,
+            Digest::Absent => Self::WithoutDigest,
+        }
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub(crate) fn exit(self) -> Exit {
+        if self == Self::AsAsked { Exit::Done } else { Exit::Partly }
+    }
+
+    /// Why it is less than it could be.
+    pub(super) fn shortfall(self) -> Option<Shortfall> {
+        match self {
+            Self::AsAsked => None,
+            Self::WithoutDigest => Some(Shortfall {
+                kind: Kind::DigestAbsent.name(),
+                error: "the snapshot has no digest of etcd's: that it is what etcd wrote is not proved"
+                    .into(),
+                hint: "look into it before you rely on it, for example with etcdutl snapshot status".into(),
+            }),
+            Self::StructureOnly => Some(Shortfall {
+                kind: "structure_only",
+                error: "structure only: there is no sidecar beside it, and no identity to open it was given"
+                    .into(),
+                hint: "pass -i or -p to prove the content, or bring back the .sha256 file".into(),
+            }),
+        }
+    }
+}
+
+/// What is said beside a result that proves less.
+#[derive(Serialize)]
+pub(super) struct Shortfall {
+    pub(super) kind: &'static str,
+    pub(super) error: Cow<'static, str>,
+    pub(super) hint: Cow<'static, str>,
+}
+
+/// What every result begins with.
+#[derive(Serialize)]
+pub(crate) struct Verdict {
+    pub(super) ok: bool,
+    pub(super) exit_code: Exit,
+    pub(super) command: &'static str,
+    #[serde(flatten)]
+    pub(super) shortfall: Option<Shortfall>,
+    #[serde(skip)]
+    pub(super) proved: Proved,
+    /// What failed after the commit.
+    #[serde(skip)]
+    pub(super) unfinished: Option<Error>,
+}
+
+impl Verdict {
+    /// The end of `command`; `ok` only where everything was proved.
+    #[must_use]
+    pub(crate) fn new(command: &'static str, proved: Proved) -> Self {
+        let (exit_code, shortfall) = (proved.exit(), proved.shortfall());
+        Self { ok: exit_code == Exit::Done, exit_code, command, shortfall, proved, unfinished: None }
+    }
+
+    /// The end of `command`, which published something, and with it the path to show: `-` for standard output.
+    pub(super) fn of_published(
+        command: &'static str,
+        proved: Proved,
+        published: Option<Published>,
+    ) -> (Self, String) {
+        let mut verdict = Self::new(command, proved);
+        let Some(Published { path, shortfall }) = published else { return (verdict, shown(None)) };
+        if let Some(error) = shortfall {
+            let also = verdict.shortfall.as_ref().map(|other| format!("; {}", other.error));
+            verdict.ok = false;
+            verdict.exit_code = Exit::of(error.kind());
+            verdict.shortfall = Some(Shortfall {
+                kind: error.kind().name(),
+                error: format!("{error}{}", also.unwrap_or_default()).into(),
+                hint: error.hint().to_owned().into(),
+            });
+            verdict.unfinished = Some(error);
+        }
+        (verdict, shown(Some(&path)))
+    }
+
+    /// `; why it is less`, or nothing. What failed after the commit has lines of its own.
+    pub(super) fn text(&self) -> String {
+        self.proved.shortfall().map(|shortfall| format!("; {}", shortfall.error)).unwrap_or_default()
+    }
+}

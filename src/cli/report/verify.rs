@@ -1,0 +1,104 @@
+//! Of `verify`.
+
+use super::contents::{Contents, VisibleReport};
+use super::units::{milliseconds, seconds};
+use super::verdict::{Proved, Verdict};
+use super::{Report, shown};
+use crate::cli::term::sanitize;
+use crate::pipeline::open::{Opened, Visible};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+
+/// How the sidecar beside an archive compares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum SidecarState {
+    /// There is none.
+    Absent,
+    /// Equal.
+    Equal,
+    /// Equal, but it names another file.
+    EqualUnderAnotherName,
+}
+
+/// What `verify` found.
+#[derive(Serialize)]
+#[serde(untagged)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, on the stack of one command")]
+pub(super) enum Proof {
+    Opened(Contents),
+    Seen(VisibleReport),
+}
+
+/// Of `verify`.
+#[derive(Serialize)]
+pub(crate) struct VerifyReport {
+    #[serde(flatten)]
+    verdict: Verdict,
+    path: String,
+    proved: &'static str,
+    sidecar: SidecarState,
+    archive_size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    archive_sha256: Option<String>,
+    duration_ms: u64,
+    #[serde(flatten)]
+    proof: Proof,
+}
+
+impl VerifyReport {
+    /// Read to the end with a key.
+    #[must_use]
+    pub(crate) fn opened(opened: Opened, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
+        Self {
+            verdict: Verdict::new("verify", Proved::by(opened.digest)),
+            path: shown(path),
+            proved: "content",
+            sidecar,
+            archive_size: opened.visible.archive_size,
+            archive_sha256: opened.visible.archive_sha256.map(hex::encode),
+            duration_ms: milliseconds(took),
+            proof: Proof::Opened(Contents::of(opened)),
+        }
+    }
+
+    /// Read to the end without a key.
+    #[must_use]
+    pub(crate) fn seen(visible: Visible, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
+        let (proved, what) = match sidecar {
+            SidecarState::Absent => (Proved::StructureOnly, "structure"),
+            SidecarState::Equal | SidecarState::EqualUnderAnotherName => (Proved::AsAsked, "sidecar"),
+        };
+        Self {
+            verdict: Verdict::new("verify", proved),
+            path: shown(path),
+            proved: what,
+            sidecar,
+            archive_size: visible.archive_size,
+            archive_sha256: visible.archive_sha256.map(hex::encode),
+            duration_ms: milliseconds(took),
+            proof: Proof::Seen(VisibleReport::new(visible)),
+        }
+    }
+}
+
+impl Report for VerifyReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    fn text(&self) -> String {
+        let found = match &self.proof {
+            Proof::Opened(contents) => format!("verified: {}", contents.text()),
+            Proof::Seen(_) if self.sidecar == SidecarState::Absent => {
+                "header and length are well-formed".to_owned()
+            }
+            Proof::Seen(_) => {
+                "equals its sidecar, and header and length are well-formed; not opened".to_owned()
+            }
+        };
+        let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
+        format!("{path}: {found}, {took}{}", self.verdict.text())
+    }
+}
