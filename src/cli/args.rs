@@ -37,7 +37,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {
-    /// Print nothing but the result and errors
+    /// Print nothing when all went well, but what was asked for: info, a recipient, JSON
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say more: decisions, retries, the causes of errors

@@ -64,6 +64,7 @@ pub fn run() -> ExitCode {
         Err(Unparsed::Wrong(error)) => {
             let reporter = Reporter {
                 json: words.iter().any(|word| word == "--json"),
+                quiet: false,
                 verbose: false,
                 stdout_is_taken: args::name_stdout(&words, &environment),
                 console,
@@ -77,7 +78,13 @@ pub fn run() -> ExitCode {
 /// Prints help or version.
 fn shown(text: &str, console: &Console) -> Exit {
     let Err(error) = report::put_on_stdout(text) else { return Exit::Done };
-    let reporter = Reporter { json: false, verbose: false, stdout_is_taken: false, console: console.clone() };
+    let reporter = Reporter {
+        json: false,
+        quiet: false,
+        verbose: false,
+        stdout_is_taken: false,
+        console: console.clone(),
+    };
     reporter.failure(&error, Exit::Failure, None);
     Exit::Failure
 }
@@ -87,6 +94,7 @@ fn run_command(arguments: Arguments, environment: Environment, console: &Console
     term::install_log(console, verbosity(&output));
     let reporter = Reporter {
         json: output.json,
+        quiet: output.quiet,
         verbose: output.verbose,
         stdout_is_taken: command.takes_stdout(&environment),
         console: console.clone(),

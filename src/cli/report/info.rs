@@ -157,6 +157,10 @@ impl Report for InfoReport {
         &self.verdict
     }
 
+    fn is_the_answer(&self) -> bool {
+        true
+    }
+
     fn text(&self) -> String {
         let mut facts = Facts(sanitize(&self.path).into_owned());
         facts.visible(&self.visible, self.archive_size);

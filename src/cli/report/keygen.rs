@@ -28,6 +28,10 @@ impl Report for KeygenReport {
         &self.verdict
     }
 
+    fn is_the_answer(&self) -> bool {
+        true
+    }
+
     fn text(&self) -> String {
         self.recipient.clone()
     }

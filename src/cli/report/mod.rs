@@ -40,6 +40,10 @@ pub(crate) trait Report: Serialize {
     fn text(&self) -> String;
     /// What it begins with.
     fn verdict(&self) -> &Verdict;
+    /// Whether it is what was asked for, so that even `-q` shows it; the others only tell that all went well.
+    fn is_the_answer(&self) -> bool {
+        false
+    }
 }
 
 /// Tells results and failures where they belong.
@@ -47,6 +51,8 @@ pub(crate) trait Report: Serialize {
 pub(crate) struct Reporter {
     /// `--json`.
     pub(crate) json: bool,
+    /// `-q`.
+    pub(crate) quiet: bool,
     /// `-v`.
     pub(crate) verbose: bool,
     /// Whether standard output carries an archive or a snapshot, so that the result goes to standard error.
@@ -63,6 +69,9 @@ impl Reporter {
     /// asked for is done, and the exit status says so.
     pub(crate) fn result(&self, report: &impl Report) -> Result<Exit> {
         let verdict = report.verdict();
+        if self.quiet && !self.json && !report.is_the_answer() && verdict.exit_code == Exit::Done {
+            return Ok(Exit::Done);
+        }
         let told = self.put(&if self.json { json_line(report) } else { report.text() });
         if let Some(error) = verdict.unfinished.as_ref().filter(|_| !self.json) {
             self.console.write(&failure_text(error, self.verbose));

@@ -42,6 +42,10 @@ impl Report for Plan {
         &self.verdict
     }
 
+    fn is_the_answer(&self) -> bool {
+        true
+    }
+
     fn text(&self) -> String {
         let mut text = format!("would {} {} to {}", self.verdict.command, self.source, self.destination);
         if !self.recipients.is_empty() {
