@@ -64,8 +64,7 @@ pub fn run() -> ExitCode {
         Err(Unparsed::Wrong(error)) => {
             let reporter = Reporter {
                 json: words.iter().any(|word| word == "--json"),
-                quiet: false,
-                verbose: false,
+                verbosity: Verbosity::Normal,
                 stdout_is_taken: args::name_stdout(&words, &environment),
                 console,
             };
@@ -80,8 +79,7 @@ fn shown(text: &str, console: &Console) -> Exit {
     let Err(error) = report::put_on_stdout(text) else { return Exit::Done };
     let reporter = Reporter {
         json: false,
-        quiet: false,
-        verbose: false,
+        verbosity: Verbosity::Normal,
         stdout_is_taken: false,
         console: console.clone(),
     };
@@ -94,8 +92,7 @@ fn run_command(arguments: Arguments, environment: Environment, console: &Console
     term::install_log(console, verbosity(&output));
     let reporter = Reporter {
         json: output.json,
-        quiet: output.quiet,
-        verbose: output.verbose,
+        verbosity: verbosity(&output),
         stdout_is_taken: command.takes_stdout(&environment),
         console: console.clone(),
     };

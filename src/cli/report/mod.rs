@@ -24,7 +24,7 @@ pub(crate) use units::{rate, ratio, size};
 pub(crate) use verify::{SidecarState, VerifyReport};
 
 use crate::cli::exit::Exit;
-use crate::cli::term::{Console, is_tricky, without_private_keys};
+use crate::cli::term::{Console, Verbosity, is_tricky, without_private_keys};
 use crate::error::{Error, Result};
 use failure::{Failure, failure_text};
 use serde::Serialize;
@@ -51,10 +51,8 @@ pub(crate) trait Report: Serialize {
 pub(crate) struct Reporter {
     /// `--json`.
     pub(crate) json: bool,
-    /// `-q`.
-    pub(crate) quiet: bool,
-    /// `-v`.
-    pub(crate) verbose: bool,
+    /// `-q` and `-v`.
+    pub(crate) verbosity: Verbosity,
     /// Whether standard output carries an archive or a snapshot, so that the result goes to standard error.
     pub(crate) stdout_is_taken: bool,
     /// Standard error.
@@ -69,12 +67,13 @@ impl Reporter {
     /// asked for is done, and the exit status says so.
     pub(crate) fn result(&self, report: &impl Report) -> Result<Exit> {
         let verdict = report.verdict();
-        if self.quiet && !self.json && !report.is_the_answer() && verdict.exit_code == Exit::Done {
+        let quiet = self.verbosity == Verbosity::Quiet;
+        if quiet && !self.json && !report.is_the_answer() && verdict.exit_code == Exit::Done {
             return Ok(Exit::Done);
         }
         let told = self.put(&if self.json { json_line(report) } else { report.text() });
         if let Some(error) = verdict.unfinished.as_ref().filter(|_| !self.json) {
-            self.console.write(&failure_text(error, self.verbose));
+            self.console.write(&failure_text(error, self.verbosity == Verbosity::Verbose));
         }
         told.map(|()| verdict.exit_code)
     }
@@ -85,7 +84,7 @@ impl Reporter {
             // Standard output may be what failed; there is nobody left to tell.
             let _ = self.put(&json_line(&Failure::new(error, exit, path)));
         } else {
-            self.console.write(&failure_text(error, self.verbose));
+            self.console.write(&failure_text(error, self.verbosity == Verbosity::Verbose));
         }
     }
 
