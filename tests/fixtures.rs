@@ -38,7 +38,8 @@ fn snapshots_of_others_are_sealed_or_refused() {
         let archive = format!("{number}.age");
         let save = ["save", &archive, "-r", recipient, "--from"];
         let outcome = sandbox.seal(save).arg(&snapshot).run().ends_with(code);
-        assert!(outcome.text().contains(words), "{name}: {}", outcome.text());
+        let told = format!("{}{}", outcome.text(), outcome.stderr);
+        assert!(told.contains(words), "{name}: {told}");
         assert_eq!(sandbox.path(&archive).exists(), code == 0, "{name}");
         if code == 0 {
             let restored = format!("{number}.db");
