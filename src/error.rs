@@ -194,7 +194,7 @@ impl Kind {
             }
             Self::NotFound => "check the path; is its filesystem mounted?",
             Self::NoMatchingIdentity => {
-                "`etcd-seal info` lists who can open it; damage to the header can look the same, \
+                "`etcd-seal info` shows the types of its recipients; damage to the header can look the same, \
                  so compare another copy of the file"
             }
             Self::NotAnArchive => {

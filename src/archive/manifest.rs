@@ -204,6 +204,27 @@ where
     Ok(document)
 }
 
+/// Parses a manifest, which must repeat the `description` of the header, version included.
+///
+/// # Errors
+/// [`Kind::FormatNewer`] where there is no description and the manifest is of a later version,
+/// [`Kind::StructureDamaged`] otherwise.
+pub fn parse_manifest(
+    json: &[u8],
+    description: Option<&Document<Description>>,
+) -> Result<Document<Manifest>> {
+    let manifest = parse_versioned::<Manifest>(json, "manifest");
+    let disagreement = match (&manifest, description) {
+        (_, None) => false,
+        (Ok(manifest), Some(description)) => !description.is_part_of(manifest),
+        (Err(error), Some(_)) => error.kind() == Kind::FormatNewer,
+    };
+    if disagreement {
+        return Err(damaged("the public description and the manifest disagree"));
+    }
+    manifest
+}
+
 /// The archive is of a format version this program does not know.
 pub(crate) fn newer(version: u64) -> Error {
     Error::new(

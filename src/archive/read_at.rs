@@ -10,7 +10,7 @@ use super::frame::{
     FrameUnpacker, MANIFEST_MAGIC, PackedFrame, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
     walk_frame,
 };
-use super::manifest::{DOCUMENT_SIZE_MAX, Document, Manifest, Trailer, parse, parse_versioned};
+use super::manifest::{DOCUMENT_SIZE_MAX, Description, Document, Manifest, Trailer, parse, parse_manifest};
 use super::payload::{
     CHUNK_SIZE, ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, sealed_range,
 };
@@ -44,6 +44,10 @@ impl<R: Read + Seek> PayloadAt<R> {
     #[must_use]
     pub fn size(&self) -> u64 {
         self.chunks.plaintext
+    }
+
+    fn archive_size(&self) -> u64 {
+        self.header_size + (self.chunks.count - 1) * SEALED_CHUNK_SIZE as u64 + self.chunks.last_sealed
     }
 
     /// Fills `buffer` with the plaintext at `offset`.
@@ -109,13 +113,14 @@ pub struct ArchiveAt<R> {
 }
 
 impl<R: Read + Seek> ArchiveAt<R> {
-    /// Reads seek table, trailer and manifest. Each frame is checked only when it is read.
+    /// Reads seek table, trailer and manifest, which must repeat the header's `description`. Each frame is checked only when
+    /// it is read.
     ///
     /// # Errors
     /// [`Kind::StructureDamaged`], [`Kind::PayloadDamaged`], [`Kind::FormatNewer`], [`Kind::Io`].
-    pub fn new(mut payload: PayloadAt<R>) -> Result<Self> {
+    pub fn new(mut payload: PayloadAt<R>, description: Option<&Document<Description>>) -> Result<Self> {
         let manifest_json = read_document(&mut payload, 0, MANIFEST_MAGIC, "manifest")?;
-        let manifest: Document<Manifest> = parse_versioned(&manifest_json, "manifest")?;
+        let manifest = parse_manifest(&manifest_json, description)?;
         let (table, table_at) = read_seek_table(&mut payload)?;
         let mut frames = Vec::with_capacity(table.entries.len());
         let mut at = 0;
@@ -199,7 +204,8 @@ impl<R: Read + Seek> ArchiveAt<R> {
         if !rest.is_empty() || content_size > frame_size {
             return Err(damaged("a frame is not as long as the seek table says"));
         }
-        let range = sealed_range(self.payload.header_size, at..at + u64::from(size), None);
+        let end = self.payload.archive_size();
+        let range = sealed_range(self.payload.header_size, at..at + u64::from(size), end);
         self.unpacker.unpack(&PackedFrame { bytes, content_size }).map_err(|error| error.with_damaged(range))
     }
 }

@@ -12,7 +12,7 @@ use crate::archive::header::{Header, is_armored, read_prefix};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::archive::payload::Chunks;
 use crate::archive::read_at::{ArchiveAt, PayloadAt, ends_with_trailer};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::keys::Identities;
 
 /// Both ends of an archive. What lies between them was not looked at.
@@ -90,12 +90,7 @@ fn inspect_ends(
 }
 
 fn inspect_ours(header: &Header, payload: PayloadAt<impl Read + Seek>) -> Result<Inside> {
-    let archive = ArchiveAt::new(payload)?;
-    if let Some(description) = header.description()?
-        && !description.is_part_of(&archive.manifest)
-    {
-        return Err(Error::new(Kind::StructureDamaged, "the public description and the manifest disagree"));
-    }
+    let archive = ArchiveAt::new(payload, header.description()?)?;
     let frames = archive.frames();
     Ok(Inside::Ours { manifest: Box::new(archive.manifest.content), trailer: archive.trailer, frames })
 }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 use std::ops::Range;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::delivery::Delivery;
 use super::digest::{digest, queue};
@@ -14,7 +14,7 @@ use crate::archive::frame::{
     SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, walk_frame,
 };
 use crate::archive::manifest::{
-    DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_versioned,
+    DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_manifest,
 };
 use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::{FOOTER_SIZE, SeekTable};
@@ -108,7 +108,7 @@ impl Layers<'_> {
             let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
             let description = &manifest.content.description;
             let order = spawn(scope, "order", move || {
-                find_frames(plaintext, self.header_size, description, &frames)
+                find_frames(plaintext, (self.header_size, self.read), description, &frames)
             })?;
             let mut delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
             let delivered = delivery.deliver(contents);
@@ -131,13 +131,7 @@ impl Layers<'_> {
 
     fn read_manifest(&self, plaintext: &mut Plaintext) -> Result<Document<Manifest>> {
         let (_, json) = read_skippable(plaintext, DOCUMENT_SIZE_MAX, "manifest")?;
-        let manifest: Document<Manifest> = parse_versioned(&json, "manifest")?;
-        if let Some(description) = self.description
-            && !description.is_part_of(&manifest)
-        {
-            return Err(damaged("the public description and the manifest disagree"));
-        }
-        Ok(manifest)
+        parse_manifest(&json, self.description)
     }
 
     fn read_foreign(
@@ -188,12 +182,18 @@ type Frames = Feeder<(PackedFrame, Range<u64>), Result<Vec<u8>>>;
 /// Finds every frame behind the manifest, up to the end, which must be where version 1 has it.
 fn find_frames(
     mut plaintext: Plaintext,
-    header_size: u64,
+    (header_size, read): (u64, &AtomicU64),
     description: &Description,
     frames: &Frames,
 ) -> Result<(Trailer, u64), Stop> {
-    let mut finder =
-        FrameFinder { header_size, description, table: SeekTable::default(), snapshot_size: 0, short: false };
+    let mut finder = FrameFinder {
+        header_size,
+        read,
+        description,
+        table: SeekTable::default(),
+        snapshot_size: 0,
+        short: false,
+    };
     let manifest_size =
         usize::try_from(plaintext.position()).map_err(|_| damaged("the manifest is too long"))?;
     finder.table.push(manifest_size, 0)?;
@@ -220,6 +220,8 @@ fn find_frames(
 
 struct FrameFinder<'a> {
     header_size: u64,
+    /// Bytes of the archive read so far: every chunk of what was found, at least.
+    read: &'a AtomicU64,
     description: &'a Description,
     table: SeekTable,
     snapshot_size: u64,
@@ -248,7 +250,8 @@ impl FrameFinder<'_> {
         })?;
         let content_size = header.version_1_content_size()?;
         self.note(bytes.len(), content_size)?;
-        let range = sealed_range(self.header_size, begin..plaintext.position(), None);
+        let range =
+            sealed_range(self.header_size, begin..plaintext.position(), self.read.load(Ordering::Relaxed));
         Ok((PackedFrame { bytes, content_size }, range))
     }
 

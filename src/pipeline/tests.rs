@@ -420,7 +420,7 @@ fn any_range_of_the_snapshot_can_be_read_alone() {
     let header = Header::parse(&archive).unwrap();
     let payload_key = header.unlock(&key.identities).unwrap();
     let payload = PayloadAt::new(Cursor::new(&archive), &payload_key, header.size()).unwrap();
-    let mut at = ArchiveAt::new(payload).unwrap();
+    let mut at = ArchiveAt::new(payload, header.description().unwrap()).unwrap();
     for (offset, length) in
         [(0, 1), (65_530, 20), (65_536, 65_536), (100_000, 90_000), (snapshot.len() - 5, 5)]
     {
@@ -466,8 +466,11 @@ fn inner_layers_that_disagree_are_damage_even_under_the_right_key() {
     let key = key();
     let archive = seal(&snapshot_for_tests(40, noise), &key);
     assert!(open(&forge(&archive, &key, |_| ()), &key).is_ok());
-    let forgeries: [(&str, Change); 9] = [
+    let forgeries: [(&str, Change); 10] = [
         ("manifest and description disagree", |text| replace(text, b"prod", b"test")),
+        ("a manifest of another version than the description", |text| {
+            replace(text, b"\"format_version\":1", b"\"format_version\":2");
+        }),
         ("wrong snapshot digest", |text| {
             let at = text.windows(15).rposition(|window| window == b"database_sha256").unwrap();
             text[at + 18] = if text[at + 18] == b'0' { b'1' } else { b'0' };

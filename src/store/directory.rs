@@ -42,7 +42,7 @@ impl Directory {
 
     /// The path of `name` in it, as the operator would write it.
     pub(super) fn join(&self, name: &OsStr) -> PathBuf {
-        self.path.join(name)
+        if self.path == Path::new(".") { PathBuf::from(name) } else { self.path.join(name) }
     }
 
     /// Creates an empty file nobody had before, readable and writable by its owner alone from its first moment.
