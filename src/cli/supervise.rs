@@ -19,8 +19,8 @@ use tokio::sync::oneshot;
 const FAILURE_POLL: Duration = Duration::from_millis(250);
 /// How long a command may take to stop by itself.
 const PATIENCE: Duration = Duration::from_secs(2);
-/// Threads that talk to etcd; the pipeline has its own.
-const RUNTIME_THREADS: usize = 2;
+/// Threads that talk to etcd; the pipeline has its own. One stream is not received faster by more.
+const RUNTIME_THREADS: usize = 1;
 
 /// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it.
 ///

@@ -11,8 +11,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-/// Messages of 32 KiB that may wait to be taken.
-const WAITING_MESSAGES: usize = 32;
+/// Bytes handed over at a time. etcd's messages are of 32 KiB, and to wake another thread for each costs more than the
+/// copy does.
+const PIECE_SIZE: usize = 1024 * 1024;
+/// Pieces that may wait to be taken.
+const WAITING_PIECES: usize = 2;
 
 /// The bytes of a [`Snapshot`], taken by a thread that may block.
 pub struct Flow {
@@ -39,29 +42,38 @@ impl Snapshot {
     /// Lets the stream flow, on `runtime`. Where the reader takes nothing for the stall timeout, `interrupt` is told.
     #[must_use]
     pub fn flow(self, runtime: &Handle, interrupt: &Interrupt) -> Flow {
-        let (sender, pieces) = mpsc::channel(WAITING_MESSAGES);
+        let (sender, pieces) = mpsc::channel(WAITING_PIECES);
         runtime.spawn(pull(self, sender, interrupt.clone()));
         Flow { pieces, end: None, interrupt: interrupt.clone() }
     }
 }
 
 async fn pull(mut snapshot: Snapshot, sender: mpsc::Sender<Result<Piece>>, interrupt: Interrupt) {
-    loop {
-        let (piece, last) = match snapshot.next().await {
-            Ok(Some(bytes)) => (Piece::Bytes(bytes), false),
-            Ok(None) => {
-                let open_for = snapshot.requested.elapsed();
-                (Piece::End(End { open_for, status: snapshot.status_after().await }), true)
+    if let Err(error) = pull_all(&mut snapshot, &sender).await {
+        fail(error, &sender, &interrupt);
+    }
+}
+
+async fn pull_all(snapshot: &mut Snapshot, sender: &mpsc::Sender<Result<Piece>>) -> Result<()> {
+    let mut piece = Vec::with_capacity(PIECE_SIZE);
+    while let Some(bytes) = snapshot.next().await? {
+        if !piece.is_empty() && piece.len() + bytes.len() > PIECE_SIZE {
+            let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_SIZE));
+            if snapshot.bound(sender.send(Ok(Piece::Bytes(full)))).await?.is_err() {
+                // The reader wants no more.
+                return Ok(());
             }
-            Err(error) => return fail(error, &sender, &interrupt),
-        };
-        match snapshot.bound(sender.send(Ok(piece))).await {
-            Ok(Ok(())) if !last => {}
-            // The reader has the end, or wants no more.
-            Ok(_) => return,
-            Err(error) => return fail(error, &sender, &interrupt),
+        }
+        piece.extend_from_slice(&bytes);
+    }
+    let open_for = snapshot.requested.elapsed();
+    let status = snapshot.status_after().await;
+    for last in [Piece::Bytes(piece), Piece::End(End { open_for, status })] {
+        if snapshot.bound(sender.send(Ok(last))).await?.is_err() {
+            break;
         }
     }
+    Ok(())
 }
 
 /// Tells the reader in its turn, with the cause; or aside where it takes nothing.
