@@ -32,7 +32,7 @@ impl Random {
     fn hex(&mut self, digits: usize) -> String {
         let mut text = String::with_capacity(digits + 16);
         while text.len() < digits {
-            text.push_str(&format!("{:016x}", self.bits()));
+            text += &format!("{:016x}", self.bits());
         }
         text.truncate(digits);
         text
@@ -291,7 +291,7 @@ impl DataSet {
         let mut lines = String::new();
         for number in 0..self.random.between(20, 400) {
             let (name, words) = (self.random.of(WORDS), self.random.between(1, 6));
-            lines.push_str(&format!("  {name}_{number}: {}\\n", self.random.words(words)));
+            lines += &format!("  {name}_{number}: {}\\n", self.random.words(words));
         }
         (
             format!("/registry/configmaps/{namespace}/{name}"),

@@ -42,7 +42,7 @@ def paired(ours, theirs, quantity):
 
 
 def table(head, rows):
-    lines = ["| " + " | ".join(cells) + " |" for cells in [head, ["---"] * len(head), *rows]]
+    lines = ["| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in [head, ["---"] * len(head), *rows]]
     return "\n".join(lines) + "\n"
 
 
