@@ -30,10 +30,8 @@ impl Random {
     }
 
     fn hex(&mut self, digits: usize) -> String {
-        let mut text = String::with_capacity(digits + 16);
-        while text.len() < digits {
-            text += &format!("{:016x}", self.bits());
-        }
+        let blocks: Vec<String> = (0..digits.div_ceil(16)).map(|_| format!("{:016x}", self.bits())).collect();
+        let mut text = blocks.concat();
         text.truncate(digits);
         text
     }
@@ -150,7 +148,7 @@ pub(crate) type Put = (String, String);
 pub(crate) struct DataSet {
     random: Random,
     time: u64,
-    /// Events that will be seen again: key, beginning and end of the value, count.
+    /// Events that will be seen again: key, beginning of the value, how often seen.
     events: Vec<(String, String, u64)>,
 }
 
@@ -288,17 +286,20 @@ impl DataSet {
         let (namespace, app) = (self.random.of(NAMESPACES), self.random.of(APPS));
         let name = format!("{app}-config-{}", self.random.hex(6));
         let metadata = self.metadata(&name, namespace);
-        let mut lines = String::new();
-        for number in 0..self.random.between(20, 400) {
-            let (name, words) = (self.random.of(WORDS), self.random.between(1, 6));
-            lines += &format!("  {name}_{number}: {}\\n", self.random.words(words));
-        }
+        let lines: Vec<String> =
+            (0..self.random.between(20, 400)).map(|number| self.setting(number)).collect();
+        let lines = lines.concat();
         (
             format!("/registry/configmaps/{namespace}/{name}"),
             format!(
                 r#"{{"kind":"ConfigMap","apiVersion":"v1",{metadata}}},"data":{{"application.yaml":"{app}:\n{lines}"}}}}"#
             ),
         )
+    }
+
+    fn setting(&mut self, number: u64) -> String {
+        let (name, words) = (self.random.of(WORDS), self.random.between(1, 6));
+        format!("  {name}_{number}: {}\\n", self.random.words(words))
     }
 
     /// Helm keeps each release as compressed JSON in base64 in a Secret, which is base64 once more.
