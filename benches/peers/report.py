@@ -1,5 +1,6 @@
 """Tables and a plot of what was measured."""
 
+from html import escape
 from statistics import median
 
 from lab import MIB
@@ -128,7 +129,7 @@ def plot(by_size, caption):
     return (
         '<svg xmlns="http://www.w3.org/2000/svg" width="1040" height="450" font-family="sans-serif" font-size="13">\n'
         '<rect width="1040" height="450" fill="white"/>\n'
-        f'{panels}{legend}\n<text x="60" y="436" fill="#666">{caption}</text>\n</svg>\n')
+        f'{panels}{legend}\n<text x="60" y="436" fill="#666" font-size="10">{escape(caption)}</text>\n</svg>\n')
 
 
 def panel(by_size, left, title, quantity, width=420, height=300, top=40):
