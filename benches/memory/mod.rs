@@ -1,0 +1,46 @@
+//! What both benchmarks work on: a snapshot like that of a real cluster, in memory, the same each time.
+
+#[path = "../peers/data.rs"]
+mod data;
+
+use data::DataSet;
+use sha2::{Digest, Sha256};
+
+const PAGE_SIZE: usize = 4096;
+/// Bytes that every page has for its header and elements, roughly.
+const OVERHEAD: usize = 64;
+
+/// A valid snapshot of about `size` bytes: two meta pages, pages full of a cluster's keys, etcd's digest.
+pub(crate) fn snapshot(size: usize) -> Vec<u8> {
+    let pages = (size / PAGE_SIZE).max(4);
+    let mut bytes = meta_page(pages, 2);
+    bytes.extend(meta_page(pages, 1));
+    let mut content = DataSet::new(1).flat_map(|(key, value)| (key + &value).into_bytes());
+    for number in 2..pages {
+        bytes.extend(number.to_le_bytes());
+        bytes.resize(number * PAGE_SIZE + OVERHEAD, 0);
+        bytes.extend(content.by_ref().take(PAGE_SIZE - OVERHEAD));
+    }
+    let digest = Sha256::digest(&bytes);
+    bytes.extend(digest);
+    bytes
+}
+
+/// A meta page as bbolt writes it; etcd-seal's `database::meta` has the layout.
+fn meta_page(pages: usize, transaction: u64) -> Vec<u8> {
+    let mut page = vec![0; PAGE_SIZE];
+    let mut put = |at: usize, bytes: &[u8]| page[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, &(transaction % 2).to_le_bytes());
+    put(8, &4_u16.to_le_bytes());
+    put(16, &0xED0C_DAED_u32.to_le_bytes());
+    put(20, &2_u32.to_le_bytes());
+    put(24, &4096_u32.to_le_bytes());
+    put(48, &u64::MAX.to_le_bytes());
+    put(56, &(pages as u64).to_le_bytes());
+    put(64, &transaction.to_le_bytes());
+    let checksum = page[16..72].iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01B3)
+    });
+    page[72..80].copy_from_slice(&checksum.to_le_bytes());
+    page
+}

@@ -1,0 +1,44 @@
+//! The floor under every save: the stream, received by this project's own client, and thrown away.
+
+use std::time::{Duration, Instant};
+
+use etcd_seal::etcd::{self, Connection};
+use etcd_seal::interrupt::Interrupt;
+
+use crate::Outcome;
+
+/// Receives a snapshot of `endpoint`; `files` are those of `--cacert`, `--cert` and `--key`.
+pub(crate) fn receive(endpoint: &str, files: Option<[&str; 3]>) -> Outcome {
+    let file = |index: usize| files.map(|files| files[index].into());
+    let connection = Connection {
+        endpoints: vec![endpoint.to_owned()],
+        cacert: file(0),
+        cert: file(1),
+        key: file(2),
+        insecure_skip_tls_verify: false,
+        insecure_transport: files.is_none(),
+        user: None,
+        dial_timeout: Duration::from_secs(10),
+        command_timeout: Duration::from_secs(30),
+        stream_timeout: None,
+        stall_timeout: Duration::from_secs(60),
+        keepalive_time: Duration::from_secs(10),
+        keepalive_timeout: Duration::from_secs(20),
+    };
+    let began = Instant::now();
+    let runtime = crate::runtime()?;
+    // From a thread that is none of the runtime's, as the program does it.
+    let bytes = std::thread::scope(|scope| {
+        let reading = scope.spawn(|| -> etcd_seal::Result<u64> {
+            let mut snapshot = runtime.block_on(etcd::open(&connection, &Interrupt::new()))?;
+            let mut bytes = 0;
+            while let Some(piece) = runtime.block_on(snapshot.next())? {
+                bytes += piece.len() as u64;
+            }
+            Ok(bytes)
+        });
+        reading.join().map_err(|_| "the thread that reads ended early")
+    })??;
+    println!("{bytes} bytes, {:.3} s", began.elapsed().as_secs_f64());
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Everything between source and output, from memory to memory: `cargo bench --bench pipeline`.
+
+mod memory;
+
+use std::hint::black_box;
+use std::time::Duration;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use etcd_seal::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
+use etcd_seal::interrupt::Interrupt;
+use etcd_seal::keys::{
+    DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
+};
+use etcd_seal::pipeline::save::SnapshotSource;
+use etcd_seal::pipeline::{open, save};
+use etcd_seal::progress::Silent;
+use etcd_seal::{Error, Kind, Result};
+use secrecy::{ExposeSecret, SecretString};
+use zeroize::Zeroizing;
+
+const SNAPSHOT_SIZE: usize = 128 << 20;
+/// etcd sends pieces of this size.
+const PIECE_SIZE: usize = 32 * 1024;
+
+/// Hands out a snapshot in the pieces that etcd would send.
+struct Pieces<'a>(std::slice::Chunks<'a, u8>);
+
+impl SnapshotSource for Pieces<'_> {
+    fn next(&mut self) -> Result<Option<Vec<u8>>> {
+        Ok(self.0.next().map(<[u8]>::to_vec))
+    }
+}
+
+/// Nobody is there to be asked.
+struct Nobody;
+
+impl Prompt for Nobody {
+    fn message(&self, _: &str) {}
+
+    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn public(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, _: &str) -> Result<SecretString> {
+        Err(Error::new(Kind::NoTerminal, "nobody is there"))
+    }
+}
+
+fn keys() -> (Recipients, Identities) {
+    let prompt: SharedPrompt = std::sync::Arc::new(Nobody);
+    let (identity, recipient) = generate_identity("2026-01-01T00:00:00Z");
+    let text = Zeroizing::new(identity.expose_secret().as_bytes().to_vec());
+    let file = KeyFile { name: "key".to_owned(), text };
+    (
+        Recipients::parse(&[recipient], &[], &prompt).expect("a recipient"),
+        Identities::parse(vec![file], &prompt, DEFAULT_MAX_WORK_FACTOR).expect("an identity"),
+    )
+}
+
+fn manifest(recipients: &Recipients, level: i32, frame_size: u32) -> Manifest {
+    let description = Description {
+        format: FORMAT.to_owned(),
+        format_version: FORMAT_VERSION,
+        tool: "benchmark".to_owned(),
+        sealed_at: "2026-01-01T00:00:00Z".to_owned(),
+        cluster_name: None,
+        cluster_id: None,
+        member_id: None,
+        etcd_version: None,
+        storage_version: None,
+        revision: None,
+        snapshot_size: None,
+        frame_size,
+        level,
+        source: Source::Etcd,
+        snapshot_started_at: None,
+    };
+    Manifest {
+        description,
+        endpoint: None,
+        member_name: None,
+        host: None,
+        tags: Vec::new(),
+        note: None,
+        recipients: recipients.names().to_vec(),
+    }
+}
+
+fn jobs() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn seal(snapshot: &[u8], recipients: &Recipients, level: i32, frame_size: u32) -> Vec<u8> {
+    let options = save::Options { jobs: jobs(), describe: true, allow_missing_digest: false };
+    let mut archive = Vec::with_capacity(snapshot.len() / 2);
+    save::save(
+        Pieces(snapshot.chunks(PIECE_SIZE)),
+        manifest(recipients, level, frame_size),
+        recipients,
+        &options,
+        &mut archive,
+        &Silent,
+        &Interrupt::new(),
+    )
+    .expect("a snapshot is sealed");
+    archive
+}
+
+fn unseal(mut archive: &[u8], identities: &Identities, file_digest: bool) -> open::Opened {
+    let options = open::Options { jobs: jobs(), allow_missing_digest: false, file_digest };
+    open::open(&mut archive, identities, &options, &mut std::io::sink(), &Silent, &Interrupt::new())
+        .expect("an archive is opened")
+}
+
+fn pipeline(criterion: &mut Criterion) {
+    let snapshot = memory::snapshot(SNAPSHOT_SIZE);
+    let (recipients, identities) = keys();
+    let mut group = criterion.benchmark_group("pipeline");
+    group.throughput(Throughput::Bytes(snapshot.len() as u64));
+    for (level, mebibytes) in [(1, 1), (1, 4), (1, 8), (3, 4)] {
+        let name = BenchmarkId::new("save", format!("level {level}, frames of {mebibytes} MiB"));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| seal(black_box(&snapshot), &recipients, level, mebibytes << 20));
+        });
+        let archive = seal(&snapshot, &recipients, level, mebibytes << 20);
+        let name = BenchmarkId::new("open", format!("level {level}, frames of {mebibytes} MiB"));
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| unseal(black_box(&archive), &identities, false));
+        });
+    }
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default().sample_size(10).measurement_time(Duration::from_secs(5));
+    targets = pipeline
+}
+criterion_main!(benches);
