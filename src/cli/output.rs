@@ -3,6 +3,7 @@
 use super::{report, term};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::progress::Pulse;
 use crate::store::destination::Destination;
 use crate::store::local::{self, Existing, Published, Unpublished};
 use std::ffi::{OsStr, OsString};
@@ -117,6 +118,7 @@ fn finish_stdout(file: &File) -> Result<()> {
 pub(crate) struct Output {
     target: Target,
     failed: bool,
+    pulse: Pulse,
 }
 
 enum Target {
@@ -136,7 +138,12 @@ struct FileTarget {
 
 impl Output {
     fn new(target: Target) -> Self {
-        Self { target, failed: false }
+        Self { target, failed: false, pulse: Pulse::default() }
+    }
+
+    /// Beats whenever it took something.
+    pub(crate) fn pulse(&self) -> Pulse {
+        self.pulse.clone()
     }
 
     /// Names a file whose name was left open.
@@ -199,12 +206,18 @@ fn left_nothing(error: Error) -> Error {
 const STDOUT_LOST: &str =
     "what came out before must be thrown away; look at what reads standard output, and run it again";
 
+/// Bytes handed to the system at a time: a write to a pipe returns only when all of it was taken, and a slow reader is to
+/// be told from a dead one long before that.
+const WRITE_SIZE: usize = 64 * 1024;
+
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let bytes = &bytes[..bytes.len().min(WRITE_SIZE)];
         let written = match &mut self.target {
             Target::Stdout(file) => file.write(bytes),
             Target::File(file) => file.content.write(bytes),
         };
+        self.pulse.beat();
         self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
         written
     }

@@ -90,7 +90,7 @@ impl Job<'_> {
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
         let endpoint = snapshot.endpoint.clone();
-        let source = EtcdSource(snapshot.flow(&context.runtime, &context.interrupt));
+        let source = EtcdSource(snapshot.flow(&context.runtime, output.pulse(), &context.interrupt));
         self.seal(source, manifest, output, began, |error| match error.kind() {
             Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
             _ => error,

@@ -7,6 +7,8 @@ use super::status::Status;
 use super::stream::Snapshot;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::progress::Pulse;
+use std::pin::pin;
 use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
@@ -39,28 +41,28 @@ pub struct End {
 }
 
 impl Snapshot {
-    /// Lets the stream flow, on `runtime`. Where the reader takes nothing for the stall timeout, `interrupt` is told.
+    /// Lets the stream flow, on `runtime`. Where the reader takes nothing, and `output` does not beat, for the stall timeout,
+    /// `interrupt` is told.
     #[must_use]
-    pub fn flow(self, runtime: &Handle, interrupt: &Interrupt) -> Flow {
+    pub fn flow(self, runtime: &Handle, output: Pulse, interrupt: &Interrupt) -> Flow {
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
-        runtime.spawn(pull(self, sender, interrupt.clone()));
+        runtime.spawn(pull(self, Sink { sender, output }, interrupt.clone()));
         Flow { pieces, end: None, interrupt: interrupt.clone() }
     }
 }
 
-async fn pull(mut snapshot: Snapshot, sender: mpsc::Sender<Result<Piece>>, interrupt: Interrupt) {
-    if let Err(error) = pull_all(&mut snapshot, &sender).await {
-        fail(error, &sender, &interrupt);
+async fn pull(mut snapshot: Snapshot, sink: Sink, interrupt: Interrupt) {
+    if let Err(error) = pull_all(&mut snapshot, &sink).await {
+        sink.fail(error, &interrupt);
     }
 }
 
-async fn pull_all(snapshot: &mut Snapshot, sender: &mpsc::Sender<Result<Piece>>) -> Result<()> {
+async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
     let mut piece = Vec::with_capacity(PIECE_SIZE);
     while let Some(bytes) = snapshot.next().await? {
         if !piece.is_empty() && piece.len() + bytes.len() > PIECE_SIZE {
             let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_SIZE));
-            if snapshot.bound(sender.send(Ok(Piece::Bytes(full)))).await?.is_err() {
-                // The reader wants no more.
+            if !sink.takes(Piece::Bytes(full), snapshot).await? {
                 return Ok(());
             }
         }
@@ -68,18 +70,38 @@ async fn pull_all(snapshot: &mut Snapshot, sender: &mpsc::Sender<Result<Piece>>)
     }
     let open_for = snapshot.requested.elapsed();
     let status = snapshot.status_after().await;
-    for last in [Piece::Bytes(piece), Piece::End(End { open_for, status })] {
-        if snapshot.bound(sender.send(Ok(last))).await?.is_err() {
-            break;
-        }
+    if sink.takes(Piece::Bytes(piece), snapshot).await? {
+        sink.takes(Piece::End(End { open_for, status }), snapshot).await?;
     }
     Ok(())
 }
 
-/// Tells the reader in its turn, with the cause; or aside where it takes nothing.
-fn fail(error: Error, sender: &mpsc::Sender<Result<Piece>>, interrupt: &Interrupt) {
-    if let Err(TrySendError::Full(Err(error))) = sender.try_send(Err(error)) {
-        interrupt.fail(&error);
+/// Where the stream flows to.
+struct Sink {
+    sender: mpsc::Sender<Result<Piece>>,
+    output: Pulse,
+}
+
+impl Sink {
+    /// Waits until the reader has room for `piece`; false where it wants no more. As long as the output takes anything, the
+    /// wait is not a stall: it may need long for what it has.
+    async fn takes(&self, piece: Piece, snapshot: &Snapshot) -> Result<bool> {
+        let mut sending = pin!(self.sender.send(Ok(piece)));
+        loop {
+            let beats = self.output.beats();
+            match snapshot.bound(&mut sending).await {
+                Ok(sent) => return Ok(sent.is_ok()),
+                Err(error) if error.kind() != Kind::Io || self.output.beats() == beats => return Err(error),
+                Err(_) => {}
+            }
+        }
+    }
+
+    /// Tells the reader in its turn, with the cause; or aside where it takes nothing.
+    fn fail(&self, error: Error, interrupt: &Interrupt) {
+        if let Err(TrySendError::Full(Err(error))) = self.sender.try_send(Err(error)) {
+            interrupt.fail(&error);
+        }
     }
 }
 
