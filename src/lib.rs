@@ -8,7 +8,7 @@
 //!
 //! | You want to | Call |
 //! |---|---|
-//! | seal a snapshot of a live etcd | [`etcd::open`], then [`pipeline::save::save`] with a [`SnapshotSource`] over it |
+//! | seal a snapshot of a live etcd | [`etcd::open`], [`etcd::Snapshot::flow`], then [`pipeline::save::save`] with a [`SnapshotSource`] over that |
 //! | seal a snapshot that exists | [`pipeline::save::save`] with a [`SnapshotSource`] over your reader |
 //! | know what an archive says of itself | [`pipeline::inspect::inspect`]: both ends of a seekable file, key or not |
 //! | know whether an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |

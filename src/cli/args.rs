@@ -227,6 +227,8 @@ pub(crate) struct ConnectionArguments {
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) keepalive_timeout: Option<Duration>,
     /// The longest the snapshot stream may stand still [default: 30s]
+    ///
+    /// So may the output, which keeps etcd waiting just the same: a pipe that takes not a byte for as long ends the save.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stall_timeout: Option<Duration>,
     /// Not supported yet: name the members with --endpoints
