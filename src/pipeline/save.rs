@@ -183,8 +183,9 @@ impl<S: SnapshotSource> Begun<S> {
                 let end = end_of_stream(cut, &mut source, digest, expected)?;
                 ended.send(end).map_err(|_| Stop::Closed)
             })?;
-            let sequencer =
-                spawn(scope, "order", move || sequence(&document, packed, &end, Batcher::new(batches)))?;
+            let sequencer = spawn(scope, "order", move || {
+                announce(sequence(&document, packed, &end, Batcher::new(batches)), interrupt)
+            })?;
 
             let mut writer = ArchiveWriter::new(output, progress, &read);
             let written = announce(writer.write_all(&header, sealed, interrupt), interrupt);
