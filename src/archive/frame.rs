@@ -54,6 +54,12 @@ pub fn skippable(magic: u32, content: &[u8]) -> Result<Vec<u8>> {
     Ok(frame)
 }
 
+/// Magic number and size of the content, from the header of a skippable frame.
+pub(crate) fn parse_skippable_header(header: [u8; SKIPPABLE_HEADER_SIZE]) -> (u32, usize) {
+    let [m0, m1, m2, m3, s0, s1, s2, s3] = header;
+    (u32::from_le_bytes([m0, m1, m2, m3]), u32::from_le_bytes([s0, s1, s2, s3]) as usize)
+}
+
 /// Whether the first nine bytes of a plaintext are those of an archive of ours: the manifest's frame with JSON in it. Other
 /// tools put skippable frames of the same number first (pzstd does), but no JSON into them.
 #[must_use]

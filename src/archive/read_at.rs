@@ -8,7 +8,7 @@ use std::io::{Read, Seek, SeekFrom};
 use super::cannot_read;
 use super::frame::{
     FrameUnpacker, MANIFEST_MAGIC, PackedFrame, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
-    walk_frame,
+    parse_skippable_header, walk_frame,
 };
 use super::manifest::{DOCUMENT_SIZE_MAX, Description, Document, Manifest, Trailer, parse, parse_manifest};
 use super::payload::{
@@ -255,9 +255,8 @@ fn read_document<R: Read + Seek>(
 ) -> Result<Vec<u8>> {
     let mut header = [0; SKIPPABLE_HEADER_SIZE];
     payload.read_at(at, &mut header)?;
-    let [m0, m1, m2, m3, s0, s1, s2, s3] = header;
-    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
-    if u32::from_le_bytes([m0, m1, m2, m3]) != magic || size > DOCUMENT_SIZE_MAX {
+    let (found, size) = parse_skippable_header(header);
+    if found != magic || size > DOCUMENT_SIZE_MAX {
         return Err(damaged(format!("the {what} is not where it should be")));
     }
     let mut content = vec![0; size];

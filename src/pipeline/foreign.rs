@@ -7,7 +7,7 @@ use super::plaintext::Plaintext;
 use super::stage::{Stop, no_reason};
 use crate::archive::frame::{
     MANIFEST_MAGIC, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
-    walk_frame,
+    parse_skippable_header, walk_frame,
 };
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Trailer, claimed_version, parse};
 use crate::error::{Error, Result};
@@ -58,8 +58,7 @@ pub(super) fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<
 fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
     let mut header = [0; SKIPPABLE_HEADER_SIZE];
     plaintext.read_exactly(&mut header)?;
-    let [.., s0, s1, s2, s3] = header;
-    let mut rest = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    let (_, mut rest) = parse_skippable_header(header);
     let mut content = Vec::new();
     while rest > 0 {
         let available = plaintext.available()?;

@@ -11,7 +11,8 @@ use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{
     FRAMES_MAX, FrameHeader, FrameUnpacker, PackedFrame, ReadExactly, SEEK_TABLE_MAGIC,
-    SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, walk_frame,
+    SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header,
+    walk_frame,
 };
 use crate::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_manifest,
@@ -35,7 +36,6 @@ pub struct Options {
 }
 
 /// What is known when the plaintext begins.
-#[derive(Clone, Copy)]
 pub(super) struct Layers<'a> {
     pub(super) options: &'a Options,
     pub(super) header_size: u64,
@@ -107,9 +107,8 @@ impl Layers<'_> {
             // Whether etcd's digest may be missing is for the trailer to say.
             let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
             let description = &manifest.content.description;
-            let order = spawn(scope, "order", move || {
-                find_frames(plaintext, (self.header_size, self.read), description, &frames)
-            })?;
+            let order =
+                spawn(scope, "order", move || FrameFinder::new(self, description).find(plaintext, &frames))?;
             let mut delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
             let delivered = delivery.deliver(contents);
             drop(delivery);
@@ -180,48 +179,8 @@ fn compare(trailer: &Trailer, checked: &Checked) -> Result<()> {
 type Frames = Feeder<(PackedFrame, Range<u64>), Result<Vec<u8>>>;
 
 /// Finds every frame behind the manifest, up to the end, which must be where version 1 has it.
-fn find_frames(
-    mut plaintext: Plaintext,
-    (header_size, read): (u64, &AtomicU64),
-    description: &Description,
-    frames: &Frames,
-) -> Result<(Trailer, u64), Stop> {
-    let mut finder = FrameFinder {
-        header_size,
-        read,
-        description,
-        table: SeekTable::default(),
-        snapshot_size: 0,
-        short: false,
-    };
-    let manifest_size =
-        usize::try_from(plaintext.position()).map_err(|_| damaged("the manifest is too long"))?;
-    finder.table.push(manifest_size, 0)?;
-    loop {
-        let first = plaintext.peek()?;
-        match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
-            Some(ZSTD_MAGIC) => frames.send(finder.frame(&mut plaintext)?)?,
-            Some(TRAILER_MAGIC) => break,
-            Some(_) => {
-                return Err(
-                    damaged("there is something that is no frame between manifest and trailer").into()
-                );
-            }
-            None => return Err(damaged("what is inside the encryption ends before the trailer").into()),
-        }
-    }
-    let count = finder.table.entries.len() as u64 - 1;
-    if count == 0 {
-        return Err(damaged("there is no frame between manifest and trailer").into());
-    }
-    let trailer = finder.end(&mut plaintext)?;
-    Ok((trailer, count))
-}
-
 struct FrameFinder<'a> {
-    header_size: u64,
-    /// Bytes of the archive read so far: every chunk of what was found, at least.
-    read: &'a AtomicU64,
+    layers: &'a Layers<'a>,
     description: &'a Description,
     table: SeekTable,
     snapshot_size: u64,
@@ -229,7 +188,36 @@ struct FrameFinder<'a> {
     short: bool,
 }
 
-impl FrameFinder<'_> {
+impl<'a> FrameFinder<'a> {
+    fn new(layers: &'a Layers<'a>, description: &'a Description) -> Self {
+        Self { layers, description, table: SeekTable::default(), snapshot_size: 0, short: false }
+    }
+
+    fn find(mut self, mut plaintext: Plaintext, frames: &Frames) -> Result<(Trailer, u64), Stop> {
+        let manifest_size =
+            usize::try_from(plaintext.position()).map_err(|_| damaged("the manifest is too long"))?;
+        self.table.push(manifest_size, 0)?;
+        loop {
+            let first = plaintext.peek()?;
+            match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
+                Some(ZSTD_MAGIC) => frames.send(self.frame(&mut plaintext)?)?,
+                Some(TRAILER_MAGIC) => break,
+                Some(_) => {
+                    return Err(
+                        damaged("there is something that is no frame between manifest and trailer").into()
+                    );
+                }
+                None => return Err(damaged("what is inside the encryption ends before the trailer").into()),
+            }
+        }
+        let count = self.table.entries.len() as u64 - 1;
+        if count == 0 {
+            return Err(damaged("there is no frame between manifest and trailer").into());
+        }
+        let trailer = self.end(&mut plaintext)?;
+        Ok((trailer, count))
+    }
+
     fn frame(&mut self, plaintext: &mut Plaintext) -> Result<(PackedFrame, Range<u64>)> {
         let begin = plaintext.position();
         let mut magic = [0; 4];
@@ -250,8 +238,9 @@ impl FrameFinder<'_> {
         })?;
         let content_size = header.version_1_content_size()?;
         self.note(bytes.len(), content_size)?;
-        let range =
-            sealed_range(self.header_size, begin..plaintext.position(), self.read.load(Ordering::Relaxed));
+        // Every chunk of what was found has been read, so the range stays within the file.
+        let read = self.layers.read.load(Ordering::Relaxed);
+        let range = sealed_range(self.layers.header_size, begin..plaintext.position(), read);
         Ok((PackedFrame { bytes, content_size }, range))
     }
 
@@ -299,12 +288,11 @@ impl FrameFinder<'_> {
 fn read_skippable(plaintext: &mut Plaintext, limit: usize, what: &str) -> Result<(u32, Vec<u8>)> {
     let mut header = [0; SKIPPABLE_HEADER_SIZE];
     plaintext.read_exactly(&mut header)?;
-    let [m0, m1, m2, m3, s0, s1, s2, s3] = header;
-    let size = u32::from_le_bytes([s0, s1, s2, s3]) as usize;
+    let (magic, size) = parse_skippable_header(header);
     if size > limit {
         return Err(damaged(format!("the {what} would be {size} bytes long")));
     }
     let mut content = vec![0; size];
     plaintext.read_exactly(&mut content)?;
-    Ok((u32::from_le_bytes([m0, m1, m2, m3]), content))
+    Ok((magic, content))
 }

@@ -30,25 +30,21 @@ pub(super) struct Contents {
 #[derive(Serialize)]
 pub(super) struct ForeignReport {
     pub(super) armored: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) zstd: Option<bool>,
+    pub(super) zstd: bool,
     pub(super) lacks: Vec<&'static str>,
 }
 
 impl From<Foreign> for ForeignReport {
     fn from(foreign: Foreign) -> Self {
-        let mut lacks = vec![NO_MANIFEST];
+        let mut lacks = vec!["a manifest (cluster, revision, time and recipients are unknown)"];
         if foreign.zstd {
             lacks.push("a seek table (no part of it can be read alone)");
         } else {
             lacks.push("compression and its checksums");
         }
-        Self { armored: foreign.armored, zstd: Some(foreign.zstd), lacks }
+        Self { armored: foreign.armored, zstd: foreign.zstd, lacks }
     }
 }
-
-/// What every archive of somebody else's making lacks.
-pub(super) const NO_MANIFEST: &str = "a manifest (cluster, revision, time and recipients are unknown)";
 
 impl Contents {
     pub(super) fn of(opened: Opened) -> Self {
