@@ -6,8 +6,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use etcd_seal::archive::frame::{FramePacker, FrameUnpacker, PackedFrame};
-use etcd_seal::archive::payload::{CHUNK_SIZE, ChunkCipher, PayloadKey, Position, SEALED_CHUNK_SIZE};
+use etcd_seal::archive::frame::{FramePacker, FrameUnpacker};
+use etcd_seal::archive::payload::{CHUNK_SIZE, ChunkCipher, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use etcd_seal::database::snapshot::SnapshotCheck;
 
 const MIB: usize = 1 << 20;
@@ -29,30 +29,40 @@ fn pack(criterion: &mut Criterion) {
     for level in [1, 3] {
         for frame_size in FRAME_SIZES {
             let (content, mut packer) = (content(frame_size), packer(level, frame_size));
+            let mut frame = Vec::new();
             group.throughput(Throughput::Bytes(frame_size as u64));
             let name = BenchmarkId::new(format!("level {level}"), format!("{} MiB", frame_size / MIB));
-            group.bench_function(name, |bencher| bencher.iter(|| packer.pack(black_box(&content))));
+            group.bench_function(name, |bencher| {
+                bencher.iter(|| packer.pack(black_box(&content), &mut frame));
+            });
         }
     }
 }
 
 fn pack_random(criterion: &mut Criterion) {
-    let sealed = seal(&cipher(), &content(4 * MIB));
-    let (random, mut packer) = (&sealed[..4 * MIB], packer(1, 4 * MIB));
+    let mut random = room_for_tags(&content(4 * MIB));
+    seal(&cipher(), &mut random);
+    random.truncate(4 * MIB);
     let mut group = criterion.benchmark_group("frame pack, incompressible");
     group.throughput(Throughput::Bytes(random.len() as u64));
-    group.bench_function("level 1/4 MiB", |bencher| bencher.iter(|| packer.pack(black_box(random))));
+    for level in [1, 3, 9, 19] {
+        let (mut packer, mut frame) = (packer(level, random.len()), Vec::new());
+        group.bench_function(format!("level {level}/4 MiB"), |bencher| {
+            bencher.iter(|| packer.pack(black_box(&random), &mut frame));
+        });
+    }
 }
 
 fn unpack(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("frame unpack");
     for frame_size in FRAME_SIZES {
-        let bytes = packer(1, frame_size).pack(&content(frame_size)).expect("zstd");
-        let frame = PackedFrame { bytes, content_size: u32::try_from(frame_size).expect("a frame size") };
+        let (mut frame, mut unpacked) = (Vec::new(), Vec::new());
+        packer(1, frame_size).pack(&content(frame_size), &mut frame).expect("zstd");
+        let content_size = u32::try_from(frame_size).expect("a frame size");
         let mut unpacker = FrameUnpacker::new().expect("zstd");
         group.throughput(Throughput::Bytes(frame_size as u64));
         group.bench_function(format!("{} MiB", frame_size / MIB), |bencher| {
-            bencher.iter(|| unpacker.unpack(black_box(&frame)));
+            bencher.iter(|| unpacker.unpack(black_box(&frame), content_size, &mut unpacked));
         });
     }
 }
@@ -61,30 +71,42 @@ fn cipher() -> ChunkCipher {
     PayloadKey::derive(&[7; 16], &[9; 16]).cipher()
 }
 
-fn seal(cipher: &ChunkCipher, content: &[u8]) -> Vec<u8> {
-    let mut sealed = Vec::with_capacity(content.len().div_ceil(CHUNK_SIZE) * SEALED_CHUNK_SIZE);
-    for (counter, chunk) in (0..).zip(content.chunks(CHUNK_SIZE)) {
-        cipher.seal(counter, Position::NotLast, chunk, &mut sealed).expect("a chunk");
+fn room_for_tags(content: &[u8]) -> Vec<u8> {
+    content.chunks(CHUNK_SIZE).flat_map(|chunk| [chunk, &[0; TAG_SIZE]].concat()).collect()
+}
+
+fn seal(cipher: &ChunkCipher, chunks: &mut [u8]) {
+    for (counter, chunk) in (0..).zip(chunks.chunks_mut(SEALED_CHUNK_SIZE)) {
+        cipher.seal(counter, Position::NotLast, chunk).expect("a chunk");
     }
-    sealed
+}
+
+fn open(cipher: &ChunkCipher, chunks: &mut [u8]) {
+    for (counter, chunk) in (0..).zip(chunks.chunks_mut(SEALED_CHUNK_SIZE)) {
+        assert!(cipher.open(counter, Position::NotLast, chunk));
+    }
 }
 
 fn chunks(criterion: &mut Criterion) {
-    let (content, cipher) = (content(BATCH_CHUNKS * CHUNK_SIZE), cipher());
-    let sealed = seal(&cipher, &content);
+    let (content, cipher) = (room_for_tags(&content(BATCH_CHUNKS * CHUNK_SIZE)), cipher());
+    let mut sealed = content.clone();
+    seal(&cipher, &mut sealed);
     let mut group = criterion.benchmark_group("chunks");
-    group.throughput(Throughput::Bytes(content.len() as u64));
-    group.bench_function("seal", |bencher| bencher.iter(|| seal(&cipher, black_box(&content))));
-    group.bench_function("open", |bencher| {
-        let copies = || sealed.chunks(SEALED_CHUNK_SIZE).map(<[u8]>::to_vec).collect::<Vec<_>>();
-        bencher.iter_batched(copies, |mut copies| open(&cipher, &mut copies), BatchSize::LargeInput);
+    group.throughput(Throughput::Bytes((BATCH_CHUNKS * CHUNK_SIZE) as u64));
+    group.bench_function("seal", |bencher| {
+        bencher.iter_batched_ref(
+            || content.clone(),
+            |chunks| seal(&cipher, black_box(chunks)),
+            BatchSize::LargeInput,
+        );
     });
-}
-
-fn open(cipher: &ChunkCipher, chunks: &mut [Vec<u8>]) {
-    for (counter, chunk) in (0..).zip(chunks) {
-        assert!(cipher.open(counter, Position::NotLast, chunk));
-    }
+    group.bench_function("open", |bencher| {
+        bencher.iter_batched_ref(
+            || sealed.clone(),
+            |chunks| open(&cipher, black_box(chunks)),
+            BatchSize::LargeInput,
+        );
+    });
 }
 
 fn digest(criterion: &mut Criterion) {

@@ -22,6 +22,8 @@ pub const TRAILER_MAGIC: u32 = 0x184D_2A51;
 pub const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
 /// Bytes of magic number and size before the content of a skippable frame.
 pub const SKIPPABLE_HEADER_SIZE: usize = 8;
+/// RFC 8878, 3.1.1: bytes of the checksum behind the last block.
+const CHECKSUM_SIZE: usize = 4;
 /// RFC 8878, 3.1.1.2.4: no block is larger.
 const BLOCK_SIZE_MAX: usize = 128 * 1024;
 
@@ -89,22 +91,18 @@ impl FramePacker {
         build().map(Self).map_err(|error| Error::io("prepare", "zstd", error))
     }
 
-    /// One frame that holds `content`.
+    /// One frame that holds `content`, in place of whatever is in `frame`.
     ///
     /// # Errors
     /// [`Kind::Io`] where zstd fails.
-    pub fn pack(&mut self, content: &[u8]) -> Result<Vec<u8>> {
-        self.0.compress(content).map_err(|error| Error::io("compress", "a frame", error))
+    pub fn pack(&mut self, content: &[u8], frame: &mut Vec<u8>) -> Result<()> {
+        frame.clear();
+        frame.reserve_exact(zstd::compress_bound(content.len()));
+        self.0
+            .compress_to_buffer(content, frame)
+            .map(drop)
+            .map_err(|error| Error::io("compress", "a frame", error))
     }
-}
-
-/// A zstd frame as it stands in the archive, with the content size its header promises.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PackedFrame {
-    /// The whole frame.
-    pub bytes: Vec<u8>,
-    /// Bytes it decompresses to.
-    pub content_size: u32,
 }
 
 /// Unpacks frames; one for each thread.
@@ -119,16 +117,18 @@ impl FrameUnpacker {
         Decompressor::new().map(Self).map_err(|error| Error::io("prepare", "zstd", error))
     }
 
-    /// The content of `frame`, of exactly the promised size and with the right checksum; zstd checks both.
+    /// The content of `frame`, in place of whatever is in `content`: of exactly the promised size and with the right
+    /// checksum; zstd checks both.
     ///
     /// # Errors
     /// [`Kind::StructureDamaged`].
-    pub fn unpack(&mut self, frame: &PackedFrame) -> Result<Vec<u8>> {
-        let promised = frame.content_size as usize;
-        let unpacked = self.0.decompress(&frame.bytes, promised);
-        match unpacked {
-            Ok(content) if content.len() == promised => Ok(content),
-            Ok(_) => Err(damaged("a zstd frame is shorter than its header says")),
+    pub fn unpack(&mut self, frame: &[u8], promised: u32, content: &mut Vec<u8>) -> Result<()> {
+        let promised = promised as usize;
+        content.clear();
+        content.reserve_exact(promised);
+        match self.0.decompress_to_buffer(frame, content) {
+            Ok(_) if content.len() == promised => Ok(()),
+            Ok(_) => Err(damaged("a zstd frame does not hold what its header says")),
             Err(error) => Err(damaged("a zstd frame cannot be decompressed").with_source(error)),
         }
     }
@@ -165,19 +165,21 @@ impl FrameHeader {
     }
 }
 
-/// Reads one zstd frame behind its magic number, block by block, handing every piece (the magic number first) to `piece`
-/// together with the frame's header. Nothing is decompressed, so nothing larger than a block is held.
+/// Reads one zstd frame behind its magic number, block by block. Every piece, the magic number first, is appended to `frame`
+/// and then shown to `look`, with the frame's header; `look` may take out of `frame` what it wants. Nothing is decompressed,
+/// so no more than a block is added at a time.
 ///
 /// # Errors
-/// [`Kind::StructureDamaged`] for what is no frame; whatever `input` and `piece` fail with.
+/// [`Kind::StructureDamaged`] for what is no frame; whatever `input` and `look` fail with.
 pub fn walk_frame(
     input: &mut impl ReadExactly,
-    mut piece: impl FnMut(&FrameHeader, &[u8]) -> Result<()>,
+    frame: &mut Vec<u8>,
+    mut look: impl FnMut(&FrameHeader, &mut Vec<u8>) -> Result<()>,
 ) -> Result<FrameHeader> {
     let (header, bytes) = read_frame_header(input)?;
-    piece(&header, &ZSTD_MAGIC.to_le_bytes())?;
-    piece(&header, &bytes)?;
-    let mut block = Vec::with_capacity(3 + BLOCK_SIZE_MAX);
+    frame.extend_from_slice(&ZSTD_MAGIC.to_le_bytes());
+    frame.extend_from_slice(&bytes);
+    look(&header, frame)?;
     loop {
         let mut block_header = [0; 3];
         input.read_exactly(&mut block_header)?;
@@ -189,19 +191,16 @@ pub fn walk_frame(
             0 | 2 if size <= BLOCK_SIZE_MAX => size,
             _ => return Err(damaged("a zstd frame has an impossible block")),
         };
-        block.clear();
-        block.extend_from_slice(&block_header);
-        block.resize(3 + stored, 0);
-        input.read_exactly(&mut block[3..])?;
-        piece(&header, &block)?;
+        frame.extend_from_slice(&block_header);
+        input.append_exactly(stored, frame)?;
+        look(&header, frame)?;
         if last {
             break;
         }
     }
     if header.checksum {
-        let mut checksum = [0; 4];
-        input.read_exactly(&mut checksum)?;
-        piece(&header, &checksum)?;
+        input.append_exactly(CHECKSUM_SIZE, frame)?;
+        look(&header, frame)?;
     }
     Ok(header)
 }
@@ -243,6 +242,16 @@ pub trait ReadExactly {
     /// # Errors
     /// Whatever the source fails with, its early end included.
     fn read_exactly(&mut self, buffer: &mut [u8]) -> Result<()>;
+
+    /// Appends `length` bytes to `bytes`.
+    ///
+    /// # Errors
+    /// Those of [`read_exactly`](Self::read_exactly).
+    fn append_exactly(&mut self, length: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        let before = bytes.len();
+        bytes.resize(before + length, 0);
+        self.read_exactly(&mut bytes[before..])
+    }
 }
 
 impl<R: Read> ReadExactly for R {
@@ -267,16 +276,25 @@ mod tests {
     }
 
     fn pack(content: &[u8]) -> Vec<u8> {
-        FramePacker::new(1, FRAME_SIZE_DEFAULT).unwrap().pack(content).unwrap()
+        pack_as(1, FRAME_SIZE_DEFAULT, content)
+    }
+
+    fn pack_as(level: i32, frame_size: u32, content: &[u8]) -> Vec<u8> {
+        let mut frame = b"of the frame before".to_vec();
+        FramePacker::new(level, frame_size).unwrap().pack(content, &mut frame).unwrap();
+        frame
+    }
+
+    fn unpack(frame: &[u8], content_size: u32) -> Result<Vec<u8>> {
+        let mut content = vec![7; 100_000];
+        FrameUnpacker::new().unwrap().unpack(frame, content_size, &mut content)?;
+        Ok(content)
     }
 
     fn walk(frame: &[u8]) -> Result<(FrameHeader, Vec<u8>)> {
         let mut seen = Vec::new();
         let mut rest = &frame[4..];
-        let header = walk_frame(&mut rest, |_, piece| {
-            seen.extend_from_slice(piece);
-            Ok(())
-        })?;
+        let header = walk_frame(&mut rest, &mut seen, |_, _| Ok(()))?;
         assert!(rest.is_empty());
         Ok((header, seen))
     }
@@ -289,8 +307,7 @@ mod tests {
             let (header, seen) = walk(&frame).unwrap();
             assert_eq!(seen, frame);
             assert_eq!(header.version_1_content_size().unwrap(), size);
-            let packed = PackedFrame { bytes: frame, content_size: size };
-            assert_eq!(FrameUnpacker::new().unwrap().unpack(&packed).unwrap(), content);
+            assert_eq!(unpack(&frame, size).unwrap(), content);
         }
     }
 
@@ -299,7 +316,7 @@ mod tests {
         for frame_size in [FRAME_SIZE_MIN, 3 * FRAME_SIZE_MIN, FRAME_SIZE_MAX] {
             for level in [1, 3, 19] {
                 let content = vec![1; frame_size as usize];
-                let frame = FramePacker::new(level, frame_size).unwrap().pack(&content).unwrap();
+                let frame = pack_as(level, frame_size, &content);
                 assert_eq!(walk(&frame).unwrap().0.version_1_content_size().unwrap(), frame_size);
             }
         }
@@ -309,7 +326,7 @@ mod tests {
     fn a_truncated_frame_is_damage() {
         let frame = pack(&content(70_000));
         for length in 4..frame.len() {
-            let error = walk_frame(&mut &frame[4..length], |_, _| Ok(())).unwrap_err();
+            let error = walk_frame(&mut &frame[4..length], &mut Vec::new(), |_, _| Ok(())).unwrap_err();
             assert_eq!(error.kind(), Kind::StructureDamaged);
         }
     }
@@ -318,11 +335,7 @@ mod tests {
     fn a_frame_that_holds_more_or_less_than_it_says_is_damage() {
         let bytes = pack(&content(70_000));
         for content_size in [69_999, 70_001] {
-            let frame = PackedFrame { bytes: bytes.clone(), content_size };
-            assert_eq!(
-                FrameUnpacker::new().unwrap().unpack(&frame).unwrap_err().kind(),
-                Kind::StructureDamaged
-            );
+            assert_eq!(unpack(&bytes, content_size).unwrap_err().kind(), Kind::StructureDamaged);
         }
     }
 

@@ -52,31 +52,27 @@ impl PayloadKey {
 pub struct ChunkCipher(ChaCha20Poly1305);
 
 impl ChunkCipher {
-    /// Seals chunk number `counter` and appends it to `output`.
+    /// Seals chunk number `counter` in place: the last [`TAG_SIZE`] bytes of `chunk` are room for the tag, everything before
+    /// is plaintext.
     ///
     /// # Errors
-    /// Never for chunks of at most [`CHUNK_SIZE`] bytes; the cipher's limit is far beyond.
-    pub fn seal(&self, counter: u64, position: Position, chunk: &[u8], output: &mut Vec<u8>) -> Result<()> {
-        let begin = output.len();
-        output.extend_from_slice(chunk);
-        let sealed =
-            self.0.encrypt_inout_detached(&nonce(counter, position), &[], (&mut output[begin..]).into());
-        let tag = sealed
-            .map_err(|_| Error::new(Kind::Io, format!("cannot seal a chunk of {} bytes", chunk.len())))?;
-        output.extend_from_slice(&tag);
-        Ok(())
+    /// Never for at most [`SEALED_CHUNK_SIZE`] bytes with room for a tag; the cipher's limit is far beyond.
+    pub fn seal(&self, counter: u64, position: Position, chunk: &mut [u8]) -> Result<()> {
+        let length = chunk.len();
+        let sealed = chunk.split_last_chunk_mut().and_then(|(text, tag): (_, &mut [u8; TAG_SIZE])| {
+            *tag = self.0.encrypt_inout_detached(&nonce(counter, position), &[], text.into()).ok()?.into();
+            Some(())
+        });
+        sealed.ok_or_else(|| Error::new(Kind::Io, format!("cannot seal a chunk of {length} bytes")))
     }
 
-    /// Opens chunk number `counter` in place; afterwards `chunk` is the plaintext. False, and `chunk` worthless, where
-    /// it is not authentic.
+    /// Opens chunk number `counter` in place: afterwards all but the last [`TAG_SIZE`] bytes are plaintext. Where it is not
+    /// authentic it says false and leaves `chunk` as it was.
     #[must_use]
-    pub fn open(&self, counter: u64, position: Position, chunk: &mut Vec<u8>) -> bool {
-        let Some(length) = chunk.len().checked_sub(TAG_SIZE) else { return false };
-        let (text, tag) = chunk.split_at_mut(length);
-        let Ok(tag) = Tag::try_from(&*tag) else { return false };
-        let opened = self.0.decrypt_inout_detached(&nonce(counter, position), &[], text.into(), &tag);
-        chunk.truncate(length);
-        opened.is_ok()
+    pub fn open(&self, counter: u64, position: Position, chunk: &mut [u8]) -> bool {
+        let Some((text, tag)) = chunk.split_last_chunk_mut::<TAG_SIZE>() else { return false };
+        let tag = Tag::from(*tag);
+        self.0.decrypt_inout_detached(&nonce(counter, position), &[], text.into(), &tag).is_ok()
     }
 }
 
@@ -131,19 +127,21 @@ mod tests {
 
     #[test]
     fn a_chunk_opens_only_at_its_own_place() {
-        let mut sealed = Vec::new();
-        cipher().seal(5, Position::NotLast, b"chunk", &mut sealed).unwrap();
-        assert_eq!(sealed.len(), 5 + TAG_SIZE);
+        let mut sealed = [&b"chunk"[..], &[0; TAG_SIZE]].concat();
+        cipher().seal(5, Position::NotLast, &mut sealed).unwrap();
         for (counter, position) in [(4, Position::NotLast), (6, Position::NotLast), (5, Position::Last)] {
-            assert!(!cipher().open(counter, position, &mut sealed.clone()));
+            let mut chunk = sealed.clone();
+            assert!(!cipher().open(counter, position, &mut chunk));
+            assert_eq!(chunk, sealed);
         }
         assert!(cipher().open(5, Position::NotLast, &mut sealed));
-        assert_eq!(sealed, b"chunk");
+        assert_eq!(&sealed[..5], b"chunk");
     }
 
     #[test]
     fn what_is_shorter_than_a_tag_is_refused() {
-        assert!(!cipher().open(0, Position::Last, &mut vec![0; TAG_SIZE - 1]));
+        assert!(!cipher().open(0, Position::Last, &mut [0; TAG_SIZE - 1]));
+        assert!(cipher().seal(0, Position::Last, &mut [0; TAG_SIZE - 1]).is_err());
     }
 
     #[test]

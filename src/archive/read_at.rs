@@ -7,12 +7,12 @@ use std::io::{Read, Seek, SeekFrom};
 
 use super::cannot_read;
 use super::frame::{
-    FrameUnpacker, MANIFEST_MAGIC, PackedFrame, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
+    FrameUnpacker, MANIFEST_MAGIC, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
     parse_skippable_header, walk_frame,
 };
 use super::manifest::{DOCUMENT_SIZE_MAX, Description, Document, Manifest, Trailer, parse, parse_manifest};
 use super::payload::{
-    CHUNK_SIZE, ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, sealed_range,
+    CHUNK_SIZE, ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE, sealed_range,
 };
 use super::seek_table::{Entry, FOOTER_SIZE, SeekTable};
 use crate::error::{Error, Kind, Result};
@@ -87,6 +87,7 @@ impl<R: Read + Seek> PayloadAt<R> {
         self.input.read_exact(&mut chunk).map_err(cannot_read)?;
         let position = if last { Position::Last } else { Position::NotLast };
         if self.cipher.open(number, position, &mut chunk) {
+            chunk.truncate(chunk.len() - TAG_SIZE);
             return Ok(chunk);
         }
         let what =
@@ -196,17 +197,25 @@ impl<R: Read + Seek> ArchiveAt<R> {
         }
         let mut bytes = vec![0; size as usize];
         self.payload.read_at(at, &mut bytes)?;
-        let rest = bytes
+        let mut rest = bytes
             .strip_prefix(&ZSTD_MAGIC.to_le_bytes())
             .ok_or_else(|| damaged("a frame does not begin as one"))?;
-        let mut rest = rest;
-        let content_size = walk_frame(&mut rest, |_, _| Ok(()))?.version_1_content_size()?;
+        let mut block = Vec::new();
+        let header = walk_frame(&mut rest, &mut block, |_, block| {
+            block.clear();
+            Ok(())
+        })?;
+        let content_size = header.version_1_content_size()?;
         if !rest.is_empty() || content_size > frame_size {
             return Err(damaged("a frame is not as long as the seek table says"));
         }
         let end = self.payload.archive_size();
         let range = sealed_range(self.payload.header_size, at..at + u64::from(size), end);
-        self.unpacker.unpack(&PackedFrame { bytes, content_size }).map_err(|error| error.with_damaged(range))
+        let mut content = block;
+        self.unpacker
+            .unpack(&bytes, content_size, &mut content)
+            .map_err(|error| error.with_damaged(range))?;
+        Ok(content)
     }
 }
 

@@ -17,7 +17,7 @@ use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
 use crate::store::name::{ArchiveName, whole_seconds};
 use jiff::{SignedDuration, Timestamp};
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -118,7 +118,8 @@ impl Job<'_> {
         manifest.description.source = kind;
         manifest.description.snapshot_size = size;
         output.name(|| archive_name(&manifest, sealed_at))?;
-        let source = ReadSource::new(source, name.to_owned(), &self.context.interrupt);
+        let frame_size = manifest.description.frame_size;
+        let source = ReadSource::new(source, name.to_owned(), frame_size, &self.context.interrupt);
         self.seal(source, manifest, output, began, |error| naming(error, name))
     }
 
@@ -251,34 +252,33 @@ fn status_after(status: &Status) -> Option<StatusAfter> {
     })
 }
 
-/// An existing snapshot.
+/// An existing snapshot, read in pieces of a frame each, which need not be copied to become frames.
 struct ReadSource<R> {
     source: R,
     name: String,
+    frame_size: usize,
     interrupt: Interrupt,
 }
 
 impl<R: Read> ReadSource<R> {
-    fn new(source: R, name: String, interrupt: &Interrupt) -> Self {
-        Self { source, name, interrupt: interrupt.clone() }
+    fn new(source: R, name: String, frame_size: u32, interrupt: &Interrupt) -> Self {
+        Self { source, name, frame_size: frame_size as usize, interrupt: interrupt.clone() }
     }
 }
 
 impl<R: Read + Send> SnapshotSource for ReadSource<R> {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut bytes = vec![0; READ_SIZE];
-        loop {
+        let mut bytes = Vec::with_capacity(self.frame_size);
+        while bytes.len() < self.frame_size {
             self.interrupt.check()?;
-            match self.source.read(&mut bytes) {
-                Ok(0) => return Ok(None),
-                Ok(length) => {
-                    bytes.truncate(length);
-                    return Ok(Some(bytes));
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => return Err(Error::io("read", Path::new(&self.name).display(), error)),
+            let wanted = READ_SIZE.min(self.frame_size - bytes.len());
+            // Takes over after a signal by itself.
+            let read = self.source.by_ref().take(wanted as u64).read_to_end(&mut bytes);
+            if read.map_err(|error| Error::io("read", Path::new(&self.name).display(), error))? == 0 {
+                break;
             }
         }
+        Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
     }
 }
 
@@ -288,8 +288,9 @@ mod tests {
 
     #[test]
     fn a_file_is_read_to_its_end_and_no_further() {
-        let mut source = ReadSource::new(&b"snapshot"[..], "x".to_owned(), &Interrupt::new());
-        assert_eq!(source.next().unwrap().as_deref(), Some(&b"snapshot"[..]));
+        let mut source = ReadSource::new(&b"a snapshot"[..], "x".to_owned(), 8, &Interrupt::new());
+        assert_eq!(source.next().unwrap().as_deref(), Some(&b"a snapsh"[..]));
+        assert_eq!(source.next().unwrap().as_deref(), Some(&b"ot"[..]));
         assert_eq!(source.next().unwrap(), None);
         assert_eq!(source.finish().unwrap().stream_open_ms, None);
     }

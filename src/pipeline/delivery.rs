@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::SyncSender;
 
+use super::buffer::Buffer;
 use super::digest::Piece;
 use super::stage::{Ordered, Stop};
 use crate::error::{Error, Result};
@@ -33,7 +34,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// Everything that comes, in order.
-    pub(super) fn deliver(&mut self, contents: Ordered<Result<Vec<u8>>>) -> Result<(), Stop> {
+    pub(super) fn deliver(&mut self, contents: Ordered<Result<Buffer>>) -> Result<(), Stop> {
         for content in contents {
             self.push(content?)?;
         }
@@ -41,7 +42,7 @@ impl<'a> Delivery<'a> {
     }
 
     /// The next bytes.
-    pub(super) fn push(&mut self, piece: Vec<u8>) -> Result<(), Stop> {
+    pub(super) fn push(&mut self, piece: Buffer) -> Result<(), Stop> {
         self.interrupt.check()?;
         let piece = Arc::new(piece);
         self.pieces.send(Arc::clone(&piece)).map_err(|_| Stop::Closed)?;

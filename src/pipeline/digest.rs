@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
+use super::buffer::Buffer;
 use crate::archive::manifest::Digest;
 use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
 use crate::error::Result;
@@ -11,7 +12,7 @@ use crate::error::Result;
 const QUEUE: usize = 2;
 
 /// Pieces of the snapshot, shared with whoever compresses or writes them.
-pub(super) type Piece = Arc<Vec<u8>>;
+pub(super) type Piece = Arc<Buffer>;
 
 /// Where pieces go in, and where the digest thread takes them.
 pub(super) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {

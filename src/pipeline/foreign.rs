@@ -37,7 +37,7 @@ pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_
             return Ok(());
         }
         plaintext.consume(piece.len());
-        delivery.push(piece)?;
+        delivery.push(piece.into())?;
     }
 }
 
@@ -98,11 +98,13 @@ impl ForeignDecoder {
         let mut magic = [0; 4];
         plaintext.read_exactly(&mut magic)?;
         let mut stopped = None;
-        let walked = walk_frame(plaintext, |header, piece| {
+        let walked = walk_frame(plaintext, &mut Vec::new(), |header, piece| {
             if header.dictionary {
                 return Err(damaged("a zstd frame needs a dictionary"));
             }
-            match self.feed(piece, delivery) {
+            let fed = self.feed(piece, delivery);
+            piece.clear();
+            match fed {
                 Err(Stop::Failed(error)) => Err(error),
                 Err(Stop::Closed) => {
                     stopped = Some(Stop::Closed);
@@ -127,7 +129,7 @@ impl ForeignDecoder {
             let written = output.as_slice().to_vec();
             let full = written.len() == self.output.len();
             if !written.is_empty() {
-                delivery.push(written)?;
+                delivery.push(written.into())?;
             }
             if input.pos() == piece.len() && !full {
                 return Ok(());

@@ -4,13 +4,14 @@ use std::io::Write;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::buffer::{Buffer, Pool};
 use super::delivery::Delivery;
 use super::digest::{digest, queue};
 use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, taken_apart};
 use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{
-    FRAMES_MAX, FrameHeader, FrameUnpacker, PackedFrame, ReadExactly, SEEK_TABLE_MAGIC,
+    FRAMES_MAX, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC,
     SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header,
     walk_frame,
 };
@@ -92,16 +93,12 @@ impl Layers<'_> {
     fn read_ours(&self, mut plaintext: Plaintext, output: &mut (dyn Write + Send)) -> Result<LayersRead> {
         let manifest = self.read_manifest(&mut plaintext)?;
         self.progress.start(manifest.content.description.snapshot_size);
+        let pool = Pool::default();
         std::thread::scope(|scope| {
             let (frames, contents) = ordered(scope, "decompress", self.options.jobs, || {
                 let mut unpacker = FrameUnpacker::new()?;
-                Ok(move |(frame, range): (PackedFrame, Range<u64>)| {
-                    unpacker.unpack(&frame).map_err(|error| {
-                        error
-                            .within(format_args!("between byte {} and byte {}", range.start, range.end))
-                            .with_damaged(range)
-                    })
-                })
+                let pool = pool.clone();
+                Ok(move |frame: FoundFrame| frame.unpack(&mut unpacker, pool.take()))
             })?;
             let (pieces, digested) = queue();
             // Whether etcd's digest may be missing is for the trailer to say.
@@ -176,13 +173,34 @@ fn compare(trailer: &Trailer, checked: &Checked) -> Result<()> {
     Ok(())
 }
 
-type Frames = Feeder<(PackedFrame, Range<u64>), Result<Vec<u8>>>;
+/// A frame of the snapshot as it stands in the archive.
+struct FoundFrame {
+    bytes: Buffer,
+    content_size: u32,
+    /// Where it lies in the file, in whole chunks.
+    range: Range<u64>,
+}
+
+impl FoundFrame {
+    fn unpack(self, unpacker: &mut FrameUnpacker, mut content: Buffer) -> Result<Buffer> {
+        let Self { bytes, content_size, range } = self;
+        unpacker.unpack(&bytes, content_size, &mut content).map_err(|error| {
+            error
+                .within(format_args!("between byte {} and byte {}", range.start, range.end))
+                .with_damaged(range)
+        })?;
+        Ok(content)
+    }
+}
+
+type Frames = Feeder<FoundFrame, Result<Buffer>>;
 
 /// Finds every frame behind the manifest, up to the end, which must be where version 1 has it.
 struct FrameFinder<'a> {
     layers: &'a Layers<'a>,
     description: &'a Description,
     table: SeekTable,
+    pool: Pool,
     snapshot_size: u64,
     /// Whether the frame before was shorter than the frame size, which only the last one may be.
     short: bool,
@@ -190,7 +208,14 @@ struct FrameFinder<'a> {
 
 impl<'a> FrameFinder<'a> {
     fn new(layers: &'a Layers<'a>, description: &'a Description) -> Self {
-        Self { layers, description, table: SeekTable::default(), snapshot_size: 0, short: false }
+        Self {
+            layers,
+            description,
+            table: SeekTable::default(),
+            pool: Pool::default(),
+            snapshot_size: 0,
+            short: false,
+        }
     }
 
     fn find(mut self, mut plaintext: Plaintext, frames: &Frames) -> Result<(Trailer, u64), Stop> {
@@ -218,22 +243,22 @@ impl<'a> FrameFinder<'a> {
         Ok((trailer, count))
     }
 
-    fn frame(&mut self, plaintext: &mut Plaintext) -> Result<(PackedFrame, Range<u64>)> {
+    fn frame(&mut self, plaintext: &mut Plaintext) -> Result<FoundFrame> {
         let begin = plaintext.position();
         let mut magic = [0; 4];
         plaintext.read_exactly(&mut magic)?;
-        let mut bytes = Vec::new();
+        let mut bytes = self.pool.take();
+        bytes.clear();
         let mut limit = None;
-        let header = walk_frame(plaintext, |header, piece| {
+        let header = walk_frame(plaintext, &mut bytes, |header, bytes| {
             // zstd never needs more than its bound; so memory is bounded by what the header may promise.
             let limit = match limit {
                 Some(limit) => limit,
                 None => *limit.insert(self.packed_limit(header)?),
             };
-            if bytes.len() + piece.len() > limit {
+            if bytes.len() > limit {
                 return Err(damaged("a zstd frame is larger than its content could ever need"));
             }
-            bytes.extend_from_slice(piece);
             Ok(())
         })?;
         let content_size = header.version_1_content_size()?;
@@ -241,7 +266,7 @@ impl<'a> FrameFinder<'a> {
         // Every chunk of what was found has been read, so the range stays within the file.
         let read = self.layers.read.load(Ordering::Relaxed);
         let range = sealed_range(self.layers.header_size, begin..plaintext.position(), read);
-        Ok((PackedFrame { bytes, content_size }, range))
+        Ok(FoundFrame { bytes, content_size, range })
     }
 
     fn packed_limit(&self, header: &FrameHeader) -> Result<usize> {

@@ -11,6 +11,8 @@
 //!
 //! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
 
+mod batch;
+mod buffer;
 mod delivery;
 mod digest;
 mod foreign;

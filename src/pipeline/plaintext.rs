@@ -4,15 +4,14 @@ use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Scope;
 
-use super::stage::{Feeder, Ordered, ordered};
+use super::batch::{BATCH_SIZE, Batch, plaintext};
+use super::buffer::{Buffer, Pool};
+use super::stage::{Feeder, Ordered, Stop, ordered};
 use crate::archive::cannot_read;
 use crate::archive::frame::{ReadExactly, SKIPPABLE_HEADER_SIZE, damaged};
-use crate::archive::payload::{ChunkCipher, Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE};
+use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-
-/// Sealed chunks opened by one thread at a time: about 1 MiB.
-const BATCH_CHUNKS: usize = 16;
 
 /// Fills `buffer` as far as the input reaches.
 ///
@@ -40,54 +39,8 @@ pub(super) fn cut(size: u64) -> Error {
     .with_damaged(size..size + 1)
 }
 
-/// Consecutive sealed chunks for one decrypting thread.
-pub(super) struct SealedBatch {
-    first_counter: u64,
-    sealed: Vec<u8>,
-    position: Position,
-}
-
-impl SealedBatch {
-    fn open(&self, cipher: &ChunkCipher, header_size: u64) -> Result<Vec<u8>> {
-        let count = self.sealed.len().div_ceil(SEALED_CHUNK_SIZE);
-        let mut plaintext = Vec::with_capacity(self.sealed.len());
-        let mut opened = Vec::with_capacity(SEALED_CHUNK_SIZE);
-        for ((chunk, counter), number) in
-            self.sealed.chunks(SEALED_CHUNK_SIZE).zip(self.first_counter..).zip(1..)
-        {
-            let position = if number == count { self.position } else { Position::NotLast };
-            opened.clear();
-            opened.extend_from_slice(chunk);
-            if !cipher.open(counter, position, &mut opened) {
-                return Err(explain(cipher, counter, position, chunk, header_size));
-            }
-            plaintext.extend_from_slice(&opened);
-        }
-        Ok(plaintext)
-    }
-}
-
-/// Why a chunk did not open: if it opens at the other position, the archive was cut or appended to.
-fn explain(cipher: &ChunkCipher, counter: u64, position: Position, chunk: &[u8], header_size: u64) -> Error {
-    let begin = header_size + counter * SEALED_CHUNK_SIZE as u64;
-    let end = begin + chunk.len() as u64;
-    let (other, otherwise) = match position {
-        Position::Last => {
-            (Position::NotLast, format!("the archive is cut: its end is missing after byte {end}"))
-        }
-        Position::NotLast => {
-            (Position::Last, format!("there is something behind the archive's end at byte {end}"))
-        }
-    };
-    if cipher.open(counter, other, &mut chunk.to_vec()) {
-        return Error::new(Kind::PayloadDamaged, otherwise).with_damaged(end..end + 1);
-    }
-    Error::new(Kind::PayloadDamaged, format!("the archive is damaged between byte {begin} and byte {end}"))
-        .with_damaged(begin..end)
-}
-
 /// Where sealed batches go in: an error takes its place in the order, so that damage before it is met first.
-pub(super) type Batches = Feeder<Result<SealedBatch>, Result<Vec<u8>>>;
+pub(super) type Batches = Feeder<Result<Batch>, Result<Buffer>>;
 
 /// Starts the threads that decrypt.
 ///
@@ -98,10 +51,10 @@ pub(super) fn start_decrypting<'scope>(
     jobs: usize,
     key: &PayloadKey,
     header_size: u64,
-) -> Result<(Batches, Ordered<Result<Vec<u8>>>)> {
+) -> Result<(Batches, Ordered<Result<Buffer>>)> {
     ordered(scope, "decrypt", jobs, || {
         let cipher = key.cipher();
-        Ok(move |batch: Result<SealedBatch>| batch?.open(&cipher, header_size))
+        Ok(move |batch: Result<Batch>| batch?.open(&cipher, header_size))
     })
 }
 
@@ -114,9 +67,9 @@ pub(super) fn read_batches(
     interrupt: &Interrupt,
 ) {
     let header_size = read.load(Ordering::Relaxed);
-    let mut counter = 0;
-    let mut next = read_batch(&mut payload);
-    loop {
+    let pool = Pool::default();
+    let mut next = read_batch(&mut payload, &pool);
+    for number in 0.. {
         let sealed = match next.and_then(|sealed| interrupt.check().map(|()| sealed)) {
             Ok(sealed) => sealed,
             Err(error) => {
@@ -126,14 +79,12 @@ pub(super) fn read_batches(
             }
         };
         let size = read.fetch_add(sealed.len() as u64, Ordering::Relaxed) + sealed.len() as u64 - header_size;
-        next = read_batch(&mut payload);
+        next = read_batch(&mut payload, &pool);
         let last = matches!(&next, Ok(following) if following.is_empty());
-        let first_counter = counter;
-        counter += BATCH_CHUNKS as u64;
         let sent = if last {
-            send_last(batches, first_counter, sealed, header_size, size)
+            send_last(batches, number, sealed, header_size, size)
         } else {
-            batches.send(Ok(SealedBatch { first_counter, sealed, position: Position::NotLast }))
+            batches.send(Ok(Batch::new(number, sealed, Position::NotLast)))
         };
         if last || sent.is_err() {
             return;
@@ -143,21 +94,23 @@ pub(super) fn read_batches(
 
 fn send_last(
     batches: &Batches,
-    first_counter: u64,
-    mut sealed: Vec<u8>,
+    number: u64,
+    mut sealed: Buffer,
     header_size: u64,
     size: u64,
-) -> Result<(), super::stage::Stop> {
+) -> Result<(), Stop> {
     if Chunks::of_payload(size).is_some() {
-        return batches.send(Ok(SealedBatch { first_counter, sealed, position: Position::Last }));
+        return batches.send(Ok(Batch::new(number, sealed, Position::Last)));
     }
-    sealed.truncate(sealed.len() / SEALED_CHUNK_SIZE * SEALED_CHUNK_SIZE);
-    batches.send(Ok(SealedBatch { first_counter, sealed, position: Position::NotLast }))?;
+    let whole = sealed.len() / SEALED_CHUNK_SIZE * SEALED_CHUNK_SIZE;
+    sealed.truncate(whole);
+    batches.send(Ok(Batch::new(number, sealed, Position::NotLast)))?;
     batches.send(Err(cut(header_size + size)))
 }
 
-fn read_batch(payload: &mut impl Read) -> Result<Vec<u8>> {
-    let mut sealed = vec![0; BATCH_CHUNKS * SEALED_CHUNK_SIZE];
+fn read_batch(payload: &mut impl Read, pool: &Pool) -> Result<Buffer> {
+    let mut sealed = pool.take();
+    sealed.resize(BATCH_SIZE, 0);
     let read = read_full(payload, &mut sealed)?;
     sealed.truncate(read);
     Ok(sealed)
@@ -165,54 +118,75 @@ fn read_batch(payload: &mut impl Read) -> Result<Vec<u8>> {
 
 /// The plaintext of the payload, in order.
 pub(super) struct Plaintext {
-    batches: Ordered<Result<Vec<u8>>>,
-    batch: Vec<u8>,
-    /// Bytes of `batch` already given out.
+    batches: Ordered<Result<Buffer>>,
+    batch: Buffer,
+    /// The batch behind, where somebody has peeked into it.
+    following: Option<Buffer>,
+    /// The chunk of `batch` at hand, and how much of it was given out.
+    chunk: usize,
     taken: usize,
-    /// Bytes of the plaintext before `batch`.
-    before: u64,
+    position: u64,
 }
 
 impl Plaintext {
-    pub(super) fn new(batches: Ordered<Result<Vec<u8>>>) -> Self {
-        Self { batches, batch: Vec::new(), taken: 0, before: 0 }
+    pub(super) fn new(batches: Ordered<Result<Buffer>>) -> Self {
+        Self { batches, batch: Vec::new().into(), following: None, chunk: 0, taken: 0, position: 0 }
     }
 
     /// Bytes given out so far.
     pub(super) fn position(&self) -> u64 {
-        self.before + self.taken as u64
+        self.position
     }
 
     /// The bytes at hand; empty only at the end.
     pub(super) fn available(&mut self) -> Result<&[u8]> {
-        while self.taken == self.batch.len() {
-            let Some(batch) = self.batches.next() else { return Ok(&[]) };
-            self.before += self.batch.len() as u64;
-            self.batch = batch?;
+        while self.at_hand().is_empty() {
             self.taken = 0;
+            self.chunk += 1;
+            if plaintext(&self.batch, self.chunk).is_none() {
+                let Some(batch) = self.take_following()? else { return Ok(&[]) };
+                (self.batch, self.chunk) = (batch, 0);
+            }
         }
-        Ok(&self.batch[self.taken..])
+        Ok(self.at_hand())
+    }
+
+    fn at_hand(&self) -> &[u8] {
+        plaintext(&self.batch, self.chunk).and_then(|chunk| chunk.get(self.taken..)).unwrap_or_default()
+    }
+
+    fn take_following(&mut self) -> Result<Option<Buffer>> {
+        match self.following.take() {
+            Some(following) => Ok(Some(following)),
+            None => self.batches.next().transpose(),
+        }
     }
 
     /// Marks `count` of the bytes at hand as given out.
     pub(super) fn consume(&mut self, count: usize) {
         self.taken += count;
+        self.position += count as u64;
     }
 
     /// The next bytes, without giving them out: as many as the header of a skippable frame and one more, fewer only
-    /// near the end.
+    /// near the end. Only the last chunk is shorter than that, so two chunks always suffice.
     pub(super) fn peek(&mut self) -> Result<Vec<u8>> {
         const PEEKED: usize = SKIPPABLE_HEADER_SIZE + 1;
-        if self.available()?.len() < PEEKED
-            && let Some(batch) = self.batches.next()
-        {
-            let mut joined = self.batch.split_off(self.taken);
-            joined.extend(batch?);
-            self.before += self.taken as u64;
-            (self.batch, self.taken) = (joined, 0);
+        let mut peeked: Vec<u8> = self.available()?.iter().copied().take(PEEKED).collect();
+        if peeked.len() < PEEKED {
+            let missing = PEEKED - peeked.len();
+            peeked.extend(self.behind()?.iter().take(missing));
         }
-        let available = self.available()?;
-        Ok(available[..available.len().min(PEEKED)].to_vec())
+        Ok(peeked)
+    }
+
+    /// The chunk behind the one at hand; empty where there is none.
+    fn behind(&mut self) -> Result<&[u8]> {
+        if plaintext(&self.batch, self.chunk + 1).is_some() {
+            return Ok(plaintext(&self.batch, self.chunk + 1).unwrap_or_default());
+        }
+        self.following = self.take_following()?;
+        Ok(self.following.as_ref().and_then(|batch| plaintext(batch, 0)).unwrap_or_default())
     }
 }
 
@@ -221,7 +195,7 @@ impl ReadExactly for Plaintext {
         while !buffer.is_empty() {
             let available = self.available()?;
             if available.is_empty() {
-                return Err(damaged("what is inside the encryption ends too early"));
+                return Err(ends_too_early());
             }
             let length = available.len().min(buffer.len());
             buffer[..length].copy_from_slice(&available[..length]);
@@ -230,4 +204,22 @@ impl ReadExactly for Plaintext {
         }
         Ok(())
     }
+
+    fn append_exactly(&mut self, mut length: usize, bytes: &mut Vec<u8>) -> Result<()> {
+        while length > 0 {
+            let available = self.available()?;
+            if available.is_empty() {
+                return Err(ends_too_early());
+            }
+            let taken = available.len().min(length);
+            bytes.extend_from_slice(&available[..taken]);
+            self.consume(taken);
+            length -= taken;
+        }
+        Ok(())
+    }
+}
+
+fn ends_too_early() -> Error {
+    damaged("what is inside the encryption ends too early")
 }

@@ -13,21 +13,19 @@ use std::thread::ScopedJoinHandle;
 
 use sha2::{Digest as _, Sha256};
 
+use super::batch::{Batch, Batcher};
+use super::buffer::{Buffer, Pool};
 use super::digest::{Piece, digest, queue};
 use super::stage::{Feeder, Ordered, Stop, Work, announce, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Manifest, Source, StatusAfter, Trailer, to_json};
-use crate::archive::payload::{CHUNK_SIZE, ChunkCipher, Position, SEALED_CHUNK_SIZE};
 use crate::archive::seek_table::{SNAPSHOT_FRAMES_MAX, SeekTable};
 use crate::database::snapshot::{Checked, DIGEST_SIZE, FirstPages, SnapshotCheck, judge_length};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::progress::Progress;
-
-/// Chunks sealed by one thread at a time: 1 MiB keeps the cost of handing over small.
-const BATCH_SIZE: usize = 16 * CHUNK_SIZE;
 
 /// What a source knows once its stream has ended.
 #[derive(Clone, Debug, Default)]
@@ -100,9 +98,26 @@ pub fn save(
 ) -> Result<Saved> {
     let kind_of_source = manifest.description.source;
     let _work = Work::new(progress, interrupt);
-    let saved = Begun::new(source, manifest, options)
-        .and_then(|begun| begun.run(recipients, options, output, progress, interrupt));
+    let saved = Begun::new(source, manifest, options).and_then(|begun| {
+        let description = Some(&begun.manifest.description).filter(|_| options.describe);
+        let header = header::seal(recipients, description)?;
+        begun.run(header, options, output, progress, interrupt)
+    });
     saved.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
+}
+
+/// [`save`] under a header made before, which must never be used again: with it come the key and the nonce.
+#[cfg(test)]
+pub(super) fn seal_under(
+    header: SealedHeader,
+    source: impl SnapshotSource,
+    manifest: Manifest,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Saved> {
+    Begun::new(source, manifest, options)?.run(header, options, output, progress, interrupt)
 }
 
 /// A stream that is no snapshot is the fault of whoever sent it.
@@ -146,25 +161,25 @@ impl<S: SnapshotSource> Begun<S> {
 
     fn run(
         self,
-        recipients: &Recipients,
+        header: SealedHeader,
         options: &Options,
         output: &mut (dyn Write + Send),
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Saved> {
-        let Self { source, pieces, manifest } = self;
+        let (Self { source, pieces, manifest }, SealedHeader { bytes: header, key }) = (self, header);
         let description = &manifest.description;
         progress.start(description.snapshot_size);
-        let SealedHeader { bytes: header, key } =
-            header::seal(recipients, Some(description).filter(|_| options.describe))?;
         let document = skippable(MANIFEST_MAGIC, &to_json(&manifest, DOCUMENT_SIZE_MAX, "manifest")?)?;
         let (level, frame_size) = (description.level, description.frame_size);
         let read = AtomicU64::new(0);
+        let pool = Pool::default();
 
         std::thread::scope(|scope| {
             let (frames, packed) = ordered(scope, "compress", options.jobs, || {
                 let mut packer = FramePacker::new(level, frame_size)?;
-                Ok(move |content: Piece| Ok((packer.pack(&content)?, content.len())))
+                let pool = pool.clone();
+                Ok(move |content: Piece| pack(&mut packer, &content, pool.take()))
             })?;
             let (batches, sealed) = ordered(scope, "seal", options.jobs, || {
                 let cipher = key.cipher();
@@ -225,7 +240,12 @@ fn too_short(pieces: &VecDeque<Vec<u8>>) -> Error {
 }
 
 /// A packed frame, and how many snapshot bytes it holds.
-type Packed = (Vec<u8>, usize);
+type Packed = (Buffer, usize);
+
+fn pack(packer: &mut FramePacker, content: &[u8], mut frame: Buffer) -> Result<Packed> {
+    packer.pack(content, &mut frame)?;
+    Ok((frame, content.len()))
+}
 
 /// Cuts the stream into frames of equal size, for the compressors and the digest.
 struct Cutter<'a> {
@@ -253,6 +273,10 @@ impl Cutter<'_> {
                 },
             };
             self.read.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            if frame.is_empty() && piece.len() == self.frame_size {
+                self.send(piece)?;
+                continue;
+            }
             let mut rest = &piece[..];
             while !rest.is_empty() {
                 let (taken, left) = rest.split_at(rest.len().min(self.frame_size - frame.len()));
@@ -270,7 +294,7 @@ impl Cutter<'_> {
     }
 
     fn send(&self, frame: Vec<u8>) -> Result<(), Stop> {
-        let frame = Arc::new(frame);
+        let frame = Arc::new(Buffer::from(frame));
         self.contents.send(Arc::clone(&frame)).map_err(|_| Stop::Closed)?;
         self.frames.send(frame)
     }
@@ -343,62 +367,6 @@ fn sequence(
     Ok(trailer)
 }
 
-/// Consecutive chunks for one sealing thread.
-struct Batch {
-    first_counter: u64,
-    plaintext: Vec<u8>,
-    position: Position,
-}
-
-impl Batch {
-    fn seal(&self, cipher: &ChunkCipher) -> Result<Vec<u8>> {
-        let chunks = self.plaintext.len().div_ceil(CHUNK_SIZE);
-        let mut sealed = Vec::with_capacity(chunks * SEALED_CHUNK_SIZE);
-        for ((chunk, counter), number) in self.plaintext.chunks(CHUNK_SIZE).zip(self.first_counter..).zip(1..)
-        {
-            let position = if number == chunks { self.position } else { Position::NotLast };
-            cipher.seal(counter, position, chunk, &mut sealed)?;
-        }
-        Ok(sealed)
-    }
-}
-
-/// Cuts the plaintext into batches. A batch is let go only when more follows, so the last one is never empty.
-struct Batcher {
-    batches: Feeder<Batch, Result<Vec<u8>>>,
-    buffer: Vec<u8>,
-    counter: u64,
-}
-
-impl Batcher {
-    fn new(batches: Feeder<Batch, Result<Vec<u8>>>) -> Self {
-        Self { batches, buffer: Vec::with_capacity(BATCH_SIZE), counter: 0 }
-    }
-
-    fn push(&mut self, mut bytes: &[u8]) -> Result<(), Stop> {
-        while !bytes.is_empty() {
-            if self.buffer.len() == BATCH_SIZE {
-                self.send(Position::NotLast)?;
-            }
-            let (taken, rest) = bytes.split_at(bytes.len().min(BATCH_SIZE - self.buffer.len()));
-            self.buffer.extend_from_slice(taken);
-            bytes = rest;
-        }
-        Ok(())
-    }
-
-    fn finish(mut self) -> Result<(), Stop> {
-        self.send(Position::Last)
-    }
-
-    fn send(&mut self, position: Position) -> Result<(), Stop> {
-        let plaintext = std::mem::replace(&mut self.buffer, Vec::with_capacity(BATCH_SIZE));
-        let first_counter = self.counter;
-        self.counter += (plaintext.len() / CHUNK_SIZE) as u64;
-        self.batches.send(Batch { first_counter, plaintext, position })
-    }
-}
-
 /// Writes the archive and its digest.
 struct ArchiveWriter<'a> {
     output: &'a mut (dyn Write + Send),
@@ -416,7 +384,7 @@ impl<'a> ArchiveWriter<'a> {
     fn write_all(
         &mut self,
         header: &[u8],
-        sealed: Ordered<Result<Vec<u8>>>,
+        sealed: Ordered<Result<Buffer>>,
         interrupt: &Interrupt,
     ) -> Result<(), Stop> {
         self.write(header)?;

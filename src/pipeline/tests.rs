@@ -10,9 +10,9 @@ use super::inspect::{Inside, inspect};
 use super::open::{self, Opened, Visible};
 use super::save::{self, AfterStream, Saved, SnapshotSource};
 use crate::archive::frame::FRAME_SIZE_MIN;
-use crate::archive::header::Header;
+use crate::archive::header::{Header, SealedHeader};
 use crate::archive::manifest::{Digest, Manifest, Source, manifest_for_tests};
-use crate::archive::payload::{Chunks, Position, SEALED_CHUNK_SIZE};
+use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::archive::read_at::{ArchiveAt, PayloadAt};
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Error, Kind, Result};
@@ -431,6 +431,37 @@ fn any_range_of_the_snapshot_can_be_read_alone() {
     assert_eq!(at.read_at(snapshot.len() as u64, &mut [0]).unwrap_err().kind(), Kind::Usage);
 }
 
+#[test]
+fn the_payload_is_the_same_whatever_the_jobs_and_the_pieces() {
+    let snapshot = snapshot_for_tests(160, noise);
+    let seal = |jobs, piece_size| {
+        let options = save::Options { jobs, describe: true, allow_missing_digest: false };
+        // The same key and the same nonce: only here.
+        let header = SealedHeader { bytes: b"header".to_vec(), key: PayloadKey::derive(&[7; 16], &[9; 16]) };
+        let mut archive = Vec::new();
+        let mut manifest = manifest_for_tests();
+        manifest.description.frame_size = FRAME_SIZE_MIN;
+        manifest.description.snapshot_size = None;
+        save::seal_under(
+            header,
+            pieces(&snapshot, piece_size),
+            manifest,
+            &options,
+            &mut archive,
+            &Silent,
+            &Interrupt::new(),
+        )
+        .unwrap();
+        archive
+    };
+    let archive = seal(1, 32 * 1024);
+    assert!(archive.len() > 5 * SEALED_CHUNK_SIZE, "{}", archive.len());
+    let sealed = [(2, 32 * 1024), (3, FRAME_SIZE_MIN as usize), (8, 100_001), (32, usize::MAX)];
+    for (jobs, piece_size) in sealed {
+        assert!(seal(jobs, piece_size) == archive, "{jobs} jobs, pieces of {piece_size} bytes");
+    }
+}
+
 /// Re-seals a changed plaintext under the same key: what somebody who knows the file key could forge.
 fn forge(archive: &[u8], key: &Key, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let header = Header::parse(archive).unwrap();
@@ -442,14 +473,16 @@ fn forge(archive: &[u8], key: &Key, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8
         let mut chunk = chunk.to_vec();
         let position = if number + 1 == count { Position::Last } else { Position::NotLast };
         assert!(cipher.open(number as u64, position, &mut chunk));
-        plaintext.extend(chunk);
+        plaintext.extend(&chunk[..chunk.len() - TAG_SIZE]);
     }
     change(&mut plaintext);
     let mut forged = head.to_vec();
     let count = plaintext.len().div_ceil(65_536);
     for (number, chunk) in plaintext.chunks(65_536).enumerate() {
         let position = if number + 1 == count { Position::Last } else { Position::NotLast };
-        cipher.seal(number as u64, position, chunk, &mut forged).unwrap();
+        let mut chunk = [chunk, &[0; TAG_SIZE]].concat();
+        cipher.seal(number as u64, position, &mut chunk).unwrap();
+        forged.extend(chunk);
     }
     forged
 }

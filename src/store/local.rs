@@ -17,6 +17,7 @@ use super::sidecar::Sidecar;
 use super::stale;
 pub use super::temporary::abandon_all;
 use super::temporary::{Temporary, is_temporary_name};
+use super::writeback::Writeback;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
@@ -45,6 +46,7 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Unpublished {
     temporary: Temporary,
+    writeback: Option<Writeback>,
     /// The first write that failed. It ends the file: what follows would leave a hole.
     failed: Option<io::Error>,
 }
@@ -60,7 +62,8 @@ impl Unpublished {
     pub fn create(directory: &Path) -> Result<Self> {
         let temporary = Temporary::create(&Arc::new(Directory::open(directory)?))?;
         stale::remove_beside(&temporary);
-        Ok(Self { temporary, failed: None })
+        let writeback = Writeback::begin(temporary.open_file());
+        Ok(Self { temporary, writeback, failed: None })
     }
 
     /// Publishes the file as `name` in its directory, and with `sha256` (of all that was written) its sidecar.
@@ -106,7 +109,10 @@ impl Unpublished {
         }
         check_name(&directory, name, existing, sha256.is_some())?;
         let sidecar = sha256.map(|sha256| NamedSidecar::write(&directory, name, sha256)).transpose()?;
-        self.temporary.sync().map_err(|error| Error::io("write", path.display(), error))?;
+        let written_back = self.writeback.map_or(Ok(()), Writeback::finish);
+        written_back
+            .and_then(|()| self.temporary.sync())
+            .map_err(|error| Error::io("write", path.display(), error))?;
         directory.check_in_place()?;
 
         interrupt.begin_commit()?;
@@ -134,7 +140,12 @@ impl Write for Unpublished {
         let failure = match self.temporary.file().write(buffer) {
             Ok(0) if !buffer.is_empty() => io::Error::from(io::ErrorKind::WriteZero),
             Err(error) if error.kind() != io::ErrorKind::Interrupted => error,
-            other => return other,
+            other => {
+                if let (Ok(length), Some(writeback)) = (&other, &mut self.writeback) {
+                    writeback.written(*length);
+                }
+                return other;
+            }
         };
         self.failed = Some(same(&failure));
         Err(failure)

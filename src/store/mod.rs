@@ -11,3 +11,4 @@ pub mod name;
 pub mod sidecar;
 mod stale;
 mod temporary;
+mod writeback;

@@ -137,7 +137,6 @@ impl Temporary {
         &mut self.file
     }
 
-    #[cfg(test)]
     pub(super) fn open_file(&self) -> &File {
         &self.file
     }
