@@ -17,8 +17,11 @@ use tokio::sync::oneshot;
 
 /// How often to look whether the command has failed without coming to its end.
 const FAILURE_POLL: Duration = Duration::from_millis(250);
-/// How long a command may take to stop by itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command that has failed may take to come to its end.
+const FAILURE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command may take to stop by itself after a signal. Short, because the thread that has to stop may be in the
+/// middle of a frame or of a read, and whoever sent the signal waits: 200 ms are to be enough for everything.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 /// Threads that talk to etcd; the pipeline has its own. One stream is not received faster by more.
 const RUNTIME_THREADS: usize = 1;
 
@@ -154,7 +157,7 @@ async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> E
             // Whatever it says, such as that a plugin was interrupted too, the signal is why.
             Err(_) => Ended::Stopped(signal),
         },
-        () = tokio::time::sleep(PATIENCE) => Ended::Stuck(signal),
+        () = tokio::time::sleep(SIGNAL_PATIENCE) => Ended::Stuck(signal),
         _ = signals.next() => Ended::Stuck(signal),
     }
 }
@@ -164,7 +167,7 @@ async fn failed_and_stuck(interrupt: &Interrupt) -> Error {
     loop {
         tokio::time::sleep(FAILURE_POLL).await;
         if interrupt.failure().is_some() {
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(FAILURE_PATIENCE).await;
             if let Some(error) = interrupt.failure() {
                 return error;
             }
