@@ -53,7 +53,7 @@ where
         .name("command".to_owned())
         .spawn(work)
         .map_err(|error| Error::io("start", "a thread", error))?;
-    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt));
+    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt, SIGNAL_PATIENCE));
     runtime.shutdown_background();
     match ended {
         Ended::ByItself(result) => result,
@@ -138,7 +138,8 @@ fn ignored_signals() -> u64 {
 
 type End = oneshot::Receiver<Result<Exit>>;
 
-async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> Ended {
+/// Waits for the end, or for a signal and then for the end as long as `patience`.
+async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt, patience: Duration) -> Ended {
     let signal = tokio::select! {
         biased;
         result = &mut *end => return Ended::ByItself(received(result)),
@@ -157,7 +158,7 @@ async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> E
             // Whatever it says, such as that a plugin was interrupted too, the signal is why.
             Err(_) => Ended::Stopped(signal),
         },
-        () = tokio::time::sleep(SIGNAL_PATIENCE) => Ended::Stuck(signal),
+        () = tokio::time::sleep(patience) => Ended::Stuck(signal),
         _ = signals.next() => Ended::Stuck(signal),
     }
 }
@@ -196,9 +197,13 @@ fn leave(error: &Error, exit: Exit, reporter: &Reporter, console: &Console) -> !
 mod tests {
     use super::*;
 
+    /// Longer than any machine is late.
+    const LONG: Duration = Duration::from_secs(60);
+
     fn watched(
         act: impl FnOnce(oneshot::Sender<Result<Exit>>, &Interrupt),
         signal: Option<SignalKind>,
+        patience: Duration,
     ) -> Ended {
         let runtime = start_runtime().unwrap();
         let interrupt = Interrupt::new();
@@ -209,7 +214,7 @@ mod tests {
             if let Some(kind) = signal {
                 raise(kind);
             }
-            watch(&mut end, &mut signals, &interrupt).await
+            watch(&mut end, &mut signals, &interrupt, patience).await
         })
     }
 
@@ -221,13 +226,13 @@ mod tests {
 
     #[test]
     fn a_command_ends_by_itself() {
-        let ended = watched(|done, _| drop(done.send(Ok(Exit::Partly))), None);
+        let ended = watched(|done, _| drop(done.send(Ok(Exit::Partly))), None, LONG);
         assert!(matches!(ended, Ended::ByItself(Ok(Exit::Partly))));
     }
 
     #[test]
     fn a_panic_is_a_failure() {
-        let ended = watched(|done, _| drop(done), None);
+        let ended = watched(|done, _| drop(done), None, LONG);
         assert!(matches!(ended, Ended::ByItself(Err(error)) if error.kind() == Kind::Io));
     }
 
@@ -245,6 +250,7 @@ mod tests {
                 });
             },
             Some(SignalKind::terminate()),
+            LONG,
         );
         assert!(matches!(ended, Ended::Stopped(Exit::Terminated)));
 
@@ -262,7 +268,12 @@ mod tests {
                 });
             },
             Some(SignalKind::interrupt()),
+            LONG,
         );
+        assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
+
+        // And where there is no second one, patience ends.
+        let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()), SIGNAL_PATIENCE);
         assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
 
         let ended = watched(
@@ -271,6 +282,7 @@ mod tests {
                 let _ = done.send(Ok(Exit::Done));
             },
             Some(SignalKind::interrupt()),
+            LONG,
         );
         assert!(matches!(ended, Ended::ByItself(Ok(Exit::Done))));
     }

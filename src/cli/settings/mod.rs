@@ -9,7 +9,8 @@ pub(crate) mod standard_input;
 pub(crate) mod values;
 
 use super::args::{
-    EffortArguments, InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments, VerifyArguments,
+    EffortArguments, InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments,
+    VerifyArguments,
 };
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
@@ -131,7 +132,11 @@ impl ReadSettings {
         let mut input = StandardInput::default();
         input.claim_paths("ARCHIVE -", &words.archives)?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        Ok(Self { archives: words.archives, identities, options: opening_options(&words.opening, environment)? })
+        Ok(Self {
+            archives: words.archives,
+            identities,
+            options: opening_options(&words.opening, environment)?,
+        })
     }
 }
 
