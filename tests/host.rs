@@ -226,8 +226,11 @@ fn nobody_spins_while_the_input_stalls() {
 fn nobody_spins_while_the_output_is_not_read() {
     let scene = Scene::new(2000);
     let member = scene.whole_member();
+    // As little as can be between etcd and the pipe, so that etcd has to wait too.
+    let mut from_member = scene.save_from(&member);
+    from_member.args(["--jobs=1", "--frame-size=64KiB"]);
     for (what, doing, mut command) in [
-        ("save from a member", "sealing", scene.save_from(&member)),
+        ("save from a member", "sealing", from_member),
         ("save from a file", "sealing", scene.save_from_file()),
         ("restore", "restoring", scene.restore()),
     ] {
