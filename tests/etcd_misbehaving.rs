@@ -231,22 +231,6 @@ async fn what_tells_most_is_told_and_everybody_is_named() {
     assert!(error.to_string().contains(&denying.address.to_string()), "{error}");
 }
 
-/// Bytes of a message of etcd's snapshot stream.
-const BLOB_SIZE: usize = 32 * 1024;
-
-/// A member that sends `bytes` as etcd does, saying how much is left of `announced` after each message, and then takes
-/// `more` steps.
-fn sending(bytes: &[u8], announced: usize, more: &[Step]) -> Script {
-    let mut left = announced as u64;
-    let mut steps = Vec::new();
-    for blob in bytes.chunks(BLOB_SIZE) {
-        left = left.saturating_sub(blob.len() as u64);
-        steps.push(SendBytes(left, blob.to_vec()));
-    }
-    steps.extend_from_slice(more);
-    Script::of(&steps)
-}
-
 /// Everything a member can get wrong, with what is wrong about it. The snapshot is good where nothing else is said.
 fn misbehaviours() -> Vec<(&'static str, Script)> {
     let good = snapshot(400);
@@ -256,7 +240,7 @@ fn misbehaviours() -> Vec<(&'static str, Script)> {
         change(&mut bytes);
         bytes
     };
-    let all = |bytes: &[u8]| sending(bytes, database, &[]);
+    let all = |bytes: &[u8]| Script::sending(bytes, database, &[]);
     let half = &good[..good.len() / 2];
     vec![
         ("an end at once", Script::of(&[])),
@@ -265,9 +249,15 @@ fn misbehaviours() -> Vec<(&'static str, Script)> {
         ("no answer to the request", Script { silent_at_snapshot: true, ..all(&good) }),
         ("no answer to the status", Script { silent_at_status: true, ..all(&good) }),
         ("empty messages only", Script::of(&[Repeat(database as u64, 0)])),
-        ("silence in the middle", sending(half, database, &[Hang])),
-        ("empty messages in the middle", sending(half, database, &[Repeat((good.len() / 2) as u64, 0)])),
-        ("an error in the middle", sending(half, database, &[Fail(Code::Internal, "\u{1b}[31mdisk\nfault")])),
+        ("silence in the middle", Script::sending(half, database, &[Hang])),
+        (
+            "empty messages in the middle",
+            Script::sending(half, database, &[Repeat((good.len() / 2) as u64, 0)]),
+        ),
+        (
+            "an error in the middle",
+            Script::sending(half, database, &[Fail(Code::Internal, "\u{1b}[31mdisk\nfault")]),
+        ),
         ("an end in the middle", all(half)),
         ("an end at a page", all(&good[..100 * 4096])),
         ("no digest", all(&good[..database])),
@@ -284,10 +274,13 @@ fn misbehaviours() -> Vec<(&'static str, Script)> {
         ("two pages in the wrong order", all(&with(&|bytes| bytes[50 * 4096..52 * 4096].rotate_left(4096)))),
         ("no database", all(&vec![7; good.len()])),
         ("zeros", all(&vec![0; good.len()])),
-        ("an error after all of it", sending(&good, database, &[Fail(Code::Unavailable, "going away")])),
-        ("silence after all of it", sending(&good, database, &[Hang])),
-        ("messages after all of it", sending(&good, database, &[Repeat(0, 1)])),
-        ("more left than before", sending(half, database, &[Send(database as u64, 512)])),
+        (
+            "an error after all of it",
+            Script::sending(&good, database, &[Fail(Code::Unavailable, "going away")]),
+        ),
+        ("silence after all of it", Script::sending(&good, database, &[Hang])),
+        ("messages after all of it", Script::sending(&good, database, &[Repeat(0, 1)])),
+        ("more left than before", Script::sending(half, database, &[Send(database as u64, 512)])),
     ]
 }
 
@@ -333,20 +326,20 @@ fn honest_members_of_every_kind_are_believed() {
     let good = snapshot(400);
     let database = good.len() - 32;
     let (pages, digest) = good.split_at(database);
-    let last = |steps: &[Step]| sending(pages, database, steps);
+    let last = |steps: &[Step]| Script::sending(pages, database, steps);
     for script in [
         last(&[SendBytes(0, digest.to_vec())]),
         // The digest counts as something that is left.
-        sending(pages, good.len(), &[SendBytes(0, digest.to_vec())]),
+        Script::sending(pages, good.len(), &[SendBytes(0, digest.to_vec())]),
         last(&[
             Send(0, 0),
             SendBytes(0, digest[..1].to_vec()),
             Send(0, 0),
             SendBytes(0, digest[1..].to_vec()),
         ]),
-        sending(&good, database, &[]),
-        sending(&good, good.len(), &[]),
-        sending(&good, good.len(), &[Send(0, 0)]),
+        Script::sending(&good, database, &[]),
+        Script::sending(&good, good.len(), &[]),
+        Script::sending(&good, good.len(), &[Send(0, 0)]),
     ] {
         let sandbox = Sandbox::new();
         let fake = Fake::start(script);

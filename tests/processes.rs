@@ -38,8 +38,7 @@ fn stalled_save(sandbox: &Sandbox, snapshot: &[u8]) -> Running {
 /// The same with a command of one's own.
 fn stalled(sandbox: &Sandbox, command: &mut Command, snapshot: &[u8]) -> Running {
     let before = sandbox.names().len();
-    let mut running = Running::start(command.stdin(Stdio::piped()));
-    running.child.stdin.as_mut().unwrap().write_all(&snapshot[..snapshot.len() - 1000]).unwrap();
+    let running = Running::start_with(command, &snapshot[..snapshot.len() - 1000]);
     await_that("there is a temporary", || sandbox.names().len() > before);
     running
 }
@@ -397,7 +396,7 @@ fn a_signal_ends_a_save_and_nothing_is_left() {
             let running = stalled(&sandbox, &mut command, &bytes);
             running.signal(name);
             let began = Instant::now();
-            let ended = wait_with_stdin_open(running).with(code);
+            let ended = running.wait_with_input_open().with(code);
             assert!(began.elapsed() < BOUND);
             assert_eq!(sandbox.names(), [""; 0], "{name}");
             if json {
@@ -412,20 +411,12 @@ fn a_signal_ends_a_save_and_nothing_is_left() {
     let running = stalled_save(&sandbox, &bytes);
     running.signal("INT");
     running.signal("TERM");
-    let ended = wait_with_stdin_open(running);
+    let ended = running.wait_with_input_open();
     assert!([INTERRUPTED, TERMINATED].contains(&ended.code), "{ended:?}");
     assert!(sandbox.names().is_empty());
     // And then it works.
     let _ = resume(stalled_save(&sandbox, &bytes), &bytes).with(0);
     let _ = finish(sandbox.open("verify").arg(sandbox.archive())).with(0);
-}
-
-/// Waits for the end without closing its standard input first, which would end it by itself.
-fn wait_with_stdin_open(mut running: Running) -> Ended {
-    let stdin = running.child.stdin.take();
-    let ended = running.wait();
-    drop(stdin);
-    ended
 }
 
 #[test]
@@ -440,7 +431,7 @@ fn a_signal_ends_a_restore_and_nothing_is_left() {
         command.arg("-").arg("-o").arg(sandbox.backups().join("x.db"));
         let running = stalled(&sandbox, &mut command, &archive);
         running.signal(name);
-        let _ = wait_with_stdin_open(running).with(code);
+        let _ = running.wait_with_input_open().with(code);
         assert!(sandbox.names().is_empty());
     }
     // To standard output, where somebody reads no further.
@@ -472,7 +463,7 @@ fn two_saves_at_once_do_not_touch_each_other() {
     let third = stalled_save(&sandbox, &bytes);
     let _ = resume(first, &bytes).with(0);
     third.signal("TERM");
-    let _ = wait_with_stdin_open(third).with(TERMINATED);
+    let _ = third.wait_with_input_open().with(TERMINATED);
     let names = sandbox.names();
     assert_eq!(names.len(), 4, "{names:?}");
     for name in names.iter().filter(|name| !name.ends_with(".sha256")) {
@@ -503,7 +494,7 @@ fn what_a_killed_save_leaves_is_removed_when_it_is_old() {
     let bytes = snapshot(500);
     let running = stalled_save(&sandbox, &bytes);
     running.signal("KILL");
-    let _ = wait_with_stdin_open(running).with(KILLED);
+    let _ = running.wait_with_input_open().with(KILLED);
     let left = sandbox.names();
     assert!(left.len() == 1 && is_temporary(&left[0]), "{left:?}");
     let left = sandbox.backups().join(&left[0]);

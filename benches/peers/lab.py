@@ -111,10 +111,18 @@ class Etcd:
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
+    def sleep(self):
+        """Serves nobody, and says nothing, until it is woken."""
+        self.process.send_signal(signal.SIGSTOP)
+
+    def wake(self):
+        self.process.send_signal(signal.SIGCONT)
+
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
+        self.wake()
         stop(self.process)
 
 
@@ -169,6 +177,32 @@ def measure(command, directory, env, server=None):
             raise SystemExit(f"failed with {process.returncode}: {command}\n{stderr.read()}")
     spent = server.cpu() - before if server else 0.0
     return Measured(wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024, spent)
+
+
+def interrupt(command, directory, env, moment, stdout=subprocess.DEVNULL, before=None):
+    """Starts a command that is one process, and interrupts it so many seconds later; `before` is called just before.
+
+    Returns how many seconds later it is gone, or nothing where it was gone already.
+    """
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    # Its standard input stays open, with nothing in it.
+    process = subprocess.Popen(["bash", "-c", command], cwd=directory, env=env,
+                               stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.DEVNULL)
+    try:
+        time.sleep(moment)
+        if before:
+            before()
+        gone = process.poll() is not None
+        began = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        with watchdog(process):
+            process.wait()
+        return None if gone else time.monotonic() - began
+    finally:
+        for pipe in (process.stdin, process.stdout):
+            if pipe:
+                pipe.close()
 
 
 @contextlib.contextmanager

@@ -33,6 +33,10 @@ MEMORY = [
 ]
 
 
+# Seconds from a signal to the end of the process, the worst run: must, should.
+CANCEL = (0.2, None)
+
+
 def middle(runs, quantity):
     return median(getattr(run, quantity) for run in runs)
 
@@ -51,7 +55,7 @@ def contenders(results):
     """Medians of everybody."""
     rows = []
     for (group, name), runs in results.items():
-        unit = (1000, "ms") if group.startswith("start") else (1, "s")
+        unit = (1000, "ms") if group.startswith(("start", "cancel")) else (1, "s")
         rows.append([
             group, name, f"{middle(runs, 'wall') * unit[0]:.{2 if unit[0] == 1 else 1}f} {unit[1]}",
             f"{min(run.wall for run in runs) * unit[0]:.2f}–{max(run.wall for run in runs) * unit[0]:.2f}",
@@ -81,6 +85,11 @@ def targets(results):
             value = max(run.memory for run in results[who]) / MIB
             rows.append([f"peak memory of {who[1]} ({who[0]}), MiB", f"{value:.0f}", limit(must), limit(aim),
                          verdict(value, must, aim)])
+    for (group, name), runs in results.items():
+        if group == "cancel":
+            value = max(run.wall for run in runs)
+            rows.append([f"{name}: signal to exit, worst of {len(runs)}, s", f"{value:.3f}", limit(CANCEL[0]),
+                         limit(CANCEL[1]), verdict(value, *CANCEL)])
     return table(["measure", "is", "must be at most", "aim", "reached"], rows)
 
 

@@ -1,14 +1,18 @@
 """Who is compared with whom, as shell commands that run in an empty directory."""
 
 import os
+import random
+import subprocess
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
-from lab import Link, Measured, measure
+from lab import Link, Measured, interrupt, measure
 
 # More than Status, a member list and a TLS handshake together, less than the smallest database.
 FIRST_BYTES = 12_288
+# Runs of each command in the row `cancel`, a round.
+CANCELLED = 4
 CORES = os.cpu_count()
 
 
@@ -116,3 +120,55 @@ def start(bench, etcd):
                     first = link.first_bytes() - began
                 bench.results[f"start, {transport}", name].append(
                     Measured(first, measured.cpu, measured.memory))
+
+
+def cancel(bench, etcd, source, archive):
+    """From SIGINT to the end of the process, at random moments of the first half of a run.
+
+    Syncing comes last: what the second half would show is how long the disk takes.
+    """
+    save, open_ = f"exec {bench.seal} save -q -r {bench.recipient}", f"exec {bench.seal} {{}} -q -i {bench.key} {archive}"
+    live = bench.save(etcd.plain)
+    for name, command in {
+        "save": live,
+        "save --from": f"{save} g.age --from {source}",
+        "save --from, level 19": f"{save} g.age --from {source} --level 19 --frame-size 16MiB",
+        "verify": f"exec {bench.seal} verify -q {archive}",
+        "verify -i": open_.format("verify"),
+        "restore -o": f"{open_.format('restore')} -o s.db",
+    }.items():
+        # At that level a run takes minutes.
+        # Without a key nothing is proved, which is an exit code of its own.
+        to_the_end = command.removeprefix("exec ") + " || [ $? -eq 3 ]"
+        whole = 2.0 if "19" in name else measure(to_the_end, bench.work / "run", bench.env).wall
+        cancelled(bench, name, command, whole / 2)
+    for name, command in {
+        "save, input stalls": f"{save} g.age --from -",
+        "save, output not read": bench.save(etcd.plain, to="-"),
+        "verify -i, input stalls": f"exec {bench.seal} verify -q -i {bench.key} -",
+        "restore -o, output not read": f"{open_.format('restore')} -o -",
+    }.items():
+        cancelled(bench, name, command, 1.0, stdout=subprocess.PIPE)
+
+    def fall_asleep():
+        etcd.sleep()
+        time.sleep(random.uniform(0.0, 0.5))
+
+    # What is measured before has to be over before the member is woken.
+    for _ in range(CANCELLED * bench.rounds):
+        try:
+            cancelled(bench, "save, etcd stalls", live, 1.0, times=1, before=fall_asleep)
+        finally:
+            etcd.wake()
+    print("  cancel: done", flush=True)
+
+
+def cancelled(bench, name, command, longest, times=None, **how):
+    for _ in range(times or CANCELLED * bench.rounds):
+        took = None
+        # Over before its moment came: an earlier one.
+        while took is None:
+            moment = random.uniform(0.0, longest)
+            took = interrupt(command, bench.work / "run", bench.env, moment, **how)
+            longest = longest if took is not None else moment
+        bench.results["cancel", name].append(Measured(took, 0.0, 0))

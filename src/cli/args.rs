@@ -119,6 +119,9 @@ pub(crate) struct SaveArguments {
     /// How to seal.
     #[command(flatten)]
     pub(crate) seal: SealArguments,
+    /// How much of this host to take.
+    #[command(flatten)]
+    pub(crate) effort: EffortArguments,
     /// How to reach etcd.
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
@@ -134,9 +137,6 @@ pub(crate) struct SealArguments {
     /// Snapshot bytes in each independent frame: a multiple of 64KiB up to 16MiB
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_FRAME_SIZE, value_parser = parse_frame_size)]
     pub(crate) frame_size: u32,
-    /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
-    pub(crate) jobs: Option<u16>,
     /// A name for the cluster, in the file name and the public description
     #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     pub(crate) cluster_name: Option<String>,
@@ -152,6 +152,28 @@ pub(crate) struct SealArguments {
     /// archives by cluster leaves such an archive alone.
     #[arg(long)]
     pub(crate) no_description: bool,
+}
+
+/// How much of this host to take.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Effort")]
+pub(crate) struct EffortArguments {
+    /// Threads of each parallel stage [default: 2, on one processor 1, with --nice 1]
+    ///
+    /// Each one takes 10 to 20 MiB of memory. The default keeps up with etcd; more are of use to save with a high
+    /// --level.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
+    pub(crate) jobs: Option<u16>,
+    /// Let everybody else on this host go first, such as the members of a control plane [env: ETCD_SEAL_NICE]
+    ///
+    /// Runs at the lowest CPU priority (nice 19) and, from which Linux derives it, the lowest best-effort I/O priority,
+    /// with one thread for each parallel stage unless --jobs says otherwise. On a busy host it takes longer, and a save
+    /// then keeps etcd's read transaction open for longer: etcd cannot reuse the pages it frees meanwhile, and its
+    /// database may grow. Priorities count among the processes of one control group: where a unit or a container has
+    /// shares of its own, set those.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub(crate) nice: Option<bool>,
 }
 
 /// Whom to encrypt to.
@@ -292,9 +314,9 @@ pub(crate) struct OpeningArguments {
     /// Accept a foreign archive whose snapshot has no digest of etcd's; the exit status is then 3
     #[arg(long)]
     pub(crate) allow_missing_digest: bool,
-    /// Worker threads [default: one for each processor]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
-    pub(crate) jobs: Option<u16>,
+    /// How much of this host to take.
+    #[command(flatten)]
+    pub(crate) effort: EffortArguments,
 }
 
 /// The words of `restore`.

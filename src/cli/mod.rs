@@ -27,6 +27,7 @@ use crate::store::name::whole_seconds;
 use args::{Arguments, Command, OutputArguments, Unparsed};
 use exit::Exit;
 use report::Reporter;
+use settings::effort::Effort;
 use settings::environment::{self, Environment};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -96,7 +97,7 @@ fn run_command(arguments: Arguments, environment: Environment, console: &Console
         stdout_is_taken: command.takes_stdout(&environment),
         console: console.clone(),
     };
-    let result = keep_secrets_out_of_dumps().and_then(|()| {
+    let result = keep_secrets_out_of_dumps().and_then(|()| command.step_aside(&environment)).and_then(|()| {
         supervise::supervise(&reporter, console, |interrupt, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
@@ -139,6 +140,14 @@ fn keep_secrets_out_of_dumps() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused)
 }
 
+/// To the lowest there is. What was asked for is done at any priority, so that a refusal is no failure.
+fn lower_priority() {
+    const LOWEST: i32 = 19;
+    if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
+        tracing::warn!("cannot lower the priority, going on as before: {error}");
+    }
+}
+
 impl Command {
     /// Whether standard output carries an archive, a snapshot or an identity, so that results go elsewhere.
     fn takes_stdout(&self, environment: &Environment) -> bool {
@@ -151,6 +160,21 @@ impl Command {
             Self::Keygen(words) => words.output == "-",
             Self::Info(_) | Self::Verify(_) | Self::Generate(_) => false,
         }
+    }
+
+    /// Lets everybody else go first, where that is asked for. Every thread has a priority of its own and begins with that
+    /// of the thread which starts it, so this comes before the first is started.
+    fn step_aside(&self, environment: &Environment) -> Result<()> {
+        let words = match self {
+            Self::Save(words) => &words.effort,
+            Self::Verify(words) => &words.opening.effort,
+            Self::Restore(words) => &words.opening.effort,
+            Self::Info(_) | Self::Keygen(_) | Self::Generate(_) => return Ok(()),
+        };
+        if Effort::resolve(words, environment)?.nice {
+            lower_priority();
+        }
+        Ok(())
     }
 
     fn run(self, context: &Context) -> Result<Exit> {

@@ -17,8 +17,11 @@ use tokio::sync::oneshot;
 
 /// How often to look whether the command has failed without coming to its end.
 const FAILURE_POLL: Duration = Duration::from_millis(250);
-/// How long a command may take to stop by itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command that has failed may take to come to its end.
+const FAILURE_PATIENCE: Duration = Duration::from_secs(2);
+/// How long a command may take to stop by itself after a signal. Short, because the thread that has to stop may be in the
+/// middle of a frame or of a read, and whoever sent the signal waits: 200 ms are to be enough for everything.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 /// Threads that talk to etcd; the pipeline has its own. One stream is not received faster by more.
 const RUNTIME_THREADS: usize = 1;
 
@@ -50,7 +53,7 @@ where
         .name("command".to_owned())
         .spawn(work)
         .map_err(|error| Error::io("start", "a thread", error))?;
-    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt));
+    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt, SIGNAL_PATIENCE));
     runtime.shutdown_background();
     match ended {
         Ended::ByItself(result) => result,
@@ -135,7 +138,8 @@ fn ignored_signals() -> u64 {
 
 type End = oneshot::Receiver<Result<Exit>>;
 
-async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> Ended {
+/// Waits for the end, or for a signal and then for the end as long as `patience`.
+async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt, patience: Duration) -> Ended {
     let signal = tokio::select! {
         biased;
         result = &mut *end => return Ended::ByItself(received(result)),
@@ -154,7 +158,7 @@ async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt) -> E
             // Whatever it says, such as that a plugin was interrupted too, the signal is why.
             Err(_) => Ended::Stopped(signal),
         },
-        () = tokio::time::sleep(PATIENCE) => Ended::Stuck(signal),
+        () = tokio::time::sleep(patience) => Ended::Stuck(signal),
         _ = signals.next() => Ended::Stuck(signal),
     }
 }
@@ -164,7 +168,7 @@ async fn failed_and_stuck(interrupt: &Interrupt) -> Error {
     loop {
         tokio::time::sleep(FAILURE_POLL).await;
         if interrupt.failure().is_some() {
-            tokio::time::sleep(PATIENCE).await;
+            tokio::time::sleep(FAILURE_PATIENCE).await;
             if let Some(error) = interrupt.failure() {
                 return error;
             }
@@ -193,9 +197,13 @@ fn leave(error: &Error, exit: Exit, reporter: &Reporter, console: &Console) -> !
 mod tests {
     use super::*;
 
+    /// Longer than any machine is late.
+    const LONG: Duration = Duration::from_secs(60);
+
     fn watched(
         act: impl FnOnce(oneshot::Sender<Result<Exit>>, &Interrupt),
         signal: Option<SignalKind>,
+        patience: Duration,
     ) -> Ended {
         let runtime = start_runtime().unwrap();
         let interrupt = Interrupt::new();
@@ -206,7 +214,7 @@ mod tests {
             if let Some(kind) = signal {
                 raise(kind);
             }
-            watch(&mut end, &mut signals, &interrupt).await
+            watch(&mut end, &mut signals, &interrupt, patience).await
         })
     }
 
@@ -218,13 +226,13 @@ mod tests {
 
     #[test]
     fn a_command_ends_by_itself() {
-        let ended = watched(|done, _| drop(done.send(Ok(Exit::Partly))), None);
+        let ended = watched(|done, _| drop(done.send(Ok(Exit::Partly))), None, LONG);
         assert!(matches!(ended, Ended::ByItself(Ok(Exit::Partly))));
     }
 
     #[test]
     fn a_panic_is_a_failure() {
-        let ended = watched(|done, _| drop(done), None);
+        let ended = watched(|done, _| drop(done), None, LONG);
         assert!(matches!(ended, Ended::ByItself(Err(error)) if error.kind() == Kind::Io));
     }
 
@@ -242,6 +250,7 @@ mod tests {
                 });
             },
             Some(SignalKind::terminate()),
+            LONG,
         );
         assert!(matches!(ended, Ended::Stopped(Exit::Terminated)));
 
@@ -259,7 +268,12 @@ mod tests {
                 });
             },
             Some(SignalKind::interrupt()),
+            LONG,
         );
+        assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
+
+        // And where there is no second one, patience ends.
+        let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()), SIGNAL_PATIENCE);
         assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
 
         let ended = watched(
@@ -268,6 +282,7 @@ mod tests {
                 let _ = done.send(Ok(Exit::Done));
             },
             Some(SignalKind::interrupt()),
+            LONG,
         );
         assert!(matches!(ended, Ended::ByItself(Ok(Exit::Done))));
     }

@@ -17,6 +17,9 @@ use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
+/// Bytes of a message of etcd's snapshot stream.
+const BLOB_SIZE: usize = 32 * 1024;
+
 /// What a fake member does when asked for a snapshot.
 #[derive(Clone)]
 pub enum Step {
@@ -62,6 +65,20 @@ impl Script {
         let status =
             PbStatusResponse { header: Some(header), version: "3.5.0".to_owned(), ..Default::default() };
         Self { status, steps: steps.to_vec(), ..Self::default() }
+    }
+
+    /// A member that sends `bytes` as etcd does, saying how much is left of `announced` after each message, and then
+    /// takes `more` steps.
+    #[must_use]
+    pub fn sending(bytes: &[u8], announced: usize, more: &[Step]) -> Self {
+        let mut left = announced as u64;
+        let mut steps = Vec::new();
+        for blob in bytes.chunks(BLOB_SIZE) {
+            left = left.saturating_sub(blob.len() as u64);
+            steps.push(SendBytes(left, blob.to_vec()));
+        }
+        steps.extend_from_slice(more);
+        Self::of(&steps)
     }
 }
 

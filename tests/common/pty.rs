@@ -1,8 +1,9 @@
 //! A terminal, and somebody at it who answers questions.
 
 use super::program::{Drain, Program};
+use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{LocalModes, Winsize, tcgetattr, tcsetwinsize};
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
@@ -33,11 +34,7 @@ impl Dialogue {
     /// If there is no terminal to be had, or the program cannot be run.
     #[must_use]
     pub fn begin(program: &Program) -> Self {
-        let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&controller).unwrap();
-        unlockpt(&controller).unwrap();
-        let name = std::ffi::OsString::from_vec(ptsname(&controller, Vec::new()).unwrap().into_bytes());
-        let user_side = File::options().read(true).write(true).open(PathBuf::from(name)).unwrap();
+        let (terminal, user_side) = open();
         // `setsid PROGRAM …` becomes `setsid --ctty PROGRAM …`, which makes standard input the controlling terminal.
         let mut command = std::process::Command::new(program.command.get_program());
         command.arg("--ctty").args(program.command.get_args()).env_clear();
@@ -47,7 +44,6 @@ impl Dialogue {
         let mut child = command.spawn().unwrap();
         // The command holds the terminal's other side, whose end is only seen when nobody does.
         drop(command);
-        let terminal = File::from(controller);
         let shown = show(terminal.try_clone().unwrap());
         let stdout: ChildStdout = child.stdout.take().unwrap();
         Self { child, stdout: Drain::new(stdout), terminal, shown, screen: String::new(), read: 0 }
@@ -96,8 +92,25 @@ impl Dialogue {
     }
 }
 
+/// A new terminal: the side of whoever sits at it, and that of the programs.
+///
+/// # Panics
+/// If there is none to be had.
+#[must_use]
+pub fn open() -> (File, File) {
+    let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
+    grantpt(&controller).unwrap();
+    unlockpt(&controller).unwrap();
+    let name = std::ffi::OsString::from_vec(ptsname(&controller, Vec::new()).unwrap().into_bytes());
+    let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+    let user_side = rustix::fs::open(PathBuf::from(name), flags, Mode::empty()).unwrap();
+    tcsetwinsize(&user_side, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    (File::from(controller), File::from(user_side))
+}
+
 /// Sends on what appears on the terminal, until nobody holds its other side.
-fn show(mut terminal: File) -> Receiver<String> {
+#[must_use]
+pub fn show(mut terminal: File) -> Receiver<String> {
     let (send, shown) = channel();
     std::thread::spawn(move || {
         let mut bytes = [0; 4096];

@@ -229,9 +229,40 @@ impl Running {
     /// If it cannot be started.
     #[must_use]
     pub fn start_unread(command: &mut Command) -> Self {
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        Self::of(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    /// What has been started already. Its standard error is read in the background, where that is a pipe.
+    #[must_use]
+    pub fn of(mut child: Child) -> Self {
         let stderr = child.stderr.take().map(drain);
         Self { child, stdout: None, stderr }
+    }
+
+    /// Starts it with `input`, after which its standard input stays open.
+    ///
+    /// # Panics
+    /// If it cannot be started, or does not take all of it.
+    #[must_use]
+    pub fn start_with(command: &mut Command, input: &[u8]) -> Self {
+        let mut running = Self::start(command.stdin(Stdio::piped()));
+        running.child.stdin.as_mut().unwrap().write_all(input).unwrap();
+        running
+    }
+
+    /// Its process.
+    #[must_use]
+    pub fn process(&self) -> Process {
+        Process(self.child.id())
+    }
+
+    /// Waits for its end without closing its standard input first, which would end it by itself.
+    #[must_use]
+    pub fn wait_with_input_open(mut self) -> Ended {
+        let input = self.child.stdin.take();
+        let ended = self.wait();
+        drop(input);
+        ended
     }
 
     /// Sends it a signal by name.
@@ -284,6 +315,68 @@ fn drain(mut pipe: impl Read + Send + 'static) -> JoinHandle<Vec<u8>> {
         pipe.read_to_end(&mut bytes).unwrap();
         bytes
     })
+}
+
+/// What the system tells of a process.
+#[derive(Clone, Copy)]
+pub struct Process(pub u32);
+
+/// One of its threads, or all of them together.
+#[derive(Debug)]
+pub struct Thread {
+    /// What it is called.
+    pub name: String,
+    /// Its nice value.
+    pub nice: i32,
+    /// The processor time it has taken.
+    pub processor_time: Duration,
+}
+
+impl Process {
+    /// All of it.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn whole(self) -> Thread {
+        Thread::parse(&std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap())
+    }
+
+    /// Its threads, without those that end meanwhile.
+    ///
+    /// # Panics
+    /// If it is gone.
+    #[must_use]
+    pub fn threads(self) -> Vec<Thread> {
+        std::fs::read_dir(format!("/proc/{}/task", self.0))
+            .unwrap()
+            .filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok())
+            .map(|stat| Thread::parse(&stat))
+            .collect()
+    }
+
+    /// How many of its threads have this name.
+    #[must_use]
+    pub fn count(self, name: &str) -> usize {
+        self.threads().iter().filter(|thread| thread.name == name).count()
+    }
+}
+
+impl Thread {
+    /// Out of a line of `proc_pid_stat(5)`.
+    fn parse(stat: &str) -> Self {
+        let (before, after) = stat.rsplit_once(')').unwrap();
+        let fields: Vec<&str> = after.split_whitespace().collect();
+        // The manual counts from 1, and these fields begin with its third.
+        let field = |number: usize| fields[number - 3];
+        let ticks = |number| field(number).parse::<u64>().unwrap();
+        let milliseconds = (ticks(14) + ticks(15)) * 1000 / rustix::param::clock_ticks_per_second();
+        Self {
+            name: before.split_once('(').unwrap().1.to_owned(),
+            nice: field(19).parse().unwrap(),
+            processor_time: Duration::from_millis(milliseconds),
+        }
+    }
 }
 
 /// Waits until `come` says so.

@@ -37,6 +37,8 @@ pub(crate) const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
 pub(crate) const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
 /// The longest standstill of the snapshot stream.
 pub(crate) const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
+/// Whether everybody else on this host goes first.
+pub(crate) const NICE: &str = "ETCD_SEAL_NICE";
 /// The identity file of the reading commands.
 pub(crate) const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
 /// The file that answers instead of the terminal when a passphrase is needed.
@@ -47,6 +49,7 @@ pub(crate) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
 const READING: &[&str] = &["info", "verify", "restore"];
+const WORKING: &[&str] = &["save", "verify", "restore"];
 const KEYS: &[&str] = &["save", "info", "verify", "restore"];
 
 /// Ours, in the order of the manual. etcdctl's come from its flags.
@@ -64,6 +67,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         commands: &["save"],
     },
     Variable { name: STALL_TIMEOUT, meaning: "The value of --stall-timeout.", commands: &["save"] },
+    Variable { name: NICE, meaning: "The value of --nice, true or false.", commands: WORKING },
     Variable {
         name: IDENTITY,
         meaning: "The path of an identity file. -i and -p replace it.",

@@ -2,22 +2,24 @@
 //! asked, read or connected to. Commands see settings, never raw words.
 
 pub(crate) mod connection;
+pub(crate) mod effort;
 pub(crate) mod environment;
 pub(crate) mod keys;
 pub(crate) mod standard_input;
 pub(crate) mod values;
 
 use super::args::{
-    InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments, VerifyArguments,
+    EffortArguments, InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments,
+    VerifyArguments,
 };
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use connection::ConnectionSettings;
+use effort::Effort;
 use environment::Environment;
 use keys::{IdentitySettings, RecipientSettings};
 use standard_input::StandardInput;
 use std::ffi::OsString;
-use std::num::NonZero;
 use std::path::PathBuf;
 
 /// Where `save` takes the snapshot from.
@@ -69,7 +71,7 @@ impl SaveSettings {
             Some(path) => SourceSettings::File(path),
         };
         let options = pipeline::save::Options {
-            jobs: jobs(words.seal.jobs),
+            jobs: Effort::resolve(&words.effort, environment)?.jobs,
             describe: !words.seal.no_description,
             allow_missing_digest: words.allow_missing_digest,
         };
@@ -115,7 +117,7 @@ impl ReadSettings {
     /// # Errors
     /// [`Kind::Usage`].
     pub(crate) fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
-        let opening = OpeningArguments { allow_missing_digest: true, jobs: None };
+        let opening = OpeningArguments { allow_missing_digest: true, effort: EffortArguments::default() };
         Self::resolve(
             VerifyArguments { archives: words.archives, identities: words.identities, opening },
             environment,
@@ -130,7 +132,11 @@ impl ReadSettings {
         let mut input = StandardInput::default();
         input.claim_paths("ARCHIVE -", &words.archives)?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        Ok(Self { archives: words.archives, identities, options: opening_options(&words.opening) })
+        Ok(Self {
+            archives: words.archives,
+            identities,
+            options: opening_options(&words.opening, environment)?,
+        })
     }
 }
 
@@ -172,22 +178,17 @@ impl RestoreSettings {
             output: words.output,
             force: words.force,
             dry_run: words.dry_run,
-            options: opening_options(&words.opening),
+            options: opening_options(&words.opening, environment)?,
         })
     }
 }
 
-fn opening_options(words: &OpeningArguments) -> pipeline::open::Options {
-    pipeline::open::Options {
-        jobs: jobs(words.jobs),
+fn opening_options(words: &OpeningArguments, environment: &Environment) -> Result<pipeline::open::Options> {
+    Ok(pipeline::open::Options {
+        jobs: Effort::resolve(&words.effort, environment)?.jobs,
         allow_missing_digest: words.allow_missing_digest,
         file_digest: false,
-    }
-}
-
-/// As many as there are processors for us, where nobody says otherwise.
-fn jobs(given: Option<u16>) -> usize {
-    given.map_or_else(|| std::thread::available_parallelism().map_or(1, NonZero::get), usize::from)
+    })
 }
 
 #[cfg(test)]
