@@ -60,6 +60,7 @@ impl ConnectionSettings {
             command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
             stream_timeout: command_timeout,
             stall_timeout: bound(flags.stall_timeout, "stall-timeout")?.unwrap_or(STALL_TIMEOUT),
+            limit_rate: None,
             keepalive_time: duration(flags.keepalive_time, "keepalive-time")?.unwrap_or(KEEPALIVE_TIME),
             keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
                 .unwrap_or(KEEPALIVE_TIMEOUT),
