@@ -164,3 +164,78 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
         self.socket.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::pace::LOWEST_RATE;
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const PATIENT: Duration = Duration::from_secs(10);
+
+    fn terms(pace: Option<Pace>) -> Terms {
+        Terms {
+            gate: Gate::open(),
+            pace: pace.map(Arc::new),
+            keepalive_time: PATIENT,
+            keepalive_timeout: Duration::from_secs(1),
+        }
+    }
+
+    /// A link on these terms to a member that sends this much, and then nothing.
+    fn sending(bytes: usize, terms: Terms) -> Link<DuplexStream> {
+        let (here, mut there) = duplex(2 * READ_SIZE);
+        tokio::spawn(async move {
+            there.write_all(&vec![7; bytes]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        Link::new(here, terms)
+    }
+
+    /// Reads until nothing comes any more for a moment.
+    async fn read_on(link: &mut Link<DuplexStream>) -> usize {
+        let mut piece = vec![0; 4096];
+        let mut length = 0;
+        while let Ok(read) = tokio::time::timeout(Duration::from_millis(100), link.read(&mut piece)).await {
+            length += read.unwrap();
+        }
+        length
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_holds_it_up_until_an_answer_may_be_due() {
+        const MUCH: usize = 32 << 20;
+        let terms = terms(None);
+        let gate = terms.gate.clone();
+        let mut link = sending(MUCH, terms);
+        gate.guard();
+        let before = read_on(&mut link).await;
+        assert!((4 << 20..5 << 20).contains(&before), "{before}");
+        gate.taken(before);
+        let then = read_on(&mut link).await;
+        assert!((3 << 20..5 << 20).contains(&then), "{then}");
+        tokio::time::advance(PATIENT).await;
+        assert_eq!(before + then + read_on(&mut link).await, MUCH);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_reads_at_the_pace_and_says_for_how_long_it_held_back() {
+        for rate in [LOWEST_RATE, 1_000_000, 50_000_000] {
+            let length = usize::try_from(5 * rate).unwrap();
+            let terms = terms(Some(Pace::new(rate)));
+            let pace = terms.pace.clone().unwrap();
+            let mut link = sending(length, terms);
+            let began = Instant::now();
+            let mut bytes = vec![0; length];
+            link.read_exact(&mut bytes).await.unwrap();
+            let took = began.elapsed().as_secs_f64();
+            assert!((4.85..5.05).contains(&took), "{rate}: {took}");
+            let held = pace.held().as_secs_f64();
+            assert!((took - 0.1..took + 0.1).contains(&held), "{rate}: {held} of {took}");
+            // What does not come is not held back.
+            let nothing = tokio::time::timeout(PATIENT, link.read(&mut [0])).await;
+            assert!(nothing.is_err());
+            assert!(pace.held().as_secs_f64() < held + 0.1);
+        }
+    }
+}

@@ -37,6 +37,8 @@ pub(crate) const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
 pub(crate) const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
 /// The longest standstill of the snapshot stream.
 pub(crate) const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
+/// The most bytes a second to take from etcd.
+pub(crate) const LIMIT_RATE: &str = "ETCD_SEAL_LIMIT_RATE";
 /// The identity file of the reading commands.
 pub(crate) const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
 /// The file that answers instead of the terminal when a passphrase is needed.
@@ -64,6 +66,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
         commands: &["save"],
     },
     Variable { name: STALL_TIMEOUT, meaning: "The value of --stall-timeout.", commands: &["save"] },
+    Variable { name: LIMIT_RATE, meaning: "The value of --limit-rate.", commands: &["save"] },
     Variable {
         name: IDENTITY,
         meaning: "The path of an identity file. -i and -p replace it.",
