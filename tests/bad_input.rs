@@ -49,6 +49,10 @@ fn words_that_make_no_sense() {
     for size in ["0", "1", "65KiB", "17MiB", "many", "64KB", "-64KiB"] {
         scene.attempt(&format!("{to_out}--frame-size={size}")).refused(2, "usage");
     }
+    for rate in ["0", "16383", "fast", "20MB"] {
+        scene.attempt(&format!("save out -r {RECIPIENT} --limit-rate={rate}")).refused(2, "usage");
+    }
+    scene.attempt(&(to_out.clone() + "--limit-rate 1MiB")).refused(2, "usage");
     scene.attempt(&(to_out.clone() + "--jobs 0")).refused(2, "usage");
     scene.attempt(&(to_out.clone() + "--cluster-name=")).refused(2, "usage");
     scene.attempt(&to_out).word("--note").word("n".repeat(9000)).refused(2, "usage");

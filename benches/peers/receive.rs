@@ -22,6 +22,7 @@ pub(crate) fn receive(endpoint: &str, files: Option<[&str; 3]>) -> Outcome {
         command_timeout: Duration::from_secs(30),
         stream_timeout: None,
         stall_timeout: Duration::from_secs(60),
+        limit_rate: None,
         keepalive_time: Duration::from_secs(10),
         keepalive_timeout: Duration::from_secs(20),
     };

@@ -7,7 +7,7 @@
 )]
 
 use super::settings::environment::{self, Environment};
-use super::settings::values::{DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_frame_size};
+use super::settings::values::{DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_frame_size, parse_rate};
 use super::{exit, report};
 use crate::error::{Error, Kind};
 use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR};
@@ -253,6 +253,12 @@ pub(crate) struct ConnectionArguments {
     /// So may the output, which keeps etcd waiting just the same: a pipe that takes not a byte for as long ends the save.
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub(crate) stall_timeout: Option<Duration>,
+    /// The most bytes a second to take from etcd, such as 512KiB or 20MiB: of all it sends, TLS included
+    ///
+    /// Spares the member's disk and network. But etcd keeps the old pages of its database for as long as the snapshot takes,
+    /// so the slower it is, the more a busy database file may grow. To hold etcd back counts as no standstill.
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
+    pub(crate) limit_rate: Option<u64>,
     /// Not supported yet: name the members with --endpoints
     #[arg(short = 'd', long, value_name = "DOMAIN")]
     pub(crate) discovery_srv: Option<String>,
@@ -379,7 +385,7 @@ pub(crate) enum Generate {
 pub(crate) const CONNECTION_HEADING: &str = "Connection";
 
 /// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
-const CONNECTION_FLAGS: [&str; 16] = [
+const CONNECTION_FLAGS: [&str; 17] = [
     "endpoints",
     "cacert",
     "cert",
@@ -393,6 +399,7 @@ const CONNECTION_FLAGS: [&str; 16] = [
     "keepalive_time",
     "keepalive_timeout",
     "stall_timeout",
+    "limit_rate",
     "discovery_srv",
     "discovery_srv_name",
     "insecure_discovery",
@@ -422,7 +429,8 @@ fn secret(text: &str) -> Result<SecretString, String> {
 #[must_use]
 pub(crate) fn variable_of(flag: &str) -> String {
     let flag = flag.replace('-', "_").to_uppercase();
-    if flag == "STALL_TIMEOUT" { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
+    let ours = ["STALL_TIMEOUT", "LIMIT_RATE"].contains(&flag.as_str());
+    if ours { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
 }
 
 /// The whole definition, with what every command has in common.

@@ -28,6 +28,9 @@ pub struct Connection {
     pub stream_timeout: Option<Duration>,
     /// Longest time without a byte of progress on the stream.
     pub stall_timeout: Duration,
+    /// Bytes a second that are read from etcd at most, of everything it sends; less than
+    /// [`LOWEST_RATE`](super::LOWEST_RATE) counts as that.
+    pub limit_rate: Option<u64>,
     /// HTTP/2 keepalive interval; values under 10 s become 10 s.
     pub keepalive_time: Duration,
     /// HTTP/2 keepalive timeout.

@@ -3,20 +3,28 @@
 use super::connection::Connection;
 use super::endpoint::{Address, Endpoint};
 use super::failure;
+use super::gate::Gate;
+use super::link::{Link, Terms};
+use super::pace::Pace;
 use super::tls::TlsFiles;
 use crate::error::{Error, Kind, Result};
 use etcd_client::{Channel, Client, ConnectOptions};
+use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::net::UnixStream;
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
-use tonic::transport::Endpoint as Transport;
+use tonic::transport::{Endpoint as Transport, Uri};
+use tower::{BoxError, Service, ServiceExt, service_fn};
 
-/// HTTP/2 window of the stream and of the connection: how much a member may send before we have read it, so also the
-/// most that piles up in memory when we stall. With hyper's 2 MiB a link of 20 ms round trip carries 77 MB/s, with
-/// 16 MiB 383 MB/s.
-const WINDOW: u32 = 16 << 20;
+/// HTTP/2 window of the stream and of the connection: how much a member may send before it hears that we have read it, and
+/// we tell it whenever a third has been read. So a link carries two thirds of it in a round trip: with hyper's 2 MiB and
+/// 80 ms 22 MB/s, with this more than etcd reads. What piles up in memory does not follow it: see [`Gate`].
+const WINDOW: u32 = 64 << 20;
 
 /// etcd's own gRPC clients raise shorter intervals to this; a server drops who pings more often than every 5 s.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(10);
@@ -32,6 +40,8 @@ pub(super) struct Dialer {
     command_timeout: Duration,
     keepalive_time: Duration,
     keepalive_timeout: Duration,
+    pace: Option<Arc<Pace>>,
+    window: u32,
 }
 
 /// An endpoint ready to be dialed.
@@ -46,13 +56,18 @@ impl Dialer {
     /// # Errors
     /// [`Kind::Usage`] for files that cannot be used.
     pub(super) fn new(connection: &Connection) -> Result<Self> {
+        let pace = connection.limit_rate.map(Pace::new).map(Arc::new);
+        let window = pace.as_ref().map_or(WINDOW, |pace| pace.window(WINDOW));
+        let lag = pace.as_ref().map_or(Duration::ZERO, |pace| pace.lag(window));
         Ok(Self {
             tls: TlsFiles::load(connection)?,
             user: connection.user.clone(),
             dial_timeout: connection.dial_timeout,
             command_timeout: connection.command_timeout,
             keepalive_time: connection.keepalive_time.max(SHORTEST_KEEPALIVE),
-            keepalive_timeout: connection.keepalive_timeout,
+            keepalive_timeout: connection.keepalive_timeout.saturating_add(lag),
+            pace,
+            window,
         })
     }
 
@@ -71,6 +86,11 @@ impl Dialer {
         self.command_timeout
     }
 
+    /// The limit, if there is one.
+    pub(super) fn pace(&self) -> Option<&Arc<Pace>> {
+        self.pace.as_ref()
+    }
+
     /// Configures the transport without touching the network.
     ///
     /// # Errors
@@ -87,36 +107,35 @@ impl Dialer {
                 Error::new(Kind::Usage, format!("endpoint {} cannot be used", endpoint.given))
                     .with_source(error)
             })?
-            .initial_stream_window_size(WINDOW)
-            .initial_connection_window_size(WINDOW)
+            .initial_stream_window_size(self.window)
+            .initial_connection_window_size(self.window)
             .http2_keep_alive_interval(self.keepalive_time)
             .keep_alive_timeout(self.keepalive_timeout)
-            .connect_timeout(self.dial_timeout)
-            .tcp_nodelay(true);
+            .connect_timeout(self.dial_timeout);
         let transport = if endpoint.tls { self.tls.apply(transport, &endpoint.given)? } else { transport };
         Ok(Prepared { endpoint, transport })
     }
 
-    /// Connects and, where there is a user, authenticates.
+    /// Connects through `gate` and, where there is a user, authenticates.
     ///
     /// # Errors
     /// Whatever `failure` makes of it.
-    pub(super) async fn client(&self, prepared: &Prepared) -> Result<Client> {
+    pub(super) async fn client(&self, prepared: &Prepared, gate: &Gate) -> Result<Client> {
         let Some((name, password)) = &self.user else {
             return self
-                .client_with(prepared, None)
+                .client_with(prepared, gate, None)
                 .await?
                 .map_err(|error| failure::calling(&prepared.endpoint, "connection", error));
         };
         let options = ConnectOptions::new().with_user(name, password.expose_secret());
-        match self.client_with(prepared, Some(options)).await? {
+        match self.client_with(prepared, gate, Some(options)).await? {
             Ok(client) => Ok(client),
             Err(error) if failure::authentication_is_off(&error) => {
                 tracing::warn!(
                     endpoint = prepared.endpoint.given,
                     "authentication is off, the user is not needed"
                 );
-                self.client_with(prepared, None)
+                self.client_with(prepared, gate, None)
                     .await?
                     .map_err(|error| failure::calling(&prepared.endpoint, "connection", error))
             }
@@ -127,26 +146,28 @@ impl Dialer {
     async fn client_with(
         &self,
         prepared: &Prepared,
+        gate: &Gate,
         options: Option<ConnectOptions>,
     ) -> Result<Result<Client, etcd_client::Error>> {
-        let channel = self.connect(prepared).await?;
+        let channel = self.connect(prepared, gate).await?;
         timeout(self.command_timeout, Client::from_channel(Channel::Tonic(channel), options)).await.map_err(
             |_| failure::calling_too_long(&prepared.endpoint, "authentication", self.command_timeout),
         )
     }
 
     /// Connects now and not at the first call: a failure is then known for what it is, and is final.
-    async fn connect(&self, prepared: &Prepared) -> Result<tonic::transport::Channel> {
+    async fn connect(&self, prepared: &Prepared, gate: &Gate) -> Result<tonic::transport::Channel> {
+        let terms = Terms {
+            gate: gate.clone(),
+            pace: self.pace.clone(),
+            keepalive_time: self.keepalive_time,
+            keepalive_timeout: self.keepalive_timeout,
+        };
         let connecting = async {
             match &prepared.endpoint.address {
-                Address::Tcp(_) => prepared.transport.connect().await,
+                Address::Tcp(_) => prepared.transport.connect_with_connector(self.over_tcp(terms)).await,
                 Address::Unix(path) => {
-                    let path = path.clone();
-                    let connector = tower::service_fn(move |_| {
-                        let path = path.clone();
-                        async move { UnixStream::connect(path).await.map(TokioIo::new) }
-                    });
-                    prepared.transport.connect_with_connector(connector).await
+                    prepared.transport.connect_with_connector(over_unix(path.clone(), terms)).await
                 }
             }
         };
@@ -155,4 +176,30 @@ impl Dialer {
             .map_err(|_| failure::connecting_too_long(&prepared.endpoint, self.dial_timeout))?
             .map_err(|error| failure::connecting(&prepared.endpoint, self.dial_timeout, error))
     }
+
+    fn over_tcp(
+        &self,
+        terms: Terms,
+    ) -> impl Service<Uri, Response = TokioIo<Link<TcpStream>>, Error = BoxError, Future: Send> + Send + use<>
+    {
+        let mut http = HttpConnector::new();
+        // It may be https: TLS is tonic's.
+        http.enforce_http(false);
+        http.set_nodelay(true);
+        http.set_connect_timeout(Some(self.dial_timeout));
+        service_fn(move |uri| {
+            let (connecting, terms) = (http.clone().oneshot(uri), terms.clone());
+            async move { Ok(TokioIo::new(Link::new(connecting.await?.into_inner(), terms))) }
+        })
+    }
+}
+
+fn over_unix(
+    path: PathBuf,
+    terms: Terms,
+) -> impl Service<Uri, Response = TokioIo<Link<UnixStream>>, Error = io::Error, Future: Send> + Send {
+    service_fn(move |_| {
+        let (connecting, terms) = (UnixStream::connect(path.clone()), terms.clone());
+        async move { Ok(TokioIo::new(Link::new(connecting.await?, terms))) }
+    })
 }

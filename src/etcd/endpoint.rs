@@ -172,6 +172,7 @@ mod tests {
             command_timeout: std::time::Duration::ZERO,
             stream_timeout: None,
             stall_timeout: std::time::Duration::ZERO,
+            limit_rate: None,
             keepalive_time: std::time::Duration::ZERO,
             keepalive_timeout: std::time::Duration::ZERO,
         };

@@ -69,8 +69,9 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
         piece.extend_from_slice(&bytes);
     }
     let open_for = snapshot.requested.elapsed();
-    let status = snapshot.status_after().await;
+    // The pipeline has work while the member answers.
     if sink.takes(Piece::Bytes(piece), snapshot).await? {
+        let status = snapshot.status_after().await;
         sink.takes(Piece::End(End { open_for, status }), snapshot).await?;
     }
     Ok(())

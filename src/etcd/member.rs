@@ -4,17 +4,25 @@ use super::diagnosis;
 use super::dialer::{Dialer, Prepared};
 use super::endpoint::Endpoint;
 use super::failure;
+use super::gate::Gate;
+use super::pace::Pace;
 use super::status::Status;
 use crate::error::{Error, Kind, Result};
-use etcd_client::{Client, SnapshotStreaming};
+use etcd_client::{Client, MemberListResponse, SnapshotStreaming};
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// A connected member. All its calls go over one connection.
 pub(super) struct Member {
     endpoint: Endpoint,
     client: Client,
+    gate: Gate,
+    pace: Option<Arc<Pace>>,
     command_timeout: Duration,
+    /// Asks for the member list; ends with its owner.
+    list: JoinSet<Option<MemberListResponse>>,
 }
 
 impl Member {
@@ -37,11 +45,33 @@ impl Member {
     }
 
     async fn connect_and_ask(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
-        let client = dialer.client(prepared).await?;
-        let endpoint = prepared.endpoint.clone();
-        let mut member = Self { endpoint, client, command_timeout: dialer.command_timeout() };
+        let gate = Gate::open();
+        let client = dialer.client(prepared, &gate).await?;
+        let mut member = Self {
+            endpoint: prepared.endpoint.clone(),
+            client,
+            gate,
+            pace: dialer.pace().cloned(),
+            command_timeout: dialer.command_timeout(),
+            list: JoinSet::new(),
+        };
+        member.ask_for_list();
         let status = member.status().await?;
         Ok((member, status))
+    }
+
+    /// Asks for the member list beside whatever else is asked: on a long link to wait for it alone takes long.
+    fn ask_for_list(&mut self) {
+        let (mut client, limit) = (self.client.clone(), self.command_timeout);
+        let endpoint = self.endpoint.given.clone();
+        self.list.spawn(async move {
+            match timeout(limit, client.member_list()).await {
+                Ok(Ok(list)) => return Some(list),
+                Ok(Err(error)) => tracing::debug!(endpoint, %error, "the member list could not be read"),
+                Err(_) => tracing::debug!(endpoint, "the member list did not come in time"),
+            }
+            None
+        });
     }
 
     /// Where it is.
@@ -68,21 +98,19 @@ impl Member {
 
     /// The name of the member with `member_id`, if the member list can be read: a nicety, never a failure.
     pub(super) async fn name(&mut self, member_id: u64) -> Option<String> {
-        let endpoint = &self.endpoint.given;
-        match timeout(self.command_timeout, self.client.member_list()).await {
-            Ok(Ok(list)) => {
-                let member = list.members().iter().find(|member| member.id() == member_id)?;
-                super::status::present(member.name())
-            }
-            Ok(Err(error)) => {
-                tracing::debug!(endpoint, %error, "the member list could not be read");
-                None
-            }
-            Err(_) => {
-                tracing::debug!(endpoint, "the member list did not come in time");
-                None
-            }
-        }
+        let list = self.list.join_next().await?.ok()??;
+        let member = list.members().iter().find(|member| member.id() == member_id)?;
+        super::status::present(member.name())
+    }
+
+    /// What keeps too much from piling up between the member and whoever reads its stream.
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    /// The limit it is read at, if there is one.
+    pub(super) fn pace(&self) -> Option<&Arc<Pace>> {
+        self.pace.as_ref()
     }
 
     /// Requests the snapshot. Bounded by the caller.

@@ -14,7 +14,10 @@ mod dialer;
 mod endpoint;
 mod failure;
 mod flow;
+mod gate;
+mod link;
 mod member;
+mod pace;
 mod probe;
 mod rules;
 mod status;
@@ -24,6 +27,7 @@ mod wait;
 
 pub use connection::Connection;
 pub use flow::{End, Flow};
+pub use pace::LOWEST_RATE;
 pub use probe::{check, open};
 pub use status::Status;
 #[cfg(feature = "cli")]

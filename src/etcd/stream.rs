@@ -3,13 +3,18 @@
 use super::choice::Candidate;
 use super::connection::Connection;
 use super::failure;
+use super::gate::Gate;
 use super::member::Member;
+use super::pace::Pace;
 use super::rules::StreamRules;
 use super::status::{Status, present};
 use super::wait::unless_interrupted;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use etcd_client::{SnapshotResponse, SnapshotStreaming};
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
@@ -57,8 +62,10 @@ impl Snapshot {
     ) -> Result<Self> {
         let Candidate { endpoint, mut member, status } = candidate;
         let member_name = unless_interrupted(interrupt, member.name(status.member_id)).await?;
-        let limits = Limits::from_now(connection);
-        let requesting = limits.bound(limits.requested, member.snapshot());
+        let limits = Limits::from_now(connection, member.pace().cloned());
+        let wait = limits.wait_for_member();
+        member.gate().guard();
+        let requesting = limits.bound(wait, member.snapshot());
         let stream = match unless_interrupted(interrupt, requesting).await? {
             Ok(requested) => requested.map_err(before_first_byte)?,
             Err(exceeded) => return Err(limits.error(exceeded, "before its first byte").within(endpoint)),
@@ -68,7 +75,7 @@ impl Snapshot {
             member_name,
             status,
             storage_version: None,
-            requested: limits.requested,
+            requested: wait.since,
             announced: 0,
             member,
             stream: Stream::Flowing(stream),
@@ -77,12 +84,12 @@ impl Snapshot {
             first: None,
             interrupt: interrupt.clone(),
         };
-        snapshot.fetch_first().await?;
+        snapshot.fetch_first(wait).await?;
         Ok(snapshot)
     }
 
-    async fn fetch_first(&mut self) -> Result<()> {
-        self.first = self.fetch(self.requested).await?;
+    async fn fetch_first(&mut self, wait: Wait) -> Result<()> {
+        self.first = self.fetch(wait).await?;
         // A clean end without a byte was refused by the rules, so there is an announcement.
         self.announced = self.rules.announced().unwrap_or_default();
         Ok(())
@@ -97,11 +104,13 @@ impl Snapshot {
         if let Some(first) = self.first.take() {
             return Ok(Some(first));
         }
-        self.fetch(Instant::now()).await
+        self.fetch(self.limits.wait_for_member()).await
     }
 
     /// Status of the same member after the stream; `None` if it no longer answers.
     pub async fn status_after(&mut self) -> Option<Status> {
+        // Its answer may come behind what nobody takes any more.
+        self.member.gate().leave();
         let asked = unless_interrupted(&self.interrupt, self.member.status()).await;
         match asked.and_then(std::convert::identity) {
             Ok(status) if status.member_id == self.status.member_id => Some(status),
@@ -121,7 +130,7 @@ impl Snapshot {
     /// # Errors
     /// [`Kind::Io`] where nobody does, [`Kind::EtcdTimeout`], [`Kind::Interrupted`].
     pub(super) async fn bound<F: Future>(&self, taking: F) -> Result<F::Output> {
-        let taking = self.limits.bound(Instant::now(), taking);
+        let taking = self.limits.bound(self.limits.wait_for_output(), taking);
         match unless_interrupted(&self.interrupt, taking).await? {
             Ok(taken) => Ok(taken),
             Err(Exceeded::Stall) => Err(self.limits.not_taken()),
@@ -129,9 +138,9 @@ impl Snapshot {
         }
     }
 
-    /// Fetches bytes; the stall timeout counts from `waiting_since`, and empty messages do not stop it.
-    async fn fetch(&mut self, waiting_since: Instant) -> Result<Option<Vec<u8>>> {
-        let fetched = self.fetch_or_fail(waiting_since).await;
+    /// Fetches bytes; the stall timeout counts from the beginning of `wait`, and empty messages do not stop it.
+    async fn fetch(&mut self, wait: Wait) -> Result<Option<Vec<u8>>> {
+        let fetched = self.fetch_or_fail(wait).await;
         match &fetched {
             Ok(Some(_)) => {}
             Ok(None) => {
@@ -144,9 +153,9 @@ impl Snapshot {
         fetched
     }
 
-    async fn fetch_or_fail(&mut self, waiting_since: Instant) -> Result<Option<Vec<u8>>> {
+    async fn fetch_or_fail(&mut self, wait: Wait) -> Result<Option<Vec<u8>>> {
         loop {
-            let Some(message) = self.message(waiting_since).await? else {
+            let Some(message) = self.message(wait).await? else {
                 self.rules.end().map_err(|error| error.within(&self.endpoint))?;
                 return Ok(None);
             };
@@ -163,7 +172,7 @@ impl Snapshot {
         }
     }
 
-    async fn message(&mut self, waiting_since: Instant) -> Result<Option<SnapshotResponse>> {
+    async fn message(&mut self, wait: Wait) -> Result<Option<SnapshotResponse>> {
         let stream = match &mut self.stream {
             Stream::Flowing(stream) => stream,
             Stream::Ended => return Ok(None),
@@ -172,9 +181,13 @@ impl Snapshot {
                 return Err(Error::new(Kind::EtcdIncomplete, what));
             }
         };
-        let receiving = self.limits.bound(waiting_since, stream.message());
+        let gate = self.member.gate();
+        let receiving = self.limits.bound(wait, telling(gate, stream.message()));
         match unless_interrupted(&self.interrupt, receiving).await? {
-            Ok(Ok(message)) => Ok(message),
+            Ok(Ok(message)) => {
+                gate.taken(message.as_ref().map_or(0, |message| message.blob().len()));
+                Ok(message)
+            }
             Ok(Err(error)) => Err(self.broken(error)),
             Err(exceeded) => Err(self.limits.error(exceeded, &self.rules.so_far()).within(&self.endpoint)),
         }
@@ -199,11 +212,25 @@ fn before_first_byte(error: Error) -> Error {
     if error.kind() == Kind::EtcdUnreachable { error.into_kind(Kind::EtcdIncomplete) } else { error }
 }
 
+/// Waits for `message`, and tells the gate when there is none.
+async fn telling<F: Future>(gate: &Gate, message: F) -> F::Output {
+    let mut message = pin!(message);
+    poll_fn(|context| {
+        let polled = message.as_mut().poll(context);
+        if polled.is_pending() {
+            gate.awaited();
+        }
+        polled
+    })
+    .await
+}
+
 /// The time limits of one stream.
 struct Limits {
     requested: Instant,
     stall_timeout: Duration,
     stream_timeout: Option<Duration>,
+    pace: Option<Arc<Pace>>,
 }
 
 /// Which limit ran out.
@@ -213,25 +240,62 @@ enum Exceeded {
     Stream,
 }
 
+/// A wait for one thing.
+#[derive(Clone, Copy)]
+struct Wait {
+    since: Instant,
+    /// For how long we had held back the member before; `None` where it is not the member that is waited for.
+    held_before: Option<Duration>,
+}
+
 impl Limits {
-    fn from_now(connection: &Connection) -> Self {
+    fn from_now(connection: &Connection, pace: Option<Arc<Pace>>) -> Self {
         Self {
             requested: Instant::now(),
             stall_timeout: connection.stall_timeout,
             stream_timeout: connection.stream_timeout,
+            pace,
         }
     }
 
-    async fn bound<F: Future>(&self, waiting_since: Instant, future: F) -> Result<F::Output, Exceeded> {
-        let stall_left = self.stall_timeout.saturating_sub(waiting_since.elapsed());
+    /// A wait for the member that begins now. It may last longer by as long as we hold the member back meanwhile.
+    fn wait_for_member(&self) -> Wait {
+        Wait { since: Instant::now(), held_before: Some(self.held()) }
+    }
+
+    /// A wait for whoever takes the bytes that begins now.
+    fn wait_for_output(&self) -> Wait {
+        Wait { since: Instant::now(), held_before: None }
+    }
+
+    fn held(&self) -> Duration {
+        self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.held())
+    }
+
+    /// What is left of the limit that runs out first.
+    fn left(&self, wait: Wait) -> (Duration, Exceeded) {
+        let held = wait.held_before.map_or(Duration::ZERO, |before| self.held().saturating_sub(before));
+        let stall_left = self.stall_timeout.saturating_add(held).saturating_sub(wait.since.elapsed());
         let stream_left =
             self.stream_timeout.map_or(Duration::MAX, |limit| limit.saturating_sub(self.requested.elapsed()));
-        // A stream that is always ready would never meet the timer.
-        if stream_left.is_zero() {
-            return Err(Exceeded::Stream);
+        if stream_left < stall_left { (stream_left, Exceeded::Stream) } else { (stall_left, Exceeded::Stall) }
+    }
+
+    async fn bound<F: Future>(&self, wait: Wait, future: F) -> Result<F::Output, Exceeded> {
+        let mut future = pin!(future);
+        loop {
+            let (left, exceeded) = self.left(wait);
+            // A stream that is always ready would never meet the timer.
+            if left.is_zero() && matches!(exceeded, Exceeded::Stream) {
+                return Err(Exceeded::Stream);
+            }
+            match timeout(left, &mut future).await {
+                Ok(output) => return Ok(output),
+                // We may have held the member back since.
+                Err(_) if !self.left(wait).0.is_zero() => {}
+                Err(_) => return Err(exceeded),
+            }
         }
-        let exceeded = if stream_left < stall_left { Exceeded::Stream } else { Exceeded::Stall };
-        timeout(stall_left.min(stream_left), future).await.map_err(|_| exceeded)
     }
 
     fn not_taken(&self) -> Error {
@@ -268,8 +332,9 @@ mod tests {
             requested: Instant::now(),
             stall_timeout: Duration::from_secs(60),
             stream_timeout: Some(Duration::ZERO),
+            pace: None,
         };
-        let bounded = spent.bound(Instant::now(), async {}).await;
+        let bounded = spent.bound(spent.wait_for_member(), async {}).await;
         assert!(matches!(bounded, Err(Exceeded::Stream)));
     }
 

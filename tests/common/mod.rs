@@ -460,6 +460,7 @@ pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
         command_timeout: PATIENCE,
         stream_timeout: None,
         stall_timeout: PATIENCE,
+        limit_rate: None,
         keepalive_time: Duration::from_secs(2),
         keepalive_timeout: Duration::from_secs(6),
     }

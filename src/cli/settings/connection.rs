@@ -1,7 +1,7 @@
 //! etcdctl's connection flags and variables, resolved.
 
 use super::environment::{self, Environment};
-use super::values::{parse_bool, parse_duration};
+use super::values::{parse_bool, parse_duration, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
@@ -45,6 +45,10 @@ impl ConnectionSettings {
             Some(value) => Ok(Some(value)),
             None => environment.parsed(&variable_of(name), parse_duration),
         };
+        let limit_rate = match flags.limit_rate {
+            Some(rate) => Some(rate),
+            None => environment.parsed(environment::LIMIT_RATE, parse_rate)?,
+        };
         let bound = |flag, name| duration(flag, name).and_then(|value| not_zero(value, name));
         let command_timeout = bound(flags.command_timeout, "command-timeout")?;
         let connection = Connection {
@@ -60,6 +64,7 @@ impl ConnectionSettings {
             command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
             stream_timeout: command_timeout,
             stall_timeout: bound(flags.stall_timeout, "stall-timeout")?.unwrap_or(STALL_TIMEOUT),
+            limit_rate,
             keepalive_time: duration(flags.keepalive_time, "keepalive-time")?.unwrap_or(KEEPALIVE_TIME),
             keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
                 .unwrap_or(KEEPALIVE_TIMEOUT),
@@ -188,6 +193,7 @@ mod tests {
         assert_eq!(connection.command_timeout, Duration::from_secs(5));
         assert_eq!(connection.stream_timeout, None);
         assert_eq!(connection.stall_timeout, Duration::from_secs(30));
+        assert_eq!(connection.limit_rate, None);
         assert_eq!(connection.keepalive_time, Duration::from_secs(2));
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(6));
     }
@@ -211,6 +217,7 @@ mod tests {
                 ("ETCDCTL_KEEPALIVE_TIME", "0"),
                 ("ETCDCTL_KEEPALIVE_TIMEOUT", "7s"),
                 ("ETCD_SEAL_STALL_TIMEOUT", "500ms"),
+                ("ETCD_SEAL_LIMIT_RATE", "20MiB"),
             ],
         );
         assert_eq!(connection.endpoints, ["https://a:2379", "b:2379"]);
@@ -226,6 +233,7 @@ mod tests {
         assert_eq!(connection.keepalive_time, Duration::ZERO);
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(7));
         assert_eq!(connection.stall_timeout, Duration::from_millis(500));
+        assert_eq!(connection.limit_rate, Some(20 << 20));
     }
 
     #[test]
@@ -246,6 +254,7 @@ mod tests {
                 "--keepalive-time=3s",
                 "--keepalive-timeout=4s",
                 "--stall-timeout=5s",
+                "--limit-rate=64KiB",
             ],
             &[
                 ("ETCDCTL_ENDPOINTS", "e:1"),
@@ -261,6 +270,7 @@ mod tests {
                 ("ETCDCTL_KEEPALIVE_TIME", "9s"),
                 ("ETCDCTL_KEEPALIVE_TIMEOUT", "9s"),
                 ("ETCD_SEAL_STALL_TIMEOUT", "9s"),
+                ("ETCD_SEAL_LIMIT_RATE", "nonsense"),
                 ("ETCDCTL_DISCOVERY_SRV", "example.org"),
             ],
         );
@@ -277,6 +287,7 @@ mod tests {
         assert_eq!(connection.keepalive_time, Duration::from_secs(3));
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(4));
         assert_eq!(connection.stall_timeout, Duration::from_secs(5));
+        assert_eq!(connection.limit_rate, Some(65_536));
     }
 
     #[test]
@@ -313,6 +324,10 @@ mod tests {
         assert_eq!(
             refused(&[], &[("ETCDCTL_DISCOVERY_SRV", "example.org")]),
             "ETCDCTL_DISCOVERY_SRV is not supported"
+        );
+        assert_eq!(
+            refused(&[], &[("ETCD_SEAL_LIMIT_RATE", "0")]),
+            "ETCD_SEAL_LIMIT_RATE: `0` is less than 16KiB, the lowest limit"
         );
         assert_eq!(
             refused(&[], &[("ETCDCTL_INSECURE_TRANSPORT", "no")]),

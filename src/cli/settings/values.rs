@@ -1,6 +1,7 @@
 //! How values are written on a command line: etcdctl's as Go writes them, ours in plain bytes or KiB and MiB.
 
 use crate::archive::frame;
+use crate::etcd::LOWEST_RATE;
 use std::time::Duration;
 
 /// A boolean as Go's `strconv.ParseBool` reads it.
@@ -85,11 +86,8 @@ pub(crate) const DEFAULT_FRAME_SIZE: &str = "4MiB";
 const KIBIBYTE: u32 = 1024;
 const MEBIBYTE: u32 = 1024 * KIBIBYTE;
 
-/// A frame size in bytes, KiB or MiB; which ones there are, the format says.
-///
-/// # Errors
-/// What is wrong, for a message that names the flag or variable.
-pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
+/// A size in bytes, KiB or MiB.
+fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
         (number, KIBIBYTE)
     } else if let Some(number) = text.strip_suffix("MiB") {
@@ -97,11 +95,33 @@ pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
     } else {
         (text, 1)
     };
-    let size = number.parse::<u32>().ok().and_then(|number| number.checked_mul(unit));
+    number.parse::<u64>().ok()?.checked_mul(unit.into())
+}
+
+/// A frame size in bytes, KiB or MiB; which ones there are, the format says.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
+    let size = parse_size(text).and_then(|size| u32::try_from(size).ok());
     size.filter(|&size| frame::is_frame_size(size)).ok_or_else(|| {
         let (step, most) = (frame::FRAME_SIZE_MIN / KIBIBYTE, frame::FRAME_SIZE_MAX / MEBIBYTE);
         format!("`{text}` is no multiple of {step}KiB from {step}KiB to {most}MiB")
     })
+}
+
+/// A number of bytes a second.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
+    let rate = parse_size(text)
+        .ok_or_else(|| format!("`{text}` is no number of bytes a second such as 512KiB or 20MiB"))?;
+    if rate < LOWEST_RATE {
+        let lowest = LOWEST_RATE / u64::from(KIBIBYTE);
+        return Err(format!("`{text}` is less than {lowest}KiB, the lowest limit"));
+    }
+    Ok(rate)
 }
 
 #[cfg(test)]
@@ -174,6 +194,21 @@ mod tests {
             ["", "0", "63KiB", "65KiB", "65537", "17MiB", "4MB", "4 MiB", "-1", "4294967296MiB", "1.5MiB"]
         {
             assert!(parse_frame_size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn rates_are_bytes_a_second_and_not_too_few() {
+        for (text, rate) in
+            [("16384", 16384), ("16KiB", 16384), ("20MiB", 20 << 20), ("5000000000", 5_000_000_000)]
+        {
+            assert_eq!(parse_rate(text), Ok(rate));
+        }
+        for text in ["0", "1", "15KiB", "16383", "0MiB"] {
+            assert_eq!(parse_rate(text), Err(format!("`{text}` is less than 16KiB, the lowest limit")));
+        }
+        for text in ["", "fast", "-1", "1MB", "1.5MiB", "20 MiB", "20MiB/s", "18446744073709551615KiB"] {
+            assert!(parse_rate(text).unwrap_err().contains("is no number of bytes a second"), "{text}");
         }
     }
 }

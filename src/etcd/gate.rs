@@ -1,0 +1,170 @@
+//! How much of a stream may be here before somebody has taken it.
+//!
+//! HTTP/2's windows say what a member may send ahead, and on a long link that must be much; but as much could pile up in
+//! memory whenever we are the slower side. So the windows are wide, and this gate stands between the socket and HTTP/2: it
+//! closes when too much of what passed has not been taken, and what then comes waits where TCP lets it wait.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker};
+use tokio::time::Instant;
+
+/// Bytes that may have passed and not been taken. Enough that a pipeline that hesitates does not stop the link.
+const CLOSES_AT: usize = 4 << 20;
+/// Bytes not taken at which a closed gate opens again.
+const OPENS_AT: usize = CLOSES_AT / 2;
+
+/// A gate before one connection. Clones are the same gate.
+#[derive(Clone)]
+pub(super) struct Gate(Arc<Mutex<State>>);
+
+struct State {
+    /// Whether there is somebody who takes; until then everything passes.
+    guarded: bool,
+    closed: bool,
+    /// Bytes that passed since the last time nothing was left. Headers and TLS pass too and are never taken, so it is
+    /// never too little; it is put right whenever somebody waits in vain.
+    untaken: usize,
+    last_taken: Instant,
+    waiting: Option<Waker>,
+}
+
+impl Gate {
+    /// A gate that nobody guards.
+    pub(super) fn open() -> Self {
+        Self(Arc::new(Mutex::new(State {
+            guarded: false,
+            closed: false,
+            untaken: 0,
+            last_taken: Instant::now(),
+            waiting: None,
+        })))
+    }
+
+    /// From now on somebody takes what passes, or waits for it.
+    pub(super) fn guard(&self) {
+        let mut state = self.state();
+        state.guarded = true;
+        state.last_taken = Instant::now();
+    }
+
+    /// From now on everything passes.
+    pub(super) fn leave(&self) {
+        let mut state = self.state();
+        state.guarded = false;
+        state.open();
+    }
+
+    /// Bytes were taken.
+    pub(super) fn taken(&self, bytes: usize) {
+        let mut state = self.state();
+        state.untaken = state.untaken.saturating_sub(bytes);
+        state.last_taken = Instant::now();
+        if state.untaken <= OPENS_AT {
+            state.open();
+        }
+    }
+
+    /// Somebody would take more, but there is nothing: so all that passed has been taken.
+    pub(super) fn awaited(&self) {
+        let mut state = self.state();
+        state.untaken = 0;
+        state.open();
+    }
+
+    /// Bytes passed.
+    pub(super) fn passed(&self, bytes: usize) {
+        let mut state = self.state();
+        state.untaken += bytes;
+        state.closed = state.guarded && state.untaken >= CLOSES_AT;
+    }
+
+    /// Waits while it is closed. Tells since when nobody has taken anything.
+    pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
+        let mut state = self.state();
+        if !state.closed {
+            return Poll::Ready(());
+        }
+        state.waiting = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// When something was taken last.
+    pub(super) fn last_taken(&self) -> Instant {
+        self.state().last_taken
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn open(&mut self) {
+        self.closed = false;
+        if let Some(waiting) = self.waiting.take() {
+            waiting.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the gate is open, and how often whoever waits for it was woken.
+    fn is_open(gate: &Gate, count: &Arc<Count>) -> (bool, usize) {
+        let waker = Waker::from(Arc::clone(count));
+        let open = gate.poll(&mut Context::from_waker(&waker)).is_ready();
+        (open, count.0.load(Ordering::Relaxed))
+    }
+
+    #[test]
+    fn it_closes_at_much_that_nobody_took_and_opens_when_half_of_it_is() {
+        let (gate, count) = (Gate::open(), Arc::default());
+        gate.guard();
+        gate.passed(CLOSES_AT - 1);
+        assert_eq!(is_open(&gate, &count), (true, 0));
+        gate.passed(1);
+        assert_eq!(is_open(&gate, &count), (false, 0));
+        gate.taken(CLOSES_AT - OPENS_AT - 1);
+        assert_eq!(is_open(&gate, &count), (false, 0));
+        gate.taken(1);
+        assert_eq!(is_open(&gate, &count), (true, 1));
+    }
+
+    /// Otherwise what passed and is no payload would close it for ever.
+    #[test]
+    fn whoever_waits_opens_it() {
+        let (gate, count) = (Gate::open(), Arc::default());
+        gate.guard();
+        gate.passed(CLOSES_AT);
+        assert_eq!(is_open(&gate, &count), (false, 0));
+        gate.awaited();
+        assert_eq!(is_open(&gate, &count), (true, 1));
+        gate.passed(CLOSES_AT - 1);
+        assert_eq!(is_open(&gate, &count), (true, 1));
+    }
+
+    #[test]
+    fn where_nobody_takes_it_is_open() {
+        let (gate, count) = (Gate::open(), Arc::default());
+        gate.passed(2 * CLOSES_AT);
+        assert_eq!(is_open(&gate, &count), (true, 0));
+        gate.guard();
+        gate.passed(1);
+        assert_eq!(is_open(&gate, &count), (false, 0));
+        gate.leave();
+        assert_eq!(is_open(&gate, &count), (true, 1));
+    }
+}

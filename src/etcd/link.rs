@@ -1,0 +1,241 @@
+//! One connection to a member, between the socket and TLS or HTTP/2.
+//!
+//! Those read 4 or 8 KiB at a time; a [`Link`] asks the system for more, and gives it out in the pieces they like. It does so
+//! only while its [`Gate`] is open, and no faster than its [`Pace`].
+
+use super::gate::Gate;
+use super::pace::Pace;
+use std::io::{self, IoSlice};
+use std::ops::Range;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+/// Bytes asked for at a time: they are still in the processor's cache when they are taken.
+const READ_SIZE: usize = 128 * 1024;
+
+/// What the connections to one member have in common.
+#[derive(Clone)]
+pub(super) struct Terms {
+    /// What keeps too much from piling up.
+    pub(super) gate: Gate,
+    /// The limit, if there is one.
+    pub(super) pace: Option<Arc<Pace>>,
+    /// After how long a silence HTTP/2 pings.
+    pub(super) keepalive_time: Duration,
+    /// How long it waits for the answer.
+    pub(super) keepalive_timeout: Duration,
+}
+
+/// A socket that is read on terms.
+pub(super) struct Link<S> {
+    socket: S,
+    terms: Terms,
+    buffer: Box<[u8]>,
+    /// What of the buffer has not been given out.
+    unread: Range<usize>,
+    /// Ends when an answer to a ping may be due.
+    until_ping: Option<Pin<Box<Sleep>>>,
+    /// Ends when the pace allows to read.
+    hold: Option<Pin<Box<Sleep>>>,
+    /// Until when everything may pass, so that the answer to a ping does.
+    answer_until: Option<Instant>,
+}
+
+impl<S> Link<S> {
+    /// Reads `socket` on these terms.
+    pub(super) fn new(socket: S, terms: Terms) -> Self {
+        let size = terms.pace.as_ref().map_or(READ_SIZE, |pace| pace.piece().min(READ_SIZE));
+        Self {
+            socket,
+            terms,
+            buffer: vec![0; size].into_boxed_slice(),
+            unread: 0..0,
+            until_ping: None,
+            hold: None,
+            answer_until: None,
+        }
+    }
+
+    /// Waits for the gate. The answer to a ping comes behind all that waits before the gate, and who does not get it takes the
+    /// member for dead: so while one may be due, the gate does not count.
+    fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.terms.gate.poll(context).is_ready() {
+                self.until_ping = None;
+                return Poll::Ready(());
+            }
+            let now = Instant::now();
+            if self.answer_until.is_some_and(|until| now < until) {
+                return Poll::Ready(());
+            }
+            let ping = self.terms.gate.last_taken() + self.terms.keepalive_time;
+            if now >= ping {
+                self.answer_until = Some(now + self.terms.keepalive_timeout);
+                return Poll::Ready(());
+            }
+            let timer = self.until_ping.get_or_insert_with(|| Box::pin(sleep_until(ping)));
+            if timer.deadline() != ping {
+                timer.as_mut().reset(ping);
+            }
+            ready!(timer.as_mut().poll(context));
+        }
+    }
+
+    /// Waits for the pace, and tells it for how long.
+    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(pace) = self.terms.pace.as_deref() else { return Poll::Ready(()) };
+        loop {
+            if let Some(hold) = &mut self.hold {
+                ready!(hold.as_mut().poll(context));
+                self.hold = None;
+            }
+            let now = Instant::now();
+            let Some(not_before) = pace.not_before(now) else { return Poll::Ready(()) };
+            pace.holds(not_before - now);
+            self.hold = Some(Box::pin(sleep_until(not_before)));
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Link<S> {
+    /// Fills the empty buffer; it stays empty at the end of what the member sends.
+    fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_gate(context));
+        ready!(self.poll_pace(context));
+        let mut buffer = ReadBuf::new(&mut self.buffer);
+        ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
+        let length = buffer.filled().len();
+        self.unread = 0..length;
+        self.terms.gate.passed(length);
+        if let Some(pace) = &self.terms.pace {
+            pace.spent(length, Instant::now());
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Link<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let link = &mut *self;
+        if link.unread.is_empty() {
+            ready!(link.poll_fill(context))?;
+        }
+        let length = link.unread.len().min(buffer.remaining());
+        buffer.put_slice(&link.buffer[link.unread.start..link.unread.start + length]);
+        link.unread.start += length;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.socket).poll_shutdown(context)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pace::LOWEST_RATE;
+    use super::*;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+
+    const PATIENT: Duration = Duration::from_secs(10);
+
+    fn terms(pace: Option<Pace>) -> Terms {
+        Terms {
+            gate: Gate::open(),
+            pace: pace.map(Arc::new),
+            keepalive_time: PATIENT,
+            keepalive_timeout: Duration::from_secs(1),
+        }
+    }
+
+    /// A link on these terms to a member that sends this much, and then nothing.
+    fn sending(bytes: usize, terms: Terms) -> Link<DuplexStream> {
+        let (here, mut there) = duplex(2 * READ_SIZE);
+        tokio::spawn(async move {
+            there.write_all(&vec![7; bytes]).await.unwrap();
+            std::future::pending::<()>().await;
+        });
+        Link::new(here, terms)
+    }
+
+    /// Reads until nothing comes any more for a moment.
+    async fn read_on(link: &mut Link<DuplexStream>) -> usize {
+        let mut piece = vec![0; 4096];
+        let mut length = 0;
+        while let Ok(read) = tokio::time::timeout(Duration::from_millis(100), link.read(&mut piece)).await {
+            length += read.unwrap();
+        }
+        length
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_closed_gate_holds_it_up_until_an_answer_may_be_due() {
+        const MUCH: usize = 32 << 20;
+        let terms = terms(None);
+        let gate = terms.gate.clone();
+        let mut link = sending(MUCH, terms);
+        gate.guard();
+        let before = read_on(&mut link).await;
+        assert!((4 << 20..5 << 20).contains(&before), "{before}");
+        gate.taken(before);
+        let then = read_on(&mut link).await;
+        assert!((3 << 20..5 << 20).contains(&then), "{then}");
+        tokio::time::advance(PATIENT).await;
+        assert_eq!(before + then + read_on(&mut link).await, MUCH);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn it_reads_at_the_pace_and_says_for_how_long_it_held_back() {
+        for rate in [LOWEST_RATE, 1_000_000, 50_000_000] {
+            let length = usize::try_from(5 * rate).unwrap();
+            let terms = terms(Some(Pace::new(rate)));
+            let pace = terms.pace.clone().unwrap();
+            let mut link = sending(length, terms);
+            let began = Instant::now();
+            let mut bytes = vec![0; length];
+            link.read_exact(&mut bytes).await.unwrap();
+            let took = began.elapsed().as_secs_f64();
+            assert!((4.85..5.05).contains(&took), "{rate}: {took}");
+            let held = pace.held().as_secs_f64();
+            assert!((took - 0.1..took + 0.1).contains(&held), "{rate}: {held} of {took}");
+            // What does not come is not held back.
+            let nothing = tokio::time::timeout(PATIENT, link.read(&mut [0])).await;
+            assert!(nothing.is_err());
+            assert!(pace.held().as_secs_f64() < held + 0.1);
+        }
+    }
+}
