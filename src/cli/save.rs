@@ -90,7 +90,9 @@ impl Job<'_> {
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
         let endpoint = snapshot.endpoint.clone();
-        let source = EtcdSource(snapshot.flow(&context.runtime, output.pulse(), &context.interrupt));
+        let frame_size = manifest.description.frame_size as usize;
+        let flow = snapshot.flow(&context.runtime, frame_size, output.pulse(), &context.interrupt);
+        let source = EtcdSource(flow);
         self.seal(source, manifest, output, began, |error| match error.kind() {
             Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
             _ => error,

@@ -13,11 +13,13 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-/// Bytes handed over at a time. etcd's messages are of 32 KiB, and to wake another thread for each costs more than the
-/// copy does.
-const PIECE_SIZE: usize = 1024 * 1024;
+/// Bytes handed over at a time, at least. etcd's messages are of 32 KiB, and to wake another thread for each costs more than
+/// the copy does.
+const PIECE_SIZE_MIN: usize = 1024 * 1024;
+/// The same, at most: two pieces and more are in memory at once.
+const PIECE_SIZE_MAX: usize = 4 * PIECE_SIZE_MIN;
 /// Pieces that may wait to be taken.
-const WAITING_PIECES: usize = 2;
+const WAITING_PIECES: usize = 1;
 
 /// The bytes of a [`Snapshot`], taken by a thread that may block.
 pub struct Flow {
@@ -41,12 +43,14 @@ pub struct End {
 }
 
 impl Snapshot {
-    /// Lets the stream flow, on `runtime`. Where the reader takes nothing, and `output` does not beat, for the stall timeout,
+    /// Lets the stream flow, on `runtime`, in pieces of `piece_size` bytes or, where that is very small or large, of another
+    /// size; the last is what is left. Where the reader takes nothing, and `output` does not beat, for the stall timeout,
     /// `interrupt` is told.
     #[must_use]
-    pub fn flow(self, runtime: &Handle, output: Pulse, interrupt: &Interrupt) -> Flow {
+    pub fn flow(self, runtime: &Handle, piece_size: usize, output: Pulse, interrupt: &Interrupt) -> Flow {
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
-        runtime.spawn(pull(self, Sink { sender, output }, interrupt.clone()));
+        let sink = Sink { sender, output, piece_size: piece_size.clamp(PIECE_SIZE_MIN, PIECE_SIZE_MAX) };
+        runtime.spawn(pull(self, sink, interrupt.clone()));
         Flow { pieces, end: None, interrupt: interrupt.clone() }
     }
 }
@@ -58,15 +62,20 @@ async fn pull(mut snapshot: Snapshot, sink: Sink, interrupt: Interrupt) {
 }
 
 async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
-    let mut piece = Vec::with_capacity(PIECE_SIZE);
+    let mut piece = Vec::with_capacity(sink.piece_size);
     while let Some(bytes) = snapshot.next().await? {
-        if !piece.is_empty() && piece.len() + bytes.len() > PIECE_SIZE {
-            let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_SIZE));
-            if !sink.takes(Piece::Bytes(full), snapshot).await? {
-                return Ok(());
+        let mut rest = &bytes[..];
+        while !rest.is_empty() {
+            let (taken, left) = rest.split_at(rest.len().min(sink.piece_size - piece.len()));
+            piece.extend_from_slice(taken);
+            rest = left;
+            if piece.len() == sink.piece_size {
+                let full = std::mem::replace(&mut piece, Vec::with_capacity(sink.piece_size));
+                if !sink.takes(Piece::Bytes(full), snapshot).await? {
+                    return Ok(());
+                }
             }
         }
-        piece.extend_from_slice(&bytes);
     }
     let open_for = snapshot.requested.elapsed();
     // The pipeline has work while the member answers.
@@ -81,6 +90,7 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
 struct Sink {
     sender: mpsc::Sender<Result<Piece>>,
     output: Pulse,
+    piece_size: usize,
 }
 
 impl Sink {

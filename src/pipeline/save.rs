@@ -38,7 +38,7 @@ pub struct AfterStream {
 
 /// A stream of snapshot bytes, pulled by a thread of the pipeline.
 pub trait SnapshotSource: Send {
-    /// The next bytes, in pieces of any size; `None` at the clean end.
+    /// The next bytes, in pieces of any size; `None` at the clean end. Pieces as large as a frame need not be copied.
     ///
     /// # Errors
     /// Whatever ended the stream early.
