@@ -318,7 +318,9 @@ fn asking_nobody(sandbox: &Sandbox) -> Command {
     let plugins = sandbox.path("plugins");
     fs::create_dir(&plugins).unwrap();
     let plugin = plugins.join("age-plugin-asking");
-    let script = format!("#!/bin/sh\n: >{}\nexec cat >/dev/null\n", sandbox.path("asked").display());
+    // Its standard output stays open with nothing in it.
+    let asked = sandbox.path("asked");
+    let script = format!("#!/bin/sh\n: >{}\nexec 3>&1\nexec cat >/dev/null\n", asked.display());
     fs::write(&plugin, script).unwrap();
     fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
     let mut save = sandbox.program();
