@@ -163,7 +163,7 @@ const GLANCE: Duration = Duration::from_millis(300);
 fn processor_time(process: Process, while_passes: Duration) -> Duration {
     let before = process.whole().processor_time;
     std::thread::sleep(while_passes);
-    process.whole().processor_time - before
+    process.whole().processor_time.saturating_sub(before)
 }
 
 /// Waits until all that came has been worked off, and then looks whether the process waits as one should: asleep.
