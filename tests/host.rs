@@ -163,7 +163,7 @@ const GLANCE: Duration = Duration::from_millis(300);
 fn processor_time(process: Process, while_passes: Duration) -> Duration {
     let before = process.whole().processor_time;
     std::thread::sleep(while_passes);
-    process.whole().processor_time - before
+    process.whole().processor_time.saturating_sub(before)
 }
 
 /// Waits until all that came has been worked off, and then looks whether the process waits as one should: asleep.
@@ -318,7 +318,9 @@ fn asking_nobody(sandbox: &Sandbox) -> Command {
     let plugins = sandbox.path("plugins");
     fs::create_dir(&plugins).unwrap();
     let plugin = plugins.join("age-plugin-asking");
-    let script = format!("#!/bin/sh\n: >{}\nexec cat >/dev/null\n", sandbox.path("asked").display());
+    // Its standard output stays open with nothing in it.
+    let asked = sandbox.path("asked");
+    let script = format!("#!/bin/sh\n: >{}\nexec 3>&1\nexec cat >/dev/null\n", asked.display());
     fs::write(&plugin, script).unwrap();
     fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
     let mut save = sandbox.program();
@@ -339,21 +341,23 @@ fn whoever_waits_for_input_goes_when_it_is_told_to() {
             assert_eq!(scene.sandbox.names(), [""; 0]);
         }
     }
+    let archive = fs::read(scene.archive()).unwrap();
+    let running = Running::start_with(scene.sandbox.program().args(["verify", "-"]), &archive);
+    await_that("it has begun", || running.process().count("command") == 1);
+    assert_goes("verify without a key", running);
 }
 
 #[test]
 fn a_reader_of_a_large_archive_goes_when_it_is_told_to() {
-    let scene = Scene::new(20_000);
+    let scene = Scene::new(6000);
     let mut verify = scene.sandbox.open("verify");
-    let mut keyless = scene.sandbox.program();
     let mut restore = scene.restore();
-    for (what, begun, command) in [
-        ("verify", "order", verify.arg(scene.archive())),
-        ("verify without a key", "command", keyless.arg("verify").arg(scene.archive())),
-        ("restore", "order", restore.arg(scene.sandbox.backups().join("x.db"))),
+    for (what, command) in [
+        ("verify", verify.arg(scene.archive())),
+        ("restore", restore.arg(scene.sandbox.backups().join("x.db"))),
     ] {
         let running = Running::start(command.stdin(Stdio::null()));
-        await_that("it reads", || running.process().count(begun) == 1);
+        await_that("it reads", || running.process().count("order") == 1);
         assert_goes(what, running);
         assert_eq!(scene.sandbox.names(), [""; 0]);
     }
