@@ -91,6 +91,8 @@ impl<S> Link<S> {
         loop {
             if let Some(hold) = &mut self.hold {
                 ready!(hold.as_mut().poll(context));
+                // To be woken late is no fault of the member's either.
+                pace.holds(hold.deadline().elapsed());
                 self.hold = None;
             }
             let now = Instant::now();

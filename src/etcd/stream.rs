@@ -130,7 +130,7 @@ impl Snapshot {
     /// # Errors
     /// [`Kind::Io`] where nobody does, [`Kind::EtcdTimeout`], [`Kind::Interrupted`].
     pub(super) async fn bound<F: Future>(&self, taking: F) -> Result<F::Output> {
-        let taking = self.limits.bound(self.limits.wait_for_output(), taking);
+        let taking = self.limits.bound(Wait::for_output(), taking);
         match unless_interrupted(&self.interrupt, taking).await? {
             Ok(taken) => Ok(taken),
             Err(Exceeded::Stall) => Err(self.limits.not_taken()),
@@ -248,6 +248,13 @@ struct Wait {
     held_before: Option<Duration>,
 }
 
+impl Wait {
+    /// For whoever takes the bytes; begins now.
+    fn for_output() -> Self {
+        Self { since: Instant::now(), held_before: None }
+    }
+}
+
 impl Limits {
     fn from_now(connection: &Connection, pace: Option<Arc<Pace>>) -> Self {
         Self {
@@ -261,11 +268,6 @@ impl Limits {
     /// A wait for the member that begins now. It may last longer by as long as we hold the member back meanwhile.
     fn wait_for_member(&self) -> Wait {
         Wait { since: Instant::now(), held_before: Some(self.held()) }
-    }
-
-    /// A wait for whoever takes the bytes that begins now.
-    fn wait_for_output(&self) -> Wait {
-        Wait { since: Instant::now(), held_before: None }
     }
 
     fn held(&self) -> Duration {
