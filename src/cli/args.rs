@@ -158,9 +158,9 @@ pub(crate) struct SealArguments {
 #[derive(Clone, Debug, Default, Args)]
 #[command(next_help_heading = "Effort")]
 pub(crate) struct EffortArguments {
-    /// Threads of each parallel stage [default: 2, on one processor 1, with --nice 1]
+    /// Threads of each parallel stage [default: as many as processors, 4 at most; with --nice 1]
     ///
-    /// Each one takes 10 to 20 MiB of memory. The default keeps up with etcd; more are of use to save with a high
+    /// Each one takes 5 to 10 MiB of memory. The default keeps up with etcd; more are of use to save with a high
     /// --level.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
     pub(crate) jobs: Option<u16>,

@@ -8,11 +8,11 @@ use std::num::NonZero;
 
 /// Threads of each parallel stage where nobody says otherwise, on a host that has the processors.
 ///
-/// Each one holds frames of its own, some 10 to 20 MiB, so that the memory of a command would grow with the host: with
-/// two, nothing at its default needs 96 MiB, whatever is in the snapshot. And two keep up with everything they wait for at
-/// the default level: each compresses 0.9 GB/s, where etcd sends half a gigabyte a second and SHA-256, which is one thread,
-/// takes 1.7 GB/s.
-const DEFAULT_JOBS_MAXIMUM: usize = 2;
+/// Each one holds frames of its own, some 5 to 10 MiB, so that the memory of a command would grow with the host: with four,
+/// nothing at its default needs 96 MiB, whatever is in the snapshot. And four more than keep up with everything they wait for
+/// at the default level: each compresses 0.9 GB/s, where etcd sends half a gigabyte a second and SHA-256, which is one
+/// thread, takes 1.7 GB/s.
+const DEFAULT_JOBS_MAXIMUM: usize = 4;
 
 /// How much of this host a command may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn memory_does_not_grow_with_the_host() {
         let jobs = [1, 2, 4, 128].map(|processors| default_jobs(false, processors));
-        assert_eq!(jobs, [1, 2, 2, 2]);
+        assert_eq!(jobs, [1, 2, 4, 4]);
         assert_eq!(default_jobs(true, 128), 1);
     }
 
