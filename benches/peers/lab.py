@@ -152,6 +152,7 @@ class Measured:
     cpu: float
     memory: int
     server: float = 0.0
+    stream: float = 0.0
 
 
 def measure(command, directory, env, server=None):

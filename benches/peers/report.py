@@ -61,8 +61,9 @@ def contenders(results):
             f"{min(run.wall for run in runs) * unit[0]:.2f}–{max(run.wall for run in runs) * unit[0]:.2f}",
             f"{middle(runs, 'cpu'):.2f}", f"{max(run.memory for run in runs) / MIB:.0f}",
             f"{middle(runs, 'server'):.2f}" if any(run.server for run in runs) else "",
+            f"{middle(runs, 'stream'):.2f}" if any(run.stream for run in runs) else "",
         ])
-    return table(["row", "who", "wall", "range", "CPU s", "peak MiB", "etcd's CPU s"], rows)
+    return table(["row", "who", "wall", "range", "CPU s", "peak MiB", "etcd's CPU s", "stream open s"], rows)
 
 
 def verdict(value, must, aim):

@@ -1,5 +1,6 @@
 """Who is compared with whom, as shell commands that run in an empty directory."""
 
+import json
 import os
 import random
 import subprocess
@@ -34,8 +35,16 @@ class Bench:
         for number in range(self.rounds):
             for name, command in commands.items():
                 measured = measure(command, self.work / "run", self.env, server)
+                if name.startswith("save") and server:
+                    measured.stream = self.stream_open()
                 self.results[group, name].append(measured)
             print(f"  {group}: round {number + 1} of {self.rounds}", flush=True)
+
+    def stream_open(self):
+        """Seconds that etcd's snapshot stream was open, as the archive just saved says."""
+        info = [self.seal, "info", "--json", "-i", self.key, self.work / "run" / "g.age"]
+        told = subprocess.run(info, env=self.env, check=True, capture_output=True, text=True).stdout
+        return json.loads(told)["stream_open_ms"] / 1000
 
     def save(self, address, flags="", to="g.age"):
         return f"exec {self.seal} save {to} -q -r {self.recipient} --endpoints {address} {flags}"
