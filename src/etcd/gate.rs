@@ -8,8 +8,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
-/// Bytes that may have passed and not been taken. Enough that a pipeline that hesitates does not stop the link.
-const CLOSES_AT: usize = 4 << 20;
+/// Bytes that may have passed and not been taken: no more than is still in the processor's cache when it is taken. A
+/// pipeline that hesitates has its own queue before it, and TCP's.
+pub(super) const CLOSES_AT: usize = 512 * 1024;
 /// Bytes not taken at which a closed gate opens again.
 const OPENS_AT: usize = CLOSES_AT / 2;
 

@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes asked for at a time: they are still in the processor's cache when they are taken.
+/// Bytes asked for at a time.
 const READ_SIZE: usize = 128 * 1024;
 
 /// What the connections to one member have in common.
@@ -169,6 +169,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::gate::CLOSES_AT;
     use super::super::pace::LOWEST_RATE;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -212,10 +213,10 @@ mod tests {
         let mut link = sending(MUCH, terms);
         gate.guard();
         let before = read_on(&mut link).await;
-        assert!((4 << 20..5 << 20).contains(&before), "{before}");
+        assert!((CLOSES_AT..CLOSES_AT + READ_SIZE).contains(&before), "{before}");
         gate.taken(before);
         let then = read_on(&mut link).await;
-        assert!((3 << 20..5 << 20).contains(&then), "{then}");
+        assert!((CLOSES_AT..CLOSES_AT + READ_SIZE).contains(&then), "{then}");
         tokio::time::advance(PATIENT).await;
         assert_eq!(before + then + read_on(&mut link).await, MUCH);
     }
