@@ -44,6 +44,7 @@ const EXTRAS: &[Extra] = &[
             "etcd-seal-keygen(1)",
             "etcd-seal-archive(5)",
             "etcd-seal-recovery(7)",
+            "etcd-seal-security(7)",
             "age(1)",
             "zstd(1)",
         ],
