@@ -79,7 +79,7 @@ impl Gate {
         state.closed = state.guarded && state.untaken >= CLOSES_AT;
     }
 
-    /// Waits while it is closed. Tells since when nobody has taken anything.
+    /// Waits while it is closed.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if !state.closed {

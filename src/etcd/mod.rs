@@ -4,7 +4,8 @@
 //! (`endpoint`) and every TLS file read (`tls`) before the first connection. Then each endpoint gets a client of
 //! its own (`dialer`, `member`), because a balanced client could send Status to one member and Snapshot to another.
 //! All are probed at once, the best is chosen (`choice`), and its stream is read under the rules of `rules`, which
-//! trust nothing a server says about sizes; [`Snapshot::flow`] hands it to a thread that may block. What goes wrong on the way is named by `failure`,
+//! trust nothing a server says about sizes; [`Snapshot::flow`] hands it to a thread that may block. Below all that, between
+//! the socket and HTTP/2, a `link` reads in large pieces, no more than is taken (`gate`) and no faster than allowed (`pace`). What goes wrong on the way is named by `failure`,
 //! after a second look by `diagnosis` where the first tells too little.
 
 mod choice;
