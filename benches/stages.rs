@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use etcd_seal::archive::frame::{FramePacker, FrameUnpacker};
-use etcd_seal::archive::payload::{CHUNK_SIZE, ChunkCipher, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
+use etcd_seal::archive::payload::{
+    CHUNK_SIZE, ChunkCipher, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE,
+};
 use etcd_seal::database::snapshot::SnapshotCheck;
 
 const MIB: usize = 1 << 20;

@@ -11,9 +11,8 @@ use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, take
 use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::frame::{
-    FRAMES_MAX, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC,
-    SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header,
-    walk_frame,
+    FRAMES_MAX, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC, SKIPPABLE_HEADER_SIZE,
+    TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header, walk_frame,
 };
 use crate::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_manifest,
