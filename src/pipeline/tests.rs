@@ -1,5 +1,7 @@
 //! Save and open against each other; stock tools judge the same archives in the integration tests.
 
+mod age_vectors;
+
 use std::io::Cursor;
 use std::sync::Arc;
 
