@@ -4,6 +4,7 @@ mod age_vectors;
 #[cfg(feature = "cli")]
 mod damage;
 mod properties;
+mod stock_age;
 
 use std::io::Cursor;
 use std::sync::Arc;
@@ -62,20 +63,28 @@ fn pieces(snapshot: &[u8], size: usize) -> Pieces {
     Pieces { pieces: snapshot.chunks(size).map(<[u8]>::to_vec).collect(), broken: false }
 }
 
+#[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
+fn skip(why: &str) {
+    eprintln!("SKIPPED: {why}");
+}
+
 /// One identity and its recipient.
 struct Key {
     recipients: Recipients,
     identities: Identities,
+    /// The identity as it stands in a file.
+    text: Zeroizing<Vec<u8>>,
 }
 
 fn key() -> Key {
     let prompt: SharedPrompt = Arc::new(Nobody);
     let (file, recipient) = generate_identity("2026-01-01T00:00:00Z");
     let text = Zeroizing::new(file.expose_secret().as_bytes().to_vec());
-    let files = vec![KeyFile { name: "key.txt".to_owned(), text }];
+    let files = vec![KeyFile { name: "key.txt".to_owned(), text: text.clone() }];
     Key {
         recipients: Recipients::parse(&[recipient], &[], &prompt).unwrap(),
         identities: Identities::parse(files, &prompt, 20).unwrap(),
+        text,
     }
 }
 

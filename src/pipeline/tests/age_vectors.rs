@@ -14,7 +14,7 @@ use age::secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::Nobody;
+use super::{Nobody, skip};
 use crate::archive::header::Header;
 use crate::archive::payload::{PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::archive::read_at::PayloadAt;
@@ -286,11 +286,6 @@ fn read_vectors() -> Option<Vec<Vector>> {
         .collect();
     vectors.sort_by(|one, other| one.name.cmp(&other.name));
     Some(vectors)
-}
-
-#[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
-fn skip(why: &str) {
-    eprintln!("SKIPPED: {why}");
 }
 
 /// What restoring delivers, were there no check that it is a snapshot.
