@@ -4,7 +4,7 @@ mod age_vectors;
 #[cfg(feature = "cli")]
 mod damage;
 mod properties;
-mod stock_age;
+mod sizes;
 
 use std::io::Cursor;
 use std::sync::Arc;

@@ -289,7 +289,7 @@ fn read_vectors() -> Option<Vec<Vector>> {
 }
 
 /// What restoring delivers, were there no check that it is a snapshot.
-fn delivered(mut file: &[u8], identities: &Identities, jobs: usize) -> (Vec<u8>, Result<()>) {
+pub(super) fn delivered(mut file: &[u8], identities: &Identities, jobs: usize) -> (Vec<u8>, Result<()>) {
     let mut output = Vec::new();
     let result = deliver(&mut file, identities, jobs, &mut output);
     (output, result)

@@ -5,12 +5,13 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use super::age_vectors::delivered;
 use super::{Key, key, noise, pieces, save_options, seal_with, skip};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{Source, manifest_for_tests};
-use crate::archive::payload::{CHUNK_SIZE, SEALED_CHUNK_SIZE};
+use crate::archive::payload::{CHUNK_SIZE, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::database::snapshot::snapshot_for_tests;
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::pipeline::batch::{BATCH_SIZE, Batch, Batcher};
 use crate::pipeline::save;
 use crate::pipeline::stage::ordered;
@@ -89,6 +90,30 @@ fn a_payload_of_any_size_opens_with_stock_age() {
         let file = seal(&plaintext, piece, 1 + number % 3, &key);
         for age in &ages {
             assert!(decrypted(age, &identity, &file) == plaintext, "{}: {size} bytes", age.display());
+        }
+    }
+}
+
+/// Batches are no part of the format: where one ends, the payload may be cut or go on as anywhere else.
+#[test]
+fn what_is_cut_or_goes_on_at_the_end_of_a_batch_is_noticed() {
+    let key = key();
+    for size in [BATCH - 1, BATCH, BATCH + 1, 2 * BATCH] {
+        let plaintext: Vec<u8> = (0..size).map(noise).collect();
+        let file = seal(&plaintext, usize::MAX, 2, &key);
+        let (output, result) = delivered(&file, &key.identities, 2);
+        assert!(result.is_ok() && output == plaintext, "{size} bytes");
+        let surplus = [1, TAG_SIZE - 1, TAG_SIZE, TAG_SIZE + 1, SEALED_CHUNK_SIZE, BATCH_SIZE];
+        let longer = surplus.map(|more| [&file[..], &vec![7; more]].concat());
+        let shorter = [1, 2, TAG_SIZE, TAG_SIZE + 1, TAG_SIZE + 2, SEALED_CHUNK_SIZE, BATCH_SIZE];
+        let shorter = shorter.map(|less| file[..file.len() - less].to_vec());
+        for damaged in longer.iter().chain(&shorter) {
+            let (output, result) = delivered(damaged, &key.identities, 2);
+            let kind = result.map_err(|error| error.kind()).unwrap_err();
+            let told = (size, damaged.len(), file.len());
+            // With less than a batch, it may be the header that ends too early.
+            assert!(matches!(kind, Kind::PayloadDamaged | Kind::HeaderDamaged), "{told:?}: {kind:?}");
+            assert!(plaintext.starts_with(&output), "{told:?}");
         }
     }
 }
