@@ -150,7 +150,7 @@ const REFUSED: &[(Kind, &[&str])] = &[
 ];
 
 /// Those for the native post-quantum identities of age 1.3, which the age crate does not know. They go through the program
-/// and age's plugin in tests/age_hybrid.rs; here it is only seen that such an identity is refused in words.
+/// and age's plugin in `tests/age_hybrid.rs`; here it is only seen that such an identity is refused in words.
 const HYBRID: &[&str] = &[
     "armor_hybrid",
     "hybrid_and_x25519",

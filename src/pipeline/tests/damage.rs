@@ -135,7 +135,7 @@ impl Whole {
         // Of the last character of those 43 the lowest two bits are no data, and must be zero.
         let letter = |begin: usize| {
             let value = base64_value(byte);
-            value.is_some_and(|value| at != begin + ENCODED - 1 || value & 0b11 == 0)
+            value.is_some_and(|value| at != begin + ENCODED - 1 || value.is_multiple_of(4))
         };
         let still_a_stanza = if (tag..share).contains(&at) {
             byte.is_ascii_graphic()
@@ -197,8 +197,7 @@ fn positions(whole: &Whole, end: usize) -> Vec<usize> {
     let within = |at: &usize| {
         let in_chunk = at.saturating_sub(whole.header) % SEALED_CHUNK_SIZE;
         *at < whole.header + AROUND
-            || in_chunk < AROUND
-            || in_chunk >= SEALED_CHUNK_SIZE - TAG_SIZE - AROUND
+            || !(AROUND..SEALED_CHUNK_SIZE - TAG_SIZE - AROUND).contains(&in_chunk)
             || *at + TAG_SIZE + AROUND >= whole.archive.len()
             || at.is_multiple_of(STEP)
     };

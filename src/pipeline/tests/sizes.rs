@@ -29,9 +29,9 @@ fn seal(plaintext: &[u8], piece: usize, jobs: usize, key: &Key) -> Vec<u8> {
         })
         .unwrap();
         scope.spawn(move || {
-            let mut batcher = Batcher::new(batches);
-            plaintext.chunks(piece).for_each(|piece| batcher.push(piece).unwrap());
-            batcher.finish().unwrap();
+            let mut cutter = Batcher::new(batches);
+            plaintext.chunks(piece).for_each(|piece| cutter.push(piece).unwrap());
+            cutter.finish().unwrap();
         });
         let sealed: Result<Vec<_>> = sealed.collect();
         sealed.unwrap().iter().for_each(|batch| file.extend_from_slice(batch));
