@@ -1,8 +1,6 @@
 //! The age test vectors for post-quantum keys, through the program and age's own plugin for them: the age crate has no such
 //! identity. Every other vector is tried in `src/pipeline/tests/age_vectors.rs`.
 
-#![expect(clippy::unwrap_used, reason = "a test may panic")]
-
 mod common;
 
 use common::program::{Sandbox, tools};

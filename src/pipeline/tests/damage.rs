@@ -192,8 +192,8 @@ fn flips(length: usize, special: impl Fn(usize) -> bool) -> Vec<(usize, u8)> {
 /// Positions in an archive of many chunks: all of them where the code is optimized, which makes ciphers a hundred times as
 /// fast; else the header, what lies around the ends of chunks, and some of the rest.
 fn positions(whole: &Whole, end: usize) -> Vec<usize> {
-    const AROUND: usize = 24;
-    const STEP: usize = 1009;
+    const AROUND: usize = 4;
+    const STEP: usize = 4001;
     let within = |at: &usize| {
         let in_chunk = at.saturating_sub(whole.header) % SEALED_CHUNK_SIZE;
         *at < whole.header + AROUND
@@ -360,7 +360,10 @@ fn every_bit_of_the_plaintext_counts_or_changes_nothing() {
             || (trailer + SKIPPABLE_HEADER_SIZE..table).contains(&at);
         !in_documents
     };
-    all(&flips(plaintext.len(), counts), |(at, mask)| {
+    // Of the documents every third byte is enough to see that no other snapshot comes out.
+    let mut cases = flips(plaintext.len(), counts);
+    cases.retain(|(at, _)| counts(*at) || at.is_multiple_of(3));
+    all(&cases, |(at, mask)| {
         let mut changed = plaintext.clone();
         changed[at] ^= mask;
         let exit = whole.opened(&forged(&whole, changed));
