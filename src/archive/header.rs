@@ -143,8 +143,7 @@ impl Header {
             return Err(not_an_archive(prefix));
         }
         let mut input = WholeHeader(Cursor::new(prefix));
-        let decryptor =
-            Decryptor::new_buffered(&mut input).map_err(|error| malformed(&error, prefix.len()))?;
+        let decryptor = Decryptor::new_buffered(&mut input).map_err(|error| malformed(&error, prefix))?;
         let recorder = Recorder::default();
         // No identity matches, so this only shows the stanzas to the recorder.
         let nobody = decryptor.decrypt(std::iter::once(&recorder as &dyn age::Identity));
@@ -158,6 +157,9 @@ impl Header {
         }
         let size = usize::try_from(input.0.position()).unwrap_or(prefix.len());
         let bytes = prefix[..size].to_vec();
+        if !stanzas_end(&bytes) {
+            return Err(header_damaged("a stanza in the age header has no end"));
+        }
         let (ours, stanzas): (Vec<Stanza>, Vec<Stanza>) =
             stanzas.into_iter().partition(|stanza: &Stanza| stanza.tag == DESCRIPTION_TAG);
         Ok(Self { bytes, public: read_public(&ours)?, stanzas: without_grease(stanzas) })
@@ -205,7 +207,7 @@ impl Header {
             error: RefCell::default(),
         };
         let decryptor = Decryptor::new_buffered(WholeHeader(Cursor::new(&self.bytes)))
-            .map_err(|error| malformed(&error, self.bytes.len()))?;
+            .map_err(|error| malformed(&error, &self.bytes))?;
         let authentic = decryptor.decrypt(std::iter::once(&tap as &dyn age::Identity)).map(drop);
         if let Some(error) = tap.error.into_inner() {
             return Err(error);
@@ -214,7 +216,7 @@ impl Header {
             Ok(()) => {}
             Err(DecryptError::NoMatchingKeys) => return Err(self.no_match(identities)),
             Err(DecryptError::InvalidMac) => return Err(header_damaged("the header's MAC is wrong")),
-            Err(error) => return Err(malformed(&error, self.bytes.len())),
+            Err(error) => return Err(malformed(&error, &self.bytes)),
         }
         self.description()?;
         match (tap.file_key.into_inner(), self.bytes.last_chunk::<NONCE_SIZE>()) {
@@ -284,14 +286,35 @@ fn header_damaged(message: impl Into<String>) -> Error {
     Error::new(Kind::HeaderDamaged, message)
 }
 
-fn malformed(error: &DecryptError, available: usize) -> Error {
+/// Whether every stanza ends as the specification has it, with a line of less than 64 characters, though it be empty. The age
+/// crate lets that be missing, as files of a time before the specification have it; age itself does not.
+fn stanzas_end(header: &[u8]) -> bool {
+    const FULL_LINE: usize = 64;
+    let mut ended = true;
+    for line in header.split(|byte| *byte == b'\n') {
+        let mac = line.starts_with(b"---");
+        if mac || line.starts_with(b"->") {
+            if mac || !ended {
+                return ended;
+            }
+            ended = false;
+        } else {
+            ended = ended || line.len() < FULL_LINE;
+        }
+    }
+    false
+}
+
+/// What the age crate calls an unknown format is one only where the first line names another version.
+fn malformed(error: &DecryptError, prefix: &[u8]) -> Error {
+    let version_1 = prefix.strip_prefix(AGE_BEGIN.as_bytes()).is_some_and(|rest| rest.starts_with(b"v1\n"));
     match error {
-        DecryptError::UnknownFormat => {
+        DecryptError::UnknownFormat if !version_1 => {
             Error::new(Kind::NotAnArchive, "it is an age file, but not of age's version 1")
                 .with_hint("the file is damaged, or made by a newer age: try the newest age on it")
         }
         DecryptError::Io(cause) if cause.kind() == io::ErrorKind::UnexpectedEof => {
-            header_damaged(if available >= PREFIX_SIZE {
+            header_damaged(if prefix.len() >= PREFIX_SIZE {
                 format!("the age header is larger than {HEADER_SIZE_MAX} bytes")
             } else {
                 "the file ends inside its age header".to_owned()
@@ -333,10 +356,14 @@ fn not_an_archive(prefix: &[u8]) -> Error {
     }
 }
 
-/// Whether a file that begins with `prefix` is ASCII-armoured.
+/// Where the ASCII armour of a file begins that begins with `prefix`: behind nothing but empty lines. `None` where there is
+/// none.
 #[must_use]
-pub fn is_armored(prefix: &[u8]) -> bool {
-    prefix.trim_ascii_start().starts_with(ARMOR_BEGIN.as_bytes())
+pub fn armor_begin(prefix: &[u8]) -> Option<usize> {
+    let text = prefix.trim_ascii_start();
+    let (before, _) = prefix.split_at(prefix.len() - text.len());
+    let whole_lines = before.last().is_none_or(|byte| *byte == b'\n');
+    (whole_lines && text.starts_with(ARMOR_BEGIN.as_bytes())).then_some(before.len())
 }
 
 /// Reads as much of `input` as [`Header::parse`] wants.

@@ -66,7 +66,7 @@ impl EncryptedFile {
 }
 
 fn ciphertext(file: &KeyFile) -> Result<Ciphertext<'_>> {
-    Decryptor::new_buffered(ArmoredReader::new(&file.text[..])).map_err(|error| match error {
+    Decryptor::new_buffered(ArmoredReader::new(file.text.trim_ascii_start())).map_err(|error| match error {
         DecryptError::UnknownFormat => Error::new(
             Kind::Identity,
             format!("identity file {} is of a newer version of age's format", file.name),

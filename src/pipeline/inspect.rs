@@ -8,7 +8,7 @@ use super::foreign::{begins_as_zstd, taken_apart};
 use super::open::{Foreign, Visible, refuse_armored_ours};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
-use crate::archive::header::{Header, is_armored, read_prefix};
+use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::archive::payload::Chunks;
 use crate::archive::read_at::{ArchiveAt, PayloadAt, ends_with_trailer};
@@ -46,14 +46,12 @@ pub enum Inside {
 /// Whatever is wrong with the parts that were read.
 pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identities>) -> Result<Inspected> {
     input.rewind().map_err(cannot_read)?;
-    let armored = is_armored(&read_prefix(input)?);
-    input.rewind().map_err(cannot_read)?;
-    if armored {
-        // It finds its end only by reading all of it, but nobody else's armour is big.
-        inspect_ends(&mut ArmoredReader::new(input), true, identities)
-    } else {
-        inspect_ends(input, false, identities)
-    }
+    let Some(armor) = armor_begin(&read_prefix(input)?) else {
+        return inspect_ends(input, false, identities);
+    };
+    input.seek(SeekFrom::Start(armor as u64)).map_err(cannot_read)?;
+    // It finds its end only by reading all of it, but nobody else's armour is big.
+    inspect_ends(&mut ArmoredReader::new(input), true, identities)
 }
 
 fn inspect_ends(

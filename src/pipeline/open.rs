@@ -12,9 +12,9 @@ use sha2::{Digest as _, Sha256};
 pub use super::foreign::Foreign;
 pub use super::layers::Options;
 use super::layers::{Layers, LayersRead};
-use super::plaintext::{Plaintext, cut, read_batches, read_full, start_decrypting};
-use super::stage::{Work, join, spawn};
-use crate::archive::header::{Header, is_armored, read_prefix};
+use super::plaintext::{cut, decrypted, read_full};
+use super::stage::Work;
+use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::archive::payload::{Chunks, SEALED_CHUNK_SIZE};
 use crate::error::{Error, Kind, Result};
@@ -132,18 +132,10 @@ pub fn open(
     let header_size = header.size();
 
     let archive_read = AtomicU64::new(header_size);
-    let read = std::thread::scope(|scope| {
-        let (batches, opened) = start_decrypting(scope, options.jobs, &key, header_size)?;
-        let archive_read = &archive_read;
-        let reader = spawn(scope, "read", move || read_batches(payload, archive_read, &batches, interrupt))?;
-        let layers =
-            Layers { options, header_size, description, armored, read: archive_read, progress, interrupt };
-        let read = layers.read(Plaintext::new(opened), output);
-        if let Err(error) = &read {
-            interrupt.fail(error);
-        }
-        join(reader);
-        read
+    let layers =
+        Layers { options, header_size, description, armored, read: &archive_read, progress, interrupt };
+    let read = decrypted(payload, &key, &archive_read, options.jobs, interrupt, |plaintext| {
+        layers.read(plaintext, output)
     })?;
     visible.archive_size = archive_read.into_inner();
     visible.archive_sha256 = input.finish();
@@ -198,21 +190,21 @@ impl Read for Tee<'_> {
 }
 
 /// An archive whose header has been read.
-struct Begun<'a> {
-    header: Header,
-    armored: bool,
-    payload: Box<dyn Read + Send + 'a>,
+pub(super) struct Begun<'a> {
+    pub(super) header: Header,
+    pub(super) armored: bool,
+    /// Everything behind header and nonce, without armour.
+    pub(super) payload: Box<dyn Read + Send + 'a>,
 }
 
 impl<'a> Begun<'a> {
-    fn new(input: &'a mut (dyn Read + Send)) -> Result<Self> {
+    pub(super) fn new(input: &'a mut (dyn Read + Send)) -> Result<Self> {
         let prefix = read_prefix(input)?;
-        let armored = is_armored(&prefix);
-        let file = std::io::Cursor::new(prefix).chain(input);
-        if !armored {
-            return Self::behind(file, false);
-        }
-        let begun = Self::behind(age::armor::ArmoredReader::new(file), true)?;
+        let armor = armor_begin(&prefix);
+        let mut prefix = std::io::Cursor::new(prefix);
+        let Some(armor) = armor else { return Self::behind(prefix.chain(input), false) };
+        prefix.set_position(armor as u64);
+        let begun = Self::behind(age::armor::ArmoredReader::new(prefix.chain(input)), true)?;
         refuse_armored_ours(&begun.header)?;
         Ok(begun)
     }

@@ -6,7 +6,7 @@ use std::thread::Scope;
 
 use super::batch::{BATCH_SIZE, Batch, plaintext};
 use super::buffer::{Buffer, Pool};
-use super::stage::{Feeder, Ordered, Stop, ordered};
+use super::stage::{Feeder, Ordered, Stop, join, ordered, spawn};
 use crate::archive::cannot_read;
 use crate::archive::frame::{ReadExactly, SKIPPABLE_HEADER_SIZE, damaged};
 use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE};
@@ -40,13 +40,39 @@ pub(super) fn cut(size: u64) -> Error {
 }
 
 /// Where sealed batches go in: an error takes its place in the order, so that damage before it is met first.
-pub(super) type Batches = Feeder<Result<Batch>, Result<Buffer>>;
+type Batches = Feeder<Result<Batch>, Result<Buffer>>;
+
+/// Reads and decrypts `payload` on threads of their own, while `read` takes its plaintext. `archive_read` begins as the size
+/// of the header, and ends as that of the archive.
+///
+/// # Errors
+/// Those of `read`, which meets whatever is wrong with the payload at its place, and [`Kind::Io`] where the system has no more
+/// threads.
+pub(super) fn decrypted<T>(
+    payload: impl Read + Send,
+    key: &PayloadKey,
+    archive_read: &AtomicU64,
+    jobs: usize,
+    interrupt: &Interrupt,
+    read: impl FnOnce(Plaintext) -> Result<T>,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let (batches, opened) = start_decrypting(scope, jobs, key, archive_read.load(Ordering::Relaxed))?;
+        let reader = spawn(scope, "read", move || read_batches(payload, archive_read, &batches, interrupt))?;
+        let read = read(Plaintext::new(opened));
+        if let Err(error) = &read {
+            interrupt.fail(error);
+        }
+        join(reader);
+        read
+    })
+}
 
 /// Starts the threads that decrypt.
 ///
 /// # Errors
 /// [`Kind::Io`] where the system has no more threads.
-pub(super) fn start_decrypting<'scope>(
+fn start_decrypting<'scope>(
     scope: &'scope Scope<'scope, '_>,
     jobs: usize,
     key: &PayloadKey,
@@ -58,14 +84,8 @@ pub(super) fn start_decrypting<'scope>(
     })
 }
 
-/// Cuts the payload into batches until its end, or until nobody listens. `read` begins as the size of the header, and
-/// ends as that of the archive.
-pub(super) fn read_batches(
-    mut payload: impl Read,
-    read: &AtomicU64,
-    batches: &Batches,
-    interrupt: &Interrupt,
-) {
+/// Cuts the payload into batches until its end, or until nobody listens; `read` is `archive_read` of [`decrypted`].
+fn read_batches(mut payload: impl Read, read: &AtomicU64, batches: &Batches, interrupt: &Interrupt) {
     let header_size = read.load(Ordering::Relaxed);
     let pool = Pool::default();
     let mut next = read_batch(&mut payload, &pool);
@@ -129,7 +149,7 @@ pub(super) struct Plaintext {
 }
 
 impl Plaintext {
-    pub(super) fn new(batches: Ordered<Result<Buffer>>) -> Self {
+    fn new(batches: Ordered<Result<Buffer>>) -> Self {
         Self { batches, batch: Vec::new().into(), following: None, chunk: 0, taken: 0, position: 0 }
     }
 

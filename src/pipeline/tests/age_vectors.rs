@@ -1,0 +1,472 @@
+//! The age test vectors of C2SP's CCTV, through the header, decryption and delivery that `restore` goes through.
+//!
+//! They are read from `age-testkit` in the directory that `ETCD_SEAL_TEST_FIXTURES` names. Each begins with lines that say
+//! what must come of it, and an empty line; the age file follows. None holds a snapshot, so [`open::open`] must refuse those
+//! that decrypt for that reason, and no other; what came out is seen by the same functions without the check of the snapshot.
+
+use std::collections::BTreeSet;
+use std::io::Cursor;
+use std::path::PathBuf;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, OnceLock};
+
+use age::secrecy::SecretString;
+use sha2::{Digest as _, Sha256};
+use zeroize::Zeroizing;
+
+use super::{Nobody, skip};
+use crate::archive::header::Header;
+use crate::archive::payload::{PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
+use crate::archive::read_at::PayloadAt;
+use crate::error::{Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, SharedPrompt};
+use crate::pipeline::delivery::Delivery;
+use crate::pipeline::digest::queue;
+use crate::pipeline::foreign::copy_foreign;
+use crate::pipeline::inspect::inspect;
+use crate::pipeline::open::{self, Begun};
+use crate::pipeline::plaintext::decrypted;
+use crate::pipeline::stage::Stop;
+use crate::progress::Silent;
+
+/// Those whose plaintext comes out whole.
+const OPEN: &[&str] = &[
+    "armor_crlf",
+    "armor_full_last_line",
+    "armor_no_eol",
+    "armor_whitespace_outside",
+    "armor_x25519",
+    "scrypt",
+    "stanza_empty_body",
+    "stanza_empty_last_line",
+    "stream_257_chunks",
+    "stream_257_chunks_full",
+    "stream_258_chunks",
+    "stream_empty_payload",
+    "stream_last_chunk_full",
+    "stream_last_chunk_full_second",
+    "stream_three_chunks",
+    "x25519",
+    "x25519_grease",
+    "x25519_multiple_recipients",
+];
+
+/// Those that are refused, by what we call it.
+const REFUSED: &[(Kind, &[&str])] = &[
+    (
+        Kind::NoMatchingIdentity,
+        &["scrypt_uppercase", "scrypt_work_factor_wrong", "x25519_bad_tag", "x25519_lowercase"],
+    ),
+    (
+        Kind::NotAnArchive,
+        &[
+            "armor_empty",
+            "armor_garbage_leading",
+            "armor_lowercase",
+            "armor_whitespace_begin",
+            "empty",
+            "version_unsupported",
+        ],
+    ),
+    (
+        Kind::HeaderDamaged,
+        &[
+            "armor_header_crlf",
+            "header_crlf",
+            "hmac_extra_space",
+            "hmac_garbage",
+            "hmac_missing",
+            "hmac_not_canonical",
+            "hmac_trailing_space",
+            "hmac_truncated",
+            "hybrid_x25519_arg",
+            "scrypt_and_x25519",
+            "scrypt_double",
+            "scrypt_extra_argument",
+            "scrypt_long_file_key",
+            "scrypt_not_canonical_body",
+            "scrypt_not_canonical_salt",
+            "scrypt_salt_long",
+            "scrypt_salt_short",
+            "scrypt_work_factor_leading_garbage",
+            "scrypt_work_factor_leading_plus",
+            "scrypt_work_factor_leading_zero_decimal",
+            "scrypt_work_factor_missing",
+            "scrypt_work_factor_negative",
+            "scrypt_work_factor_overflow",
+            "scrypt_work_factor_zero",
+            "stanza_bad_start",
+            "stanza_empty_argument",
+            "stanza_long_line",
+            "stanza_missing_body",
+            "stanza_missing_final_line",
+            "stanza_no_arguments",
+            "stanza_not_canonical",
+            "stanza_spurious_cr",
+            "stream_no_nonce",
+            "stream_short_nonce",
+            "x25519_identity",
+            "x25519_long_file_key",
+            "x25519_low_order",
+            "x25519_not_canonical_body",
+            "x25519_not_canonical_share",
+            "x25519_short_share",
+        ],
+    ),
+    (
+        Kind::PayloadDamaged,
+        &[
+            "armor_empty_last_line",
+            "armor_empty_line_end",
+            "armor_eol_between_padding",
+            "armor_garbage_trailing",
+            "armor_invalid_character_header",
+            "armor_invalid_character_payload",
+            "armor_no_end_line",
+            "armor_no_padding",
+            "armor_not_canonical",
+            "armor_pgp_checksum",
+            "armor_short_line",
+            "armor_whitespace_end",
+            "armor_whitespace_last_line",
+            "armor_whitespace_line_start",
+            "stream_bad_tag_second_chunk",
+            "stream_bad_tag_second_chunk_full",
+            "stream_missing_tag",
+            "stream_no_final",
+            "stream_no_final_full",
+            "stream_no_final_two_chunks",
+            "stream_short_chunk",
+            "stream_trailing_garbage_long",
+            "stream_trailing_garbage_short",
+            "stream_two_final_chunks",
+            "stream_two_final_chunks_full",
+            "stream_two_final_chunks_second",
+        ],
+    ),
+    // Our limit is higher than age's, and a flag raises it: too much work is nothing that is wrong with the header.
+    (Kind::NoMatchingIdentity, &["scrypt_work_factor_23"]),
+];
+
+/// Those for the native post-quantum identities of age 1.3, which the age crate does not know. They go through the program
+/// and age's plugin in `tests/age_hybrid.rs`; here it is only seen that such an identity is refused in words.
+const HYBRID: &[&str] = &[
+    "armor_hybrid",
+    "hybrid_and_x25519",
+    "hybrid_bad_tag",
+    "hybrid_currupted_enc_mlkem",
+    "hybrid_extra_argument",
+    "hybrid_grease",
+    "hybrid_identity",
+    "hybrid_long_share",
+    "hybrid_low_order",
+    "hybrid_multiple_recipients",
+    "hybrid_not_canonical_body",
+    "hybrid_not_canonical_enc",
+    "hybrid_short_share",
+];
+
+/// A vector, taken apart.
+struct Vector {
+    name: String,
+    expect: String,
+    /// SHA-256 of all plaintext that STREAM authenticates, where any is to be had.
+    payload: Option<[u8; 32]>,
+    file_key: Vec<u8>,
+    identities: Vec<String>,
+    passphrases: Vec<String>,
+    armored: bool,
+    file: Vec<u8>,
+}
+
+impl Vector {
+    fn parse(name: String, bytes: &[u8]) -> Self {
+        let end = bytes.windows(2).position(|window| window == b"\n\n").unwrap();
+        let mut vector = Self {
+            name,
+            expect: String::new(),
+            payload: None,
+            file_key: Vec::new(),
+            identities: Vec::new(),
+            passphrases: Vec::new(),
+            armored: false,
+            file: bytes[end + 2..].to_vec(),
+        };
+        for line in std::str::from_utf8(&bytes[..end]).unwrap().lines() {
+            let (key, value) = line.split_once(": ").unwrap();
+            match key {
+                "expect" => value.clone_into(&mut vector.expect),
+                "payload" => vector.payload = Some(hex::decode(value).unwrap().try_into().unwrap()),
+                "file key" => vector.file_key = hex::decode(value).unwrap(),
+                "identity" => vector.identities.push(value.to_owned()),
+                "passphrase" => vector.passphrases.push(value.to_owned()),
+                "armored" => vector.armored = value == "yes",
+                "compressed" => {
+                    assert_eq!(value, "zlib", "{}", vector.name);
+                    vector.file = miniz_oxide::inflate::decompress_to_vec_zlib(&vector.file).unwrap();
+                }
+                "comment" => {}
+                other => panic!("{}: what is {other}?", vector.name),
+            }
+        }
+        vector
+    }
+
+    /// Each key of the vector alone, as the program is given one or the other; none where the vector has none.
+    fn keys(&self) -> Vec<Identities> {
+        let prompt: SharedPrompt = Arc::new(Nobody);
+        let native = self.identities.iter().filter(|identity| !identity.starts_with(POST_QUANTUM));
+        let mut keys: Vec<Identities> = native
+            .map(|identity| {
+                let text = Zeroizing::new(identity.as_bytes().to_vec());
+                let file = KeyFile { name: "key.txt".to_owned(), text };
+                Identities::parse(vec![file], &prompt, DEFAULT_MAX_WORK_FACTOR).unwrap()
+            })
+            .collect();
+        keys.extend(self.passphrases.iter().map(|passphrase| {
+            Identities::passphrase(SecretString::from(passphrase.as_str()), DEFAULT_MAX_WORK_FACTOR)
+        }));
+        if self.identities.is_empty() && keys.is_empty() {
+            keys.push(Identities::default());
+        }
+        keys
+    }
+
+    /// The plaintext of every chunk up to the first that is not authentic, chunk after chunk with the file key that the
+    /// vector tells: what STREAM may let out at most.
+    fn authentic(&self) -> Vec<u8> {
+        let header = Header::parse(&self.file).unwrap();
+        let (begin, payload) = self.file.split_at(usize::try_from(header.size()).unwrap());
+        let cipher =
+            PayloadKey::derive(self.file_key[..].try_into().unwrap(), begin.last_chunk().unwrap()).cipher();
+        let mut plaintext = Vec::new();
+        let mut rest = payload;
+        for counter in 0.. {
+            let (sealed, behind) = rest.split_at(rest.len().min(SEALED_CHUNK_SIZE));
+            let opens = |position| {
+                let mut chunk = sealed.to_vec();
+                cipher.open(counter, position, &mut chunk).then_some(chunk)
+            };
+            // A chunk that is not the last is full, and a last one is empty only where it is the first too.
+            let not_last = (sealed.len() == SEALED_CHUNK_SIZE).then(|| opens(Position::NotLast)).flatten();
+            let last = (sealed.len() > TAG_SIZE || counter == 0).then(|| opens(Position::Last)).flatten();
+            let end = last.is_some();
+            let Some(chunk) = not_last.or(last) else { break };
+            plaintext.extend_from_slice(&chunk[..chunk.len() - TAG_SIZE]);
+            rest = behind;
+            if end {
+                break;
+            }
+        }
+        plaintext
+    }
+}
+
+/// Begins an identity that the age crate does not know.
+const POST_QUANTUM: &str = "AGE-SECRET-KEY-PQ-1";
+
+/// All of them, inflated once for all tests.
+fn vectors() -> Option<&'static [Vector]> {
+    static VECTORS: OnceLock<Option<Vec<Vector>>> = OnceLock::new();
+    VECTORS.get_or_init(read_vectors).as_deref()
+}
+
+fn read_vectors() -> Option<Vec<Vector>> {
+    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
+        skip("ETCD_SEAL_TEST_FIXTURES names no directory with age-testkit in it");
+        return None;
+    };
+    let mut vectors: Vec<Vector> = std::fs::read_dir(fixtures.join("age-testkit"))
+        .unwrap()
+        .map(|entry| {
+            let entry = entry.unwrap();
+            Vector::parse(entry.file_name().into_string().unwrap(), &std::fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    vectors.sort_by(|one, other| one.name.cmp(&other.name));
+    Some(vectors)
+}
+
+/// What restoring delivers, were there no check that it is a snapshot.
+pub(super) fn delivered(mut file: &[u8], identities: &Identities, jobs: usize) -> (Vec<u8>, Result<()>) {
+    let mut output = Vec::new();
+    let result = deliver(&mut file, identities, jobs, &mut output);
+    (output, result)
+}
+
+fn deliver(file: &mut &[u8], identities: &Identities, jobs: usize, output: &mut Vec<u8>) -> Result<()> {
+    let Begun { header, payload, .. } = Begun::new(file)?;
+    let key = header.unlock(identities)?;
+    let (read, interrupt) = (AtomicU64::new(header.size()), Interrupt::new());
+    let (pieces, digested) = queue();
+    std::thread::scope(|scope| {
+        scope.spawn(move || digested.into_iter().for_each(drop));
+        decrypted(payload, &key, &read, jobs, &interrupt, |mut plaintext| {
+            let mut delivery = Delivery::new(output, pieces, &read, &Silent, &interrupt);
+            copy_foreign(&mut plaintext, &mut delivery).map_err(|stop| match stop {
+                Stop::Failed(error) => error,
+                Stop::Closed => panic!("nobody stopped it"),
+            })
+        })
+    })
+}
+
+/// Whether what we call it is what the vector calls it.
+fn is_of_class(kind: Kind, class: &str) -> bool {
+    match class {
+        "no match" => kind == Kind::NoMatchingIdentity,
+        "HMAC failure" => kind == Kind::HeaderDamaged,
+        "header failure" => matches!(kind, Kind::HeaderDamaged | Kind::NotAnArchive),
+        "payload failure" => kind == Kind::PayloadDamaged,
+        // What does not begin as armour is no archive; a line of it that is malformed may stand anywhere in the file.
+        "armor failure" => matches!(kind, Kind::PayloadDamaged | Kind::NotAnArchive),
+        _ => false,
+    }
+}
+
+/// What must come of a vector: its plaintext, or an error of this kind.
+fn expected(name: &str) -> std::result::Result<(), Kind> {
+    let refused = REFUSED.iter().find(|(_, names)| names.contains(&name));
+    refused.map_or(Ok(()), |(kind, _)| Err(*kind))
+}
+
+fn kind_of<T>(result: Result<T>) -> std::result::Result<T, Kind> {
+    result.map_err(|error| error.kind())
+}
+
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    Sha256::digest(bytes).into()
+}
+
+#[test]
+fn every_vector_is_listed_with_what_it_expects() {
+    let Some(vectors) = vectors() else { return };
+    let refused = REFUSED.iter().flat_map(|(_, names)| *names);
+    let listed: Vec<&str> = OPEN.iter().chain(refused).chain(HYBRID).copied().collect();
+    let once: BTreeSet<&str> = listed.iter().copied().collect();
+    assert_eq!(once.len(), listed.len(), "one is listed twice");
+    let present: BTreeSet<&str> = vectors.iter().map(|vector| &vector.name[..]).collect();
+    assert_eq!(present, once, "left: the directory, right: the lists");
+    for vector in vectors.iter().filter(|vector| !HYBRID.contains(&&vector.name[..])) {
+        match expected(&vector.name) {
+            Ok(()) => assert_eq!(vector.expect, "success", "{}", vector.name),
+            Err(kind) => {
+                let same = is_of_class(kind, &vector.expect) || vector.name == "scrypt_work_factor_23";
+                assert!(same, "{}: {kind:?} for {}", vector.name, vector.expect);
+            }
+        }
+    }
+}
+
+/// Vectors that nobody has listed yet are tried too, by their class alone.
+#[test]
+fn every_vector_comes_to_what_it_expects() {
+    for vector in vectors().unwrap_or_default() {
+        let name = &vector.name;
+        let keys = vector.keys();
+        assert_eq!(keys.is_empty(), HYBRID.contains(&&name[..]), "{name}");
+        // One thread is slow with the large ones, and they have nothing that the small ones have not.
+        let jobs = if vector.file.len() < 1 << 20 { &[1, 3][..] } else { &[3] };
+        for (key, &jobs) in keys.iter().flat_map(|key| jobs.iter().map(move |jobs| (key, jobs))) {
+            let (output, result) = delivered(&vector.file, key, jobs);
+            let result = kind_of(result);
+            let as_expected = match result {
+                Ok(()) => vector.expect == "success",
+                Err(kind) => is_of_class(kind, &vector.expect),
+            };
+            let listed = OPEN.contains(&&name[..]) || expected(name).is_err();
+            let good = if listed { result == expected(name) } else { as_expected };
+            assert!(good, "{name}: {result:?} for {}", vector.expect);
+            judge_output(vector, &output, result.is_ok());
+            judge_opening(vector, key, jobs, result, &output);
+        }
+    }
+}
+
+/// The whole of `restore` and `verify`: for want of a snapshot it never succeeds, and it never fails otherwise than it should.
+fn judge_opening(
+    vector: &Vector,
+    key: &Identities,
+    jobs: usize,
+    delivered: std::result::Result<(), Kind>,
+    plaintext: &[u8],
+) {
+    let options = open::Options { jobs, allow_missing_digest: true, file_digest: true };
+    let (mut output, mut file) = (Vec::new(), &vector.file[..]);
+    let opened = open::open(&mut file, key, &options, &mut output, &Silent, &Interrupt::new());
+    let kind = kind_of(opened.map(drop)).unwrap_err();
+    assert_eq!(kind, delivered.err().unwrap_or(Kind::NotASnapshot), "{}", vector.name);
+    assert!(plaintext.starts_with(&output), "{}", vector.name);
+}
+
+/// What came out is what the vector tells, or the beginning of it where the payload is damaged: chunks are opened sixteen at
+/// a time, and of those with one that is bad among them nothing comes out.
+fn judge_output(vector: &Vector, output: &[u8], opened: bool) {
+    let name = &vector.name;
+    let Some(payload) = vector.payload else {
+        return assert_eq!(output, b"", "{name}");
+    };
+    if opened {
+        assert_eq!(sha256(output), payload, "{name}");
+    } else if vector.expect == "payload failure" {
+        let authentic = vector.authentic();
+        assert_eq!(sha256(&authentic), payload, "{name}");
+        assert!(authentic.starts_with(output), "{name}: {} bytes", output.len());
+    } else {
+        assert_eq!(output, b"", "{name}");
+    }
+}
+
+/// Both ends, as `info` reads them: it sees no damage in the middle, and calls nothing damaged that is whole.
+#[test]
+fn inspecting_tells_no_lies_about_any_vector() {
+    for vector in vectors().unwrap_or_default() {
+        for key in vector.keys() {
+            let inspected = kind_of(inspect(&mut Cursor::new(&vector.file), Some(&key)).map(drop));
+            assert_eq!(inspected, expected(&vector.name), "{}", vector.name);
+        }
+    }
+}
+
+/// The other way through a payload: any offset, without the threads.
+#[test]
+fn reading_at_offsets_comes_to_the_same() {
+    let binary = |vector: &Vector| !vector.armored && !HYBRID.contains(&&vector.name[..]);
+    for vector in vectors().unwrap_or_default().iter().filter(|vector| binary(vector)) {
+        for key in vector.keys() {
+            let read = kind_of(read_at(&vector.file, &key));
+            assert_eq!(
+                read.as_ref().map(drop).map_err(|kind| *kind),
+                expected(&vector.name),
+                "{}",
+                vector.name
+            );
+            if let Ok(plaintext) = read {
+                assert_eq!(Some(sha256(&plaintext)), vector.payload, "{}", vector.name);
+            }
+        }
+    }
+}
+
+fn read_at(file: &[u8], key: &Identities) -> Result<Vec<u8>> {
+    let header = Header::parse(file)?;
+    let mut payload = PayloadAt::new(Cursor::new(file), &header.unlock(key)?, header.size())?;
+    let mut plaintext = vec![0; usize::try_from(payload.size()).unwrap()];
+    payload.read_at(0, &mut plaintext)?;
+    Ok(plaintext)
+}
+
+#[test]
+fn identities_that_the_age_crate_does_not_know_are_refused_in_words() {
+    let prompt: SharedPrompt = Arc::new(Nobody);
+    for vector in vectors().unwrap_or_default() {
+        for identity in vector.identities.iter().filter(|identity| identity.starts_with(POST_QUANTUM)) {
+            let text = Zeroizing::new(identity.as_bytes().to_vec());
+            let file = KeyFile { name: "key.txt".to_owned(), text };
+            let error = Identities::parse(vec![file], &prompt, DEFAULT_MAX_WORK_FACTOR).unwrap_err();
+            assert_eq!(error.kind(), Kind::Identity, "{}", vector.name);
+            assert!(error.hint().contains("age-plugin-pq"), "{}", error.hint());
+        }
+    }
+}
