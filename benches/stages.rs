@@ -61,10 +61,10 @@ fn unpack(criterion: &mut Criterion) {
         let (mut frame, mut unpacked) = (Vec::new(), Vec::new());
         packer(1, frame_size).pack(&content(frame_size), &mut frame).expect("zstd");
         let content_size = u32::try_from(frame_size).expect("a frame size");
-        let mut unpacker = FrameUnpacker::new().expect("zstd");
+        let mut frames = FrameUnpacker::new().expect("zstd");
         group.throughput(Throughput::Bytes(frame_size as u64));
         group.bench_function(format!("{} MiB", frame_size / MIB), |bencher| {
-            bencher.iter(|| unpacker.unpack(black_box(&frame), content_size, &mut unpacked));
+            bencher.iter(|| frames.unpack(black_box(&frame), content_size, &mut unpacked));
         });
     }
 }

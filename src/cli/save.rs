@@ -17,7 +17,7 @@ use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
 use crate::store::name::{ArchiveName, whole_seconds};
 use jiff::{SignedDuration, Timestamp};
-use std::io::{self, Read};
+use std::io::{self, ErrorKind, Read};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -254,33 +254,66 @@ fn status_after(status: &Status) -> Option<StatusAfter> {
     })
 }
 
-/// An existing snapshot, read in pieces of a frame each, which need not be copied to become frames.
+/// An existing snapshot, read in pieces of a frame each, which need not be copied to become frames. Only the first is
+/// whatever comes first: nobody shall wait for more to learn that it is no snapshot, or that the output is full.
 struct ReadSource<R> {
     source: R,
     name: String,
     frame_size: usize,
+    /// Bytes of the next frame read so far; `None` before the first.
+    filled: Option<usize>,
     interrupt: Interrupt,
 }
 
 impl<R: Read> ReadSource<R> {
     fn new(source: R, name: String, frame_size: u32, interrupt: &Interrupt) -> Self {
-        Self { source, name, frame_size: frame_size as usize, interrupt: interrupt.clone() }
+        Self { source, name, frame_size: frame_size as usize, filled: None, interrupt: interrupt.clone() }
+    }
+
+    fn read_first(&mut self) -> Result<Vec<u8>> {
+        let mut piece = vec![0; READ_SIZE.min(self.frame_size)];
+        let length = loop {
+            match self.source.read(&mut piece) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read.map_err(|error| self.unreadable(error))?,
+            }
+        };
+        piece.truncate(length);
+        Ok(piece)
+    }
+
+    /// Reads on until `piece` has `size` bytes, or to the end.
+    fn read_on(&mut self, piece: &mut Vec<u8>, size: usize) -> Result<()> {
+        while piece.len() < size {
+            self.interrupt.check()?;
+            let wanted = READ_SIZE.min(size - piece.len()) as u64;
+            let read = self.source.by_ref().take(wanted).read_to_end(piece);
+            if read.map_err(|error| self.unreadable(error))? == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn unreadable(&self, error: io::Error) -> Error {
+        Error::io("read", Path::new(&self.name).display(), error)
     }
 }
 
 impl<R: Read + Send> SnapshotSource for ReadSource<R> {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        let mut bytes = Vec::with_capacity(self.frame_size);
-        while bytes.len() < self.frame_size {
-            self.interrupt.check()?;
-            let wanted = READ_SIZE.min(self.frame_size - bytes.len());
-            // Takes over after a signal by itself.
-            let read = self.source.by_ref().take(wanted as u64).read_to_end(&mut bytes);
-            if read.map_err(|error| Error::io("read", Path::new(&self.name).display(), error))? == 0 {
-                break;
+        self.interrupt.check()?;
+        let piece = match self.filled {
+            None => self.read_first()?,
+            Some(filled) => {
+                let size = self.frame_size - filled;
+                let mut piece = Vec::with_capacity(size);
+                self.read_on(&mut piece, size)?;
+                piece
             }
-        }
-        Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
+        };
+        self.filled = Some((self.filled.unwrap_or(0) + piece.len()) % self.frame_size);
+        Ok(Some(piece).filter(|piece| !piece.is_empty()))
     }
 }
 
@@ -289,10 +322,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_to_its_end_and_no_further() {
-        let mut source = ReadSource::new(&b"a snapshot"[..], "x".to_owned(), 8, &Interrupt::new());
-        assert_eq!(source.next().unwrap().as_deref(), Some(&b"a snapsh"[..]));
-        assert_eq!(source.next().unwrap().as_deref(), Some(&b"ot"[..]));
+    fn a_file_is_read_to_its_end_in_pieces_that_end_with_the_frames() {
+        // Two reads: 3 bytes, then the rest.
+        let reads = b"a s".chain(&b"napshot of 23 bytes."[..]);
+        let mut source = ReadSource::new(reads, "x".to_owned(), 8, &Interrupt::new());
+        for piece in [&b"a s"[..], b"napsh", b"ot of 23", b" bytes."] {
+            assert_eq!(source.next().unwrap().as_deref(), Some(piece));
+        }
         assert_eq!(source.next().unwrap(), None);
         assert_eq!(source.finish().unwrap().stream_open_ms, None);
     }

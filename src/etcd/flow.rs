@@ -44,7 +44,7 @@ pub struct End {
 
 impl Snapshot {
     /// Lets the stream flow, on `runtime`, in pieces of `piece_size` bytes or, where that is very small or large, of another
-    /// size; the last is what is left. Where the reader takes nothing, and `output` does not beat, for the stall timeout,
+    /// size. The first comes early, and the second is the rest of a piece; the last is what is left. Where the reader takes nothing, and `output` does not beat, for the stall timeout,
     /// `interrupt` is told.
     #[must_use]
     pub fn flow(self, runtime: &Handle, piece_size: usize, output: Pulse, interrupt: &Interrupt) -> Flow {
@@ -63,13 +63,17 @@ async fn pull(mut snapshot: Snapshot, sink: Sink, interrupt: Interrupt) {
 
 async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
     let mut piece = Vec::with_capacity(sink.piece_size);
+    // Nobody shall wait for a large piece to learn that it is no snapshot, or that the output is full.
+    let (mut wanted, mut sent) = (PIECE_SIZE_MIN, 0);
     while let Some(bytes) = snapshot.next().await? {
         let mut rest = &bytes[..];
         while !rest.is_empty() {
-            let (taken, left) = rest.split_at(rest.len().min(sink.piece_size - piece.len()));
+            let (taken, left) = rest.split_at(rest.len().min(wanted - piece.len()));
             piece.extend_from_slice(taken);
             rest = left;
-            if piece.len() == sink.piece_size {
+            if piece.len() == wanted {
+                sent = (sent + wanted) % sink.piece_size;
+                wanted = sink.piece_size - sent;
                 let full = std::mem::replace(&mut piece, Vec::with_capacity(sink.piece_size));
                 if !sink.takes(Piece::Bytes(full), snapshot).await? {
                     return Ok(());
