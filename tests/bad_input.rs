@@ -8,11 +8,11 @@ mod common;
 use common::program::Sandbox;
 use common::proxy::{Harm, proxy};
 use common::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, snapshot};
-use common::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, run};
+use common::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, dead_address, etcds, run};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A scene, or the end of the test where there is none to be had.
 macro_rules! scene {
@@ -27,16 +27,6 @@ macro_rules! scene {
 /// `save` of the snapshot, to this destination.
 fn save_to(destination: &str) -> String {
     format!("save {destination} --from snapshot.db -r {RECIPIENT}")
-}
-
-/// Whether `program` can be run with `arguments` here; says loudly that a part is skipped where it cannot.
-fn can(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        common::say(&format!("SKIPPED: cannot run {program} {}", arguments.join(" ")));
-    }
-    able
 }
 
 #[test]

@@ -8,7 +8,7 @@ mod common;
 use common::fake::{Fake, Script, Step};
 use common::pty;
 use common::sandbox::{Process, Running, Sandbox, await_that, finish, snapshot};
-use common::say;
+use common::{can, say};
 use std::fs;
 use std::fs::File;
 use std::io::Read;
@@ -104,12 +104,12 @@ fn every_thread_of_a_polite_program_lets_others_go_first() {
     let scene = Scene::new(2000);
     let cores = std::thread::available_parallelism().unwrap().get();
     for (flags, variable, nice, jobs) in [
-        (&[][..], "", 0, cores.min(2)),
+        (&[][..], "", 0, cores.min(4)),
         (&["--nice"], "", 19, 1),
         (&["--nice", "--jobs=3"], "", 19, 3),
         (&["--jobs=5"], "", 0, 5),
         (&[], "true", 19, 1),
-        (&["--nice=false"], "true", 0, cores.min(2)),
+        (&["--nice=false"], "true", 0, cores.min(4)),
     ] {
         for (name, mut command, input) in scene.reading_input() {
             command.args(flags).env("ETCD_SEAL_NICE", variable);
@@ -117,11 +117,13 @@ fn every_thread_of_a_polite_program_lets_others_go_first() {
             let process = running.process();
             let (parallel, last) = stages(name);
             await_that("every stage has been started", || process.count(last) == 1);
-            let threads = process.threads();
+            // A thread is called what its parent is until it runs and names itself.
             for stage in parallel {
-                let count = threads.iter().filter(|thread| thread.name == stage).count();
-                assert_eq!(count, jobs, "{name} {flags:?}: {stage} of {threads:?}");
+                await_that(&format!("{name} {flags:?} has {jobs} threads that {stage}"), || {
+                    process.count(stage) == jobs
+                });
             }
+            let threads = process.threads();
             assert!(threads.iter().any(|thread| thread.name == "command"), "{threads:?}");
             let others = threads.iter().filter(|thread| thread.nice != nice).count();
             assert_eq!(others, 0, "{name} {flags:?} {variable:?}: {threads:?}");
@@ -142,16 +144,6 @@ fn a_priority_that_cannot_be_set_is_no_failure() {
     let ended = finish(&mut strace).with(0);
     assert!(ended.err().contains("etcd-seal: warning: cannot lower the priority"), "{}", ended.err());
     let _ = scene.sandbox.archive();
-}
-
-/// Whether a tool is there; says that a test is cut short where it is not.
-fn can(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        say(&format!("skipped: cannot run {program}"));
-    }
-    able
 }
 
 /// How long a process without work is watched.

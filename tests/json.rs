@@ -6,23 +6,13 @@ mod common;
 
 use common::sandbox::{Ended, Running, Sandbox, await_that, finish, finish_with, snapshot};
 use common::trace::{traced, written_paths};
-use common::{Etcd, Options, dead_address, etcds, say};
+use common::{Etcd, Options, can, dead_address, etcds};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-
-/// Whether a tool is there; says that a test is skipped where it is not.
-fn can(program: &str) -> bool {
-    let status = Command::new(program).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        say(&format!("skipped: cannot run {program}"));
-    }
-    able
-}
 
 /// A text of one object on one line, with no key in it twice.
 fn object(line: &str) -> Map<String, Value> {
@@ -170,7 +160,7 @@ fn told_save(sandbox: &Sandbox, etcd: &Etcd) -> Map<String, Value> {
 
 #[test]
 fn save_tells_every_fact_of_the_archive() {
-    if !can("age") {
+    if !can("age", &["--version"]) {
         return;
     }
     for binary in etcds() {
@@ -254,7 +244,7 @@ fn the_fields_of_every_command_stay() {
 
 #[test]
 fn a_key_adds_to_what_info_tells_and_verify_agrees() {
-    if !can("age") {
+    if !can("age", &["--version"]) {
         return;
     }
     let Some(binary) = etcds().into_iter().next() else { return };
@@ -431,7 +421,7 @@ fn at_a_terminal(sandbox: &Sandbox, arguments: &str, awaited: Option<&str>) -> (
 
 #[test]
 fn a_terminal_sees_a_bar_and_nothing_else_does() {
-    if !can("script") {
+    if !can("script", &["--version"]) {
         return;
     }
     let sandbox = Sandbox::new();
@@ -461,7 +451,7 @@ fn a_terminal_sees_a_bar_and_nothing_else_does() {
 
 #[test]
 fn a_dry_run_asks_nobody_and_touches_nothing() {
-    if !can("strace") {
+    if !can("strace", &["--version"]) {
         return;
     }
     let sandbox = Sandbox::new();

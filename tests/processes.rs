@@ -7,7 +7,7 @@ mod common;
 use common::sandbox::{
     Ended, PATIENCE, Running, Sandbox, await_that, finish, finish_with, names, random, signal, snapshot,
 };
-use common::{Etcd, Options, etcds, say};
+use common::{Etcd, Options, can, etcds};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -60,16 +60,6 @@ fn traced_program(strace: u32) -> u32 {
         fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim_end() == "etcd-seal")
     };
     children.split_whitespace().find(is_program).unwrap().parse().unwrap()
-}
-
-/// Whether a tool is there; says that a test is cut short where it is not.
-fn can(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        say(&format!("skipped: cannot run {program}"));
-    }
-    able
 }
 
 fn assert_no_secret(secrets: &[&str], ended: &Ended, what: &str) {

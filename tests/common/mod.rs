@@ -56,6 +56,17 @@ pub fn etcds() -> Vec<PathBuf> {
     found
 }
 
+/// Whether `program` can be run with `arguments` here; says loudly that a part is skipped where it cannot.
+#[must_use]
+pub fn can(program: &str, arguments: &[&str]) -> bool {
+    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let able = status.is_ok_and(|status| status.success());
+    if !able {
+        say(&format!("SKIPPED: cannot run {program} {}", arguments.join(" ")));
+    }
+    able
+}
+
 /// Prints a line of the test's own.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
