@@ -63,6 +63,8 @@ pub enum Kind {
     DigestMismatch,
     /// The snapshot carries no digest of etcd's and that was not allowed.
     DigestAbsent,
+    /// The database inside contradicts itself, as bbolt or etcd would never write it.
+    DatabaseDamaged,
     /// The archive was written by a newer format than this program knows.
     FormatNewer,
     /// No endpoint could be reached.
@@ -111,6 +113,7 @@ impl Kind {
         Self::SnapshotLength,
         Self::DigestMismatch,
         Self::DigestAbsent,
+        Self::DatabaseDamaged,
         Self::FormatNewer,
         Self::EtcdUnreachable,
         Self::EtcdTls,
@@ -150,6 +153,7 @@ impl Kind {
             Self::SnapshotLength => "snapshot_length",
             Self::DigestMismatch => "digest_mismatch",
             Self::DigestAbsent => "digest_absent",
+            Self::DatabaseDamaged => "database_damaged",
             Self::FormatNewer => "format_newer",
             Self::EtcdUnreachable => "etcd_unreachable",
             Self::EtcdTls => "etcd_tls",
@@ -218,6 +222,9 @@ impl Kind {
             Self::DigestAbsent => {
                 "if this is a copy of a member's db file made while etcd was stopped, \
                  pass --allow-missing-digest; the result will say so"
+            }
+            Self::DatabaseDamaged => {
+                "etcd would not start on it, or lose data: use another archive; the member it came from needs a look, too"
             }
             Self::FormatNewer => "use a newer etcd-seal, or open it with stock age and zstd",
             Self::EtcdUnreachable => "check --endpoints, that etcd is running there, and the network between",

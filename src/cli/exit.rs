@@ -96,6 +96,7 @@ impl Exit {
             | Kind::NotASnapshot
             | Kind::SnapshotLength
             | Kind::DigestMismatch
+            | Kind::DatabaseDamaged
             | Kind::DigestAbsent => Self::Damaged,
             Kind::FormatNewer => Self::Newer,
             Kind::EtcdUnreachable

@@ -5,8 +5,8 @@
 //! sequence u64), freelist page id u64, high-water mark u64, transaction id u64, FNV-1a-64 of the 56 bytes before it.
 //! All little-endian.
 
-/// Bytes of a page header.
-const PAGE_HEADER_SIZE: usize = 16;
+use super::page::{HEADER_SIZE as PAGE_HEADER_SIZE, Header, META};
+
 /// Bytes of the meta structure, checksum included.
 const META_SIZE: usize = 64;
 /// Bytes from the beginning of a page that hold its meta structure.
@@ -19,11 +19,22 @@ const VERSION: u32 = 2;
 /// of any platform Go runs on, 512 the smallest block.
 const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
+/// `pgidNoFreelist` in bbolt's `db.go`: there is no list of free pages; bbolt finds them by itself.
+pub const NO_FREELIST: u64 = u64::MAX;
+
 /// One valid meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
     /// Bytes of a page.
     pub page_size: u32,
+    /// bbolt's flags, which it does not use.
+    pub flags: u32,
+    /// The page where the bucket of all buckets begins.
+    pub root: u64,
+    /// bbolt's counter of that bucket, which etcd does not use.
+    pub root_sequence: u64,
+    /// The page where the list of free pages begins, or [`NO_FREELIST`].
+    pub freelist: u64,
     /// The first page id never used: the database ends there.
     pub high_water_mark: u64,
     /// The transaction that wrote it.
@@ -55,7 +66,15 @@ impl Meta {
         if u32_at(20) != VERSION {
             return Err(MetaFault::Version(u32_at(20)));
         }
-        let meta = Self { page_size: u32_at(24), high_water_mark: u64_at(56), transaction: u64_at(64) };
+        let meta = Self {
+            page_size: u32_at(24),
+            flags: u32_at(28),
+            root: u64_at(32),
+            root_sequence: u64_at(40),
+            freelist: u64_at(48),
+            high_water_mark: u64_at(56),
+            transaction: u64_at(64),
+        };
         let plausible = PAGE_SIZES.contains(&meta.page_size)
             && meta.page_size.is_power_of_two()
             && meta.high_water_mark >= 2
@@ -64,6 +83,25 @@ impl Meta {
             return Err(MetaFault::Damaged);
         }
         Ok(meta)
+    }
+
+    /// The first [`META_END`] bytes of the meta page number `id`, 0 or 1, that says this.
+    #[must_use]
+    pub fn to_page(&self, id: u64) -> [u8; META_END] {
+        let mut page = [0; META_END];
+        let header = Header { id, flags: META, count: 0, overflow: 0 };
+        page[..PAGE_HEADER_SIZE].copy_from_slice(&header.to_bytes());
+        page[16..20].copy_from_slice(&MAGIC.to_le_bytes());
+        page[20..24].copy_from_slice(&VERSION.to_le_bytes());
+        page[24..28].copy_from_slice(&self.page_size.to_le_bytes());
+        page[28..32].copy_from_slice(&self.flags.to_le_bytes());
+        let numbers = [self.root, self.root_sequence, self.freelist, self.high_water_mark, self.transaction];
+        for (place, number) in page[32..72].chunks_exact_mut(8).zip(numbers) {
+            place.copy_from_slice(&number.to_le_bytes());
+        }
+        let checksum = fnv_1a(&page[PAGE_HEADER_SIZE..72]);
+        page[72..].copy_from_slice(&checksum.to_le_bytes());
+        page
     }
 
     /// Bytes of the database up to its high-water mark; `None` where that is no possible file size.
@@ -82,17 +120,17 @@ fn fnv_1a(bytes: &[u8]) -> u64 {
 /// A valid meta page for tests: page number `id`, as bbolt would write it.
 #[cfg(test)]
 pub(crate) fn meta_page(page_size: u32, high_water_mark: u64, transaction: u64) -> Vec<u8> {
-    let mut page = vec![0; page_size as usize];
-    page[0..8].copy_from_slice(&(transaction % 2).to_le_bytes());
-    page[8] = 4;
-    page[16..20].copy_from_slice(&MAGIC.to_le_bytes());
-    page[20..24].copy_from_slice(&VERSION.to_le_bytes());
-    page[24..28].copy_from_slice(&page_size.to_le_bytes());
-    page[48..56].copy_from_slice(&u64::MAX.to_le_bytes());
-    page[56..64].copy_from_slice(&high_water_mark.to_le_bytes());
-    page[64..72].copy_from_slice(&transaction.to_le_bytes());
-    let checksum = fnv_1a(&page[16..72]);
-    page[72..80].copy_from_slice(&checksum.to_le_bytes());
+    let meta = Meta {
+        page_size,
+        flags: 0,
+        root: 0,
+        root_sequence: 0,
+        freelist: NO_FREELIST,
+        high_water_mark,
+        transaction,
+    };
+    let mut page = meta.to_page(transaction % 2).to_vec();
+    page.resize(page_size as usize, 0);
     page
 }
 
@@ -107,7 +145,8 @@ mod tests {
     #[test]
     fn a_meta_page_is_read() {
         let meta = Meta::parse(&head(&meta_page(4096, 137, 9))).unwrap();
-        assert_eq!(meta, Meta { page_size: 4096, high_water_mark: 137, transaction: 9 });
+        assert_eq!((meta.page_size, meta.high_water_mark, meta.transaction), (4096, 137, 9));
+        assert_eq!((meta.root, meta.freelist), (0, NO_FREELIST));
         assert_eq!(meta.database_size(), Some(137 * 4096));
     }
 

@@ -1,9 +1,22 @@
-//! The snapshot as a database: what its bytes say about themselves.
+//! The snapshot as a database: what its bytes say about themselves, and the member it becomes.
 //!
-//! - [`meta`]: the two meta pages every bbolt file begins with.
+//! - [`meta`], [`page`]: the layout of a bbolt file.
 //! - [`snapshot`]: everything that can be checked of a snapshot while it streams by: first page, length, digest.
+//! - [`file`](mod@file): a database in a file, every page checked on the way.
+//! - [`mvcc`], [`contents`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
+//! - [`membership`], [`edit`], [`member`]: the same data as that of a member of a new cluster.
 
+pub mod contents;
+pub mod edit;
+pub mod file;
+pub mod hash_kv;
+pub mod kubernetes;
+pub mod member;
+pub mod membership;
 pub mod meta;
+pub mod mvcc;
+pub mod page;
+mod protobuf;
 pub mod snapshot;
 
 pub use snapshot::{Checked, SnapshotCheck};

@@ -73,6 +73,12 @@ impl FirstPages {
         Ok(())
     }
 
+    /// The newest meta page, once both are known.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Meta> {
+        self.meta.as_ref()
+    }
+
     /// Bytes of the database, once both meta pages are known.
     #[must_use]
     pub fn database_size(&self) -> Option<u64> {

@@ -1,0 +1,218 @@
+//! What a database holds, as far as whoever restores it needs to know.
+
+use std::collections::BTreeSet;
+
+use serde::Deserialize;
+
+use super::file::{Database, Walked, damaged, missing_bucket};
+use super::kubernetes::{encryption_provider, is_object};
+use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, KeyValue, META_BUCKET, Revision, SCHEDULED_COMPACTION};
+use super::protobuf::Fields;
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+
+/// Encryption providers are told apart up to here: a key that names as many was made up.
+const PROVIDERS_MAX: usize = 32;
+
+/// What a database holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Contents {
+    /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
+    pub revision: i64,
+    /// Entries in the bucket `key`: every write that was not compacted away.
+    pub entries: u64,
+    /// Entries that are deletions.
+    pub deletions: u64,
+    /// The last compaction, done or asked for.
+    pub compacted: Option<i64>,
+    /// Leases.
+    pub leases: u64,
+    /// Users of etcd's own authentication.
+    pub users: u64,
+    /// Roles of etcd's own authentication.
+    pub roles: u64,
+    /// Whether etcd's own authentication is on.
+    pub auth_enabled: bool,
+    /// Alarms that are raised.
+    pub alarms: Vec<Alarm>,
+    /// The version the members had agreed on, such as `3.5.0`.
+    pub cluster_version: Option<String>,
+    /// The version of the data itself, which etcd keeps since 3.6.
+    pub storage_version: Option<String>,
+    /// The version a downgrade under way goes to.
+    pub downgrade: Option<String>,
+    /// Whether there are objects of Kubernetes.
+    pub kubernetes: bool,
+    /// The providers of values that Kubernetes encrypted, such as `aescbc key1`.
+    pub encryption_providers: BTreeSet<String>,
+    /// Raft's index of the last change in it.
+    pub consistent_index: Option<u64>,
+    /// What bbolt itself keeps.
+    pub pages: Option<Walked>,
+}
+
+/// An alarm that is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Alarm {
+    /// The member that raised it.
+    pub member: u64,
+    /// What it is about.
+    pub kind: AlarmKind,
+}
+
+/// What an alarm is about: `AlarmType` in etcd's `rpc.proto`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmKind {
+    /// The database has outgrown its quota: nothing can be written.
+    NoSpace,
+    /// Members hold different data.
+    Corrupt,
+    /// One that is unknown here.
+    Other(u64),
+}
+
+impl std::fmt::Display for AlarmKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoSpace => formatter.write_str("NOSPACE"),
+            Self::Corrupt => formatter.write_str("CORRUPT"),
+            Self::Other(number) => write!(formatter, "alarm {number}"),
+        }
+    }
+}
+
+impl Contents {
+    /// Reads all of `database`, and checks every page of it on the way.
+    ///
+    /// # Errors
+    /// Those of [`Database::walk`], and [`Kind::DatabaseDamaged`](crate::Kind::DatabaseDamaged) for keys and values that
+    /// etcd could not have written.
+    pub fn read(database: &Database<'_>, interrupt: &Interrupt) -> Result<Self> {
+        let mut contents = Self::default();
+        let mut found = Found::default();
+        let walked = database
+            .walk(interrupt, &mut |bucket, key, value| contents.take(bucket, key, value, &mut found))?;
+        let buckets = database.buckets(interrupt)?;
+        for name in [KEY_BUCKET, META_BUCKET] {
+            if !buckets.iter().any(|bucket| bucket.name == name) {
+                return Err(missing_bucket(name));
+            }
+        }
+        contents.compacted = found.scheduled.max(found.finished);
+        contents.revision = found.last.max(contents.compacted).unwrap_or(0).max(1);
+        contents.pages = Some(walked);
+        Ok(contents)
+    }
+
+    fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8], found: &mut Found) -> Result<()> {
+        match bucket {
+            KEY_BUCKET => self.take_key(key, value, found)?,
+            META_BUCKET => self.take_meta(key, value, found),
+            b"lease" => self.leases += 1,
+            b"authUsers" => self.users += 1,
+            b"authRoles" => self.roles += 1,
+            b"auth" if key == b"authEnabled" => self.auth_enabled = value == [1],
+            b"alarm" => self.alarms.extend(parse_alarm(key)),
+            b"cluster" if key == b"clusterVersion" => self.cluster_version = text(value),
+            b"cluster" if key == b"downgrade" => self.downgrade = parse_downgrade(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn take_key(&mut self, key: &[u8], value: &[u8], found: &mut Found) -> Result<()> {
+        let malformed =
+            |what| damaged(format!("the {what} under revision {} is malformed", hex::encode(key)));
+        let (revision, deletion) = Revision::parse(key).ok_or_else(|| malformed("key"))?;
+        let pair = KeyValue::parse(value).ok_or_else(|| malformed("value"))?;
+        found.last = found.last.max(Some(revision.main));
+        self.entries += 1;
+        self.deletions += u64::from(deletion);
+        self.kubernetes |= is_object(pair.key, pair.value);
+        if self.encryption_providers.len() < PROVIDERS_MAX {
+            self.encryption_providers.extend(encryption_provider(pair.value));
+        }
+        Ok(())
+    }
+
+    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut Found) {
+        let compaction = || Revision::parse(value).map(|(revision, _)| revision.main);
+        match key {
+            SCHEDULED_COMPACTION => found.scheduled = compaction(),
+            FINISHED_COMPACTION => found.finished = compaction(),
+            b"consistent_index" => self.consistent_index = value.try_into().ok().map(u64::from_be_bytes),
+            b"storageVersion" => self.storage_version = text(value),
+            _ => {}
+        }
+    }
+}
+
+/// What is only known at the end.
+#[derive(Default)]
+struct Found {
+    last: Option<i64>,
+    scheduled: Option<i64>,
+    finished: Option<i64>,
+}
+
+fn text(value: &[u8]) -> Option<String> {
+    std::str::from_utf8(value).ok().map(str::to_owned)
+}
+
+/// An `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`.
+fn parse_alarm(key: &[u8]) -> Option<Alarm> {
+    let (mut member, mut kind) = (0, 0);
+    for field in Fields::of(key) {
+        match field? {
+            (1, value) => member = value.number()?,
+            (2, value) => kind = value.number()?,
+            _ => {}
+        }
+    }
+    let kind = match kind {
+        0 => return None,
+        1 => AlarmKind::NoSpace,
+        2 => AlarmKind::Corrupt,
+        other => AlarmKind::Other(other),
+    };
+    Some(Alarm { member, kind })
+}
+
+/// `DowngradeInfo` in etcd's `membership/downgrade.go`.
+fn parse_downgrade(value: &[u8]) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Downgrade {
+        #[serde(rename = "target-version", default)]
+        target: String,
+        #[serde(default)]
+        enabled: bool,
+    }
+    serde_json::from_slice::<Downgrade>(value)
+        .ok()
+        .filter(|downgrade| downgrade.enabled)
+        .map(|downgrade| downgrade.target)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protobuf::Message;
+    use super::*;
+
+    #[test]
+    fn alarms_are_read() {
+        let key = Message::default().number(1, 7).number(2, 1).finish();
+        assert_eq!(parse_alarm(&key), Some(Alarm { member: 7, kind: AlarmKind::NoSpace }));
+        assert_eq!(parse_alarm(&Message::default().number(1, 7).finish()), None);
+        assert_eq!(parse_alarm(b"\x08"), None);
+    }
+
+    #[test]
+    fn only_a_downgrade_under_way_counts() {
+        assert_eq!(
+            parse_downgrade(br#"{"target-version":"3.4.0","enabled":true}"#),
+            Some("3.4.0".to_owned())
+        );
+        assert_eq!(parse_downgrade(br#"{"target-version":"","enabled":false}"#), None);
+        assert_eq!(parse_downgrade(b"null"), None);
+    }
+}

@@ -1,0 +1,118 @@
+//! How etcd keeps keys and their history in a database.
+//!
+//! The bucket `key` holds, under each revision, the key-value pair that was written then (`mvcc/revision.go`,
+//! `mvcc/kvstore.go` in etcd): main revision u64, `_`, sub revision u64, all big-endian, and a `t` behind it where the key
+//! was deleted. The value is an `mvccpb.KeyValue`; of a deletion it holds the key alone.
+
+use super::protobuf::Fields;
+
+/// The bucket of keys.
+pub const KEY_BUCKET: &[u8] = b"key";
+/// The bucket of what etcd keeps about itself.
+pub const META_BUCKET: &[u8] = b"meta";
+/// In [`META_BUCKET`]: the last compaction that was asked for, as a revision.
+pub const SCHEDULED_COMPACTION: &[u8] = b"scheduledCompactRev";
+/// In [`META_BUCKET`]: the last compaction that was done, as a revision.
+pub const FINISHED_COMPACTION: &[u8] = b"finishedCompactRev";
+
+/// `revBytesLen` in etcd's `mvcc/revision.go`.
+const REVISION_SIZE: usize = 17;
+const SEPARATOR: u8 = b'_';
+const TOMBSTONE: u8 = b't';
+
+/// When a key was written: no two writes have the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Revision {
+    /// The transaction.
+    pub main: i64,
+    /// The write in it.
+    pub sub: i64,
+}
+
+impl Revision {
+    /// Reads a key of the bucket `key`; true with it where it is a deletion.
+    #[must_use]
+    pub fn parse(key: &[u8]) -> Option<(Self, bool)> {
+        let deletion = match key.get(REVISION_SIZE..)? {
+            [] => false,
+            [TOMBSTONE] => true,
+            _ => return None,
+        };
+        let main = i64::from_be_bytes(key.get(..8)?.try_into().ok()?);
+        let sub = i64::from_be_bytes(key.get(9..REVISION_SIZE)?.try_into().ok()?);
+        (key[8] == SEPARATOR && main >= 0 && sub >= 0).then_some((Self { main, sub }, deletion))
+    }
+
+    /// Writes it as a key that is no deletion.
+    #[must_use]
+    pub fn to_bytes(self) -> [u8; REVISION_SIZE] {
+        let mut bytes = [SEPARATOR; REVISION_SIZE];
+        bytes[..8].copy_from_slice(&self.main.to_be_bytes());
+        bytes[9..].copy_from_slice(&self.sub.to_be_bytes());
+        bytes
+    }
+}
+
+/// What of an `mvccpb.KeyValue` matters here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct KeyValue<'a> {
+    /// The user's key.
+    pub key: &'a [u8],
+    /// The user's value.
+    pub value: &'a [u8],
+    /// The lease it is bound to, 0 for none.
+    pub lease: i64,
+}
+
+impl<'a> KeyValue<'a> {
+    /// Reads one; nothing at all is the empty key, as etcd's own bump of the revision writes it.
+    #[must_use]
+    pub fn parse(message: &'a [u8]) -> Option<Self> {
+        let mut parsed = Self::default();
+        for field in Fields::of(message) {
+            match field? {
+                (1, key) => parsed.key = key.bytes()?,
+                (5, value) => parsed.value = value.bytes()?,
+                (6, lease) => parsed.lease = lease.number()?.cast_signed(),
+                _ => {}
+            }
+        }
+        Some(parsed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protobuf::Message;
+    use super::*;
+
+    #[test]
+    fn revisions_are_read_as_written() {
+        let revision = Revision { main: 314, sub: 2 };
+        let bytes = revision.to_bytes();
+        assert_eq!(Revision::parse(&bytes), Some((revision, false)));
+        assert_eq!(Revision::parse(&[&bytes[..], b"t"].concat()), Some((revision, true)));
+        for wrong in [&bytes[..16], &[&bytes[..], b"x"].concat(), &[&bytes[..], b"tt"].concat(), &[0xFF; 17]]
+        {
+            assert_eq!(Revision::parse(wrong), None);
+        }
+        let mut other = bytes;
+        other[8] = b'-';
+        assert_eq!(Revision::parse(&other), None);
+    }
+
+    #[test]
+    fn a_pair_is_read() {
+        let message = Message::default()
+            .bytes(1, b"/a")
+            .number(2, 5)
+            .number(3, 6)
+            .number(4, 1)
+            .bytes(5, b"v")
+            .number(6, 9);
+        let message = message.finish();
+        assert_eq!(KeyValue::parse(&message), Some(KeyValue { key: b"/a", value: b"v", lease: 9 }));
+        assert_eq!(KeyValue::parse(&message[..message.len() - 1]), None);
+        assert_eq!(KeyValue::parse(b""), Some(KeyValue::default()));
+    }
+}
