@@ -7,8 +7,11 @@
 )]
 
 use super::settings::environment::{self, Environment};
-use super::settings::values::{DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_frame_size, parse_rate};
+use super::settings::values::{
+    DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_etcd_version, parse_frame_size, parse_rate,
+};
 use super::{exit, report};
+use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN};
 use crate::error::{Error, Kind};
 use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -71,12 +74,14 @@ pub(crate) enum Command {
     /// frame, the seek table, the lengths and etcd's own digest, in memory. All archives are tried; the worst
     /// exit status counts.
     Verify(VerifyArguments),
-    /// Bring the snapshot in an archive back
+    /// Bring an archive back: the snapshot, a member, or a whole cluster
     ///
-    /// Byte for byte what etcdctl snapshot save would have written. It goes to a temporary file beside FILE, is
-    /// verified while it is written, and gets its name only when everything proved right. With -o - the bytes
-    /// leave before they are proved: a non-zero exit status means that they must be thrown away.
-    Restore(RestoreArguments),
+    /// With -o the snapshot, byte for byte what etcdctl snapshot save would have written. With --data-dir the
+    /// directory of a member that etcd starts from, with the flags of etcdutl snapshot restore and without needing
+    /// that. With --output-dir those of all members at once. Everything is written under a temporary name, verified
+    /// on the way, and gets its name by a rename only when everything proved right. With -o - the bytes leave before
+    /// they are proved: a non-zero exit status means that they must be thrown away.
+    Restore(Box<RestoreArguments>),
     /// Make an age identity
     ///
     /// Writes it as age-keygen does and prints its recipient: on standard output, or on standard error when the
@@ -327,26 +332,87 @@ pub(crate) struct OpeningArguments {
 
 /// The words of `restore`.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("target").required(true).args(["output", "data_dir", "output_dir"])))]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["archive", "from_snapshot"])))]
 pub(crate) struct RestoreArguments {
     /// The archive, - for standard input
     #[arg(value_name = "ARCHIVE")]
-    pub(crate) archive: PathBuf,
+    pub(crate) archive: Option<PathBuf>,
     /// Where to write the snapshot; - is standard output, and then a non-zero exit status means that the bytes
     /// must be thrown away
-    #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
-    pub(crate) output: OsString,
-    /// Replace an existing file
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: Option<OsString>,
+    /// Replace an existing file; with --skip-hash-check, restore in spite of what it passes over
     #[arg(long)]
     pub(crate) force: bool,
     /// Check everything that can be checked before the archive is read, print the plan, write nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
+    /// Which member to make.
+    #[command(flatten)]
+    pub(crate) member: MemberArguments,
     /// Who opens it.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
     /// How to read it.
     #[command(flatten)]
     pub(crate) opening: OpeningArguments,
+}
+
+/// Which member to make, in etcdutl's words.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Member")]
+pub(crate) struct MemberArguments {
+    /// Make the directory of a member that etcd 3.4 to 3.7 starts from: an absent or empty one, or a mount point
+    ///
+    /// What is published, as the last step, is DIR/member.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where the member's log goes, if apart: an absent or empty directory
+    #[arg(long, value_name = "DIR", requires = "data_dir")]
+    pub(crate) wal_dir: Option<PathBuf>,
+    /// The member's name
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+    pub(crate) name: String,
+    /// All members of the new cluster, NAME=URL,NAME=URL,…
+    #[arg(long, value_name = "MEMBERS", default_value_t = format!("{DEFAULT_NAME}={DEFAULT_PEER_URL}"))]
+    pub(crate) initial_cluster: String,
+    /// A token of the new cluster
+    #[arg(long, value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
+    pub(crate) initial_cluster_token: String,
+    /// The member's peer URLs, comma separated
+    #[arg(long, value_name = "URLS", default_value = DEFAULT_PEER_URL)]
+    pub(crate) initial_advertise_peer_urls: String,
+    /// Make the directories of all members at once, each with instructions, in a new directory
+    #[arg(long, value_name = "DIR", requires = "cluster_plan")]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// With --output-dir: all members, NAME=URL,NAME=URL,…
+    #[arg(long, value_name = "MEMBERS", requires = "output_dir", conflicts_with_all = ["name", "initial_cluster", "initial_advertise_peer_urls"])]
+    pub(crate) cluster_plan: Option<String>,
+    /// Raise the revision by this much, so that no watcher of the lost cluster sees a revision twice
+    #[arg(long, value_name = "NUMBER", requires = "mark_compacted", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) bump_revision: Option<i64>,
+    /// With --bump-revision: mark everything up to the raised revision as compacted, so that watchers start anew
+    #[arg(long, requires = "bump_revision")]
+    pub(crate) mark_compacted: bool,
+    /// Raise the revision by what suits a Kubernetes cluster, computed from revision and age, and mark it compacted
+    #[arg(long, conflicts_with = "bump_revision")]
+    pub(crate) kubernetes: bool,
+    /// The version of etcd that will run the member, such as 3.5.30, to warn if the data are newer
+    #[arg(long, value_name = "VERSION", value_parser = parse_etcd_version)]
+    pub(crate) etcd_version: Option<(u64, u64)>,
+    /// Restore from a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["archive", "output"])]
+    pub(crate) from_snapshot: Option<PathBuf>,
+    /// With --from-snapshot: accept a missing or wrong digest of etcd's, as that of a copied db file; needs --force
+    #[arg(long, requires = "from_snapshot")]
+    pub(crate) skip_hash_check: bool,
+    /// Move an existing member aside, under a name with the time in it, instead of refusing
+    #[arg(long, requires = "data_dir")]
+    pub(crate) replace: bool,
+    /// Who is to own the member: a user, or user and group, by name or number
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub(crate) owner: Option<String>,
 }
 
 /// The words of `keygen`.

@@ -156,7 +156,7 @@ impl Command {
                 let variable = environment.get(environment::DESTINATION);
                 words.destination.as_deref().or(variable).is_some_and(|destination| destination == "-")
             }
-            Self::Restore(words) => words.output == "-",
+            Self::Restore(words) => words.output.as_ref().is_some_and(|output| output == "-"),
             Self::Keygen(words) => words.output == "-",
             Self::Info(_) | Self::Verify(_) | Self::Generate(_) => false,
         }
@@ -182,7 +182,7 @@ impl Command {
             Self::Save(words) => save::run(*words, context),
             Self::Info(words) => info::run(words, context),
             Self::Verify(words) => verify::run(words, context),
-            Self::Restore(words) => restore::run(words, context),
+            Self::Restore(words) => restore::run(*words, context),
             Self::Keygen(words) => keygen::run(&words, context),
             Self::Generate(words) => generate::run(&words.what),
         }

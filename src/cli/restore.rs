@@ -1,37 +1,279 @@
-//! `restore`: from an archive back to the snapshot.
+//! `restore`: from an archive back to the snapshot, to a member, or to a whole cluster.
 
-use super::Context;
 use super::args::RestoreArguments;
-use super::bar;
 use super::exit::Exit;
-use super::input::Archive;
+use super::input::{Archive, open_file};
 use super::output::Place;
-use super::report::{Plan, RestoreReport};
-use super::settings::RestoreSettings;
-use crate::error::Result;
-use crate::pipeline::open::open;
+use super::report::{MemberReport, Plan, RestoreReport, size};
+use super::settings::restore::{BumpSettings, ClusterSettings, RestoreSettings, SourceSettings, Target};
+use super::{Context, bar, now};
+use crate::database::contents::{Contents, major_and_minor};
+use crate::database::kubernetes;
+use crate::database::membership::Membership;
+use crate::error::{Error, Result};
+use crate::keys::Identities;
+use crate::pipeline::inspect::inspect;
+use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
+use crate::pipeline::open::{Options, open};
+use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::Seek;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
-    let settings = RestoreSettings::resolve(words, &context.environment)?;
-    let archive = Archive::named(&settings.archive);
-    let place = Place::for_snapshot(&settings.output, settings.force)?;
-    let mut file = archive.open()?;
-    if settings.dry_run {
-        settings.identities.check(&context.terminal)?;
-        let plan = Plan::new("restore", archive.name(), place.to_string(), Vec::new());
+    let RestoreSettings { source, target, dry_run, options } =
+        RestoreSettings::resolve(words, &context.environment)?;
+    let source = OpenSource::open(source, context, dry_run)?;
+    match target {
+        Target::Snapshot(output, force) => to_snapshot(source, &output, force, dry_run, &options, context),
+        Target::Member(cluster, name, place) => {
+            let goal = Goal::Member { name, place };
+            to_members(source, &cluster, goal, dry_run, &options, context)
+        }
+        Target::Cluster(cluster, directory, owner) => {
+            let goal = Goal::Cluster { directory, owner };
+            to_members(source, &cluster, goal, dry_run, &options, context)
+        }
+    }
+}
+
+/// A source that is there.
+struct OpenSource {
+    path: PathBuf,
+    file: File,
+    /// `None` for a plain snapshot.
+    identities: Option<Identities>,
+}
+
+impl OpenSource {
+    /// Opens the file; the identities are read, but for a passphrase nobody needs to give for a plan.
+    fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
+        match settings {
+            SourceSettings::Snapshot(path) => {
+                let file = match path.to_str() {
+                    Some("-") => super::input::standard_input()?,
+                    _ => open_file(&path, "snapshot")?,
+                };
+                Ok(Self { path, file, identities: None })
+            }
+            SourceSettings::Archive(path, identities) => {
+                let file = Archive::named(&path).open()?;
+                let identities = if dry_run {
+                    identities.check(&context.terminal)?;
+                    Identities::default()
+                } else {
+                    identities.load(&context.terminal)?.unwrap_or_default()
+                };
+                Ok(Self { path, file, identities: Some(identities) })
+            }
+        }
+    }
+
+    fn archive(&self) -> Archive<'_> {
+        Archive::named(&self.path)
+    }
+
+    /// Bytes of the snapshot, as far as anybody can know beforehand; nothing of it is authenticated.
+    fn expected_size(&mut self) -> Option<u64> {
+        let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+        if self.identities.is_none() {
+            return Some(length);
+        }
+        let described = inspect(&mut self.file, None).ok().and_then(|seen| seen.visible.description);
+        self.file.rewind().ok()?;
+        // It is at least as large as what it was compressed to.
+        Some(described.and_then(|description| description.snapshot_size).unwrap_or(length))
+    }
+}
+
+fn to_snapshot(
+    mut source: OpenSource,
+    output: &OsStr,
+    force: bool,
+    dry_run: bool,
+    options: &Options,
+    context: &Context,
+) -> Result<Exit> {
+    let place = Place::for_snapshot(output, force)?;
+    if dry_run {
+        let plan = Plan::new("restore", source.archive().name(), place.to_string(), Vec::new());
         return context.reporter.result(&plan);
     }
     let began = Instant::now();
-    let identities = settings.identities.load(&context.terminal)?.unwrap_or_default();
+    let identities = source.identities.take().unwrap_or_default();
     let mut output = place.begin()?;
     let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let opened = open(&mut file, &identities, &settings.options, &mut output, &*progress, &context.interrupt)
-        .map_err(|error| {
-            let blame = |error| archive.named_in(archive.or_damaged(error, &context.interrupt));
-            output.explain(error, blame)
-        })?;
+    let opened = open(&mut source.file, &identities, options, &mut output, &*progress, &context.interrupt);
+    let archive = Archive::named(&source.path);
+    let opened = opened.map_err(|error| {
+        let blame = |error| archive.named_in(archive.or_damaged(error, &context.interrupt));
+        output.explain(error, blame)
+    })?;
     drop(progress);
     let published = output.publish(None, &context.interrupt)?;
     context.reporter.result(&RestoreReport::new(opened, archive.path(), published, began.elapsed()))
+}
+
+/// What is made of the snapshot.
+enum Goal {
+    Member { name: String, place: MemberPlace },
+    Cluster { directory: PathBuf, owner: Option<Owner> },
+}
+
+impl Goal {
+    /// The directory as named.
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Member { place, .. } => &place.data_dir,
+            Self::Cluster { directory, .. } => directory,
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Member { place, .. } => place.check(),
+            Self::Cluster { directory, .. } => UnpublishedMembers::check(directory),
+        }
+    }
+
+    /// Names of the members that are made.
+    fn names<'a>(&'a self, membership: &'a Membership) -> Vec<&'a str> {
+        match self {
+            Self::Member { name, .. } => vec![name],
+            Self::Cluster { .. } => membership.members().iter().map(|member| member.name.as_str()).collect(),
+        }
+    }
+}
+
+fn to_members(
+    mut source: OpenSource,
+    cluster: &ClusterSettings,
+    goal: Goal,
+    dry_run: bool,
+    options: &Options,
+    context: &Context,
+) -> Result<Exit> {
+    let membership = &cluster.membership;
+    goal.check()?;
+    let expected_size = source.expected_size();
+    if dry_run {
+        return context.reporter.result(&plan(&source, membership, &goal, expected_size));
+    }
+    let began = Instant::now();
+    let identities = source.identities.take();
+    let from = match &identities {
+        Some(identities) => Source::Archive { identities, options },
+        None => Source::Snapshot,
+    };
+    let bump = match cluster.bump {
+        BumpSettings::None => WantedBump::None,
+        BumpSettings::By(bump) => WantedBump::By(bump),
+        BumpSettings::Kubernetes => WantedBump::Kubernetes(now()),
+    };
+    let request = Request { membership, bump, skip_hash_check: cluster.skip_hash_check, expected_size };
+    let progress = bar::progress(&context.console, context.quiet, "restoring");
+    let (file, interrupt) = (&mut source.file, &context.interrupt);
+    let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
+    let restored = match goal {
+        Goal::Member { name, place } => {
+            let member = membership.member(&name, None)?;
+            restore_member(file, &from, &request, member, place, &*progress, interrupt)
+        }
+        Goal::Cluster { directory, owner } => {
+            restore_cluster(file, &from, &request, &directory, owner, &*progress, interrupt)
+        }
+    };
+    let archive = Archive::named(&source.path);
+    let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
+    drop(progress);
+    warn(&restored, cluster);
+    let report = MemberReport::new(restored, archive.path(), membership, &names, began.elapsed());
+    context.reporter.result(&report)
+}
+
+fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Option<u64>) -> Plan {
+    let mut destination = goal.directory().display().to_string();
+    for name in goal.names(membership) {
+        if let Ok(member) = membership.member(name, None) {
+            destination.push_str(&format!(", member {name} ({})", member.hex_id()));
+        }
+    }
+    destination.push_str(&format!(
+        " of cluster {:x}, {}",
+        membership.cluster_id(),
+        membership.initial_cluster()
+    ));
+    if let Some(expected) = expected {
+        destination.push_str(&format!(", at least {}", size(expected)));
+    }
+    Plan::new("restore", source.archive().name(), destination, Vec::new())
+}
+
+/// What whoever starts the cluster has to know.
+fn warn(restored: &Restored, cluster: &ClusterSettings) {
+    let contents = &restored.contents;
+    if contents.kubernetes && restored.bump.is_none() {
+        let bump = kubernetes::bump(contents.revision, None);
+        tracing::warn!(
+            "this is the data of a Kubernetes cluster, and its revision was not raised: controllers and kubelets that watched \
+             the lost cluster have seen revisions above {}, and will miss changes, in silence, until they are restarted. \
+             Restore again with --kubernetes, or with --bump-revision {bump} --mark-compacted, or restart all of them",
+            contents.revision
+        );
+    }
+    if !contents.encryption_providers.is_empty() {
+        let providers: Vec<&str> = contents.encryption_providers.iter().map(String::as_str).collect();
+        tracing::warn!(
+            "Kubernetes has encrypted values in it ({}): kube-apiserver needs its EncryptionConfiguration, with the same keys, \
+             to read them",
+            super::term::sanitize(&providers.join(", "))
+        );
+    }
+    for alarm in &contents.alarms {
+        tracing::warn!(
+            "the alarm {} of member {:x} is raised in it, and will be in the new cluster: see etcdctl alarm list, and disarm it \
+             when its cause is gone",
+            alarm.kind,
+            alarm.member
+        );
+    }
+    if let Some(target) = &contents.downgrade {
+        tracing::warn!(
+            "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",
+            super::term::sanitize(target)
+        );
+    }
+    warn_of_version(contents, cluster.etcd_version);
+}
+
+fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
+    let Some((wanted, version)) = wanted.zip(contents.data_version()) else { return };
+    if major_and_minor(version).is_some_and(|version| version > wanted) {
+        tracing::warn!(
+            "the data are of etcd {}, newer than etcd {}.{}, which may refuse them or stop: start it with etcd {0} or newer",
+            super::term::sanitize(version),
+            wanted.0,
+            wanted.1
+        );
+    }
+}
+
+impl Archive<'_> {
+    /// Names the source in an error that is about it: what concerns a place names that already.
+    fn blamed(self, error: Error, sealed: bool, interrupt: &crate::interrupt::Interrupt) -> Error {
+        use crate::error::Kind;
+        match error.kind() {
+            Kind::DestinationExists
+            | Kind::Destination
+            | Kind::NoSpace
+            | Kind::Io
+            | Kind::Usage
+            | Kind::Interrupted
+            | Kind::PartlyPublished => error,
+            _ if sealed => self.named_in(self.or_damaged(error, interrupt)),
+            _ => self.named_in(error),
+        }
+    }
 }

@@ -104,6 +104,12 @@ impl Contents {
         Ok(contents)
     }
 
+    /// The version an etcd must have at least to run on it: what the data say they are, else what the members agreed on.
+    #[must_use]
+    pub fn data_version(&self) -> Option<&str> {
+        self.storage_version.as_deref().or(self.cluster_version.as_deref())
+    }
+
     fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8], found: &mut Found) -> Result<()> {
         match bucket {
             KEY_BUCKET => self.take_key(key, value, found)?,
@@ -145,6 +151,14 @@ impl Contents {
             _ => {}
         }
     }
+}
+
+/// Major and minor number of a version such as `3.5.0`.
+#[must_use]
+pub fn major_and_minor(version: &str) -> Option<(u64, u64)> {
+    let mut numbers = version.split('.');
+    let number = |part: Option<&str>| part?.parse().ok();
+    Some((number(numbers.next())?, number(numbers.next())?))
 }
 
 /// What is only known at the end.

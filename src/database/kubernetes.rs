@@ -1,5 +1,7 @@
 //! What a value tells of Kubernetes, which keeps its objects in etcd.
 
+use std::time::Duration;
+
 /// Where kube-apiserver puts its keys unless told otherwise (`--etcd-prefix`), and where `OpenShift` does.
 const KEY_PREFIXES: [&[u8]; 3] = [b"/registry/", b"/kubernetes.io/", b"/openshift.io/"];
 /// The key kube-apiserver compacts by (`compact.go` in k8s.io/apiserver).
@@ -33,6 +35,24 @@ pub fn encryption_provider(value: &[u8]) -> Option<String> {
     Some(if kind == "kms" { format!("kms {version} {key}") } else { format!("{kind} {key}") })
 }
 
+/// Writes in a second that a busy etcd does at most: the figure etcd's own advice on disaster recovery reckons with.
+const WRITES_PER_SECOND: i64 = 1500;
+/// Of an archive that does not say how old it is.
+const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// What is added is a multiple of this, to be recognised.
+const STEP: i64 = 1_000_000;
+
+/// By how much to raise a revision so that it surely lies above all that the lost cluster ever gave out: as many writes as a
+/// busy etcd does in the time since the snapshot, and as many as it ever did before.
+#[must_use]
+pub fn bump(revision: i64, age: Option<Duration>) -> i64 {
+    let seconds = i64::try_from(age.unwrap_or(ASSUMED_AGE).as_secs()).unwrap_or(i64::MAX);
+    let lost = seconds.saturating_mul(WRITES_PER_SECOND).saturating_add(revision.max(1));
+    let steps = lost.saturating_add(STEP - 1) / STEP;
+    // Half of what is left at most, however old it is: there must be revisions for the new cluster, too.
+    steps.saturating_mul(STEP).min((i64::MAX - revision.max(0)) / 2)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -46,6 +66,16 @@ mod tests {
         assert!(is_object(b"compact_rev_key", b"17"));
         assert!(!is_object(b"/registry/x", b"hello"));
         assert!(!is_object(b"foo", b"{}"));
+    }
+
+    #[test]
+    fn the_bump_is_above_all_that_can_have_been() {
+        let day = Some(Duration::from_secs(86_400));
+        assert_eq!(bump(1, Some(Duration::ZERO)), 1_000_000);
+        assert_eq!(bump(400_000, day), 130_000_000);
+        assert_eq!(bump(1, None), 908_000_000);
+        assert_eq!(bump(i64::MAX, day), 0);
+        assert!(bump(7, Some(Duration::MAX)) > i64::MAX / 4);
     }
 
     #[test]

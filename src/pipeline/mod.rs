@@ -1,6 +1,7 @@
-//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive back to the snapshot.
+//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive back to the snapshot, and
+//! [`member`] from there to the members of a new cluster.
 //!
-//! Both are a chain of threads with bounded queues between them, so that memory does not grow with the snapshot:
+//! The first two are a chain of threads with bounded queues between them, so that memory does not grow with the snapshot:
 //!
 //! ```text
 //! save:  source → frames of equal size ─┬→ compress (parallel) → order, cut into chunks → seal (parallel) → write
@@ -17,7 +18,9 @@ mod delivery;
 mod digest;
 mod foreign;
 pub mod inspect;
+pub mod instructions;
 mod layers;
+pub mod member;
 pub mod open;
 mod plaintext;
 pub mod save;

@@ -58,6 +58,12 @@ impl Directory {
         rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
     }
 
+    /// Opens an existing file for reading; follows no link and waits for no writer of a FIFO.
+    pub(super) fn open_for_reading(&self, name: &OsStr) -> rustix::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
+    }
+
     /// The error of an operation that created something in it, in the operator's words.
     pub(super) fn creation_failed(&self, error: Errno) -> Error {
         match error {
@@ -105,6 +111,39 @@ impl Directory {
     /// Removes `name`; nothing there is fine.
     pub(super) fn remove(&self, name: &OsStr) -> rustix::io::Result<()> {
         match rustix::fs::unlinkat(&self.file, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Creates a directory nobody had before, for its owner alone.
+    pub(super) fn create_directory(&self, name: &OsStr) -> rustix::io::Result<()> {
+        rustix::fs::mkdirat(&self.file, name, Mode::RWXU)
+    }
+
+    /// Opens a directory in it; follows no link.
+    pub(super) fn open_directory(&self, name: &OsStr) -> rustix::io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
+    }
+
+    /// Removes the directory `name` and all that is in it, following no link; nothing there is fine.
+    pub(super) fn remove_tree(&self, name: &OsStr) -> rustix::io::Result<()> {
+        let tree = match self.open_directory(name) {
+            Ok(file) => Self { path: self.join(name), file },
+            Err(Errno::NOENT) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        for entry in tree.names_in_it()? {
+            let entry = entry?;
+            let entry = OsStr::from_bytes(&entry);
+            match tree.look(entry)? {
+                Some(stat) if is_file_name(entry) && is_directory(&stat) => tree.remove_tree(entry)?,
+                Some(_) if is_file_name(entry) => tree.remove(entry)?,
+                _ => {}
+            }
+        }
+        match rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR) {
             Err(Errno::NOENT) => Ok(()),
             other => other,
         }
@@ -161,6 +200,11 @@ fn is_unsupported(error: &io::Error) -> bool {
 /// Whether both speak of the same file.
 pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+}
+
+/// Whether it is a directory.
+pub(super) fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
 }
 
 /// Whether `name` can be the name of a file: one component, and not `.` or `..`.

@@ -13,11 +13,11 @@ use rustix::fs::FileType;
 
 use super::commit::{self, Method};
 use super::directory::{Directory, is_file_name};
+use super::growing::GrowingFile;
 use super::sidecar::Sidecar;
 use super::stale;
 pub use super::temporary::abandon_all;
 use super::temporary::{Temporary, is_temporary_name};
-use super::writeback::Writeback;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
@@ -46,9 +46,7 @@ pub struct Published {
 #[derive(Debug)]
 pub struct Unpublished {
     temporary: Temporary,
-    writeback: Option<Writeback>,
-    /// The first write that failed. It ends the file: what follows would leave a hole.
-    failed: Option<io::Error>,
+    content: GrowingFile,
 }
 
 impl Unpublished {
@@ -62,8 +60,9 @@ impl Unpublished {
     pub fn create(directory: &Path) -> Result<Self> {
         let temporary = Temporary::create(&Arc::new(Directory::open(directory)?))?;
         stale::remove_beside(&temporary);
-        let writeback = Writeback::begin(temporary.open_file());
-        Ok(Self { temporary, writeback, failed: None })
+        let content = temporary.open_file().try_clone();
+        let content = content.map_err(|error| Error::io("prepare", temporary.path().display(), error))?;
+        Ok(Self { temporary, content: GrowingFile::new(content) })
     }
 
     /// Publishes the file as `name` in its directory, and with `sha256` (of all that was written) its sidecar.
@@ -104,15 +103,12 @@ impl Unpublished {
     ) -> Result<Published> {
         let directory = Arc::clone(self.temporary.directory());
         let path = directory.join(name);
-        if let Some(error) = self.failed {
+        if let Some(error) = self.content.failure() {
             return Err(Error::io("write", path.display(), error));
         }
         check_name(&directory, name, existing, sha256.is_some())?;
         let sidecar = sha256.map(|sha256| NamedSidecar::write(&directory, name, sha256)).transpose()?;
-        let written_back = self.writeback.map_or(Ok(()), Writeback::finish);
-        written_back
-            .and_then(|()| self.temporary.sync())
-            .map_err(|error| Error::io("write", path.display(), error))?;
+        self.content.finish().map_err(|error| Error::io("write", path.display(), error))?;
         directory.check_in_place()?;
 
         interrupt.begin_commit()?;
@@ -131,29 +127,14 @@ impl Unpublished {
 }
 
 impl Write for Unpublished {
-    /// The first failure ends it: every later write fails alike, and so does publishing. Beyond a file size limit
-    /// the system raises `SIGXFSZ`, which ends a process that neither handles nor ignores it; then it is an error too.
+    /// The first failure ends it: every later write fails alike, and so does publishing.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        if let Some(error) = &self.failed {
-            return Err(same(error));
-        }
-        let failure = match self.temporary.file().write(buffer) {
-            Ok(0) if !buffer.is_empty() => io::Error::from(io::ErrorKind::WriteZero),
-            Err(error) if error.kind() != io::ErrorKind::Interrupted => error,
-            other => {
-                if let (Ok(length), Some(writeback)) = (&other, &mut self.writeback) {
-                    writeback.written(*length);
-                }
-                return other;
-            }
-        };
-        self.failed = Some(same(&failure));
-        Err(failure)
+        self.content.write(buffer)
     }
 
     /// Nothing is buffered.
     fn flush(&mut self) -> io::Result<()> {
-        self.failed.as_ref().map_or(Ok(()), |error| Err(same(error)))
+        self.content.flush()
     }
 }
 
@@ -254,14 +235,6 @@ fn partly(path: &Path, error: &Error, sha256: Option<[u8; 32]>) -> Error {
     match sha256 {
         Some(_) => partly,
         None => partly.with_hint("the file itself is complete; check the disk before relying on it"),
-    }
-}
-
-/// An error that says the same: they cannot be cloned.
-fn same(error: &io::Error) -> io::Error {
-    match error.raw_os_error() {
-        Some(code) => io::Error::from_raw_os_error(code),
-        None => io::Error::new(error.kind(), error.to_string()),
     }
 }
 

@@ -1,19 +1,61 @@
 //! Removes what killed runs left behind, and nothing else.
 
 use std::ffi::OsStr;
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use rustix::fs::{FileType, FlockOperation, Stat};
 
 use super::directory::{Directory, is_same};
-use super::temporary::{Temporary, is_temporary_name};
 
 /// A temporary younger than this is never removed: its creator may not have come to lock it yet.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// Removes the stale temporaries beside `living`, which has just been created. One is stale if it is a regular
-/// file under a name of our own pattern, belongs to the user this process acts as, was last written more than
+/// What lies under a temporary name while it is made: a file or a directory, locked as long as somebody makes it.
+pub(super) trait Unfinished {
+    /// What it is.
+    const FILE_TYPE: FileType;
+
+    /// Whether `name` is one of its pattern.
+    fn is_name(name: &[u8]) -> bool;
+
+    /// Opens what lies at `name`, to lock it.
+    fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File>;
+
+    /// Removes what lies at `name`.
+    fn remove(directory: &Directory, name: &OsStr) -> rustix::io::Result<()>;
+
+    /// Where it lies.
+    fn directory(&self) -> &Directory;
+
+    /// Its own name.
+    fn name(&self) -> &OsStr;
+
+    /// Its own descriptor.
+    fn file(&self) -> &File;
+
+    /// Whether the filesystem granted the lock.
+    fn locked(&self) -> bool;
+
+    /// Whether a lock held here keeps others out: it was granted, and a second open of the same file is refused it. Without
+    /// that, what is alive cannot be told from what is dead.
+    fn locks_work(&self) -> rustix::io::Result<bool> {
+        if !self.locked() {
+            return Ok(false);
+        }
+        let again = Self::open(self.directory(), self.name())?;
+        Ok(try_lock(&again) == Err(rustix::io::Errno::WOULDBLOCK))
+    }
+}
+
+/// Locks `file` for as long as it is open, unless somebody else has.
+pub(super) fn try_lock(file: &File) -> rustix::io::Result<()> {
+    rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
+}
+
+/// Removes the stale temporaries of its kind beside `living`, which has just been created. One is stale if it lies under a
+/// name of our own pattern, belongs to the user this process acts as, was last written more than
 /// a minute before `living`, and is locked by nobody. Where locks do not work, nothing is removed: process ids would
 /// say nothing about other containers, or other clients of an NFS server.
 ///
@@ -21,7 +63,7 @@ const STALE_AFTER: Duration = Duration::from_secs(60);
 /// the filesystem's clock be set, a dead temporary may stay longer; a living one is protected by its lock.
 ///
 /// This never fails a save: what cannot be removed is said in the log and stays.
-pub(super) fn remove_beside(living: &Temporary) {
+pub(super) fn remove_beside<U: Unfinished>(living: &U) {
     match stale_names(living) {
         Ok(names) => {
             for name in names {
@@ -43,7 +85,7 @@ pub(super) fn remove_beside(living: &Temporary) {
 }
 
 /// Every name beside `living` that could be a stale temporary's; none where locks do not work.
-fn stale_names(living: &Temporary) -> rustix::io::Result<Vec<Vec<u8>>> {
+fn stale_names<U: Unfinished>(living: &U) -> rustix::io::Result<Vec<Vec<u8>>> {
     if !living.locks_work()? {
         tracing::debug!("locks do not work here: stale temporaries stay");
         return Ok(Vec::new());
@@ -51,34 +93,35 @@ fn stale_names(living: &Temporary) -> rustix::io::Result<Vec<Vec<u8>>> {
     let mut names = Vec::new();
     for name in living.directory().names_in_it()? {
         let name = name?;
-        if is_temporary_name(&name) && name != living.name().as_bytes() {
+        if U::is_name(&name) && name != living.name().as_bytes() {
             names.push(name);
         }
     }
     Ok(names)
 }
 
-fn remove_if_stale(living: &Temporary, name: &OsStr) -> rustix::io::Result<bool> {
-    let directory: &Directory = living.directory();
+fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Result<bool> {
+    let directory = living.directory();
     let Some(entry) = directory.look(name)? else { return Ok(false) };
-    let regular = FileType::from_raw_mode(entry.st_mode) == FileType::RegularFile;
+    let right_type = FileType::from_raw_mode(entry.st_mode) == U::FILE_TYPE;
     let ours = entry.st_uid == rustix::process::geteuid().as_raw();
-    if !regular || !ours || !is_older(modified(&entry), modified(&living.stat()?)) {
+    let now = modified(&rustix::fs::fstat(living.file())?);
+    if !right_type || !ours || !is_older(modified(&entry), now) {
         return Ok(false);
     }
     // Only now is it safe to open: no device, no FIFO. Should another file have come in its place, it stays.
-    let file = directory.open_existing(name)?;
+    let file = U::open(directory, name)?;
     if !is_same(&rustix::fs::fstat(&file)?, &entry) {
         return Ok(false);
     }
-    if rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+    if try_lock(&file).is_err() {
         return Ok(false);
     }
     // Before the lock was ours, its owner may have published it or another run may have removed it.
     if !directory.names(name, &file)? {
         return Ok(false);
     }
-    directory.remove(name)?;
+    U::remove(directory, name)?;
     Ok(true)
 }
 

@@ -10,10 +10,11 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rustix::fs::{AtFlags, FlockOperation, Mode, RenameFlags, Stat};
+use rustix::fs::{AtFlags, FileType, Mode, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::Directory;
+use super::stale::{Unfinished, try_lock};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = ".etcd-seal-";
@@ -23,7 +24,7 @@ const SUFFIX: &str = ".tmp";
 const RANDOM_DIGITS: usize = 16;
 
 /// How many names are tried. One is enough unless somebody meddles.
-const ATTEMPTS: usize = 16;
+pub(super) const ATTEMPTS: usize = 16;
 
 /// Every temporary this process has in the making, for [`abandon_all`].
 static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
@@ -31,6 +32,17 @@ static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
 struct Living {
     directory: Arc<Directory>,
     name: OsString,
+    remove: fn(&Directory, &OsStr) -> rustix::io::Result<()>,
+}
+
+/// Has what lies at `name` removed by [`abandon_all`], until [`deregister`].
+pub(super) fn register<U: Unfinished>(directory: &Arc<Directory>, name: &OsStr) {
+    living().push(Living { directory: Arc::clone(directory), name: name.to_owned(), remove: U::remove });
+}
+
+/// What lies at `name`, if anything does, is published or gone.
+pub(super) fn deregister(name: &OsStr) {
+    living().retain(|living| living.name != name);
 }
 
 /// A locked file under a temporary name; removed on drop.
@@ -49,7 +61,7 @@ impl Temporary {
     /// Creates it empty, with mode 0600 whatever the umask is, and locks it.
     pub(super) fn create(directory: &Arc<Directory>) -> Result<Self> {
         for _ in 0..ATTEMPTS {
-            let name = random_name()?;
+            let name = random_name(PREFIX, SUFFIX)?;
             let file = match directory.create_new(&name) {
                 Ok(file) => file,
                 Err(Errno::EXIST) => continue,
@@ -57,7 +69,7 @@ impl Temporary {
             };
             let mut temporary =
                 Self { directory: Arc::clone(directory), name, file, locked: false, named: true };
-            living().push(Living { directory: Arc::clone(directory), name: temporary.name.clone() });
+            register::<Self>(directory, &temporary.name);
             let kept = temporary.make_private().and_then(|()| temporary.lock());
             match kept {
                 Ok(true) => return Ok(temporary),
@@ -91,7 +103,7 @@ impl Temporary {
     /// Locks it for as long as it is open. False where another process, taking it for a stale one, was
     /// faster between creation and lock: then this one is lost and another must be created.
     fn lock(&mut self) -> rustix::io::Result<bool> {
-        match rustix::fs::flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
+        match try_lock(&self.file) {
             Ok(()) => {
                 self.locked = true;
                 self.directory.names(&self.name, &self.file)
@@ -105,17 +117,6 @@ impl Temporary {
         }
     }
 
-    /// Whether a lock held here keeps others out: it was granted, and a second open of the same file is
-    /// refused it. Without that, a living temporary cannot be told from a dead one.
-    pub(super) fn locks_work(&self) -> rustix::io::Result<bool> {
-        if !self.locked {
-            return Ok(false);
-        }
-        let again = self.directory.open_existing(&self.name)?;
-        let granted = rustix::fs::flock(&again, FlockOperation::NonBlockingLockExclusive);
-        Ok(granted == Err(Errno::WOULDBLOCK))
-    }
-
     /// What the filesystem says about it.
     pub(super) fn stat(&self) -> rustix::io::Result<Stat> {
         rustix::fs::fstat(&self.file)
@@ -123,10 +124,6 @@ impl Temporary {
 
     pub(super) fn directory(&self) -> &Arc<Directory> {
         &self.directory
-    }
-
-    pub(super) fn name(&self) -> &OsStr {
-        &self.name
     }
 
     pub(super) fn path(&self) -> PathBuf {
@@ -183,7 +180,39 @@ impl Temporary {
 
     fn forget(&mut self) {
         self.named = false;
-        living().retain(|living| living.name != self.name);
+        deregister(&self.name);
+    }
+}
+
+impl Unfinished for Temporary {
+    const FILE_TYPE: FileType = FileType::RegularFile;
+
+    fn is_name(name: &[u8]) -> bool {
+        is_temporary_name(name)
+    }
+
+    fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File> {
+        directory.open_existing(name)
+    }
+
+    fn remove(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
+        directory.remove(name)
+    }
+
+    fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    fn file(&self) -> &File {
+        &self.file
+    }
+
+    fn locked(&self) -> bool {
+        self.locked
     }
 }
 
@@ -202,8 +231,8 @@ impl Drop for Temporary {
 /// What cannot be removed is left to a later run.
 pub fn abandon_all() {
     let abandoned: Vec<Living> = living().drain(..).collect();
-    for Living { directory, name } in abandoned {
-        if let Err(error) = directory.remove(&name) {
+    for Living { directory, name, remove } in abandoned {
+        if let Err(error) = remove(&directory, &name) {
             tracing::warn!(path = %directory.join(&name).display(), %error, "cannot remove a temporary");
         }
     }
@@ -215,16 +244,18 @@ fn living() -> MutexGuard<'static, Vec<Living>> {
 
 /// Whether `name` is one that [`Temporary::create`] makes.
 pub(super) fn is_temporary_name(name: &[u8]) -> bool {
-    name.strip_prefix(PREFIX.as_bytes()).and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).is_some_and(
-        |random| {
-            random.len() == RANDOM_DIGITS
-                && random.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
-        },
-    )
+    let rest = name.strip_prefix(PREFIX.as_bytes());
+    rest.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).is_some_and(is_random)
 }
 
-fn random_name() -> Result<OsString> {
+/// Whether it is what [`random_name`] puts between prefix and suffix.
+pub(super) fn is_random(digits: &[u8]) -> bool {
+    digits.len() == RANDOM_DIGITS && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
+/// A name that nobody can guess.
+pub(super) fn random_name(prefix: &str, suffix: &str) -> Result<OsString> {
     let random = getrandom::u64()
         .map_err(|error| Error::io("read", "the system's random numbers", io::Error::other(error)))?;
-    Ok(OsString::from(format!("{PREFIX}{random:0RANDOM_DIGITS$x}{SUFFIX}")))
+    Ok(OsString::from(format!("{prefix}{random:0RANDOM_DIGITS$x}{suffix}")))
 }

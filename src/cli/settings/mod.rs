@@ -5,12 +5,12 @@ pub(crate) mod connection;
 pub(crate) mod effort;
 pub(crate) mod environment;
 pub(crate) mod keys;
+pub(crate) mod restore;
 pub(crate) mod standard_input;
 pub(crate) mod values;
 
 use super::args::{
-    EffortArguments, InfoArguments, OpeningArguments, RestoreArguments, SaveArguments, SealArguments,
-    VerifyArguments,
+    EffortArguments, InfoArguments, OpeningArguments, SaveArguments, SealArguments, VerifyArguments,
 };
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
@@ -140,49 +140,6 @@ impl ReadSettings {
     }
 }
 
-/// `restore`.
-pub(crate) struct RestoreSettings {
-    /// The archive, `-` for standard input.
-    pub(crate) archive: PathBuf,
-    /// Who opens it.
-    pub(crate) identities: IdentitySettings,
-    /// Where the snapshot goes, as given.
-    pub(crate) output: OsString,
-    /// Whether an existing file is replaced.
-    pub(crate) force: bool,
-    /// Whether only the plan is printed.
-    pub(crate) dry_run: bool,
-    /// How the pipeline runs.
-    pub(crate) options: pipeline::open::Options,
-}
-
-impl RestoreSettings {
-    /// Words and environment.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`].
-    pub(crate) fn resolve(words: RestoreArguments, environment: &Environment) -> Result<Self> {
-        let mut input = StandardInput::default();
-        input.claim_paths("ARCHIVE -", std::slice::from_ref(&words.archive))?;
-        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        if identities.is_empty() {
-            return Err(Error::new(
-                Kind::Usage,
-                "nothing is named to open the archive with: -i and -p are both missing",
-            )
-            .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
-        }
-        Ok(Self {
-            archive: words.archive,
-            identities,
-            output: words.output,
-            force: words.force,
-            dry_run: words.dry_run,
-            options: opening_options(&words.opening, environment)?,
-        })
-    }
-}
-
 fn opening_options(words: &OpeningArguments, environment: &Environment) -> Result<pipeline::open::Options> {
     Ok(pipeline::open::Options {
         jobs: Effort::resolve(&words.effort, environment)?.jobs,
@@ -256,17 +213,5 @@ mod tests {
         .unwrap();
         assert_eq!((settings.seal.level, settings.seal.frame_size), (19, 65536));
         assert_eq!((settings.options.jobs, settings.options.describe), (3, false));
-    }
-
-    #[test]
-    fn restore_needs_somebody_to_open() {
-        let restore = |variables: &[(&str, &str)]| {
-            let Command::Restore(words) = command(&["restore", "a.age", "-o", "s.db"]) else {
-                panic!("no restore")
-            };
-            RestoreSettings::resolve(words, &Environment::of(variables))
-        };
-        assert_eq!(refused(restore(&[])).0, Kind::Usage);
-        assert!(restore(&[(environment::IDENTITY, "/key.txt")]).is_ok());
     }
 }

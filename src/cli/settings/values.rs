@@ -98,6 +98,15 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit.into())
 }
 
+/// A version of etcd: major and minor count.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub(crate) fn parse_etcd_version(text: &str) -> Result<(u64, u64), String> {
+    crate::database::contents::major_and_minor(text.strip_prefix('v').unwrap_or(text))
+        .ok_or_else(|| format!("`{text}` is no version such as 3.5.30"))
+}
+
 /// A frame size in bytes, KiB or MiB; which ones there are, the format says.
 ///
 /// # Errors

@@ -1,0 +1,258 @@
+//! `restore`: from what, to what.
+
+use super::environment::Environment;
+use super::keys::IdentitySettings;
+use super::opening_options;
+use super::standard_input::StandardInput;
+use crate::cli::args::{MemberArguments, RestoreArguments};
+use crate::database::edit::Bump;
+use crate::database::member::LOG_NAME;
+use crate::database::membership::Membership;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline;
+use crate::store::member::{MemberPlace, Owner};
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+/// `restore`.
+pub(crate) struct RestoreSettings {
+    /// What the snapshot is taken from.
+    pub(crate) source: SourceSettings,
+    /// What is made of it.
+    pub(crate) target: Target,
+    /// Whether only the plan is printed.
+    pub(crate) dry_run: bool,
+    /// How the pipeline runs.
+    pub(crate) options: pipeline::open::Options,
+}
+
+/// What the snapshot is taken from.
+pub(crate) enum SourceSettings {
+    /// An archive, `-` for standard input, and who opens it.
+    Archive(PathBuf, IdentitySettings),
+    /// `--from-snapshot`.
+    Snapshot(PathBuf),
+}
+
+/// What is made of a snapshot.
+pub(crate) enum Target {
+    /// `-o`: the snapshot itself, as named, and whether an existing file is replaced.
+    Snapshot(OsString, bool),
+    /// `--data-dir`: the member of this name.
+    Member(Box<ClusterSettings>, String, MemberPlace),
+    /// `--output-dir`: all members.
+    Cluster(Box<ClusterSettings>, PathBuf, Option<Owner>),
+}
+
+/// The new cluster.
+pub(crate) struct ClusterSettings {
+    /// Its members.
+    pub(crate) membership: Membership,
+    /// Whether the revision is raised.
+    pub(crate) bump: BumpSettings,
+    /// `--skip-hash-check`.
+    pub(crate) skip_hash_check: bool,
+    /// `--etcd-version`.
+    pub(crate) etcd_version: Option<(u64, u64)>,
+}
+
+/// Whether the revision is raised.
+#[derive(Clone, Copy)]
+pub(crate) enum BumpSettings {
+    /// It stays.
+    None,
+    /// `--bump-revision`.
+    By(Bump),
+    /// `--kubernetes`.
+    Kubernetes,
+}
+
+impl RestoreSettings {
+    /// Words and environment.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub(crate) fn resolve(words: RestoreArguments, environment: &Environment) -> Result<Self> {
+        let options = opening_options(&words.opening, environment)?;
+        let mut input = StandardInput::default();
+        input.claim_paths("ARCHIVE -", words.archive.as_slice())?;
+        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
+        let source = match (words.archive, &words.member.from_snapshot) {
+            (Some(archive), _) if identities.is_empty() => {
+                let _ = archive;
+                return Err(Error::new(
+                    Kind::Usage,
+                    "nothing is named to open the archive with: -i and -p are both missing",
+                )
+                .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
+            }
+            (Some(archive), _) => SourceSettings::Archive(archive, identities),
+            (None, Some(snapshot)) => {
+                input.claim_paths("--from-snapshot -", std::slice::from_ref(snapshot))?;
+                SourceSettings::Snapshot(snapshot.clone())
+            }
+            (None, None) => return Err(Error::new(Kind::Usage, "no archive is named")),
+        };
+        let target = match words.output {
+            Some(output) => {
+                refuse_with_output(&words.member)?;
+                Target::Snapshot(output, words.force)
+            }
+            None => member(words.member, words.force)?,
+        };
+        Ok(Self { source, target, dry_run: words.dry_run, options })
+    }
+}
+
+/// What only makes sense of members.
+fn refuse_with_output(words: &MemberArguments) -> Result<()> {
+    let given = [
+        ("--bump-revision", words.bump_revision.is_some()),
+        ("--kubernetes", words.kubernetes),
+        ("--etcd-version", words.etcd_version.is_some()),
+        ("--owner", words.owner.is_some()),
+    ];
+    match given.iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Error::new(
+            Kind::Usage,
+            format!("{flag} is about a member, but -o writes the snapshot as it is"),
+        )
+        .with_hint("name a member's directory with --data-dir, or leave the flag out")),
+        None => Ok(()),
+    }
+}
+
+fn member(words: MemberArguments, force: bool) -> Result<Target> {
+    if words.skip_hash_check && !force {
+        return Err(Error::new(
+            Kind::Usage,
+            "--skip-hash-check accepts a snapshot nobody can vouch for, and is only taken together with --force",
+        )
+        .with_hint("if it is the last copy there is, add --force, and compare what comes of it with what you expect"));
+    }
+    if force && !words.skip_hash_check {
+        return Err(Error::new(Kind::Usage, "--force says nothing about a member")
+            .with_hint("--replace moves an existing member aside"));
+    }
+    let owner = words.owner.as_deref().map(owner).transpose()?;
+    let listed = words.cluster_plan.as_deref().unwrap_or(&words.initial_cluster);
+    let membership = Membership::parse(listed, &words.initial_cluster_token)?;
+    let bump = match (words.bump_revision, words.kubernetes) {
+        (Some(by), _) => BumpSettings::By(Bump { by }),
+        (None, true) => BumpSettings::Kubernetes,
+        (None, false) => BumpSettings::None,
+    };
+    let cluster = |membership| {
+        Box::new(ClusterSettings {
+            membership,
+            bump,
+            skip_hash_check: words.skip_hash_check,
+            etcd_version: words.etcd_version,
+        })
+    };
+    match (words.data_dir, words.output_dir) {
+        (Some(data_dir), _) => {
+            membership.member(&words.name, Some(&words.initial_advertise_peer_urls))?;
+            let replace = words.replace.then(|| crate::cli::now().strftime("%Y%m%dT%H%M%SZ").to_string());
+            let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: LOG_NAME };
+            Ok(Target::Member(cluster(membership), words.name, place))
+        }
+        (None, Some(directory)) => Ok(Target::Cluster(cluster(membership), directory, owner)),
+        (None, None) => Err(Error::new(Kind::Usage, "no target is named: -o, --data-dir or --output-dir")),
+    }
+}
+
+/// `USER[:GROUP]`; without a group, that of the user.
+fn owner(text: &str) -> Result<Owner> {
+    use nix::unistd::{Group, User};
+    let wrong = |what: String| {
+        Error::new(Kind::Usage, format!("--owner {text}: {what}"))
+            .with_hint("name a user of this host, or user and group by number, such as 998:998")
+    };
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let known = match user.parse::<u32>() {
+        Ok(number) => User::from_uid(number.into()),
+        Err(_) => User::from_name(user),
+    };
+    let known = known.map_err(|error| wrong(format!("cannot look up {user:?}: {error}")))?;
+    let number = known.as_ref().map(|known| known.uid.as_raw()).or_else(|| user.parse().ok());
+    let number = number.ok_or_else(|| wrong(format!("there is no user {user:?}")))?;
+    let group = match group {
+        None => known
+            .map(|known| known.gid.as_raw())
+            .ok_or_else(|| wrong("no group is known for it".to_owned()))?,
+        Some(group) => match group.parse() {
+            Ok(number) => number,
+            Err(_) => Group::from_name(group)
+                .map_err(|error| wrong(format!("cannot look up {group:?}: {error}")))?
+                .map(|known| known.gid.as_raw())
+                .ok_or_else(|| wrong(format!("there is no group {group:?}")))?,
+        },
+    };
+    Ok(Owner { user: number, group })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::args::{Command, Unparsed, parse};
+    use crate::cli::settings::environment;
+
+    fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<RestoreSettings> {
+        match parse(&["etcd-seal", "restore"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
+            Ok(arguments) => match arguments.command {
+                Command::Restore(words) => RestoreSettings::resolve(*words, &Environment::of(variables)),
+                _ => panic!("no restore"),
+            },
+            Err(Unparsed::Wrong(error)) => Err(error),
+            Err(Unparsed::Shown(text)) => panic!("{text}"),
+        }
+    }
+
+    fn refused(words: &[&str]) -> String {
+        let error = resolve(words, &[]).err().expect("should be refused");
+        assert_eq!(error.kind(), Kind::Usage);
+        error.to_string()
+    }
+
+    #[test]
+    fn restore_needs_somebody_to_open() {
+        assert!(refused(&["a.age", "-o", "s.db"]).contains("-i and -p"));
+        assert!(resolve(&["a.age", "-o", "s.db"], &[(environment::IDENTITY, "/key.txt")]).is_ok());
+        assert!(resolve(&["--from-snapshot", "s.db", "--data-dir", "/d"], &[]).is_ok());
+    }
+
+    #[test]
+    fn the_defaults_are_etcdutl_s() {
+        let settings = resolve(&["--from-snapshot", "s.db", "--data-dir", "/d"], &[]).unwrap();
+        let Target::Member(cluster, name, place) = settings.target else { panic!("no member") };
+        assert_eq!((name.as_str(), place.data_dir.to_str()), ("default", Some("/d")));
+        assert_eq!(cluster.membership.initial_cluster(), "default=http://localhost:2380");
+        assert_eq!(cluster.membership.token(), "etcd-cluster");
+    }
+
+    #[test]
+    fn what_makes_no_sense_together_is_refused() {
+        let member = ["a.age", "-i", "k", "--data-dir", "/d"];
+        let with = |more: &[&str]| refused(&[&member[..], more].concat());
+        assert!(with(&["-o", "s.db"]).contains("cannot be used with"));
+        assert!(with(&["--bump-revision", "5"]).contains("--mark-compacted"));
+        assert!(with(&["--mark-compacted"]).contains("--bump-revision"));
+        assert!(with(&["--bump-revision", "0", "--mark-compacted"]).contains('0'));
+        assert!(with(&["--name", "m1"]).contains("does not name the member"));
+        assert!(with(&["--force"]).contains("says nothing"));
+        assert!(with(&["--cluster-plan", "a=http://b:1"]).contains("--output-dir"));
+        assert!(with(&["--owner", "nobody-of-this-name"]).contains("there is no user"));
+        assert!(refused(&["a.age", "-i", "k", "-o", "s.db", "--kubernetes"]).contains("about a member"));
+        let plain = ["--from-snapshot", "s.db", "--data-dir", "/d", "--skip-hash-check"];
+        assert!(refused(&plain).contains("--force"));
+        assert!(resolve(&[&plain[..], &["--force"]].concat(), &[]).is_ok());
+    }
+
+    #[test]
+    fn owners_are_numbers_or_names() {
+        assert_eq!(owner("998:997").unwrap(), Owner { user: 998, group: 997 });
+        assert_eq!(owner("root").unwrap(), Owner { user: 0, group: 0 });
+        assert_eq!(owner("0:root").unwrap(), Owner { user: 0, group: 0 });
+    }
+}

@@ -1,0 +1,334 @@
+//! From a snapshot to the members of a new cluster, without etcd: `restore --data-dir` and `--output-dir`.
+//!
+//! One pass: the snapshot is written where the database will be while all its digests are checked; then every page of it is
+//! looked at, it becomes that of a member, and only what proved right gets its name.
+
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use super::buffer::Pool;
+use super::delivery::Delivery;
+use super::digest::{digest, queue};
+use super::instructions::instructions;
+use super::open::{Opened, Options, open};
+use super::plaintext::read_full;
+use super::stage::{Stop, Work, first_failure, join, no_reason, spawn};
+use crate::archive::manifest::Digest;
+use crate::database::contents::Contents;
+use crate::database::edit::{Bump, become_member};
+use crate::database::file::Database;
+use crate::database::kubernetes;
+use crate::database::member::{LOG_NAME, LOG_SIZE, first_log, raft_snapshot, raft_snapshot_name};
+use crate::database::membership::{Member, Membership};
+use crate::database::snapshot::{Checked, SnapshotCheck};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::keys::Identities;
+use crate::progress::Progress;
+use crate::store::growing::GrowingFile;
+use crate::store::local::Published;
+use crate::store::member::{
+    LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMember, UnpublishedMembers,
+};
+
+/// What the database of a member is called.
+const DATABASE: &str = "db";
+/// What tells how to go on, beside `member`.
+pub const INSTRUCTIONS: &str = "RESTORE.txt";
+/// Bytes read of a snapshot at a time.
+const READ_SIZE: usize = 1024 * 1024;
+
+/// What a snapshot is taken from.
+pub enum Source<'a> {
+    /// An archive, ours or foreign.
+    Archive {
+        /// Who opens it.
+        identities: &'a Identities,
+        /// How.
+        options: &'a Options,
+    },
+    /// A snapshot as `etcdctl snapshot save` writes it.
+    Snapshot,
+}
+
+/// Whether the revision is raised.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WantedBump {
+    /// It stays.
+    None,
+    /// By this much.
+    By(Bump),
+    /// By what suits a Kubernetes cluster, given what time it is now.
+    Kubernetes(Timestamp),
+}
+
+/// What the new cluster is to be.
+pub struct Request<'a> {
+    /// Its members.
+    pub membership: &'a Membership,
+    /// Whether the revision is raised.
+    pub bump: WantedBump,
+    /// Takes a snapshot whose digest is missing or wrong, and a database whose list of free pages is, which etcd can do
+    /// without. What a member could not start on is refused all the same.
+    pub skip_hash_check: bool,
+    /// Bytes of the snapshot, where somebody has said them before: so much must be free.
+    pub expected_size: Option<u64>,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Restored {
+    /// What was found in the archive; `None` for a plain snapshot.
+    pub opened: Option<Opened>,
+    /// Bytes of the snapshot.
+    pub snapshot_size: u64,
+    /// Whether etcd's own digest was there and right.
+    pub digest: Digest,
+    /// What the database holds.
+    pub contents: Contents,
+    /// By how much the revision was raised.
+    pub bump: Option<Bump>,
+    /// Where it is.
+    pub published: Published,
+}
+
+/// Restores one member.
+///
+/// # Errors
+/// With nothing left behind: whatever is wrong with the source, the database in it, the request or the place.
+pub fn restore_member(
+    input: &mut (dyn Read + Send),
+    source: &Source<'_>,
+    request: &Request<'_>,
+    member: &Member,
+    place: MemberPlace,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Restored> {
+    place.check()?;
+    check_space(&place.data_dir, request.expected_size, 1, || place.free_space())?;
+    let unpublished = place.begin()?;
+    let database = unpublished.create_snapshot(DATABASE)?;
+    let (made, _) = make_database(input, source, request, database, progress, interrupt)?;
+    write_beside(&unpublished, request.membership, member)?;
+    let published = unpublished.publish(interrupt)?;
+    Ok(made.published(published))
+}
+
+/// Restores every member of the cluster into one new directory, each under its name, with instructions.
+///
+/// # Errors
+/// Those of [`restore_member`].
+pub fn restore_cluster(
+    input: &mut (dyn Read + Send),
+    source: &Source<'_>,
+    request: &Request<'_>,
+    directory: &Path,
+    owner: Option<Owner>,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Restored> {
+    let members = request.membership.members();
+    UnpublishedMembers::check(directory)?;
+    let count = members.len() as u64;
+    check_space(directory, request.expected_size, count, || UnpublishedMembers::free_space(directory))?;
+    let unpublished = UnpublishedMembers::begin(directory, owner)?;
+    let mut first = None;
+    for member in members {
+        let snapshots: PathBuf = [member.name.as_str(), MEMBER, SNAPSHOT_DIRECTORY].iter().collect();
+        let database = unpublished.create(&snapshots.join(DATABASE))?;
+        match &mut first {
+            None => first = Some(make_database(input, source, request, database, progress, interrupt)?),
+            Some((_, first)) => copy_database(first, database, interrupt)?,
+        }
+        let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
+        write_log(request.membership, member, unpublished.create(&log)?)?;
+        let raft_snapshot_file =
+            unpublished.create(&snapshots.join(raft_snapshot_name(request.membership)))?;
+        write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
+        let text = instructions(request.membership, member);
+        write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
+    }
+    let (made, _) = first.ok_or_else(no_reason)?;
+    Ok(made.published(unpublished.publish(interrupt)?))
+}
+
+/// A database that is that of a member, and what is known of it.
+struct Made {
+    origin: Origin,
+    contents: Contents,
+    bump: Option<Bump>,
+}
+
+impl Made {
+    fn published(self, published: Published) -> Restored {
+        let Self { origin: Origin { opened, snapshot_size, digest }, contents, bump } = self;
+        Restored { opened, snapshot_size, digest, contents, bump, published }
+    }
+}
+
+/// Where a snapshot came from, once it has been read.
+struct Origin {
+    opened: Option<Opened>,
+    snapshot_size: u64,
+    digest: Digest,
+}
+
+/// Reads the snapshot into `database`, checks it, and makes it that of a member.
+fn make_database(
+    input: &mut (dyn Read + Send),
+    source: &Source<'_>,
+    request: &Request<'_>,
+    mut output: GrowingFile,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<(Made, File)> {
+    let origin = match source {
+        Source::Archive { identities, options } => {
+            let opened = open(input, identities, options, &mut output, progress, interrupt)?;
+            let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
+            Origin { opened: Some(opened), snapshot_size, digest }
+        }
+        Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, progress, interrupt)?,
+    };
+    let database = Database::open(output.file())?;
+    let contents = Contents::read(&database, interrupt)?;
+    if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref())
+        && !request.skip_hash_check
+    {
+        return Err(Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {fault}")));
+    }
+    let bump = match request.bump {
+        WantedBump::None => None,
+        WantedBump::By(bump) => Some(bump),
+        WantedBump::Kubernetes(now) => {
+            let age = origin.opened.as_ref().and_then(|opened| age(opened, now));
+            Some(Bump { by: kubernetes::bump(contents.revision, age) })
+        }
+    };
+    become_member(&database, request.membership, bump, interrupt)?;
+    let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
+    Ok((Made { origin, contents, bump }, file))
+}
+
+/// How old the snapshot is. Of one that was taken before it was sealed, nobody knows.
+fn age(opened: &Opened, now: Timestamp) -> Option<Duration> {
+    let started = opened.manifest.as_ref()?.description.snapshot_started_at.as_ref()?;
+    let age = now.duration_since(started.parse().ok()?);
+    Some(Duration::try_from(age).unwrap_or_default())
+}
+
+/// A snapshot without an archive around it.
+fn copy_snapshot(
+    input: &mut (dyn Read + Send),
+    skip_hash_check: bool,
+    output: &mut (dyn Write + Send),
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Origin> {
+    let _work = Work::new(progress, interrupt);
+    progress.start(None);
+    let read = AtomicU64::new(0);
+    let (copied, checked) = std::thread::scope(|scope| {
+        let (pieces, digested) = queue();
+        let check = SnapshotCheck::new(skip_hash_check);
+        let check = spawn(scope, "digest", move || digest(check, digested))?;
+        let mut delivery = Delivery::new(output, pieces, &read, progress, interrupt);
+        let copied = copy(input, &mut delivery, &read);
+        drop(delivery);
+        Ok((copied, join(check)))
+    })?;
+    let snapshot_size = read.into_inner();
+    match (copied, checked) {
+        (Ok(()), Ok(Checked { digest, .. })) => {
+            Ok(Origin { opened: None, snapshot_size, digest: digest.into() })
+        }
+        (Ok(()), Err(error)) if skip_hash_check && error.kind() == Kind::DigestMismatch => {
+            tracing::warn!("{error}; going on, as --skip-hash-check asks for");
+            Ok(Origin { opened: None, snapshot_size, digest: Digest::Absent })
+        }
+        (copied, checked) => {
+            let stops = [copied.err(), checked.err().map(Stop::Failed)];
+            Err(first_failure(stops).unwrap_or_else(no_reason))
+        }
+    }
+}
+
+fn copy(input: &mut dyn Read, delivery: &mut Delivery<'_>, read: &AtomicU64) -> Result<(), Stop> {
+    let pool = Pool::default();
+    loop {
+        let mut piece = pool.take();
+        piece.resize(READ_SIZE, 0);
+        let length = read_full(input, &mut piece)?;
+        if length == 0 {
+            return Ok(());
+        }
+        piece.truncate(length);
+        read.fetch_add(length as u64, Ordering::Relaxed);
+        delivery.push(piece)?;
+    }
+}
+
+/// The files of a member beside its database.
+fn write_beside(unpublished: &UnpublishedMember, membership: &Membership, member: &Member) -> Result<()> {
+    write_log(membership, member, unpublished.create_log(LOG_NAME)?)?;
+    let file = unpublished.create_snapshot(&raft_snapshot_name(membership))?;
+    write_whole(file, &raft_snapshot(membership))
+}
+
+/// The log, and the space etcd takes for it beforehand, so that it does not run out of it in the middle.
+fn write_log(membership: &Membership, member: &Member, mut file: GrowingFile) -> Result<()> {
+    use rustix::fs::{FallocateFlags, fallocate};
+    use rustix::io::Errno;
+    let failed = |error| Error::io("write", "the log of the member", error);
+    file.write_all(&first_log(membership, member, true)).map_err(failed)?;
+    let reserved = match fallocate(file.file(), FallocateFlags::empty(), 0, LOG_SIZE) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.file().set_len(LOG_SIZE),
+        other => other.map_err(Into::into),
+    };
+    reserved.map_err(failed)?;
+    file.finish().map(drop).map_err(failed)
+}
+
+fn write_whole(mut file: GrowingFile, content: &[u8]) -> Result<()> {
+    let failed = |error| Error::io("write", "a file of the member", error);
+    file.write_all(content).map_err(failed)?;
+    file.finish().map(drop).map_err(failed)
+}
+
+/// The databases of all members are the same.
+fn copy_database(first: &mut File, mut copy: GrowingFile, interrupt: &Interrupt) -> Result<()> {
+    let failed = |error| Error::io("copy", "the database", error);
+    first.seek(SeekFrom::Start(0)).map_err(failed)?;
+    let mut buffer = vec![0; READ_SIZE];
+    loop {
+        interrupt.check()?;
+        let length = read_full(first, &mut buffer)?;
+        if length == 0 {
+            return copy.finish().map(drop).map_err(failed);
+        }
+        copy.write_all(&buffer[..length]).map_err(failed)?;
+    }
+}
+
+/// Refuses what cannot fit, before anything is read.
+fn check_space(
+    place: &Path,
+    expected: Option<u64>,
+    members: u64,
+    free: impl FnOnce() -> Result<u64>,
+) -> Result<()> {
+    let Some(expected) = expected else { return Ok(()) };
+    let needed = expected.saturating_add(LOG_SIZE).saturating_mul(members);
+    let free = free()?;
+    if needed <= free {
+        return Ok(());
+    }
+    let message = format!("{} needs {needed} bytes, but only {free} are free there", place.display());
+    Err(Error::new(Kind::NoSpace, message))
+}

@@ -1,0 +1,569 @@
+//! The directories of a member, published whole or not at all: its data directory, and that of its log where the two are
+//! apart.
+//!
+//! What etcd looks for in a data directory is `member`, so that is what gets its name by one rename, as the last step. The
+//! directory around it is often a mount point, which cannot be renamed. A log apart needs a rename of its own before: a
+//! marker beside it tells a later run that the member it belongs to was never published, and that it may be removed.
+
+use std::ffi::{OsStr, OsString};
+use std::io::{Read, Write};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::directory::{Directory, is_directory};
+use super::growing::GrowingFile;
+use super::local::Published;
+pub use super::tree::Owner;
+use super::tree::{Tree, is_tree_name, rename_without_replacing};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+
+/// What etcd looks for in a data directory.
+pub const MEMBER: &str = "member";
+/// Where the log is in a `member` directory, unless it is apart.
+pub const LOG_DIRECTORY: &str = "wal";
+/// Where the database and the raft snapshots are in a `member` directory.
+pub const SNAPSHOT_DIRECTORY: &str = "snap";
+/// What every filesystem of the ext family has in its root.
+const LOST_AND_FOUND: &[u8] = b"lost+found";
+/// Between the name of what is moved aside and the time.
+const ASIDE: &str = ".replaced-";
+/// The marker of an unfinished restore in the directory of a log. etcd passes over files with this ending there.
+const MARKER: &str = "etcd-seal-restore.tmp";
+/// Longer than any path: what is longer is no marker.
+const MARKER_SIZE_MAX: u64 = 64 * 1024;
+
+/// Where a member goes.
+#[derive(Clone, Debug)]
+pub struct MemberPlace {
+    /// `--data-dir` of etcd. Absent, or without a member.
+    pub data_dir: PathBuf,
+    /// `--wal-dir` of etcd, where the log is apart. Absent, or empty.
+    pub wal_dir: Option<PathBuf>,
+    /// Moves what is there aside, under names that end in this time, instead of refusing it.
+    pub replace: Option<String>,
+    /// Who is to own it all.
+    pub owner: Option<Owner>,
+    /// What the first file of the log is called.
+    pub log_name: &'static str,
+}
+
+impl MemberPlace {
+    /// Refuses what publishing would refuse at the end, as things stand.
+    ///
+    /// # Errors
+    /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::Io`].
+    pub fn check(&self) -> Result<()> {
+        self.parts().map(drop)
+    }
+
+    /// Bytes that are free where the database goes.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn free_space(&self) -> Result<u64> {
+        let (data, _) = self.parts()?;
+        let failed = |error: rustix::io::Errno| {
+            Error::io("look at the filesystem of", data.base.path().display(), error.into())
+        };
+        let filesystem = rustix::fs::fstatvfs(data.base.file()).map_err(failed)?;
+        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
+    }
+
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`], [`Kind::NoSpace`].
+    pub fn begin(self) -> Result<UnpublishedMember> {
+        let (data, log) = self.parts()?;
+        let data = data.begin()?;
+        let log = log.map(Part::begin).transpose()?;
+        Ok(UnpublishedMember { place: self, data, log })
+    }
+
+    fn parts(&self) -> Result<(Part, Option<Part>)> {
+        let data = Part::find(&self.data_dir)?;
+        let apart = self.wal_dir.as_deref().map(Part::find).transpose()?;
+        let published = match data.target {
+            Target::Inside => member_of(&data.base)?,
+            Target::Beside(_) => false,
+        };
+        if published && self.replace.is_none() {
+            let member = data.base.join(OsStr::new(MEMBER));
+            return Err(Error::new(Kind::DestinationExists, format!("{} exists already", member.display()))
+                .with_hint(
+                    "if its etcd is stopped for good, pass --replace: it is moved aside, never deleted",
+                ));
+        }
+        let log_in_data = |name: &[u8]| {
+            self.wal_dir.as_deref().is_some_and(|log| log == self.data_dir.join(OsStr::from_bytes(name)))
+        };
+        if let Target::Inside = data.target
+            && let Some(other) = data.content(|name| name == MEMBER.as_bytes() || log_in_data(name))?
+            && self.replace.is_none()
+        {
+            return Err(not_empty(&data.base, &other, "the data directory"));
+        }
+        if let Some(log) = &apart {
+            self.check_log(log, published)?;
+        }
+        Ok((data, apart))
+    }
+
+    fn check_log(&self, log: &Part, published: bool) -> Result<()> {
+        let wal_dir = self.wal_dir.as_deref().unwrap_or(Path::new(""));
+        if wal_dir.starts_with(self.data_dir.join(MEMBER)) {
+            let message = format!("{} lies inside the member it belongs to", wal_dir.display());
+            return Err(Error::new(Kind::Usage, message)
+                .with_hint("leave --wal-dir out: without it the log is in member/wal"));
+        }
+        if self.replace.is_some() {
+            return Ok(());
+        }
+        let Target::Inside = log.target else { return Ok(()) };
+        let leftover = !published && self.is_leftover(&log.base)?;
+        let of_leftover = |name: &[u8]| [MARKER, self.log_name].map(str::as_bytes).contains(&name);
+        match log.content(|name| leftover && of_leftover(name))? {
+            Some(other) => Err(not_empty(&log.base, &other, "the directory of the log")),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether what lies in `log` was put there by a run that never came to publish its member in the same data directory.
+    fn is_leftover(&self, log: &Directory) -> Result<bool> {
+        let Ok(marker) = log.open_for_reading(OsStr::new(MARKER)) else { return Ok(false) };
+        let mut content = Vec::new();
+        marker
+            .take(MARKER_SIZE_MAX)
+            .read_to_end(&mut content)
+            .map_err(|error| Error::io("read", log.join(OsStr::new(MARKER)).display(), error))?;
+        Ok(content == self.marker()?)
+    }
+
+    /// What the marker says: the data directory.
+    fn marker(&self) -> Result<Vec<u8>> {
+        let absolute = std::path::absolute(&self.data_dir)
+            .map_err(|error| Error::io("find", self.data_dir.display(), error))?;
+        let mut marker = absolute.into_os_string().into_vec();
+        marker.push(b'\n');
+        Ok(marker)
+    }
+}
+
+/// Whether there is a `member` in `directory`.
+fn member_of(directory: &Directory) -> Result<bool> {
+    let found = directory.look(OsStr::new(MEMBER));
+    let found = found
+        .map_err(|error| Error::io("look at", directory.join(OsStr::new(MEMBER)).display(), error.into()))?;
+    Ok(found.is_some())
+}
+
+fn not_empty(directory: &Directory, other: &[u8], what: &str) -> Error {
+    let path = directory.path().display();
+    let other = String::from_utf8_lossy(other);
+    Error::new(Kind::DestinationExists, format!("{what} {path} is not empty: there is {other:?} in it"))
+        .with_hint(
+            "name a new or an empty directory, or pass --replace, which moves aside what is in the way",
+        )
+}
+
+/// One directory to be.
+struct Part {
+    /// The directory itself, or where it will be.
+    base: Arc<Directory>,
+    target: Target,
+}
+
+/// How it comes to be.
+#[derive(Clone, Debug)]
+enum Target {
+    /// It exists: its entries are renamed into it.
+    Inside,
+    /// It is renamed to this, beside it.
+    Beside(OsString),
+}
+
+impl Part {
+    fn find(path: &Path) -> Result<Self> {
+        let found = path.metadata();
+        if found.is_ok() {
+            return Ok(Self { base: Arc::new(Directory::open(path)?), target: Target::Inside });
+        }
+        let (Some(name), Err(error)) = (path.file_name(), found) else {
+            return Err(Error::new(Kind::Destination, format!("{} names no directory", path.display())));
+        };
+        let dangling = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+        if error.kind() != std::io::ErrorKind::NotFound || dangling {
+            return Err(Error::io("look at", path.display(), error));
+        }
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Ok(Self { base: Arc::new(Directory::open(parent)?), target: Target::Beside(name.to_owned()) })
+    }
+
+    /// The first of its entries that is neither ours, nor the filesystem's, nor `expected`.
+    fn content(&self, expected: impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>> {
+        Ok(self.contents()?.into_iter().find(|name| !expected(name)))
+    }
+
+    /// Its entries that are neither ours nor the filesystem's.
+    fn contents(&self) -> Result<Vec<Vec<u8>>> {
+        contents(&self.base)
+    }
+
+    fn begin(self) -> Result<Unfinished> {
+        let tree = Tree::create(&self.base)?;
+        Ok(Unfinished { tree, target: self.target, published: Vec::new() })
+    }
+}
+
+fn contents(directory: &Directory) -> Result<Vec<Vec<u8>>> {
+    let failed =
+        |error: rustix::io::Errno| Error::io("read the directory", directory.path().display(), error.into());
+    let mut contents = Vec::new();
+    for name in directory.names_in_it().map_err(failed)? {
+        let name = name.map_err(failed)?;
+        let ours = is_tree_name(&name) || is_aside(&name);
+        if !ours && ![b".".as_slice(), b"..", LOST_AND_FOUND].contains(&name.as_slice()) {
+            contents.push(name);
+        }
+    }
+    contents.sort();
+    Ok(contents)
+}
+
+/// Whether it is the name of something moved aside.
+fn is_aside(name: &[u8]) -> bool {
+    name.windows(ASIDE.len()).any(|window| window == ASIDE.as_bytes())
+}
+
+/// One directory being made.
+#[derive(Debug)]
+struct Unfinished {
+    tree: Tree,
+    target: Target,
+    /// What has its name, to be taken back should a later step fail.
+    published: Vec<OsString>,
+}
+
+impl Unfinished {
+    /// Gives everything in it its name.
+    fn publish(&mut self, entries: &[&str]) -> Result<()> {
+        match &self.target {
+            Target::Beside(name) => self.tree.publish(name)?,
+            Target::Inside => {
+                for entry in entries.iter().map(OsStr::new) {
+                    self.tree.publish_entry(entry, self.tree.base())?;
+                    self.published.push(entry.to_owned());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was published stays nobody's.
+    fn take_back(&mut self) {
+        let taken = match &self.target {
+            Target::Beside(name) => {
+                let name = name.clone();
+                self.tree.unpublish(&name)
+            }
+            Target::Inside => {
+                let base = Arc::clone(self.tree.base());
+                self.published.iter().rev().try_for_each(|entry| self.tree.take_back(entry, &base))
+            }
+        };
+        if let Err(error) = taken {
+            tracing::warn!(path = %self.tree.path().display(), %error, "cannot take back what was published");
+        }
+    }
+
+    fn path(&self) -> PathBuf {
+        match &self.target {
+            Target::Inside => self.tree.base().path().to_owned(),
+            Target::Beside(name) => self.tree.base().join(name),
+        }
+    }
+}
+
+/// A member being written; removed on drop unless published.
+#[derive(Debug)]
+pub struct UnpublishedMember {
+    place: MemberPlace,
+    data: Unfinished,
+    log: Option<Unfinished>,
+}
+
+impl UnpublishedMember {
+    /// Creates a file in the directory of snapshots.
+    ///
+    /// # Errors
+    /// [`Kind::NoSpace`], [`Kind::Io`].
+    pub fn create_snapshot(&self, name: &str) -> Result<GrowingFile> {
+        let path: PathBuf = [MEMBER, SNAPSHOT_DIRECTORY, name].iter().collect();
+        self.data.tree.create_file(&path).map(GrowingFile::new)
+    }
+
+    /// Creates a file in the directory of the log.
+    ///
+    /// # Errors
+    /// [`Kind::NoSpace`], [`Kind::Io`].
+    pub fn create_log(&self, name: &str) -> Result<GrowingFile> {
+        let file = match &self.log {
+            Some(log) => log.tree.create_file(Path::new(name)),
+            None => {
+                let path: PathBuf = [MEMBER, LOG_DIRECTORY, name].iter().collect();
+                self.data.tree.create_file(&path)
+            }
+        };
+        file.map(GrowingFile::new)
+    }
+
+    /// Publishes it. In this order:
+    ///
+    /// 1. everything is fsynced, from the files to the directories, and given to its owner;
+    /// 2. [`Interrupt::begin_commit`]: whoever asked to stop before changed nothing;
+    /// 3. an old member, and the log of one, are moved aside where that was asked for;
+    /// 4. the log gets its name, where it is apart, with a marker beside it;
+    /// 5. `member` gets its name: this is the commit;
+    /// 6. the marker goes, and the directories are fsynced.
+    ///
+    /// What fails before the commit is undone. A process killed before it leaves no `member`, and a later run removes what it
+    /// left. What fails after it is no error but a [shortfall](Published::shortfall).
+    ///
+    /// # Errors
+    /// With nothing left behind: [`Kind::DestinationExists`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
+    pub fn publish(mut self, interrupt: &Interrupt) -> Result<Published> {
+        self.place.check()?;
+        if let Some(log) = &self.log {
+            self.write_marker(log)?;
+            log.tree.seal(self.place.owner)?;
+        }
+        self.data.tree.seal(self.place.owner)?;
+        for part in std::iter::once(&self.data).chain(&self.log) {
+            part.tree.base().check_in_place()?;
+        }
+        interrupt.begin_commit()?;
+        let mut aside = Aside::default();
+        let committed = self.commit(&mut aside);
+        if let Err(error) = committed {
+            if let Some(log) = &mut self.log {
+                log.take_back();
+            }
+            aside.take_back();
+            return Err(error);
+        }
+        let path = self.data.path().join(MEMBER);
+        let shortfall = self.finish().err().map(|error| {
+            Error::new(Kind::PartlyPublished, format!("{} is complete, but {error}", path.display()))
+                .with_hint("the member itself is complete; check the disk before relying on it")
+        });
+        Ok(Published { path, shortfall })
+    }
+
+    fn commit(&mut self, aside: &mut Aside) -> Result<()> {
+        if let Some(time) = self.place.replace.clone() {
+            if let Target::Inside = self.data.target
+                && member_of(self.data.tree.base())?
+            {
+                aside.rename(self.data.tree.base(), OsStr::new(MEMBER), &time)?;
+            }
+            if let Some(log) = &self.log
+                && let Target::Inside = log.target
+            {
+                aside.collect(log.tree.base(), &time)?;
+            }
+        }
+        if let Some(log) = &mut self.log {
+            if let Target::Inside = log.target
+                && self.place.is_leftover(log.tree.base())?
+            {
+                remove_leftover(log.tree.base(), self.place.log_name)?;
+            }
+            // The marker first: the log never lies there without it.
+            log.publish(&[MARKER, self.place.log_name])?;
+            log.tree.base().sync()?;
+        }
+        self.data.publish(&[MEMBER])
+    }
+
+    /// What follows the commit; all of it is tried.
+    fn finish(&mut self) -> Result<()> {
+        let durable = self.data.tree.base().sync();
+        let unmarked = self.log.as_ref().map_or(Ok(()), |log| {
+            let directory = Directory::open(&log.path())?;
+            let removed = directory.remove(OsStr::new(MARKER));
+            removed.map_err(|error| {
+                Error::io("remove", directory.join(OsStr::new(MARKER)).display(), error.into())
+            })?;
+            directory.sync()
+        });
+        durable.and(unmarked)
+    }
+
+    fn write_marker(&self, log: &Unfinished) -> Result<()> {
+        let mut file = log.tree.create_file(Path::new(MARKER))?;
+        let written = file.write_all(&self.place.marker()?);
+        written.map_err(|error| Error::io("write", log.tree.path().join(MARKER).display(), error))
+    }
+}
+
+/// Removes what an unfinished run has left in the directory of a log, its marker last.
+fn remove_leftover(directory: &Directory, log_name: &str) -> Result<()> {
+    for name in [log_name, MARKER].map(OsStr::new) {
+        directory.remove(name).map_err(|error| {
+            let path = directory.join(name);
+            Error::io("remove what an earlier run left,", path.display(), error.into())
+        })?;
+    }
+    Ok(())
+}
+
+/// What was moved aside, to be moved back should a later step fail.
+#[derive(Default)]
+struct Aside {
+    /// In each directory: the name it had, and the directory and name it has.
+    moved: Vec<(Arc<Directory>, OsString, Arc<Directory>, OsString)>,
+}
+
+impl Aside {
+    /// Moves one entry aside, under its name and `time`.
+    fn rename(&mut self, directory: &Arc<Directory>, name: &OsStr, time: &str) -> Result<()> {
+        let mut new_name = name.to_owned();
+        new_name.push(ASIDE);
+        new_name.push(time);
+        self.shift(directory, name, directory, &new_name)?;
+        tracing::warn!("{} is now {}", directory.join(name).display(), directory.join(&new_name).display());
+        Ok(())
+    }
+
+    /// Moves everything in `directory` into a directory in it.
+    fn collect(&mut self, directory: &Arc<Directory>, time: &str) -> Result<()> {
+        let contents = contents(directory)?;
+        if contents.is_empty() {
+            return Ok(());
+        }
+        let name = OsString::from(format!("{LOG_DIRECTORY}{ASIDE}{time}"));
+        directory.create_directory(&name).map_err(|error| directory.creation_failed(error))?;
+        let collected = Arc::new(Directory::open(&directory.path().join(&name))?);
+        for name in contents {
+            let name = OsStr::from_bytes(&name);
+            self.shift(directory, name, &collected, name)?;
+        }
+        collected.sync()?;
+        tracing::warn!("the old log is now in {}", collected.path().display());
+        Ok(())
+    }
+
+    fn shift(
+        &mut self,
+        from: &Arc<Directory>,
+        name: &OsStr,
+        to: &Arc<Directory>,
+        new_name: &OsStr,
+    ) -> Result<()> {
+        rename_without_replacing(from.file(), name, to, new_name)
+            .map_err(|error| Error::io("move aside", from.join(name).display(), error.into()))?;
+        self.moved.push((Arc::clone(from), name.to_owned(), Arc::clone(to), new_name.to_owned()));
+        Ok(())
+    }
+
+    fn take_back(self) {
+        for (from, name, to, new_name) in self.moved.into_iter().rev() {
+            if let Err(error) = rename_without_replacing(to.file(), &new_name, &from, &name) {
+                tracing::warn!("{} could not get its name back: {error}", to.join(&new_name).display());
+            }
+        }
+    }
+}
+
+/// Several members in one directory, which appears whole: absent before, or empty.
+#[derive(Debug)]
+pub struct UnpublishedMembers {
+    tree: Tree,
+    name: OsString,
+    owner: Option<Owner>,
+}
+
+impl UnpublishedMembers {
+    /// Refuses what [`Self::begin`] would refuse.
+    ///
+    /// # Errors
+    /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::Io`].
+    pub fn check(directory: &Path) -> Result<()> {
+        Self::base(directory).map(drop)
+    }
+
+    fn base(directory: &Path) -> Result<(Arc<Directory>, OsString)> {
+        let refused = |message: String| {
+            Err(Error::new(Kind::Destination, message).with_hint("name a new directory in an existing one"))
+        };
+        let Some(name) = directory.file_name() else {
+            return refused(format!("{} names no new directory", directory.display()));
+        };
+        let part = Part::find(directory)?;
+        if let Target::Beside(_) = part.target {
+            return Ok((part.base, name.to_owned()));
+        }
+        if let Some(other) = part.content(|_| false)? {
+            return Err(
+                not_empty(&part.base, &other, "the directory").with_hint("name a new or an empty directory")
+            );
+        }
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let base = Directory::open(parent.unwrap_or(Path::new(".")))?;
+        let stat = base.look(name).ok().flatten();
+        let device = |directory: &Directory| rustix::fs::fstat(directory.file()).map(|stat| stat.st_dev);
+        if !stat.is_some_and(|stat| is_directory(&stat)) || device(&base) != device(&part.base) {
+            return refused(format!(
+                "{} is a mount point or a link, which no directory can replace",
+                directory.display()
+            ));
+        }
+        Ok((Arc::new(base), name.to_owned()))
+    }
+
+    /// Begins to write.
+    ///
+    /// # Errors
+    /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::NoSpace`], [`Kind::Io`].
+    pub fn begin(directory: &Path, owner: Option<Owner>) -> Result<Self> {
+        let (base, name) = Self::base(directory)?;
+        Ok(Self { tree: Tree::create(&base)?, name, owner })
+    }
+
+    /// Bytes that are free where it goes.
+    ///
+    /// # Errors
+    /// [`Kind::Io`], and those of [`Self::check`].
+    pub fn free_space(directory: &Path) -> Result<u64> {
+        let (base, _) = Self::base(directory)?;
+        let filesystem = rustix::fs::fstatvfs(base.file())
+            .map_err(|error| Error::io("look at the filesystem of", base.path().display(), error.into()))?;
+        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
+    }
+
+    /// Creates a file at `path` in it, with the directories above.
+    ///
+    /// # Errors
+    /// [`Kind::NoSpace`], [`Kind::Io`].
+    pub fn create(&self, path: &Path) -> Result<GrowingFile> {
+        self.tree.create_file(path).map(GrowingFile::new)
+    }
+
+    /// Publishes all of it by one rename.
+    ///
+    /// # Errors
+    /// With nothing left behind: [`Kind::DestinationExists`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
+    pub fn publish(mut self, interrupt: &Interrupt) -> Result<Published> {
+        self.tree.seal(self.owner)?;
+        self.tree.base().check_in_place()?;
+        interrupt.begin_commit()?;
+        self.tree.publish(&self.name)?;
+        let path = self.tree.base().join(&self.name);
+        let shortfall = self.tree.base().sync().err().map(|error| {
+            Error::new(Kind::PartlyPublished, format!("{} is complete, but {error}", path.display()))
+        });
+        Ok(Published { path, shortfall })
+    }
+}
