@@ -7,7 +7,7 @@ use super::{Report, shown};
 use crate::archive::manifest::Digest;
 use crate::cli::term::sanitize;
 use crate::database;
-use crate::database::membership::Membership;
+use crate::database::membership::{Member, Membership};
 use crate::pipeline::instructions::etcd_flags;
 use crate::pipeline::member::Restored;
 use serde::Serialize;
@@ -41,6 +41,17 @@ struct MadeMember {
     id: String,
     peer_urls: Vec<String>,
     etcd_flags: Vec<String>,
+}
+
+impl MadeMember {
+    fn new(membership: &Membership, member: &Member) -> Self {
+        Self {
+            name: member.name.clone(),
+            id: format!("{:016x}", member.id),
+            peer_urls: member.peer_urls.clone(),
+            etcd_flags: etcd_flags(membership, member),
+        }
+    }
 }
 
 /// What its database holds.
@@ -101,12 +112,9 @@ impl MemberReport {
         let (verdict, path) =
             Verdict::of_published("restore", Proved::by(restored.digest), Some(restored.published));
         let members = membership.members().iter().filter(|member| names.contains(&member.name));
-        let members = members.map(|member| MadeMember {
-            name: member.name.clone(),
-            id: format!("{:016x}", member.id),
-            peer_urls: member.peer_urls.clone(),
-            etcd_flags: etcd_flags(membership, member),
-        });
+        let mut members: Vec<MadeMember> =
+            members.map(|member| MadeMember::new(membership, member)).collect();
+        members.sort_by(|one, other| one.name.cmp(&other.name));
         Self {
             verdict,
             path,
@@ -115,7 +123,7 @@ impl MemberReport {
             cluster_id: format!("{:016x}", membership.cluster_id()),
             initial_cluster: membership.initial_cluster(),
             initial_cluster_token: membership.token().to_owned(),
-            members: members.collect(),
+            members,
             database: DatabaseReport::new(restored.contents, restored.bump.map(|bump| bump.by)),
             snapshot_size: restored.snapshot_size,
             digest: restored.digest,
