@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+pub mod bolt;
 #[cfg(feature = "cli")]
 pub mod contents;
 pub mod fake;
