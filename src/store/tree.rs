@@ -238,7 +238,7 @@ impl Unfinished for Tree {
         &self.name
     }
 
-    fn file(&self) -> &File {
+    fn descriptor(&self) -> &File {
         &self.file
     }
 
