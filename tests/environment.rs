@@ -39,6 +39,9 @@ fn under(trial: &Trial, limit: &str) -> Vec<i32> {
         assert!([0, 1, 134].contains(&ended.code), "{limit}: {publishing:?}: {} {}", ended.code, ended.err());
         if ended.code == 1 {
             assert_told(&ended, limit);
+            let resource = limit.split('=').next().unwrap();
+            let flag = if resource == "nofile" { "ulimit -n" } else { "-v" };
+            assert!(ended.err().contains(flag), "{limit}: {}", ended.err());
         }
         codes.push(ended.code);
         trial.clear();
@@ -121,14 +124,14 @@ fn no_thread_to_be_had_is_an_error() {
 }
 
 /// One thing goes wrong at a time, whatever it is: the system calls that publishing needs, each with errors it may answer.
-/// The first writes of a thread may be those by which tokio wakes another, which cannot fail.
+/// The first writes of a thread may be those by which tokio wakes another, which cannot fail, or that of the error.
 const FAULTS: &[&str] = &[
-    "write:error=EIO:when=5",
-    "write:error=ENOSPC:when=6",
-    "write:error=EDQUOT:when=7",
-    "write:error=EROFS:when=8",
-    "write:error=ESTALE:when=9",
-    "write:retval=0:when=6",
+    "write:error=EIO:when=8",
+    "write:error=ENOSPC:when=9",
+    "write:error=EDQUOT:when=10",
+    "write:error=EROFS:when=11",
+    "write:error=ESTALE:when=12",
+    "write:retval=0:when=9",
     "fsync:error=EIO:when=1",
     "fsync:error=EIO:when=2",
     "fsync:error=ENOSPC:when=1",
@@ -150,7 +153,7 @@ const FAULTS: &[&str] = &[
 
 /// Those the program lives with: it asks again.
 const HARMLESS: &[&str] = &[
-    "write:error=EINTR:when=5+3",
+    "write:error=EINTR:when=8+3",
     "read:error=EINTR:when=20+2",
     "fsync:error=EINTR:when=1",
     "flock:error=ENOLCK",

@@ -399,23 +399,23 @@ fn files_are_private_from_their_first_moment() {
 fn no_way_of_failing_says_a_secret() {
     let trial = Trial::new(PAGES);
     let sandbox = &trial.sandbox;
-    let passphrase = sandbox.path("passphrase");
-    fs::write(&passphrase, format!("{PASSPHRASE}\n{PASSPHRASE}\n")).unwrap();
+    let file = sandbox.path("passphrase");
+    fs::write(&file, format!("{PASSPHRASE}\n{PASSPHRASE}\n")).unwrap();
     let archive = trial.input(Publishing::Restore).to_str().unwrap().to_owned();
-    let passphrase_text = passphrase.to_str().unwrap();
+    let planted = file.to_str().unwrap();
     let dead = common::dead_address();
     let member = Fake::start(Script::of(&[Step::Fail(tonic::Code::Unauthenticated, "invalid auth token")]));
     let address = member.address.to_string();
     let recipient = sandbox.recipient.clone();
     let cases: &[&[&str]] = &[
         // A secret file in every other file's place.
-        &["save", ".", "-R", passphrase_text],
-        &["save", ".", "-r", &recipient, "--from", passphrase_text],
-        &["save", ".", "-r", &recipient, "--cacert", passphrase_text, "--endpoints", &dead],
-        &["save", ".", "-r", &recipient, "--cert", passphrase_text, "--key", passphrase_text],
-        &["verify", &archive, "-i", passphrase_text],
-        &["verify", passphrase_text],
-        &["info", passphrase_text],
+        &["save", ".", "-R", planted],
+        &["save", ".", "-r", &recipient, "--from", planted],
+        &["save", ".", "-r", &recipient, "--cacert", planted, "--endpoints", &dead],
+        &["save", ".", "-r", &recipient, "--cert", planted, "--key", planted],
+        &["verify", &archive, "-i", planted],
+        &["verify", planted],
+        &["info", planted],
         // A passphrase that does not fit.
         &["verify", &archive, "-p"],
         // A password that nobody takes.
@@ -430,7 +430,7 @@ fn no_way_of_failing_says_a_secret() {
                 .args(*words)
                 .args(more)
                 .env("RUST_LOG", "trace")
-                .env("ETCD_SEAL_PASSPHRASE_FILE", &passphrase)
+                .env("ETCD_SEAL_PASSPHRASE_FILE", &file)
                 .env("ETCDCTL_USER", "root")
                 .env("ETCDCTL_PASSWORD", PASSWORD);
             let ended = finish(&mut command);

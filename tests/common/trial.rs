@@ -108,13 +108,16 @@ impl Trial {
     }
 
     /// `command` behind `wrapper`.
+    ///
+    /// # Panics
+    /// If that is empty.
     #[must_use]
     pub fn behind<W: AsRef<OsStr>>(&self, wrapper: &[W], command: &Command) -> Command {
         let [program, words @ ..] = wrapper else { panic!("no wrapper") };
-        let mut wrapped = self.sandbox.tame(Command::new(program));
-        wrapped.args(words).arg(command.get_program()).args(command.get_args());
-        wrapped.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        wrapped
+        let mut behind = self.sandbox.tame(Command::new(program));
+        behind.args(words).arg(command.get_program()).args(command.get_args());
+        behind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        behind
     }
 
     /// The rule: under the final name there is nothing, or what is complete and verifies; who ended by himself, and was not
