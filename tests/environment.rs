@@ -159,7 +159,6 @@ const HARMLESS: &[&str] = &[
     "flock:error=ENOLCK",
     "getrandom:error=EINTR:when=1",
     "getrandom:error=ENOSYS",
-    "futex:error=EINTR:when=5+7",
 ];
 
 #[test]

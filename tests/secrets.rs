@@ -378,8 +378,7 @@ fn files_are_private_from_their_first_moment() {
         let unmasked = trial.behind(&["sh", "-c", "umask 0; exec \"$0\" \"$@\""], &command);
         let (ended, calls) = traced(&unmasked);
         let _ = ended.with(0);
-        let creates = |call: &&Call| call.text.contains("O_CREAT");
-        let created: Vec<&Call> = calls.iter().filter(creates).collect();
+        let created: Vec<&Call> = calls.iter().filter(|call| call.text.contains("O_CREAT")).collect();
         assert_eq!(created.len(), files, "{created:?}");
         for call in created {
             let name = call.path(0);
@@ -388,8 +387,8 @@ fn files_are_private_from_their_first_moment() {
                 assert!(call.text.contains(word), "{word}: {call:?}");
             }
         }
-        let changes = |call: &&Call| call.name.contains("chmod") || call.name.contains("chown");
-        assert_eq!(calls.iter().find(changes).map(|call| &call.text), None);
+        let widening = calls.iter().find(|call| call.name.contains("chmod") || call.name.contains("chown"));
+        assert_eq!(widening.map(|call| &call.text), None);
         trial.clear();
     }
 }
