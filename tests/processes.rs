@@ -169,31 +169,6 @@ fn a_passphrase_is_never_said() {
     }
 }
 
-/// A plugin is another program: it learns on its standard input what it needs, and its command line says nothing.
-#[test]
-fn a_plugin_is_told_no_secret_on_its_command_line() {
-    let sandbox = Sandbox::new();
-    let plugins = sandbox.path("plugins");
-    fs::create_dir(&plugins).unwrap();
-    let seen = sandbox.path("seen");
-    let plugin = plugins.join("age-plugin-asking");
-    fs::write(&plugin, format!("#!/bin/sh\necho \"$0\" \"$@\" >>{}\nexit 1\n", seen.display())).unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
-    let path = format!("{}:{}", plugins.display(), std::env::var("PATH").unwrap());
-    let mut command = sandbox.program();
-    command
-        .env("PATH", path)
-        .args(["save", "-r", "age1asking18hqs4j", "--from", "-", "-v"])
-        .arg(sandbox.backups());
-    command.env("ETCDCTL_PASSWORD", PASSWORD);
-    let ended = finish_with(&mut command, &snapshot(3));
-    assert_ne!(ended.code, 0);
-    assert!(sandbox.names().is_empty());
-    let seen = fs::read_to_string(seen).unwrap();
-    assert_eq!(seen, format!("{} --age-plugin=recipient-v1\n", plugin.display()));
-    assert_no_secret(&[PASSWORD], &ended, "plugin");
-}
-
 #[test]
 fn nobody_can_look_into_a_running_save() {
     let sandbox = Sandbox::new();

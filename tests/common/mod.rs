@@ -22,6 +22,8 @@ pub mod refusal;
 pub mod sandbox;
 #[cfg(feature = "cli")]
 pub mod trace;
+#[cfg(feature = "cli")]
+pub mod trial;
 
 use etcd_seal::etcd::Connection;
 use std::fs::File;
