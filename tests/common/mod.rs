@@ -95,6 +95,8 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Words before the commands of etcd and etcdctl, such as those that enter a namespace.
     pub within: Vec<String>,
+    /// What etcdctl needs to be let in.
+    pub etcdctl_flags: Vec<String>,
     /// Where the member keeps its data, if not in a directory of its own.
     pub data_dir: Option<PathBuf>,
 }
@@ -287,6 +289,7 @@ impl Etcd {
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
         let mut command = self.options.command(&etcdctl);
         command.env_clear().env("ETCDCTL_API", "3").arg("--endpoints").arg(self.address());
+        command.args(&self.options.etcdctl_flags);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }

@@ -1,5 +1,6 @@
 //! Something between the program and a real etcd that harms the connection, as no etcd can be made to do itself, or counts.
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::mpsc::sync_channel;
@@ -8,6 +9,9 @@ use std::time::{Duration, Instant};
 
 /// Longer than any test waits.
 const PATIENCE: Duration = Duration::from_secs(120);
+
+/// What waits of a connection that is held, beside what waits at the server: as little as may be.
+const HELD_BUFFER: usize = 64 * 1024;
 
 /// What happens to what the server sends, once this many bytes of it have passed.
 #[derive(Clone, Copy)]
@@ -46,7 +50,10 @@ pub fn delaying(address: &str, delay: Duration) -> String {
 pub fn holding(address: &str, limit: usize) -> (String, Hold) {
     let hold = Hold::default();
     let held = hold.clone();
-    let here = between(address, move |server, client| relay_held(server, client, limit, &held));
+    let here = between(address, move |server, client| {
+        set_socket_recv_buffer_size(&server, HELD_BUFFER).unwrap();
+        relay_held(server, client, limit, &held);
+    });
     (here, hold)
 }
 
