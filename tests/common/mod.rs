@@ -237,7 +237,8 @@ impl Etcd {
             return health(&self.plan.metrics_address).is_ok_and(|page| page.contains(r#""health":"true""#));
         }
         // From here it may be out of reach.
-        let asked = self.etcdctl().args(["endpoint", "health"]).output().unwrap();
+        let asked =
+            self.etcdctl().args(["endpoint", "health", "--command-timeout", "500ms"]).output().unwrap();
         asked.status.success()
     }
 
