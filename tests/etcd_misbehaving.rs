@@ -470,7 +470,7 @@ impl Stranger {
                 let _ = match self {
                     Self::Silent | Self::Gone => Ok(0),
                     Self::Shy => guest.read(&mut [0]),
-                    Self::Says(_) | Self::SaysAndGoes(_) => guest.read(&mut [0; 64 * 1024]),
+                    Self::Says(_) | Self::SaysAndGoes(_) => guest.read(&mut [0; 16 * 1024]),
                 };
                 match self {
                     Self::Gone | Self::Shy => {}

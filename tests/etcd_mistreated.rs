@@ -234,7 +234,7 @@ fn put(etcd: &Etcd, key: &str, value: &[u8]) -> bool {
 
 /// Puts a large value that shrinks under one of many keys; whether etcd took it.
 fn put_more(etcd: &Etcd, number: usize) -> bool {
-    put(etcd, &format!("more/{number}"), &[b'v'; NOISE_SIZE])
+    put(etcd, &format!("more/{number}"), &vec![b'v'; NOISE_SIZE])
 }
 
 #[test]
@@ -287,6 +287,19 @@ fn a_member_that_falls_asleep_is_waited_for_as_long_as_it_was_said() {
                 "{}",
                 ended.err()
             );
+            drop(asleep);
+        }
+        for (destination, name, code) in
+            [(Destination::Directory, "INT", 130), (Destination::Pipe, "TERM", 143)]
+        {
+            let held = scene.held(destination, &[]);
+            let asleep = Asleep::put(&scene.etcd);
+            held.running.signal(name);
+            let ended = held.release().with(code);
+            assert_eq!(scene.sandbox.names(), [""; 0]);
+            if matches!(destination, Destination::Pipe) {
+                scene.refuse(&ended.stdout);
+            }
             drop(asleep);
         }
         let asleep = Asleep::put(&scene.etcd);

@@ -49,10 +49,10 @@ pub fn delaying(address: &str, delay: Duration) -> String {
 /// The same, but once so many bytes have come from the server on a connection it is held, until it is told to go on.
 pub fn holding(address: &str, limit: usize) -> (String, Hold) {
     let hold = Hold::default();
-    let held = hold.clone();
+    let holder = hold.clone();
     let here = between(address, move |server, client| {
         set_socket_recv_buffer_size(&server, HELD_BUFFER).unwrap();
-        relay_held(server, client, limit, &held);
+        relay_held(server, client, limit, &holder);
     });
     (here, hold)
 }
@@ -158,7 +158,7 @@ fn relay_counting(mut from: TcpStream, mut to: TcpStream, tally: &Tally) {
 }
 
 fn relay_held(mut from: TcpStream, mut to: TcpStream, limit: usize, hold: &Hold) {
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     let mut passed = 0;
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         passed += length;
@@ -185,7 +185,7 @@ fn relay_late(mut from: TcpStream, mut to: TcpStream, delay: Duration) {
             }
         }
     });
-    let mut buffer = [0; 64 * 1024];
+    let mut buffer = vec![0; 64 * 1024];
     while let Ok(length @ 1..) = from.read(&mut buffer) {
         if sender.send((Instant::now() + delay, buffer[..length].to_vec())).is_err() {
             break;
