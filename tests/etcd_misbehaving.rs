@@ -320,6 +320,16 @@ fn faults_of_ending(good: &[u8]) -> Vec<Fault> {
             ending(&good[..100 * PAGE_SIZE], Ending::Clean),
         ),
         fault("an error at once", "etcd_fault", failing(&[], "not now")),
+        fault(
+            "authentication turned on before the request",
+            "etcd_authentication",
+            Script::of(&[Fail(Code::InvalidArgument, "etcdserver: user name is empty")]),
+        ),
+        fault(
+            "authentication changed before the request",
+            "etcd_authentication",
+            Script::of(&[Fail(Code::InvalidArgument, "etcdserver: revision of auth store is old")]),
+        ),
         fault("an error in the middle", "etcd_incomplete", failing(half, "\u{1b}[31mdisk\nfault")),
         fault("an error after all of it", "etcd_incomplete", failing(good, "going away")),
         fault("a stream reset at once", "etcd_incomplete", ending(&[], Ending::Reset)),
