@@ -51,7 +51,7 @@ pub enum Ending {
     #[default]
     Clean,
     /// These bytes, which ought to be messages with the head that gRPC gives them, and then that.
-    Bytes(Vec<u8>),
+    Bytes(Bytes),
     /// The reset of this one stream.
     Reset,
     /// No status: HTTP/2 says that it is over, and gRPC does not.
@@ -307,7 +307,7 @@ impl Body for EndedBody {
             Ending::Clean => Some(Ok(frame)),
             Ending::Bytes(bytes) => {
                 self.trailers = Some(frame);
-                Some(Ok(Frame::data(bytes.into())))
+                Some(Ok(Frame::data(bytes)))
             }
             // Whatever the error is, hyper resets the stream.
             Ending::Reset => Some(Err("reset".into())),
