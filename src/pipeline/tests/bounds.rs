@@ -79,7 +79,9 @@ impl Bomb {
         frames.push((pack(last), self.last));
         frames.push((trailer, 0));
         let mut table = SeekTable::default();
-        frames.iter().for_each(|(bytes, content)| table.push(bytes.len(), *content).unwrap());
+        for (bytes, content) in &frames {
+            table.push(bytes.len(), *content).unwrap();
+        }
         let plaintext: Vec<u8> = frames.into_iter().flat_map(|(bytes, _)| bytes).collect();
         foreign(&[plaintext, table.to_frame().unwrap()].concat(), key, false)
     }
