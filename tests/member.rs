@@ -217,7 +217,7 @@ fn members_of_ours_and_of_etcdutl_are_one_cluster() {
         lost.sandbox.seal(["restore", "-i", "key.txt", "-o", "plain.db"]).arg(&lost.archive).succeed();
         let options =
             Options { flags: corruption_checks(&binary), environment: verified(), ..Options::default() };
-        let mut members = Etcd::start_restored(&[binary.clone()], 3, &options, |names| {
+        let mut members = Etcd::start_restored(std::slice::from_ref(&binary), 3, &options, |names| {
             let cluster: Vec<_> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
             for (index, (name, peer_url)) in names.iter().enumerate() {
                 let directory = format!("mixed-{index}");
@@ -270,8 +270,8 @@ fn assert_agreement(lost: &Lost, members: &mut [Etcd]) {
     members[0].restart();
     let value = run(members[0].etcdctl().args(["get", "while", "--print-value-only"]));
     assert_eq!(value.trim_end(), "one is away");
-    let list = run(members[2].etcdctl().args(["member", "list"]));
-    assert_eq!(list.lines().filter(|line| line.contains("started")).count(), 3, "{list}");
+    let listed = run(members[2].etcdctl().args(["member", "list"]));
+    assert_eq!(listed.lines().filter(|line| line.contains("started")).count(), 3, "{listed}");
     let revision = lost.revision + 1;
     let hashes: Vec<_> = members.iter().map(|member| hash_kv(member, revision)).collect();
     assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{hashes:?}");

@@ -8,7 +8,6 @@ use super::report::{MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{BumpSettings, ClusterSettings, RestoreSettings, SourceSettings, Target};
 use super::{Context, bar, now};
 use crate::database::contents::{Contents, major_and_minor};
-use crate::database::kubernetes;
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -172,9 +171,10 @@ fn to_members(
     let bump = match cluster.bump {
         BumpSettings::None => WantedBump::None,
         BumpSettings::By(bump) => WantedBump::By(bump),
-        BumpSettings::Kubernetes => WantedBump::Kubernetes(now()),
+        BumpSettings::Kubernetes => WantedBump::Kubernetes,
     };
-    let request = Request { membership, bump, skip_hash_check: cluster.skip_hash_check, expected_size };
+    let skip_hash_check = cluster.skip_hash_check;
+    let request = Request { membership, bump, skip_hash_check, expected_size, now: now() };
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
@@ -214,7 +214,7 @@ fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Opt
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
     let contents = &restored.contents;
     if contents.kubernetes && restored.bump.is_none() {
-        let bump = kubernetes::bump(contents.revision, None);
+        let bump = restored.kubernetes_bump;
         tracing::warn!(
             "this is the data of a Kubernetes cluster, and its revision was not raised: controllers and kubelets that watched \
              the lost cluster have seen revisions above {}, and will miss changes, in silence, until they are restarted. \
@@ -259,6 +259,10 @@ fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
     }
 }
 
+/// The way out for a plain snapshot that does not prove itself.
+const UNVOUCHED: &str = "use another copy; if this is the last one there is, or the db file of a stopped member, pass --skip-hash-check and \
+     --force: nobody vouches for it then";
+
 impl Archive<'_> {
     /// Names the source in an error that is about it: what concerns a place names that already.
     fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
@@ -271,6 +275,7 @@ impl Archive<'_> {
             | Kind::Interrupted
             | Kind::PartlyPublished => error,
             _ if sealed => self.named_in(self.or_damaged(error, interrupt)),
+            Kind::DigestAbsent | Kind::DigestMismatch => self.named_in(error.with_hint(UNVOUCHED)),
             _ => self.named_in(error),
         }
     }

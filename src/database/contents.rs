@@ -19,6 +19,8 @@ const PROVIDERS_MAX: usize = 32;
 pub struct Contents {
     /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
     pub revision: i64,
+    /// The revision of the last write; 0 where there is none.
+    pub last_write: i64,
     /// Entries in the bucket `key`: every write that was not compacted away.
     pub entries: u64,
     /// Entries that are deletions.
@@ -99,6 +101,7 @@ impl Contents {
             }
         }
         contents.compacted = found.scheduled.max(found.finished);
+        contents.last_write = found.last.unwrap_or(0);
         contents.revision = found.last.max(contents.compacted).unwrap_or(0).max(1);
         contents.pages = Some(walked);
         Ok(contents)

@@ -31,23 +31,33 @@ pub struct Bump {
 }
 
 impl Bump {
-    /// The revision after it, where there is one.
-    #[must_use]
-    pub fn target(self, newest: i64) -> Option<i64> {
-        newest.checked_add(self.by).filter(|_| self.by > 0)
+    /// The revision it leads to from `last`, that of the last write.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where there is no such revision.
+    pub fn target(self, last: i64) -> Result<i64> {
+        last.checked_add(self.by).filter(|_| self.by > 0).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("revision {last} cannot be raised by {}", self.by))
+                .with_hint("name a positive number that leaves room below 2^63")
+        })
     }
 }
+
+/// Bytes that the bucket of all buckets, or a bucket that is rewritten, has at most: some hundred times what they ever have.
+/// What is larger was made to take our memory.
+const SMALL_SIZE_MAX: usize = 16 * 1024 * 1024;
 
 /// Makes `database`, whose file is open for writing, that of a member of `membership`. Its file ends at its high-water mark
 /// afterwards.
 ///
+/// `raised_to` is a revision above all in it, which becomes the newest, and that of a compaction to be done.
+///
 /// # Errors
-/// Those of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing; [`Kind::Usage`] where the revision has no room
-/// for `bump`.
+/// Those of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing.
 pub fn become_member(
     database: &Database<'_>,
     membership: &Membership,
-    bump: Option<Bump>,
+    raised_to: Option<i64>,
     interrupt: &Interrupt,
 ) -> Result<()> {
     let mut edit = Edit::begin(database, interrupt)?;
@@ -59,8 +69,9 @@ pub fn become_member(
     let mut meta = edit.entries(META_BUCKET)?;
     set(&mut meta, CONSISTENT_INDEX, &membership.last_index().to_be_bytes());
     set(&mut meta, TERM, &FIRST_TERM.to_be_bytes());
-    if let Some(bump) = bump {
-        let revision = edit.bump(bump)?;
+    if let Some(main) = raised_to {
+        let revision = Revision { main, sub: 0 };
+        edit.add_last(revision)?;
         set(&mut meta, SCHEDULED_COMPACTION, &revision.to_bytes());
     }
     edit.set_bucket(META_BUCKET, &meta)?;
@@ -108,7 +119,13 @@ impl<'e, 'd> Edit<'e, 'd> {
     /// All entries of a small bucket.
     fn entries(&self, name: &[u8]) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
+        let mut size = 0;
         self.database.walk_bucket(name, self.interrupt, &mut |_, key, value| {
+            size += key.len() + value.len();
+            if size > SMALL_SIZE_MAX {
+                let name = String::from_utf8_lossy(name);
+                return Err(damaged(format!("the bucket {name:?} is larger than any etcd has")));
+            }
             entries.push((key.to_vec(), value.to_vec(), false));
             Ok(())
         })?;
@@ -154,15 +171,18 @@ impl<'e, 'd> Edit<'e, 'd> {
         self.database.meta().high_water_mark + (self.appended.len() / self.page_size()) as u64
     }
 
-    /// Adds an empty value under a revision that is higher by `bump` (`unsafeBumpBucketsRevision` in `v3_snapshot.go`).
-    fn bump(&mut self, bump: Bump) -> Result<Revision> {
+    /// Adds an empty value under a revision above all others (`unsafeBumpBucketsRevision` in `v3_snapshot.go`).
+    fn add_last(&mut self, revision: Revision) -> Result<()> {
         let (root, sequence) = match self.bucket(KEY_BUCKET)? {
             Bucket::Tree { root, sequence } => (root, sequence),
-            Bucket::Inline { .. } => return self.bump_small(bump),
+            Bucket::Inline { .. } => {
+                let mut entries = self.entries(KEY_BUCKET)?;
+                entries.push((revision.to_bytes().to_vec(), Vec::new(), false));
+                return self.set_bucket(KEY_BUCKET, &entries);
+            }
         };
         let mut path = self.right_edge(root)?;
         let last = path.pop().ok_or_else(|| damaged("the bucket key has no leaf"))?;
-        let revision = bumped(last.last_key.as_deref(), bump)?;
         let new_leaf = {
             let entries = [(revision.to_bytes().to_vec(), Vec::new(), false)];
             self.append(|id, overflow| leaf(id, &entries, overflow))?
@@ -186,16 +206,7 @@ impl<'e, 'd> Edit<'e, 'd> {
             child = (Vec::new(), self.append(|id, overflow| branch(id, &children, overflow))?);
         }
         self.set_value(KEY_BUCKET, Bucket::tree(child.1, sequence));
-        Ok(revision)
-    }
-
-    /// In a bucket that lies in its parent.
-    fn bump_small(&mut self, bump: Bump) -> Result<Revision> {
-        let mut entries = self.entries(KEY_BUCKET)?;
-        let revision = bumped(entries.last().map(|(key, ..)| key.as_slice()), bump)?;
-        entries.push((revision.to_bytes().to_vec(), Vec::new(), false));
-        self.set_bucket(KEY_BUCKET, &entries)?;
-        Ok(revision)
+        Ok(())
     }
 
     /// The pages from `root` to the last leaf.
@@ -227,7 +238,10 @@ impl<'e, 'd> Edit<'e, 'd> {
             root,
             freelist: NO_FREELIST,
             high_water_mark: self.next_page(),
-            transaction: old.transaction + 1,
+            transaction: old
+                .transaction
+                .checked_add(1)
+                .ok_or_else(|| damaged("it has no transactions left"))?,
             ..old
         };
         let (Some(end), Some(old_end)) = (meta.database_size(), old.database_size()) else {
@@ -252,12 +266,11 @@ struct Edge {
     children: Vec<(Vec<u8>, u64)>,
     /// Of a leaf with entries.
     first_key: Option<Vec<u8>>,
-    last_key: Option<Vec<u8>>,
 }
 
 impl Edge {
     fn read(header: &Header, page: &[u8]) -> Option<Self> {
-        let mut edge = Self { id: header.id, children: Vec::new(), first_key: None, last_key: None };
+        let mut edge = Self { id: header.id, children: Vec::new(), first_key: None };
         match header.flags {
             BRANCH => {
                 for element in branch_elements(page, header.count) {
@@ -267,28 +280,14 @@ impl Edge {
                 (!edge.children.is_empty()).then_some(edge)
             }
             LEAF => {
-                if header.count > 0 {
-                    edge.first_key = Some(leaf_elements(page, header.count).next()??.key.to_vec());
-                    edge.last_key = Some(leaf_elements(page, header.count).next_back()??.key.to_vec());
+                if let Some(first) = leaf_elements(page, header.count).next() {
+                    edge.first_key = Some(first?.key.to_vec());
                 }
                 Some(edge)
             }
             _ => None,
         }
     }
-}
-
-/// The revision after `bump`.
-fn bumped(last_key: Option<&[u8]>, bump: Bump) -> Result<Revision> {
-    let newest = match last_key {
-        None => 0,
-        Some(key) => Revision::parse(key).ok_or_else(|| damaged("the last key is no revision"))?.0.main,
-    };
-    let main = bump.target(newest).ok_or_else(|| {
-        Error::new(Kind::Usage, format!("revision {newest} cannot be raised by {}", bump.by))
-            .with_hint("name a positive number that leaves room below 2^63")
-    })?;
-    Ok(Revision { main, sub: 0 })
 }
 
 fn too_many() -> Error {

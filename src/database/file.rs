@@ -20,6 +20,8 @@ use crate::interrupt::Interrupt;
 const NODE_SIZE_MAX: u64 = 256 * 1024 * 1024;
 /// The largest page of any platform, as in [`Meta::parse`].
 const LARGEST_PAGE: usize = 64 * 1024;
+/// Bytes of the bucket of all buckets, with those that lie in it, at most. etcd has some ten, of a quarter of a page at most.
+const BUCKETS_SIZE_MAX: usize = 16 * 1024 * 1024;
 /// Branches above a leaf at most. bbolt splits pages so that five or six hold all a file can.
 const DEPTH_MAX: usize = 32;
 
@@ -97,8 +99,7 @@ impl<'a> Database<'a> {
     /// [`Kind::Interrupted`], and those of `visit`.
     pub fn walk(&self, interrupt: &Interrupt, visit: &mut Visit<'_>) -> Result<Walked> {
         let mut walk = Walk::new(self, interrupt);
-        let mut buckets = Vec::new();
-        walk.tree(self.meta.root, &mut |element| named_bucket(&element).map(|bucket| buckets.push(bucket)))?;
+        let buckets = walk.buckets(self.meta.root)?;
         for NamedBucket { name, value } in &buckets {
             walk.bucket(name, value, visit)?;
         }
@@ -114,10 +115,7 @@ impl<'a> Database<'a> {
     /// # Errors
     /// Those of [`Self::walk`].
     pub(super) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
-        let mut buckets = Vec::new();
-        Walk::new(self, interrupt)
-            .tree(self.meta.root, &mut |element| named_bucket(&element).map(|bucket| buckets.push(bucket)))?;
-        Ok(buckets)
+        Walk::new(self, interrupt).buckets(self.meta.root)
     }
 
     /// Visits every key of one bucket in order.
@@ -229,6 +227,19 @@ impl Bounds<'_> {
 impl<'d, 'f> Walk<'d, 'f> {
     fn new(database: &'d Database<'f>, interrupt: &'d Interrupt) -> Self {
         Self { database, interrupt, reached: Vec::new(), in_use: 2, buffers: Vec::new() }
+    }
+
+    /// The bucket of all buckets.
+    fn buckets(&mut self, root: u64) -> Result<Vec<NamedBucket>> {
+        let (mut buckets, mut size) = (Vec::new(), 0);
+        self.tree(root, &mut |element| {
+            size += element.key.len() + element.value.len();
+            if size > BUCKETS_SIZE_MAX {
+                return Err(damaged("it has more buckets than any etcd"));
+            }
+            named_bucket(&element).map(|bucket| buckets.push(bucket))
+        })?;
+        Ok(buckets)
     }
 
     /// A bucket of etcd's, which holds no buckets.

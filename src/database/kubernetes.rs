@@ -37,8 +37,8 @@ pub fn encryption_provider(value: &[u8]) -> Option<String> {
 
 /// Writes in a second that a busy etcd does at most: the figure etcd's own advice on disaster recovery reckons with.
 const WRITES_PER_SECOND: i64 = 1500;
-/// Of an archive that does not say how old it is.
-const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Of a snapshot that nobody knows the age of.
+pub const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// What is added is a multiple of this, to be recognised.
 const STEP: i64 = 1_000_000;
 

@@ -208,7 +208,7 @@ fn refused(message: String) -> Error {
 /// A name goes into JSON as it is: what Go and we would write differently is no name anybody uses.
 fn check_name(name: &str) -> Result<()> {
     let usual = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>&/".contains(&byte);
-    if !name.is_empty() && name.bytes().all(usual) {
+    if !["", ".", ".."].contains(&name) && name.bytes().all(usual) {
         return Ok(());
     }
     Err(refused(format!("--initial-cluster: {name:?} cannot be the name of a member")))
@@ -228,7 +228,8 @@ fn check_url(url: &str) -> Result<String, String> {
     }
     let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
     let bracketed = host.starts_with('[') && host.ends_with(']');
-    if host.is_empty() || port.is_empty() || (host.contains(':') && !bracketed) {
+    let numeric = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+    if host.is_empty() || !numeric || (host.contains(':') && !bracketed) {
         return Err(format!("{url:?} needs a host and a port"));
     }
     Ok(url.to_owned())
@@ -274,6 +275,9 @@ mod tests {
             ("a=http://b:1,c=http://b:1", "twice"),
             ("a\"=http://b:1", "cannot be the name"),
             ("a=http://u@b:1", "no address"),
+            ("a=http://b:x", "host and a port"),
+            ("a=http://b:65536", "host and a port"),
+            ("..=http://b:1", "cannot be the name"),
         ] {
             let error = Membership::parse(cluster, "t").unwrap_err();
             assert!(error.to_string().contains(why), "{cluster}: {error}");

@@ -80,37 +80,39 @@ pub struct LeafElement<'a> {
     pub bucket: bool,
 }
 
-/// The elements of the branch `page`, overflow included. `None` in place of one that points out of the page.
-#[must_use]
-pub fn branch_elements(
-    page: &[u8],
-    count: u16,
-) -> impl DoubleEndedIterator<Item = Option<BranchElement<'_>>> + ExactSizeIterator {
+/// The elements of the branch `page`, overflow included. `None` in place of one that points out of the page, or into what is
+/// another's: keys lie behind the elements, one behind the other, so that all of them together are never more than the page.
+#[must_use = "nothing is read before"]
+pub fn branch_elements(page: &[u8], count: u16) -> impl Iterator<Item = Option<BranchElement<'_>>> {
+    let mut behind = element_at(count.into());
     (0..usize::from(count)).map(move |index| {
         let at = element_at(index);
         let key = at + u32_at(page, at)? as usize;
         let size = u32_at(page, at + 4)? as usize;
-        Some(BranchElement { key: slice(page, key, size)?, child: u64_at(page, at + 8)? })
+        let element = BranchElement { key: slice(page, key, size)?, child: u64_at(page, at + 8)? };
+        (key >= behind).then(|| behind = key + size)?;
+        Some(element)
     })
 }
 
-/// The elements of the leaf `page`, overflow included. `None` in place of one that points out of the page.
-#[must_use]
-pub fn leaf_elements(
-    page: &[u8],
-    count: u16,
-) -> impl DoubleEndedIterator<Item = Option<LeafElement<'_>>> + ExactSizeIterator {
+/// The elements of the leaf `page`, overflow included. `None` as for [`branch_elements`].
+#[must_use = "nothing is read before"]
+pub fn leaf_elements(page: &[u8], count: u16) -> impl Iterator<Item = Option<LeafElement<'_>>> {
+    let mut behind = element_at(count.into());
     (0..usize::from(count)).map(move |index| {
         let at = element_at(index);
         let flags = u32_at(page, at)?;
         let key = at + u32_at(page, at + 4)? as usize;
         let key_size = u32_at(page, at + 8)? as usize;
         let value_size = u32_at(page, at + 12)? as usize;
-        Some(LeafElement {
+        let value = key.checked_add(key_size)?;
+        let element = LeafElement {
             key: slice(page, key, key_size)?,
-            value: slice(page, key.checked_add(key_size)?, value_size)?,
+            value: slice(page, value, value_size)?,
             bucket: flags & BUCKET_ELEMENT != 0,
-        })
+        };
+        (key >= behind).then(|| behind = value + value_size)?;
+        Some(element)
     })
 }
 
@@ -288,6 +290,24 @@ mod tests {
             }
         }
         assert_eq!(leaf_elements(&page, 2).nth(1), Some(None));
+    }
+
+    #[test]
+    fn elements_that_share_bytes_are_none() {
+        let entries = [(b"a".to_vec(), b"one".to_vec(), false), (b"b".to_vec(), b"two".to_vec(), false)];
+        let mut page = leaf(7, &entries, |_| Some(0)).unwrap();
+        assert!(leaf_elements(&page, 2).all(|element| element.is_some()));
+        // The second begins where the first does, 16 bytes nearer.
+        let first = u32_at(&page, 20).unwrap();
+        page[36..40].copy_from_slice(&(first - 16).to_le_bytes());
+        assert_eq!(leaf_elements(&page, 2).nth(1), Some(None));
+        // Nor may the first begin within the elements.
+        page[20..24].copy_from_slice(&16_u32.to_le_bytes());
+        assert_eq!(leaf_elements(&page, 2).next(), Some(None));
+        let mut page = branch(9, &[(b"a".to_vec(), 3), (b"m".to_vec(), 4)], |_| Some(0)).unwrap();
+        let first = u32_at(&page, 16).unwrap();
+        page[32..36].copy_from_slice(&(first - 16).to_le_bytes());
+        assert_eq!(branch_elements(&page, 2).nth(1), Some(None));
     }
 
     #[test]

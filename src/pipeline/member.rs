@@ -63,8 +63,8 @@ pub enum WantedBump {
     None,
     /// By this much.
     By(Bump),
-    /// By what suits a Kubernetes cluster, given what time it is now.
-    Kubernetes(Timestamp),
+    /// By what suits a Kubernetes cluster.
+    Kubernetes,
 }
 
 /// What the new cluster is to be.
@@ -78,6 +78,8 @@ pub struct Request<'a> {
     pub skip_hash_check: bool,
     /// Bytes of the snapshot, where somebody has said them before: so much must be free.
     pub expected_size: Option<u64>,
+    /// What time it is, to know how old the snapshot is.
+    pub now: Timestamp,
 }
 
 /// What came of it.
@@ -93,6 +95,8 @@ pub struct Restored {
     pub contents: Contents,
     /// By how much the revision was raised.
     pub bump: Option<Bump>,
+    /// By how much to raise it were it of Kubernetes.
+    pub kubernetes_bump: i64,
     /// Where it is.
     pub published: Published,
 }
@@ -110,10 +114,19 @@ pub fn restore_member(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Restored> {
-    place.check()?;
-    check_space(&place.data_dir, request.expected_size, 1, || place.free_space())?;
-    let log_place = place.wal_dir.clone().unwrap_or_else(|| place.data_dir.clone());
+    let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
+    // What an earlier run left goes first: it may be what takes the space.
     let unpublished = place.begin()?;
+    let (free, free_for_log) = unpublished.free_space()?;
+    let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
+    check_space(
+        &data_dir,
+        request.expected_size,
+        1,
+        if free_for_log.is_some() { 0 } else { LOG_SIZE },
+        free,
+    )?;
+    check_space(log_place, free_for_log.map(|_| 0), 1, LOG_SIZE, free_for_log.unwrap_or(u64::MAX))?;
     let database = unpublished.create_snapshot(DATABASE)?;
     let (made, _) = make_database(input, source, request, database, progress, interrupt)?;
     write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
@@ -138,10 +151,9 @@ pub fn restore_cluster(
     interrupt: &Interrupt,
 ) -> Result<Restored> {
     let members = request.membership.members();
-    UnpublishedMembers::check(directory)?;
-    let count = members.len() as u64;
-    check_space(directory, request.expected_size, count, || UnpublishedMembers::free_space(directory))?;
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
+    let count = members.len() as u64;
+    check_space(directory, request.expected_size, count, LOG_SIZE, unpublished.free_space()?)?;
     let mut first = None;
     for member in members {
         let snapshots: PathBuf = [member.name.as_str(), MEMBER, SNAPSHOT_DIRECTORY].iter().collect();
@@ -167,12 +179,13 @@ struct Made {
     origin: Origin,
     contents: Contents,
     bump: Option<Bump>,
+    kubernetes_bump: i64,
 }
 
 impl Made {
     fn published(self, published: Published) -> Restored {
-        let Self { origin: Origin { opened, snapshot_size, digest }, contents, bump } = self;
-        Restored { opened, snapshot_size, digest, contents, bump, published }
+        let Self { origin: Origin { opened, snapshot_size, digest }, contents, bump, kubernetes_bump } = self;
+        Restored { opened, snapshot_size, digest, contents, bump, kubernetes_bump, published }
     }
 }
 
@@ -202,29 +215,45 @@ fn make_database(
     };
     let database = Database::open(output.file())?;
     let contents = Contents::read(&database, interrupt)?;
-    if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref())
-        && !request.skip_hash_check
-    {
-        return Err(Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {fault}")));
+    if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
+        pass_over_freelist(fault, request.skip_hash_check)?;
     }
+    let age = origin.opened.as_ref().and_then(|opened| age(opened, request.now));
+    let kubernetes_bump = kubernetes::bump(contents.revision, age);
     let bump = match request.bump {
         WantedBump::None => None,
         WantedBump::By(bump) => Some(bump),
-        WantedBump::Kubernetes(now) => {
-            let age = origin.opened.as_ref().and_then(|opened| age(opened, now));
-            Some(Bump { by: kubernetes::bump(contents.revision, age) })
-        }
+        WantedBump::Kubernetes => Some(Bump { by: kubernetes_bump }),
     };
-    become_member(&database, request.membership, bump, interrupt)?;
+    let raised_to = bump.map(|bump| bump.target(contents.last_write)).transpose()?;
+    become_member(&database, request.membership, raised_to, interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
-    Ok((Made { origin, contents, bump }, file))
+    Ok((Made { origin, contents, bump, kubernetes_bump }, file))
 }
 
-/// How old the snapshot is. Of one that was taken before it was sealed, nobody knows.
+/// Nothing that is in use depends on the list of free pages, and a member gets none; but whoever wrote it was at fault.
+fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
+    if skip_hash_check {
+        tracing::warn!("{fault}; going on without that list, as --skip-hash-check asks for");
+        return Ok(());
+    }
+    Err(Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {fault}")).with_hint(
+        "use another archive; if this is the last copy there is, restore its snapshot with -o, and that with \
+         --from-snapshot, --skip-hash-check and --force: members do without this list",
+    ))
+}
+
+/// How old the snapshot is. Of one that was sealed from a file nobody knows how long it had lain there.
 fn age(opened: &Opened, now: Timestamp) -> Option<Duration> {
-    let started = opened.manifest.as_ref()?.description.snapshot_started_at.as_ref()?;
-    let age = now.duration_since(started.parse().ok()?);
-    Some(Duration::try_from(age).unwrap_or_default())
+    let since = |time: &str| {
+        let since = now.duration_since(time.parse().ok()?);
+        Some(Duration::try_from(since).unwrap_or_default())
+    };
+    let description = &opened.manifest.as_ref()?.description;
+    match &description.snapshot_started_at {
+        Some(started) => since(started),
+        None => since(&description.sealed_at).map(|sealed| sealed + kubernetes::ASSUMED_AGE),
+    }
 }
 
 /// A snapshot without an archive around it.
@@ -313,19 +342,16 @@ fn copy_database(first: &mut File, mut copy: GrowingFile, interrupt: &Interrupt)
     }
 }
 
-/// Refuses what cannot fit, before anything is read.
-fn check_space(
-    place: &Path,
-    expected: Option<u64>,
-    members: u64,
-    free: impl FnOnce() -> Result<u64>,
-) -> Result<()> {
+/// Refuses what cannot fit, before anything is read: a database of `expected` bytes and a log for each of `members`.
+fn check_space(place: &Path, expected: Option<u64>, members: u64, log: u64, free: u64) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
-    let needed = expected.saturating_add(LOG_SIZE).saturating_mul(members);
-    let free = free()?;
+    let needed = expected.saturating_add(log).saturating_mul(members);
     if needed <= free {
         return Ok(());
     }
     let message = format!("{} needs {needed} bytes, but only {free} are free there", place.display());
-    Err(Error::new(Kind::NoSpace, message))
+    Err(Error::new(Kind::NoSpace, message).with_hint(
+        "free some space, or name a place on another filesystem; what a killed run left in .etcd-seal-restore-… is \
+         removed by a run that comes more than a minute later",
+    ))
 }

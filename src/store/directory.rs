@@ -4,6 +4,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,11 @@ impl Directory {
             Err(Errno::NOTDIR) => Err(not_a_directory(path)),
             Err(error) => Err(refused("open the directory", path, error)),
         }
+    }
+
+    /// One that is open already.
+    pub(super) fn of(path: PathBuf, file: File) -> Self {
+        Self { path, file }
     }
 
     /// Its path, as the operator wrote it.
@@ -127,10 +133,51 @@ impl Directory {
         rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
     }
 
+    /// Opens a directory that was just created, once a umask cannot keep its owner out of it any more. No link in its place
+    /// is followed.
+    pub(super) fn open_created(&self, name: &OsStr) -> rustix::io::Result<File> {
+        if let Ok(file) = self.open_directory(name) {
+            rustix::fs::fchmod(&file, Mode::RWXU)?;
+            return Ok(file);
+        }
+        let created = rustix::fs::openat(
+            &self.file,
+            name,
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        // What is only open as a path can be changed through its name in /proc alone.
+        rustix::fs::chmod(format!("/proc/self/fd/{}", created.as_raw_fd()), Mode::RWXU)?;
+        self.open_directory(name)
+    }
+
+    /// Opens the directory `name` in it as one of its own; follows no link.
+    pub(super) fn enter(&self, name: &OsStr) -> rustix::io::Result<Self> {
+        Ok(Self { path: self.join(name), file: self.open_directory(name)? })
+    }
+
+    /// Opens the directory `name`, which is created if need be, for its owner alone whatever the umask takes away.
+    pub(super) fn enter_or_create(&self, name: &OsStr) -> rustix::io::Result<Self> {
+        match self.create_directory(name) {
+            Ok(()) => Ok(Self { path: self.join(name), file: self.open_created(name)? }),
+            Err(Errno::EXIST) => self.enter(name),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Creates a file nobody had before, to write and to read, for its owner alone whatever the umask takes away.
+    pub(super) fn create_to_read(&self, name: &OsStr) -> rustix::io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let private = Mode::RUSR | Mode::WUSR;
+        let file = rustix::fs::openat(&self.file, name, flags, private)?;
+        rustix::fs::fchmod(&file, private)?;
+        Ok(File::from(file))
+    }
+
     /// Removes the directory `name` and all that is in it, following no link; nothing there is fine.
     pub(super) fn remove_tree(&self, name: &OsStr) -> rustix::io::Result<()> {
-        let tree = match self.open_directory(name) {
-            Ok(file) => Self { path: self.join(name), file },
+        let tree = match self.enter(name) {
+            Ok(tree) => tree,
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(error),
         };
@@ -147,6 +194,11 @@ impl Directory {
             Err(Errno::NOENT) => Ok(()),
             other => other,
         }
+    }
+
+    /// Removes the empty directory `name`.
+    pub(super) fn remove_directory(&self, name: &OsStr) -> rustix::io::Result<()> {
+        rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR)
     }
 
     /// Every name in it, `.` and `..` included.

@@ -11,7 +11,9 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::directory::{Directory, is_directory};
+use rustix::fs::Stat;
+
+use super::directory::{Directory, is_directory, is_file_name};
 use super::growing::GrowingFile;
 use super::local::Published;
 pub use super::tree::Owner;
@@ -58,19 +60,6 @@ impl MemberPlace {
         self.parts().map(drop)
     }
 
-    /// Bytes that are free where the database goes.
-    ///
-    /// # Errors
-    /// [`Kind::Io`].
-    pub fn free_space(&self) -> Result<u64> {
-        let (data, _) = self.parts()?;
-        let failed = |error: rustix::io::Errno| {
-            Error::io("look at the filesystem of", data.base.path().display(), error.into())
-        };
-        let filesystem = rustix::fs::fstatvfs(data.base.file()).map_err(failed)?;
-        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
-    }
-
     /// Begins to write.
     ///
     /// # Errors
@@ -83,6 +72,7 @@ impl MemberPlace {
     }
 
     fn parts(&self) -> Result<(Part, Option<Part>)> {
+        self.check_apart()?;
         let data = Part::find(&self.data_dir)?;
         let apart = self.wal_dir.as_deref().map(Part::find).transpose()?;
         let published = match data.target {
@@ -111,20 +101,29 @@ impl MemberPlace {
         Ok((data, apart))
     }
 
-    fn check_log(&self, log: &Part, published: bool) -> Result<()> {
-        let wal_dir = self.wal_dir.as_deref().unwrap_or(Path::new(""));
-        if wal_dir.starts_with(self.data_dir.join(MEMBER)) {
-            let message = format!("{} lies inside the member it belongs to", wal_dir.display());
-            return Err(Error::new(Kind::Usage, message)
-                .with_hint("leave --wal-dir out: without it the log is in member/wal"));
-        }
-        if self.replace.is_some() {
+    /// Refuses a log that would be moved with the member, or the member with the log.
+    fn check_apart(&self) -> Result<()> {
+        let Some(wal_dir) = &self.wal_dir else { return Ok(()) };
+        let (log, data) = (resolved(wal_dir), resolved(&self.data_dir));
+        if !data.starts_with(&log) && !log.starts_with(data.join(MEMBER)) {
             return Ok(());
         }
+        let message = format!(
+            "--wal-dir {} and --data-dir {} lie one in the other",
+            wal_dir.display(),
+            self.data_dir.display()
+        );
+        Err(Error::new(Kind::Usage, message)
+            .with_hint("name another directory, or leave --wal-dir out: then the log is in member/wal"))
+    }
+
+    fn check_log(&self, log: &Part, published: bool) -> Result<()> {
         let Target::Inside = log.target else { return Ok(()) };
         let leftover = !published && self.is_leftover(&log.base)?;
         let of_leftover = |name: &[u8]| [MARKER, self.log_name].map(str::as_bytes).contains(&name);
-        match log.content(|name| leftover && of_leftover(name))? {
+        // Only what is a log is ever moved aside as one.
+        let replaced = |name: &[u8]| self.replace.is_some() && is_of_log(name);
+        match log.content(|name| (leftover && of_leftover(name)) || replaced(name))? {
             Some(other) => Err(not_empty(&log.base, &other, "the directory of the log")),
             None => Ok(()),
         }
@@ -138,17 +137,43 @@ impl MemberPlace {
             .take(MARKER_SIZE_MAX)
             .read_to_end(&mut content)
             .map_err(|error| Error::io("read", log.join(OsStr::new(MARKER)).display(), error))?;
-        Ok(content == self.marker()?)
+        // An etcd that has run on it has written into it.
+        let written = log.look(OsStr::new(self.log_name)).ok().flatten();
+        let expected = written.map(|stat| self.marker(&stat)).transpose()?;
+        // Killed between the two, it left the marker alone.
+        let alone = expected.is_none() && content.starts_with(&self.data_dir_line()?);
+        Ok(alone || expected == Some(content))
     }
 
-    /// What the marker says: the data directory.
-    fn marker(&self) -> Result<Vec<u8>> {
-        let absolute = std::path::absolute(&self.data_dir)
-            .map_err(|error| Error::io("find", self.data_dir.display(), error))?;
-        let mut marker = absolute.into_os_string().into_vec();
-        marker.push(b'\n');
+    /// What the marker says: the data directory, and which file the log is, as nobody has written it since.
+    fn marker(&self, log: &Stat) -> Result<Vec<u8>> {
+        let mut marker = self.data_dir_line()?;
+        marker.extend(format!("{} {}.{:09}\n", log.st_ino, log.st_mtime, log.st_mtime_nsec).into_bytes());
         Ok(marker)
     }
+
+    fn data_dir_line(&self) -> Result<Vec<u8>> {
+        let absolute = std::path::absolute(&self.data_dir)
+            .map_err(|error| Error::io("find", self.data_dir.display(), error))?;
+        let mut line = absolute.into_os_string().into_vec();
+        line.push(b'\n');
+        Ok(line)
+    }
+}
+
+/// The path without links, as far as it exists.
+fn resolved(path: &Path) -> PathBuf {
+    let whole = path.canonicalize().ok();
+    let beside = || {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some(parent.canonicalize().ok()?.join(path.file_name()?))
+    };
+    whole.or_else(beside).or_else(|| std::path::absolute(path).ok()).unwrap_or_else(|| path.to_owned())
+}
+
+/// Whether it is the name of a file of a log, finished or not, or of the marker.
+fn is_of_log(name: &[u8]) -> bool {
+    name.ends_with(b".wal") || name.ends_with(b".tmp") || name.ends_with(b".wal.broken")
 }
 
 /// Whether there is a `member` in `directory`.
@@ -193,8 +218,13 @@ impl Part {
         let (Some(name), Err(error)) = (path.file_name(), found) else {
             return Err(Error::new(Kind::Destination, format!("{} names no directory", path.display())));
         };
-        let dangling = path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-        if error.kind() != std::io::ErrorKind::NotFound || dangling {
+        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+            let message = format!("{} is a link that leads to no directory", path.display());
+            return Err(Error::new(Kind::Destination, message).with_hint(
+                "is what it leads to mounted? else remove the link, or name the directory itself",
+            ));
+        }
+        if error.kind() != std::io::ErrorKind::NotFound {
             return Err(Error::io("look at", path.display(), error));
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -203,12 +233,7 @@ impl Part {
 
     /// The first of its entries that is neither ours, nor the filesystem's, nor `expected`.
     fn content(&self, expected: impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>> {
-        Ok(self.contents()?.into_iter().find(|name| !expected(name)))
-    }
-
-    /// Its entries that are neither ours nor the filesystem's.
-    fn contents(&self) -> Result<Vec<Vec<u8>>> {
-        contents(&self.base)
+        Ok(contents(&self.base)?.into_iter().find(|name| !expected(name)))
     }
 
     fn begin(self) -> Result<Unfinished> {
@@ -217,19 +242,25 @@ impl Part {
     }
 }
 
+/// Its entries that are neither ours nor the filesystem's.
 fn contents(directory: &Directory) -> Result<Vec<Vec<u8>>> {
+    let mut names = names_in(directory)?;
+    names.retain(|name| !is_tree_name(name) && !is_aside(name) && name != LOST_AND_FOUND);
+    Ok(names)
+}
+
+fn names_in(directory: &Directory) -> Result<Vec<Vec<u8>>> {
     let failed =
         |error: rustix::io::Errno| Error::io("read the directory", directory.path().display(), error.into());
-    let mut contents = Vec::new();
+    let mut names = Vec::new();
     for name in directory.names_in_it().map_err(failed)? {
         let name = name.map_err(failed)?;
-        let ours = is_tree_name(&name) || is_aside(&name);
-        if !ours && ![b".".as_slice(), b"..", LOST_AND_FOUND].contains(&name.as_slice()) {
-            contents.push(name);
+        if is_file_name(OsStr::from_bytes(&name)) {
+            names.push(name);
         }
     }
-    contents.sort();
-    Ok(contents)
+    names.sort();
+    Ok(names)
 }
 
 /// Whether it is the name of something moved aside.
@@ -250,7 +281,10 @@ impl Unfinished {
     /// Gives everything in it its name.
     fn publish(&mut self, entries: &[&str]) -> Result<()> {
         match &self.target {
-            Target::Beside(name) => self.tree.publish(name)?,
+            Target::Beside(name) => {
+                self.tree.publish(name)?;
+                self.published.push(name.clone());
+            }
             Target::Inside => {
                 for entry in entries.iter().map(OsStr::new) {
                     self.tree.publish_entry(entry, self.tree.base())?;
@@ -263,16 +297,12 @@ impl Unfinished {
 
     /// What was published stays nobody's.
     fn take_back(&mut self) {
-        let taken = match &self.target {
-            Target::Beside(name) => {
-                let name = name.clone();
-                self.tree.unpublish(&name)
-            }
-            Target::Inside => {
-                let base = Arc::clone(self.tree.base());
-                self.published.iter().rev().try_for_each(|entry| self.tree.take_back(entry, &base))
-            }
-        };
+        let base = Arc::clone(self.tree.base());
+        let taken =
+            std::mem::take(&mut self.published).iter().rev().try_for_each(|name| match &self.target {
+                Target::Beside(_) => self.tree.unpublish(name),
+                Target::Inside => self.tree.take_back(name, &base),
+            });
         if let Err(error) = taken {
             tracing::warn!(path = %self.tree.path().display(), %error, "cannot take back what was published");
         }
@@ -314,6 +344,18 @@ impl UnpublishedMember {
         apart.unwrap_or_else(|| self.data.tree.create_file(&inside)).map(GrowingFile::new)
     }
 
+    /// Bytes that are free where the database goes; and where the log goes, if that is another filesystem.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn free_space(&self) -> Result<(u64, Option<u64>)> {
+        let free = self.data.tree.free_space()?;
+        match &self.log {
+            Some(log) if !log.tree.is_beside(&self.data.tree) => Ok((free, Some(log.tree.free_space()?))),
+            _ => Ok((free, None)),
+        }
+    }
+
     /// Publishes it. In this order:
     ///
     /// 1. everything is fsynced, from the files to the directories, and given to its owner;
@@ -336,7 +378,7 @@ impl UnpublishedMember {
         }
         self.data.tree.seal(self.place.owner)?;
         for part in std::iter::once(&self.data).chain(&self.log) {
-            part.tree.base().check_in_place()?;
+            part.tree.check_in_place()?;
         }
         interrupt.begin_commit()?;
         let mut aside = Aside::default();
@@ -362,6 +404,8 @@ impl UnpublishedMember {
                 && member_of(self.data.tree.base())?
             {
                 aside.rename(self.data.tree.base(), OsStr::new(MEMBER), &time)?;
+                // The old member must not come back beside the new log.
+                self.data.tree.base().sync()?;
             }
             if let Some(log) = &self.log
                 && let Target::Inside = log.target
@@ -376,29 +420,35 @@ impl UnpublishedMember {
                 remove_leftover(log.tree.base(), self.place.log_name)?;
             }
             // The marker first: the log never lies there without it.
-            log.publish(&[MARKER, self.place.log_name])?;
-            log.tree.base().sync()?;
+            for entry in [MARKER, self.place.log_name] {
+                if log.published.is_empty() || matches!(log.target, Target::Inside) {
+                    log.publish(&[entry])?;
+                    log.tree.base().sync()?;
+                }
+            }
         }
+        self.data.tree.base().check_in_place()?;
         self.data.publish(&[MEMBER])
     }
 
-    /// What follows the commit; all of it is tried.
+    /// What follows the commit.
     fn finish(&mut self) -> Result<()> {
-        let durable = self.data.tree.base().sync();
-        let unmarked = self.log.as_ref().map_or(Ok(()), |log| {
+        // As long as the member is not known to be durable, the log needs its marker.
+        self.data.tree.base().sync()?;
+        self.log.as_ref().map_or(Ok(()), |log| {
             let directory = Directory::open(&log.path())?;
             let removed = directory.remove(OsStr::new(MARKER));
             removed.map_err(|error| {
                 Error::io("remove", directory.join(OsStr::new(MARKER)).display(), error.into())
             })?;
             directory.sync()
-        });
-        durable.and(unmarked)
+        })
     }
 
     fn write_marker(&self, log: &Unfinished) -> Result<()> {
+        let stat = log.tree.look(OsStr::new(self.place.log_name))?;
         let mut file = log.tree.create_file(Path::new(MARKER))?;
-        let written = file.write_all(&self.place.marker()?);
+        let written = file.write_all(&self.place.marker(&stat)?);
         written.map_err(|error| Error::io("write", log.tree.path().join(MARKER).display(), error))
     }
 }
@@ -419,27 +469,29 @@ fn remove_leftover(directory: &Directory, log_name: &str) -> Result<()> {
 struct Aside {
     /// In each directory: the name it had, and the directory and name it has.
     moved: Vec<(Arc<Directory>, OsString, Arc<Directory>, OsString)>,
+    /// A directory made for them, in the first.
+    made: Option<(Arc<Directory>, OsString)>,
 }
 
 impl Aside {
     /// Moves one entry aside, under its name and `time`.
     fn rename(&mut self, directory: &Arc<Directory>, name: &OsStr, time: &str) -> Result<()> {
-        let mut new_name = name.to_owned();
-        new_name.push(ASIDE);
-        new_name.push(time);
+        let new_name = free_name(directory, name, time)?;
         self.shift(directory, name, directory, &new_name)?;
         tracing::warn!("{} is now {}", directory.join(name).display(), directory.join(&new_name).display());
         Ok(())
     }
 
-    /// Moves everything in `directory` into a directory in it.
+    /// Moves the log in `directory` into a directory in it.
     fn collect(&mut self, directory: &Arc<Directory>, time: &str) -> Result<()> {
-        let contents = contents(directory)?;
+        let mut contents = contents(directory)?;
+        contents.retain(|name| is_of_log(name));
         if contents.is_empty() {
             return Ok(());
         }
-        let name = OsString::from(format!("{LOG_DIRECTORY}{ASIDE}{time}"));
+        let name = free_name(directory, OsStr::new(LOG_DIRECTORY), time)?;
         directory.create_directory(&name).map_err(|error| directory.creation_failed(error))?;
+        self.made = Some((Arc::clone(directory), name.clone()));
         let collected = Arc::new(Directory::open(&directory.path().join(&name))?);
         for name in contents {
             let name = OsStr::from_bytes(&name);
@@ -469,7 +521,31 @@ impl Aside {
                 tracing::warn!("{} could not get its name back: {error}", to.join(&new_name).display());
             }
         }
+        if let Some((directory, name)) = self.made {
+            // One that is not empty stays.
+            let _ = directory.remove_directory(&name);
+        }
     }
+}
+
+/// `NAME.replaced-TIME`, or with a number behind it where another run of the same second was faster.
+fn free_name(directory: &Directory, name: &OsStr, time: &str) -> Result<OsString> {
+    let mut free = name.to_owned();
+    free.push(ASIDE);
+    free.push(time);
+    let first = free.clone();
+    for number in 2.. {
+        let found = directory.look(&free);
+        if found
+            .map_err(|error| Error::io("look at", directory.join(&free).display(), error.into()))?
+            .is_none()
+        {
+            break;
+        }
+        free.clone_from(&first);
+        free.push(format!("-{number}"));
+    }
+    Ok(free)
 }
 
 /// Several members in one directory, which appears whole: absent before, or empty.
@@ -530,12 +606,9 @@ impl UnpublishedMembers {
     /// Bytes that are free where it goes.
     ///
     /// # Errors
-    /// [`Kind::Io`], and those of [`Self::check`].
-    pub fn free_space(directory: &Path) -> Result<u64> {
-        let (base, _) = Self::base(directory)?;
-        let filesystem = rustix::fs::fstatvfs(base.file())
-            .map_err(|error| Error::io("look at the filesystem of", base.path().display(), error.into()))?;
-        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
+    /// [`Kind::Io`].
+    pub fn free_space(&self) -> Result<u64> {
+        self.tree.free_space()
     }
 
     /// Creates a file at `path` in it, with the directories above.
@@ -552,7 +625,7 @@ impl UnpublishedMembers {
     /// With nothing left behind: [`Kind::DestinationExists`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
     pub fn publish(mut self, interrupt: &Interrupt) -> Result<Published> {
         self.tree.seal(self.owner)?;
-        self.tree.base().check_in_place()?;
+        self.tree.check_in_place()?;
         interrupt.begin_commit()?;
         self.tree.publish(&self.name)?;
         let path = self.tree.base().join(&self.name);

@@ -17,6 +17,9 @@ pub(super) trait Unfinished {
     /// What it is.
     const FILE_TYPE: FileType;
 
+    /// Whether root gives it to another user before it is published.
+    const MAY_BE_GIVEN_AWAY: bool;
+
     /// Whether `name` is one of its pattern.
     fn is_name(name: &[u8]) -> bool;
 
@@ -104,7 +107,8 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     let directory = living.directory();
     let Some(entry) = directory.look(name)? else { return Ok(false) };
     let right_type = FileType::from_raw_mode(entry.st_mode) == U::FILE_TYPE;
-    let ours = entry.st_uid == rustix::process::geteuid().as_raw();
+    let user = rustix::process::geteuid();
+    let ours = entry.st_uid == user.as_raw() || (U::MAY_BE_GIVEN_AWAY && user.is_root());
     let now = modified(&rustix::fs::fstat(living.descriptor())?);
     if !right_type || !ours || !is_older(modified(&entry), now) {
         return Ok(false);

@@ -186,6 +186,7 @@ impl Temporary {
 
 impl Unfinished for Temporary {
     const FILE_TYPE: FileType = FileType::RegularFile;
+    const MAY_BE_GIVEN_AWAY: bool = false;
 
     fn is_name(name: &[u8]) -> bool {
         is_temporary_name(name)

@@ -3,17 +3,17 @@
 //! A tree lies where a rename can publish it: in the directory its entries will be in, or beside the one it will become.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::{DirBuilder, File, OpenOptions, Permissions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FileType, RenameFlags};
+use rustix::fs::{FileType, RenameFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::directory::Directory;
+use super::directory::{Directory, is_directory, is_file_name};
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
 use crate::error::{Error, Kind, Result};
@@ -56,11 +56,9 @@ impl Tree {
                 Err(error) => return Err(base.creation_failed(error)),
             }
             register::<Self>(base, &name);
-            let prepared = base.open_directory(&name).and_then(|file| {
-                // A umask may have taken away the owner's own permissions.
-                rustix::fs::fchmod(&file, rustix::fs::Mode::RWXU)?;
+            let prepared = base.open_created(&name).map(|file| {
                 let locked = try_lock(&file).is_ok();
-                Ok(Self { base: Arc::clone(base), name: name.clone(), file, locked, named: true })
+                Self { base: Arc::clone(base), name: name.clone(), file, locked, named: true }
             });
             let tree = prepared.map_err(|error| {
                 deregister(&name);
@@ -85,29 +83,63 @@ impl Tree {
         self.base.path().join(&self.name)
     }
 
-    /// Creates a file in it, readable and writable, with the directories above it.
+    /// Creates a file in it, readable and writable, with the directories above it. Whoever may rename what lies in the base
+    /// cannot have anything created elsewhere: all goes through the descriptor of the tree.
     pub(super) fn create_file(&self, path: &Path) -> Result<File> {
-        let mut directory = self.path();
+        let failed = |error: Errno| Error::io("create", self.path().join(path).display(), error.into());
+        let name = path.file_name().ok_or_else(|| failed(Errno::INVAL))?;
+        let mut directory = self.itself().map_err(failed)?;
         for name in path.parent().into_iter().flatten() {
-            directory.push(name);
-            create_directory(&directory).map_err(|error| Error::io("create", directory.display(), error))?;
+            directory = directory.enter_or_create(name).map_err(failed)?;
         }
-        let path = self.path().join(path);
-        let failed = |error| Error::io("create", path.display(), error);
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
-        file.set_permissions(Permissions::from_mode(0o600)).map_err(failed)?;
-        Ok(file)
+        directory.create_to_read(name).map_err(failed)
+    }
+
+    fn itself(&self) -> rustix::io::Result<Directory> {
+        self.file
+            .try_clone()
+            .map(|file| Directory::of(self.path(), file))
+            .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+    }
+
+    /// What is under `name` in it.
+    pub(super) fn look(&self, name: &OsStr) -> Result<Stat> {
+        let looked =
+            self.itself().and_then(|itself| itself.look(name)).and_then(|stat| stat.ok_or(Errno::NOENT));
+        looked.map_err(|error| Error::io("look at", self.path().join(name).display(), error.into()))
+    }
+
+    /// Bytes that are free on its filesystem; on one that does not say how large it is, as many as there are.
+    pub(super) fn free_space(&self) -> Result<u64> {
+        let filesystem = rustix::fs::fstatvfs(&self.file)
+            .map_err(|error| Error::io("look at the filesystem of", self.path().display(), error.into()))?;
+        Ok(match filesystem.f_blocks {
+            0 => u64::MAX,
+            _ => filesystem.f_bavail.saturating_mul(filesystem.f_frsize),
+        })
+    }
+
+    /// Whether both lie on the same filesystem.
+    pub(super) fn is_beside(&self, other: &Self) -> bool {
+        let device = |file: &File| rustix::fs::fstat(file).map(|stat| stat.st_dev).ok();
+        device(&self.file) == device(&other.file)
     }
 
     /// Makes everything in it durable, from the leaves to itself, and gives it to `owner`.
     pub(super) fn seal(&self, owner: Option<Owner>) -> Result<()> {
-        seal(&self.path(), owner)
+        let itself = self.itself();
+        seal(&itself.map_err(|error| Error::io("sync", self.path().display(), error.into()))?, owner)
+    }
+
+    /// Refuses to publish where somebody has put another directory in its place.
+    pub(super) fn check_in_place(&self) -> Result<()> {
+        self.base.check_in_place()?;
+        if self.base.names(&self.name, &self.file) == Ok(true) {
+            return Ok(());
+        }
+        let message = format!("{} was moved or replaced meanwhile", self.path().display());
+        Err(Error::new(Kind::Io, message)
+            .with_hint("somebody else writes into the same directory: stop that, and run it again"))
     }
 
     /// Gives one of its entries the same name in `to`, where that must be free.
@@ -177,46 +209,49 @@ pub(super) fn rename_without_replacing(
 fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error {
     let path = directory.join(name);
     match error {
-        Errno::EXIST => Error::new(Kind::DestinationExists, format!("{} exists already", path.display())),
+        Errno::EXIST => Error::new(Kind::DestinationExists, format!("{} exists already", path.display()))
+            .with_hint("somebody else has made it meanwhile; look what it is before you run this again"),
         error => Error::io("publish", path.display(), error.into()),
     }
 }
 
-/// For its owner alone, whatever the umask takes away; one that exists is fine.
-fn create_directory(path: &Path) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700)),
-    }
-}
-
-fn seal(path: &Path, owner: Option<Owner>) -> Result<()> {
-    let failed = |error: io::Error| Error::io("sync", path.display(), error);
-    let metadata = path.symlink_metadata().map_err(failed)?;
-    if metadata.is_dir() {
-        for entry in path.read_dir().map_err(failed)? {
-            seal(&entry.map_err(failed)?.path(), owner)?;
+/// Everything in `directory`, then itself; no link is followed.
+fn seal(directory: &Directory, owner: Option<Owner>) -> Result<()> {
+    let failed = |path: &Path, error: Errno| Error::io("sync", path.display(), error.into());
+    let unreadable = |error| failed(directory.path(), error);
+    for name in directory.names_in_it().map_err(unreadable)? {
+        let name = name.map_err(unreadable)?;
+        let name = OsStr::from_bytes(&name);
+        let path = directory.join(name);
+        match directory.look(name).map_err(unreadable)? {
+            Some(stat) if is_file_name(name) && is_directory(&stat) => {
+                seal(&directory.enter(name).map_err(|error| failed(&path, error))?, owner)?;
+            }
+            Some(_) if is_file_name(name) => {
+                let file = directory.open_for_reading(name).map_err(|error| failed(&path, error))?;
+                give(&file, owner, &path)?;
+                file.sync_all().map_err(|error| Error::io("sync", path.display(), error))?;
+            }
+            _ => {}
         }
     }
-    if let Some(Owner { user, group }) = owner
-        && (metadata.uid(), metadata.gid()) != (user, group)
-    {
-        let chown = rustix::fs::chown(path, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
-        chown.map_err(|error| {
-            let failure = Error::io("change the owner of", path.display(), error.into());
-            if error == Errno::PERM { failure.with_hint("--owner needs root") } else { failure }
-        })?;
-    }
-    if metadata.is_dir() {
-        Directory::open(path)?.sync()
-    } else {
-        File::open(path).and_then(|file| file.sync_all()).map_err(failed)
-    }
+    give(directory.file(), owner, directory.path())?;
+    directory.sync()
+}
+
+/// Gives the file or directory away, where that is asked for.
+fn give(file: &File, owner: Option<Owner>, path: &Path) -> Result<()> {
+    let Some(Owner { user, group }) = owner else { return Ok(()) };
+    let given = rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
+    given.map_err(|error| {
+        let failure = Error::io("change the owner of", path.display(), error.into());
+        if error == Errno::PERM { failure.with_hint("--owner needs root") } else { failure }
+    })
 }
 
 impl Unfinished for Tree {
     const FILE_TYPE: FileType = FileType::Directory;
+    const MAY_BE_GIVEN_AWAY: bool = true;
 
     fn is_name(name: &[u8]) -> bool {
         is_tree_name(name)

@@ -7,7 +7,7 @@ use super::standard_input::StandardInput;
 use crate::cli::args::{MemberArguments, RestoreArguments};
 use crate::database::edit::Bump;
 use crate::database::member::LOG_NAME;
-use crate::database::membership::Membership;
+use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use crate::store::member::{MemberPlace, Owner};
@@ -107,22 +107,50 @@ impl RestoreSettings {
 /// What only makes sense of members.
 fn refuse_with_output(words: &MemberArguments) -> Result<()> {
     let given = [
+        ("--wal-dir", words.wal_dir.is_some()),
+        ("--replace", words.replace),
+        ("--name", words.name != DEFAULT_NAME),
+        ("--initial-cluster", words.initial_cluster != format!("{DEFAULT_NAME}={DEFAULT_PEER_URL}")),
+        ("--initial-cluster-token", words.initial_cluster_token != DEFAULT_TOKEN),
+        ("--initial-advertise-peer-urls", words.initial_advertise_peer_urls != DEFAULT_PEER_URL),
+        ("--cluster-plan", words.cluster_plan.is_some()),
         ("--bump-revision", words.bump_revision.is_some()),
         ("--kubernetes", words.kubernetes),
         ("--etcd-version", words.etcd_version.is_some()),
+        ("--skip-hash-check", words.skip_hash_check),
         ("--owner", words.owner.is_some()),
     ];
+    refuse_given(&given, "is about a member, but -o writes the snapshot as it is")
+}
+
+/// What `requires` of clap lets pass where the flag that is required could not stand.
+fn refuse_with_other_target(words: &MemberArguments) -> Result<()> {
+    if words.cluster_plan.is_some() && words.output_dir.is_none() {
+        return refuse_given(&[("--cluster-plan", true)], "is about --output-dir, not --data-dir");
+    }
+    if words.from_snapshot.is_none() {
+        refuse_given(
+            &[("--skip-hash-check", words.skip_hash_check)],
+            "is about --from-snapshot, not an archive",
+        )?;
+    }
+    if words.output_dir.is_none() {
+        return Ok(());
+    }
+    let given = [("--wal-dir", words.wal_dir.is_some()), ("--replace", words.replace)];
+    refuse_given(&given, "is about --data-dir, not --output-dir")
+}
+
+fn refuse_given(given: &[(&str, bool)], why: &str) -> Result<()> {
     match given.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(Error::new(
-            Kind::Usage,
-            format!("{flag} is about a member, but -o writes the snapshot as it is"),
-        )
-        .with_hint("name a member's directory with --data-dir, or leave the flag out")),
+        Some((flag, _)) => Err(Error::new(Kind::Usage, format!("{flag} {why}"))
+            .with_hint("leave it out, or see etcd-seal restore --help for what goes together")),
         None => Ok(()),
     }
 }
 
 fn member(words: MemberArguments, force: bool) -> Result<Target> {
+    refuse_with_other_target(&words)?;
     if words.skip_hash_check && !force {
         return Err(Error::new(
             Kind::Usage,
@@ -133,13 +161,6 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
     if force && !words.skip_hash_check {
         return Err(Error::new(Kind::Usage, "--force says nothing about a member")
             .with_hint("--replace moves an existing member aside"));
-    }
-    // clap lets it pass beside --data-dir, with which --output-dir cannot stand.
-    if words.cluster_plan.is_some() && words.output_dir.is_none() {
-        return Err(Error::new(Kind::Usage, "--cluster-plan is about --output-dir, not --data-dir")
-            .with_hint(
-                "name one member with --name and --initial-cluster, or all of them with --output-dir",
-            ));
     }
     let owner = words.owner.as_deref().map(owner).transpose()?;
     let listed = words.cluster_plan.as_deref().unwrap_or(&words.initial_cluster);
@@ -250,7 +271,16 @@ mod tests {
         assert!(with(&["--force"]).contains("says nothing"));
         assert!(with(&["--cluster-plan", "a=http://b:1"]).contains("--output-dir"));
         assert!(with(&["--owner", "nobody-of-this-name"]).contains("there is no user"));
-        assert!(refused(&["a.age", "-i", "k", "-o", "s.db", "--kubernetes"]).contains("about a member"));
+        assert!(with(&["--skip-hash-check", "--force"]).contains("--from-snapshot"));
+        for flag in [&["--kubernetes"][..], &["--name", "x"], &["--wal-dir", "w"], &["--replace"]] {
+            let refused = refused(&[&["a.age", "-i", "k", "-o", "s.db"], flag].concat());
+            assert!(refused.contains(flag[0]) || refused.contains("--data-dir"), "{refused}");
+        }
+        let cluster = ["a.age", "-i", "k", "--output-dir", "o", "--cluster-plan", "a=http://b:1"];
+        for flag in [&["--wal-dir", "w"][..], &["--replace"], &["--name", "a"]] {
+            let refused = refused(&[&cluster[..], flag].concat());
+            assert!(refused.contains("--data-dir") || refused.contains("cannot be used"), "{refused}");
+        }
         let plain = ["--from-snapshot", "s.db", "--data-dir", "/d", "--skip-hash-check"];
         assert!(refused(&plain).contains("--force"));
         assert!(resolve(&[&plain[..], &["--force"]].concat(), &[]).is_ok());
