@@ -56,7 +56,10 @@ fn assert_types(name: &str, value: &Value) {
                 || name.ends_with("_ms");
             named && number.is_u64()
         }
-        ("ok" | "armored" | "zstd" | "authenticated" | "dry_run" | "auth_enabled" | "kubernetes", Value::Bool(_)) => true,
+        (
+            "ok" | "armored" | "zstd" | "authenticated" | "dry_run" | "auth_enabled" | "kubernetes",
+            Value::Bool(_),
+        ) => true,
         (name, Value::String(text)) => {
             let texts = "_id sha256 _at _size _ms revision ok".split(' ');
             !text.is_empty() && !texts.into_iter().any(|kind| name.ends_with(kind))
@@ -234,7 +237,11 @@ fn the_fields_of_every_command_stay() {
     add("restore -n", 0, sandbox.open("restore").arg("-n").arg(&archive).arg("-o").arg(sandbox.path("y.db")));
     let member = ["--data-dir", "member"];
     add("restore --data-dir", 0, sandbox.open("restore").arg(&archive).args(member));
-    add("restore --data-dir -n", 0, sandbox.open("restore").arg("-n").arg(&archive).args(["--data-dir", "new"]));
+    add(
+        "restore --data-dir -n",
+        0,
+        sandbox.open("restore").arg("-n").arg(&archive).args(["--data-dir", "new"]),
+    );
     add("restore --data-dir where one is", 2, sandbox.open("restore").arg(&archive).args(member));
     let cluster = ["--output-dir", "members", "--cluster-plan", PLAN, "--kubernetes"];
     add("restore --output-dir", 0, sandbox.open("restore").arg(&archive).args(cluster));
@@ -255,7 +262,10 @@ const PLAN: &str = "a=https://10.0.0.1:2380,b=https://10.0.0.2:2380";
 
 /// The object without what differs from run to run and from etcd to etcd.
 fn redacted(mut object: Map<String, Value>) -> String {
-    assert_part_of(&Map::from_iter([("ok".into(), true.into()), ("digest".into(), "verified".into())]), &object);
+    assert_part_of(
+        &Map::from_iter([("ok".into(), true.into()), ("digest".into(), "verified".into())]),
+        &object,
+    );
     for volatile in ["archive", "duration_ms", "snapshot_size", "snapshot"] {
         *object.get_mut(volatile).unwrap() = "…".into();
     }

@@ -144,8 +144,7 @@ fn a_new_cluster_with_the_id_of_the_lost_one_is_warned_of() {
     let Some(etcd) = etcds().first().map(|etcd| Etcd::start(etcd, &Options::default())) else { return };
     let sandbox = Sandbox::new();
     sandbox.write("key.txt", format!("{IDENTITY}\n"));
-    let _ =
-        sandbox.seal(["save", "a.age", "-r", RECIPIENT, "--endpoints", &etcd.address()]).succeed();
+    let _ = sandbox.seal(["save", "a.age", "-r", RECIPIENT, "--endpoints", &etcd.address()]).succeed();
     let members = run(etcd.etcdctl().args(["member", "list"]));
     let member: Vec<&str> = members.trim().split(", ").collect();
     let (name, peer_url) = (member[2], member[3]);

@@ -148,6 +148,7 @@ impl Disaster {
         let mut session = Session { disaster: self, host, script: String::new() };
         let (archive, identity) =
             (self.archive.display().to_string(), self.path("key.txt").display().to_string());
+        session.paste("place-to-work");
         session.set_all("settings", &[("ARCHIVE", &archive), ("IDENTITY", &identity)]);
         session
     }
@@ -252,7 +253,7 @@ end_servers() {
     code=$? servers=$(jobs -p)
     [ -z "$servers" ] || kill -KILL $servers
     wait
-    [ $code -eq 0 ] || cat "$HOME"/etcd.log "$HOME"/*/etcd.log >&2
+    [ $code -eq 0 ] || cat etcd.log ~/recovery/*/etcd.log >&2
     exit $code
 }
 trap end_servers EXIT"#;
@@ -294,8 +295,9 @@ trap end_servers EXIT"#;
         assert!(code.is_none() || output.status.code() == code, "{}\n{stderr}", output.status);
     }
 
+    /// A path in the place to work.
     fn file(&self, name: &str) -> PathBuf {
-        self.host.path().join(name)
+        self.host.path().join("recovery").join(name)
     }
 }
 
@@ -409,7 +411,7 @@ fn one_member_comes_back_with_stock_tools_alone() {
             session.set_member("etcd-1", [&urls[0], &urls[1]], &place, "");
             session.leave_old_data();
             session.paste("member-stock");
-            session.find_old_data(".replaced/member");
+            session.find_old_data(".replaced-*/member");
             boot(&mut session);
             session.paste("afterwards-stock");
             session.line("[ ! -e snapshot.db ] || exit");
@@ -479,7 +481,11 @@ fn three_members<'a>(disaster: &'a Disaster, urls: &[String], way: Way) -> Sessi
             session.line("[ -s members/$NAME/RESTORE.txt ] || exit");
             session.paste("place");
         }
-        session.find_old_data(if way == Way::StockTools { ".replaced/member" } else { "/member.replaced" });
+        session.find_old_data(if way == Way::StockTools {
+            ".replaced-*/member"
+        } else {
+            "/member.replaced-"
+        });
         session.paste("start");
         session.line("cd ..");
     }
@@ -516,7 +522,7 @@ fn with_kubeadm_no_watch_of_the_past_stays_alive() {
         let shown = with_free_urls(2, |urls| {
             let mut session = disaster.host_with_etcd_seal();
             let (stopped, data_dir) = (session.file("stopped"), session.file("data"));
-            fs::create_dir(&stopped).unwrap();
+            fs::create_dir_all(&stopped).unwrap();
             fs::write(stopped.join("etcd.yaml"), kubeadm_manifest(urls, &data_dir)).unwrap();
             session.set_all("settings-kubeadm", &[("STOPPED", &stopped.display().to_string())]);
             session.paste("kubeadm-settings");
@@ -568,7 +574,9 @@ fn the_last_copy_comes_back_though_nobody_vouches_for_it() {
         let place = session.file("lib");
         session.set_member("etcd-1", [&urls[0], &urls[1]], &place, "");
         session.leave_old_data();
-        session.line("etcd-seal restore --from-snapshot snapshot.db --data-dir elsewhere; [ $? -eq 13 ] || exit");
+        session.line(
+            "etcd-seal restore --from-snapshot snapshot.db --data-dir elsewhere; [ $? -eq 13 ] || exit",
+        );
         session.paste("last-copy");
         boot(&mut session);
         session.succeed()

@@ -169,7 +169,8 @@ fn refuse_unequal_members(membership: &Membership, kubernetes: bool) -> Result<(
     if !kubernetes || membership.members().len() == 1 {
         return Ok(());
     }
-    let message = "--kubernetes computes the number from the time, which is another for each member that is made apart";
+    let message =
+        "--kubernetes computes the number from the time, which is another for each member that is made apart";
     Err(Error::new(Kind::Usage, message).with_hint(
         "make all members at once with --output-dir and --cluster-plan, or give each the same --bump-revision NUMBER \
          --mark-compacted",
