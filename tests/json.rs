@@ -41,20 +41,25 @@ fn assert_types(name: &str, value: &Value) {
             }
             true
         }
-        ("cluster_id" | "member_id", Value::String(text)) => text.len() == 16 && is_hex(text),
+        ("cluster_id" | "member_id" | "id", Value::String(text)) => text.len() == 16 && is_hex(text),
         (name, Value::String(text)) if name.ends_with("sha256") => text.len() == 64 && is_hex(text),
         (name, Value::String(text)) if name.ends_with("_at") => is_time(text),
         ("ratio", Value::Number(number)) => number.is_f64(),
         ("level", Value::Number(number)) => number.is_i64(),
         (name, Value::Number(number)) => {
             let integers = ["format_version", "exit_code", "revision", "frames", "raft_term", "raft_index"];
+            let of_database = ["entries", "leases", "users", "roles", "bumped_by", "compact_revision"];
             let named = integers.contains(&name)
+                || of_database.contains(&name)
                 || name.starts_with("damaged_")
                 || name.ends_with("_size")
                 || name.ends_with("_ms");
             named && number.is_u64()
         }
-        ("ok" | "armored" | "zstd" | "authenticated" | "dry_run", Value::Bool(_)) => true,
+        (
+            "ok" | "armored" | "zstd" | "authenticated" | "dry_run" | "auth_enabled" | "kubernetes",
+            Value::Bool(_),
+        ) => true,
         (name, Value::String(text)) => {
             let texts = "_id sha256 _at _size _ms revision ok".split(' ');
             !text.is_empty() && !texts.into_iter().any(|kind| name.ends_with(kind))
@@ -230,6 +235,16 @@ fn the_fields_of_every_command_stay() {
     add("keygen", 0, sandbox.program().arg("keygen").arg("-o").arg(sandbox.path("new.txt")));
     add("save -n", 0, sandbox.save().arg("-n").arg(sandbox.backups()));
     add("restore -n", 0, sandbox.open("restore").arg("-n").arg(&archive).arg("-o").arg(sandbox.path("y.db")));
+    let member = ["--data-dir", "member"];
+    add("restore --data-dir", 0, sandbox.open("restore").arg(&archive).args(member));
+    add(
+        "restore --data-dir -n",
+        0,
+        sandbox.open("restore").arg("-n").arg(&archive).args(["--data-dir", "new"]),
+    );
+    add("restore --data-dir where one is", 2, sandbox.open("restore").arg(&archive).args(member));
+    let cluster = ["--output-dir", "members", "--cluster-plan", PLAN, "--kubernetes"];
+    add("restore --output-dir", 0, sandbox.open("restore").arg(&archive).args(cluster));
     let aside = sandbox.path("aside.db.zst.age");
     fs::copy(&archive, &aside).unwrap();
     add("verify without a sidecar", 3, sandbox.program().arg("verify").arg(&aside));
@@ -240,6 +255,44 @@ fn the_fields_of_every_command_stay() {
     add("verify of damage", 13, sandbox.open("verify").arg(&aside));
     add("a failure", 14, sandbox.save().args(["--endpoints", &dead_address()]).arg(sandbox.backups()));
     insta::assert_snapshot!("fields", all);
+}
+
+/// Two members.
+const PLAN: &str = "a=https://10.0.0.1:2380,b=https://10.0.0.2:2380";
+
+/// The object without what differs from run to run and from etcd to etcd.
+fn redacted(mut object: Map<String, Value>) -> String {
+    assert_part_of(
+        &Map::from_iter([("ok".into(), true.into()), ("digest".into(), "verified".into())]),
+        &object,
+    );
+    for volatile in ["archive", "duration_ms", "snapshot_size", "snapshot"] {
+        *object.get_mut(volatile).unwrap() = "…".into();
+    }
+    let database = object["database"].as_object_mut().unwrap();
+    database.insert("cluster_version".into(), "…".into());
+    // Only some versions of etcd have it.
+    database.remove("storage_version");
+    format!("{:#}\n", Value::Object(object))
+}
+
+#[test]
+fn members_are_told_with_all_that_etcd_needs_to_start() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let etcd = Etcd::start(&binary, &Options::default());
+    etcd.fill("/registry", 10, 100);
+    let sandbox = Sandbox::new();
+    told_save(&sandbox, &etcd);
+    let told = |words: &[&str]| {
+        let ended = finish(sandbox.open("restore").arg("--json").arg(sandbox.archive()).args(words)).with(0);
+        redacted(object(&ended.out()))
+    };
+    let member = ["--data-dir", "member", "--name", "b", "--initial-cluster", PLAN];
+    let more = ["--initial-advertise-peer-urls", "https://10.0.0.2:2380", "--initial-cluster-token", "new"];
+    insta::assert_snapshot!("data_dir", told(&[&member[..], &more].concat()));
+    let raised = ["--bump-revision", "1000", "--mark-compacted"];
+    let members = ["--output-dir", "members", "--cluster-plan", PLAN, "--initial-cluster-token", "new"];
+    insta::assert_snapshot!("output_dir", told(&[&members[..], &raised].concat()));
 }
 
 #[test]
@@ -468,6 +521,8 @@ fn a_dry_run_asks_nobody_and_touches_nothing() {
         sandbox.program(),
         sandbox.open("restore"),
         sandbox.open("restore"),
+        sandbox.open("restore"),
+        sandbox.open("restore"),
     ];
     commands[0].args(["--endpoints", &live, "--user", "root"]).arg(sandbox.backups());
     commands[1].arg("--from").arg(&file).arg(sandbox.backups().join("y.age"));
@@ -475,6 +530,8 @@ fn a_dry_run_asks_nobody_and_touches_nothing() {
     commands[3].args(["save", "-p", "--endpoints", &live]).arg(sandbox.backups());
     commands[4].arg(&archive).arg("-o").arg(sandbox.path("y.db"));
     commands[5].arg(&archive).args(["-o", "-"]);
+    commands[6].arg(&archive).args(["--data-dir", "../member", "--replace"]);
+    commands[7].arg(&archive).args(["--output-dir", "../members", "--cluster-plan", PLAN]);
     for command in &mut commands {
         let (ended, calls) = traced(command.arg("-n"));
         let ended = ended.with(0);

@@ -3,8 +3,8 @@
 mod common;
 
 use common::program::Sandbox;
-use common::refusal::{IDENTITY, RECIPIENT, Scene};
-use common::{Etcd, Options, dead_address, etcds};
+use common::refusal::{IDENTITY, RECIPIENT, Scene, snapshot};
+use common::{Etcd, Options, dead_address, etcds, run};
 use std::fs;
 
 /// A scene, or the end of the test where there is none to be had.
@@ -119,4 +119,40 @@ fn a_sealed_file_has_one_time() {
     let in_name = told["sealed_at"].as_str().unwrap().replace(['-', ':'], "");
     assert!(told["path"].as_str().unwrap().contains(&in_name), "{told}");
     assert_eq!(fs::read_dir(scene.sandbox.path("out")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_snapshot_nobody_vouches_for_is_told_the_way_in() {
+    let scene = scene!();
+    let snapshot = snapshot().unwrap();
+    scene.sandbox.write("absent.db", &snapshot[..snapshot.len() - 32]);
+    let mut wrong = snapshot.to_vec();
+    *wrong.last_mut().unwrap() ^= 1;
+    scene.sandbox.write("wrong.db", wrong);
+    for name in ["absent.db", "wrong.db"] {
+        let restore = || scene.sandbox.seal(["restore", "--from-snapshot", name, "--data-dir", "d"]);
+        let refused = restore().run().ends_with(13).says("--skip-hash-check --force");
+        assert!(!refused.stderr.contains("--allow-missing-digest"), "{}", refused.stderr);
+        assert!(!scene.sandbox.path("d").exists());
+        let _ = restore().args(["--skip-hash-check", "--force"]).run().ends_with(3);
+        fs::remove_dir_all(scene.sandbox.path("d")).unwrap();
+    }
+}
+
+#[test]
+fn a_new_cluster_with_the_id_of_the_lost_one_is_warned_of() {
+    let Some(etcd) = etcds().first().map(|etcd| Etcd::start(etcd, &Options::default())) else { return };
+    let sandbox = Sandbox::new();
+    sandbox.write("key.txt", format!("{IDENTITY}\n"));
+    let _ = sandbox.seal(["save", "a.age", "-r", RECIPIENT, "--endpoints", &etcd.address()]).succeed();
+    let members = run(etcd.etcdctl().args(["member", "list"]));
+    let member: Vec<&str> = members.trim().split(", ").collect();
+    let (name, peer_url) = (member[2], member[3]);
+    for (token, warned) in [("etcd-cluster", true), ("another", false)] {
+        let restore = ["restore", "a.age", "-i", "key.txt", "--data-dir", token, "--name", name];
+        let restore = sandbox.seal(restore).args(["--initial-cluster-token", token]);
+        let restore = restore.args(["--initial-cluster", &format!("{name}={peer_url}")]);
+        let restored = restore.args(["--initial-advertise-peer-urls", peer_url]).succeed();
+        assert_eq!(restored.stderr.contains("has the id of the lost one"), warned, "{}", restored.stderr);
+    }
 }

@@ -639,6 +639,14 @@ mod tests {
         }
     }
 
+    /// As a terminal of 80 columns shows it. The others differ in nothing that no other test looks at.
+    #[test]
+    fn the_help_of_restore_stays() {
+        let program = command();
+        let restore = program.find_subcommand("restore").unwrap().clone();
+        insta::assert_snapshot!(restore.term_width(80).render_long_help());
+    }
+
     #[test]
     fn every_connection_flag_names_its_variable() {
         let help = shown(&["save", "-h"]).split_whitespace().collect::<Vec<_>>().join(" ");

@@ -46,12 +46,12 @@ pub const TABLE: &[(Exit, &str)] = &[
     (
         Exit::Partly,
         "partly: sidecar or directory not synced after the commit; verify without identity and sidecar \
-         (structure only); no digest of etcd's and --allow-missing-digest",
+         (structure only); no digest of etcd's and --allow-missing-digest or --skip-hash-check",
     ),
     (Exit::NotFound, "archive not found"),
     (Exit::Locked, "reserved: locked"),
     (Exit::NoIdentity, "no identity or passphrase opened the archive"),
-    (Exit::Damaged, "damaged or forged archive; --from with bad data"),
+    (Exit::Damaged, "damaged or forged archive; --from or --from-snapshot with bad data"),
     (Exit::Etcd, "etcd unreachable or at fault: TLS, authentication, stall, incomplete, wrong digest"),
     (Exit::Newer, "archive format newer than this program"),
     (Exit::Interrupted, "interrupted (SIGINT)"),

@@ -96,16 +96,32 @@ const EXTRAS: &[Extra] = &[
         command: "restore",
         examples: &[
             (
-                "The snapshot, and from it a member directory:",
-                "etcd-seal restore X.db.zst.age -i key.txt -o snapshot.db &&\n    \
-                 etcdutl snapshot restore snapshot.db --data-dir /var/lib/etcd",
+                "The only member of a cluster, in place of the one that is there, which is moved aside:",
+                "etcd-seal restore X.db.zst.age -i key.txt --data-dir /var/lib/etcd --name etcd-1 \\\n    \
+                 --initial-cluster etcd-1=https://10.0.0.1:2380 \\\n    \
+                 --initial-advertise-peer-urls https://10.0.0.1:2380 \\\n    \
+                 --initial-cluster-token restored-2026-11-21 --owner etcd --replace",
+            ),
+            (
+                "All members of a Kubernetes cluster, each in a directory with instructions:",
+                "etcd-seal restore X.db.zst.age -i key.txt --kubernetes --output-dir members \\\n    \
+                 --initial-cluster-token restored-2026-11-21 --cluster-plan \\\n    \
+                 cp-1=https://10.0.0.1:2380,cp-2=https://10.0.0.2:2380,cp-3=https://10.0.0.3:2380",
+            ),
+            (
+                "What would be done, and the ids of the members:",
+                "etcd-seal restore X.db.zst.age -i key.txt --data-dir /var/lib/etcd -n",
+            ),
+            (
+                "The snapshot, for etcdutl or k3s to make something of:",
+                "etcd-seal restore X.db.zst.age -i key.txt -o snapshot.db",
             ),
             (
                 "Through a pipe; what arrived counts only if both succeed:",
                 "set -o pipefail\nssh backup cat X.db.zst.age | etcd-seal restore - -i key.txt -o snapshot.db",
             ),
         ],
-        see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-recovery(7)", "etcdutl(1)"],
+        see_also: &["etcd-seal-recovery(7)", "etcd-seal(1)", "etcd-seal-verify(1)", "etcd(1)"],
     },
     Extra {
         command: "keygen",

@@ -212,6 +212,7 @@ fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Opt
 
 /// What whoever starts the cluster has to know.
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
+    warn_of_old_id(restored, &cluster.membership);
     let contents = &restored.contents;
     if contents.kubernetes && restored.bump.is_none() {
         let bump = restored.kubernetes_bump;
@@ -247,6 +248,19 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_version(contents, cluster.etcd_version);
 }
 
+/// The id is what keeps old members out, and it is a digest of names that nobody has to change.
+fn warn_of_old_id(restored: &Restored, membership: &Membership) {
+    let lost = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
+    let lost = lost.and_then(|manifest| manifest.description.cluster_id.as_ref());
+    if lost.is_some_and(|lost| *lost == format!("{:016x}", membership.cluster_id())) {
+        tracing::warn!(
+            "the new cluster has the id of the lost one ({:x}): an old member that still runs would take it for its own. \
+             Restore again with an --initial-cluster-token it never had, or make sure that none runs",
+            membership.cluster_id()
+        );
+    }
+}
+
 fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
     let Some((wanted, version)) = wanted.zip(contents.data_version()) else { return };
     if major_and_minor(version).is_some_and(|version| version > wanted) {
@@ -259,9 +273,9 @@ fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
     }
 }
 
-/// The way out for a plain snapshot that does not prove itself.
-const UNVOUCHED: &str = "use another copy; if this is the last one there is, or the db file of a stopped member, pass --skip-hash-check and \
-     --force: nobody vouches for it then";
+/// The way out where nobody but etcd's digest can vouch for a snapshot.
+const LAST_COPY: &str = "take another copy; if this is the last one there is, or the db file of a member that was stopped, \
+     --skip-hash-check --force takes it as it is";
 
 impl Archive<'_> {
     /// Names the source in an error that is about it: what concerns a place names that already.
@@ -275,7 +289,7 @@ impl Archive<'_> {
             | Kind::Interrupted
             | Kind::PartlyPublished => error,
             _ if sealed => self.named_in(self.or_damaged(error, interrupt)),
-            Kind::DigestAbsent | Kind::DigestMismatch => self.named_in(error.with_hint(UNVOUCHED)),
+            Kind::DigestAbsent | Kind::DigestMismatch => self.named_in(error.with_hint(LAST_COPY)),
             _ => self.named_in(error),
         }
     }

@@ -181,6 +181,7 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
     match (words.data_dir, words.output_dir) {
         (Some(data_dir), _) => {
             membership.member(&words.name, Some(&words.initial_advertise_peer_urls))?;
+            refuse_unequal_members(&membership, words.kubernetes)?;
             let replace = words.replace.then(|| crate::cli::now().strftime("%Y%m%dT%H%M%SZ").to_string());
             let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: LOG_NAME };
             Ok(Target::Member(cluster(membership), words.name, place))
@@ -188,6 +189,20 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
         (None, Some(directory)) => Ok(Target::Cluster(cluster(membership), directory, owner)),
         (None, None) => Err(Error::new(Kind::Usage, "no target is named: -o, --data-dir or --output-dir")),
     }
+}
+
+/// How much `--kubernetes` adds depends on the time of day: members made one after the other would not be equal, and etcd
+/// would serve one or the other in silence.
+fn refuse_unequal_members(membership: &Membership, kubernetes: bool) -> Result<()> {
+    if !kubernetes || membership.members().len() == 1 {
+        return Ok(());
+    }
+    let message =
+        "--kubernetes computes the number from the time, which is another for each member that is made apart";
+    Err(Error::new(Kind::Usage, message).with_hint(
+        "make all members at once with --output-dir and --cluster-plan, or give each the same --bump-revision NUMBER \
+         --mark-compacted",
+    ))
 }
 
 /// `USER[:GROUP]`; without a group, that of the user.
@@ -281,6 +296,8 @@ mod tests {
             let refused = refused(&[&cluster[..], flag].concat());
             assert!(refused.contains("--data-dir") || refused.contains("cannot be used"), "{refused}");
         }
+        let three = ["--initial-cluster", "default=http://localhost:2380,b=http://b:1", "--kubernetes"];
+        assert!(with(&three).contains("another for each member"));
         let plain = ["--from-snapshot", "s.db", "--data-dir", "/d", "--skip-hash-check"];
         assert!(refused(&plain).contains("--force"));
         assert!(resolve(&[&plain[..], &["--force"]].concat(), &[]).is_ok());
