@@ -13,8 +13,9 @@ use crate::pipeline::drill::{Drilled, Program, Request, drill};
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::member::Source;
 use crate::store::local::{Existing, Unpublished, check};
+use std::fmt::Write as _;
 use std::fs::{File, Metadata};
-use std::io::{Seek, Write};
+use std::io::{Seek, Write as _};
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -107,7 +108,7 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
         settings.etcd.display(),
     );
     if let Some(expected) = source.expected_size() {
-        destination.push_str(&format!(", at least {}", size(expected)));
+        let _ = write!(destination, ", at least {}", size(expected));
     }
     context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))
 }

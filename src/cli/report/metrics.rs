@@ -1,4 +1,4 @@
-//! What a drill came to, for Prometheus: the text format that node_exporter's textfile collector reads.
+//! What a drill came to, for Prometheus: the text format that `node_exporter`'s textfile collector reads.
 
 use super::verdict::Proved;
 use crate::archive::manifest::Description;

@@ -183,11 +183,10 @@ impl<'a> Cluster<'a> {
         })
     }
 
-    /// Stops every member as an operator would.
+    /// Stops one member after the other, as an operator would: one that leads hands that over to another that lives.
     pub(super) fn stop(self) -> Result<()> {
         let Self { site, processes } = self;
-        processes.iter().for_each(Process::ask_to_end);
-        processes.into_iter().try_for_each(|process| process.wait(site.interrupt))
+        processes.into_iter().try_for_each(|process| process.stop(site.interrupt))
     }
 }
 

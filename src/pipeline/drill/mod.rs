@@ -225,7 +225,6 @@ impl Restored {
         })?;
         let agreed = runtime.block_on(agree(&served.clients, &tried));
         blamed(agreed, &mut served)?;
-        served.cluster.stop()?;
         Ok(Proved { boot, etcd_version, remarks: self.remarks(findings) })
     }
 
@@ -313,9 +312,7 @@ fn without_data(site: &Site<'_>) -> Result<String> {
     std::fs::rename(&from, &to).map_err(|error| Error::io("move aside", from.display(), error))?;
     let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
     let [client, ..] = &served.clients[..] else { return Err(failed("there is no member")) };
-    let version = site.runtime.block_on(client.status())?.version;
-    served.cluster.stop()?;
-    Ok(version)
+    Ok(site.runtime.block_on(client.status())?.version)
 }
 
 /// A key that nobody has.

@@ -90,15 +90,11 @@ impl Process {
         Ok(self.ended)
     }
 
-    /// Asks it to end.
-    pub(super) fn ask_to_end(&self) {
-        if self.ended.is_none() {
+    /// Asks it to end, and waits for that; one that does not is killed.
+    pub(super) fn stop(mut self, interrupt: &Interrupt) -> Result<()> {
+        if self.ended()?.is_none() {
             self.signal(Signal::TERM);
         }
-    }
-
-    /// Waits until it has ended as asked to; one that does not is killed.
-    pub(super) fn wait(mut self, interrupt: &Interrupt) -> Result<()> {
         let asked = Instant::now();
         while self.ended()?.is_none() {
             interrupt.check()?;
@@ -224,10 +220,7 @@ mod tests {
         }
         assert_eq!(process.ended().unwrap().unwrap().code(), Some(3));
         assert_eq!(process.last_words(), "it says: panic: no");
-        process.ask_to_end();
-        process.wait(&Interrupt::new()).unwrap();
-        let process = shell("exec sleep 600", directory.path());
-        process.ask_to_end();
-        process.wait(&Interrupt::new()).unwrap();
+        process.stop(&Interrupt::new()).unwrap();
+        shell("exec sleep 600", directory.path()).stop(&Interrupt::new()).unwrap();
     }
 }
