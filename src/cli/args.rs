@@ -373,6 +373,7 @@ pub(crate) struct RestoreArguments {
 /// Which member to make, in etcdutl's words.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Member")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct MemberArguments {
     /// Make the directory of a member that etcd 3.4 to 3.7 starts from: an absent or empty one, or a mount point
     ///

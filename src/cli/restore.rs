@@ -10,13 +10,15 @@ use super::{Context, bar, now};
 use crate::database::contents::{Contents, major_and_minor};
 use crate::database::kubernetes;
 use crate::database::membership::Membership;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
 use crate::pipeline::open::{Options, open};
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
 use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs::File;
 use std::io::Seek;
 use std::path::{Path, PathBuf};
@@ -197,16 +199,13 @@ fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Opt
     let mut destination = goal.directory().display().to_string();
     for name in goal.names(membership) {
         if let Ok(member) = membership.member(name, None) {
-            destination.push_str(&format!(", member {name} ({})", member.hex_id()));
+            let _ = write!(destination, ", member {name} ({})", member.hex_id());
         }
     }
-    destination.push_str(&format!(
-        " of cluster {:x}, {}",
-        membership.cluster_id(),
-        membership.initial_cluster()
-    ));
+    let (cluster, all) = (membership.cluster_id(), membership.initial_cluster());
+    let _ = write!(destination, " of cluster {cluster:x}, {all}");
     if let Some(expected) = expected {
-        destination.push_str(&format!(", at least {}", size(expected)));
+        let _ = write!(destination, ", at least {}", size(expected));
     }
     Plan::new("restore", source.archive().name(), destination, Vec::new())
 }
@@ -262,8 +261,7 @@ fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
 
 impl Archive<'_> {
     /// Names the source in an error that is about it: what concerns a place names that already.
-    pub(super) fn blamed(self, error: Error, sealed: bool, interrupt: &crate::interrupt::Interrupt) -> Error {
-        use crate::error::Kind;
+    pub(super) fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
         match error.kind() {
             Kind::DestinationExists
             | Kind::Destination

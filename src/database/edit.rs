@@ -54,10 +54,10 @@ pub fn become_member(
     interrupt: &Interrupt,
 ) -> Result<()> {
     let mut edit = Edit::begin(database, interrupt)?;
-    edit.set_bucket(MEMBERS_BUCKET, membership.bucket_entries())?;
-    edit.set_bucket(MEMBERS_REMOVED_BUCKET, Vec::new())?;
+    edit.set_bucket(MEMBERS_BUCKET, &membership.bucket_entries())?;
+    edit.set_bucket(MEMBERS_REMOVED_BUCKET, &[])?;
     if edit.position(CLUSTER_BUCKET).is_err() {
-        edit.set_bucket(CLUSTER_BUCKET, Vec::new())?;
+        edit.set_bucket(CLUSTER_BUCKET, &[])?;
     }
     let mut meta = edit.entries(META_BUCKET)?;
     set(&mut meta, CONSISTENT_INDEX, &membership.last_index().to_be_bytes());
@@ -66,7 +66,7 @@ pub fn become_member(
         let revision = edit.bump(bump)?;
         set(&mut meta, SCHEDULED_COMPACTION, &revision.to_bytes());
     }
-    edit.set_bucket(META_BUCKET, meta)?;
+    edit.set_bucket(META_BUCKET, &meta)?;
     edit.finish()
 }
 
@@ -138,14 +138,14 @@ impl<'e, 'd> Edit<'e, 'd> {
     }
 
     /// Gives the bucket `name` these entries and no others.
-    fn set_bucket(&mut self, name: &[u8], entries: Vec<Entry>) -> Result<()> {
+    fn set_bucket(&mut self, name: &[u8], entries: &[Entry]) -> Result<()> {
         // `inlineable` and `maxInlineBucketSize` in bbolt's `bucket.go`.
         let size: usize =
             entries.iter().map(|(key, value, _)| key.len() + value.len() + 16).sum::<usize>() + 16;
         let value = if size <= self.page_size() / 4 {
-            Bucket::inline(&leaf(0, &entries, |_| Some(0)).ok_or_else(too_many)?, 0)
+            Bucket::inline(&leaf(0, entries, |_| Some(0)).ok_or_else(too_many)?, 0)
         } else {
-            Bucket::tree(self.append(|id, overflow| leaf(id, &entries, overflow))?, 0)
+            Bucket::tree(self.append(|id, overflow| leaf(id, entries, overflow))?, 0)
         };
         self.set_value(name, value);
         Ok(())
@@ -216,7 +216,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         let mut entries = self.entries(KEY_BUCKET)?;
         let revision = bumped(entries.last().map(|(key, ..)| key.as_slice()), bump)?;
         entries.push((revision.to_bytes().to_vec(), Vec::new(), false));
-        self.set_bucket(KEY_BUCKET, entries)?;
+        self.set_bucket(KEY_BUCKET, &entries)?;
         Ok(revision)
     }
 

@@ -243,7 +243,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         };
         let walked = match Bucket::parse(value) {
             Some(Bucket::Tree { root, .. }) => self.tree(root, &mut take),
-            Some(Bucket::Inline { page, .. }) => self.inline(page, &mut take),
+            Some(Bucket::Inline { page, .. }) => inline(page, &mut take),
             None => Err(damaged("it is too short")),
         };
         walked.map_err(|error| match error.kind() {
@@ -254,15 +254,6 @@ impl<'d, 'f> Walk<'d, 'f> {
 
     fn tree(&mut self, root: u64, take: &mut TakeElement<'_>) -> Result<()> {
         self.node(root, Bounds { from: None, below: None }, 0, take)
-    }
-
-    fn inline(&mut self, page: &[u8], take: &mut TakeElement<'_>) -> Result<()> {
-        match Header::parse(page) {
-            Some(Header { flags: LEAF, count, .. }) => {
-                leaf(page, count, Bounds { from: None, below: None }, take, &"the page inside it")
-            }
-            _ => Err(damaged("the page inside it is no leaf")),
-        }
     }
 
     fn node(&mut self, id: u64, bounds: Bounds<'_>, depth: usize, take: &mut TakeElement<'_>) -> Result<()> {
@@ -366,6 +357,16 @@ impl<'d, 'f> Walk<'d, 'f> {
         }
         let lost = end - self.in_use - count;
         Ok((lost > 0).then(|| format!("{lost} pages are neither used nor listed as free")))
+    }
+}
+
+/// The bucket that lies in its parent.
+fn inline(page: &[u8], take: &mut TakeElement<'_>) -> Result<()> {
+    match Header::parse(page) {
+        Some(Header { flags: LEAF, count, .. }) => {
+            leaf(page, count, Bounds { from: None, below: None }, take, &"the page inside it")
+        }
+        _ => Err(damaged("the page inside it is no leaf")),
     }
 }
 

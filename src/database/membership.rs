@@ -96,8 +96,8 @@ impl Membership {
         }
         let mut urls: Vec<&String> = named.iter().flat_map(|(_, urls)| urls).collect();
         urls.sort();
-        if let Some(twice) = urls.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(refused(format!("--initial-cluster names {} twice", twice[0])));
+        if let Some([twice, _]) = urls.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(refused(format!("--initial-cluster names {twice} twice")));
         }
         let mut members: Vec<Member> =
             named.into_iter().map(|(name, urls)| member(name, urls, token)).collect();

@@ -81,6 +81,7 @@ pub struct LeafElement<'a> {
 }
 
 /// The elements of the branch `page`, overflow included. `None` in place of one that points out of the page.
+#[must_use]
 pub fn branch_elements(
     page: &[u8],
     count: u16,
@@ -94,6 +95,7 @@ pub fn branch_elements(
 }
 
 /// The elements of the leaf `page`, overflow included. `None` in place of one that points out of the page.
+#[must_use]
 pub fn leaf_elements(
     page: &[u8],
     count: u16,
@@ -113,6 +115,7 @@ pub fn leaf_elements(
 }
 
 /// The numbers in the list of free `page`s, overflow included; `None` where it claims more than it has.
+#[must_use]
 pub fn free_pages(page: &[u8], count: u16) -> Option<impl Iterator<Item = u64> + '_> {
     let (count, begin) = match count {
         COUNT_FOLLOWS => (usize::try_from(u64_at(page, HEADER_SIZE)?).ok()?, HEADER_SIZE + 8),

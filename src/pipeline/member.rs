@@ -33,7 +33,7 @@ use crate::progress::Progress;
 use crate::store::growing::GrowingFile;
 use crate::store::local::Published;
 use crate::store::member::{
-    LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMember, UnpublishedMembers,
+    LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };
 
 /// What the database of a member is called.
@@ -112,10 +112,14 @@ pub fn restore_member(
 ) -> Result<Restored> {
     place.check()?;
     check_space(&place.data_dir, request.expected_size, 1, || place.free_space())?;
+    let log_place = place.wal_dir.clone().unwrap_or_else(|| place.data_dir.clone());
     let unpublished = place.begin()?;
     let database = unpublished.create_snapshot(DATABASE)?;
     let (made, _) = make_database(input, source, request, database, progress, interrupt)?;
-    write_beside(&unpublished, request.membership, member)?;
+    write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
+        .map_err(|error| error.within(log_place.display()))?;
+    let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
+    write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
     let published = unpublished.publish(interrupt)?;
     Ok(made.published(published))
 }
@@ -292,13 +296,6 @@ fn copy(input: &mut dyn Read, delivery: &mut Delivery<'_>, read: &AtomicU64) -> 
         read.fetch_add(length as u64, Ordering::Relaxed);
         delivery.push(piece)?;
     }
-}
-
-/// The files of a member beside its database.
-fn write_beside(unpublished: &UnpublishedMember, membership: &Membership, member: &Member) -> Result<()> {
-    write_log(membership, member, unpublished.create_log(LOG_NAME)?)?;
-    let file = unpublished.create_snapshot(&raft_snapshot_name(membership))?;
-    write_whole(file, &raft_snapshot(membership))
 }
 
 /// The log, and the space etcd takes for it beforehand, so that it does not run out of it in the middle.

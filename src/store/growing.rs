@@ -27,6 +27,12 @@ impl GrowingFile {
         &self.file
     }
 
+    /// Puts another file in its place.
+    #[cfg(test)]
+    pub(super) fn swap(&mut self, file: File) -> File {
+        std::mem::replace(&mut self.file, file)
+    }
+
     /// The first write that failed.
     pub(super) fn failure(&self) -> Option<io::Error> {
         self.failed.as_ref().map(same)

@@ -309,14 +309,9 @@ impl UnpublishedMember {
     /// # Errors
     /// [`Kind::NoSpace`], [`Kind::Io`].
     pub fn create_log(&self, name: &str) -> Result<GrowingFile> {
-        let file = match &self.log {
-            Some(log) => log.tree.create_file(Path::new(name)),
-            None => {
-                let path: PathBuf = [MEMBER, LOG_DIRECTORY, name].iter().collect();
-                self.data.tree.create_file(&path)
-            }
-        };
-        file.map(GrowingFile::new)
+        let inside: PathBuf = [MEMBER, LOG_DIRECTORY, name].iter().collect();
+        let apart = self.log.as_ref().map(|log| log.tree.create_file(Path::new(name)));
+        apart.unwrap_or_else(|| self.data.tree.create_file(&inside)).map(GrowingFile::new)
     }
 
     /// Publishes it. In this order:

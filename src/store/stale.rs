@@ -33,7 +33,7 @@ pub(super) trait Unfinished {
     fn name(&self) -> &OsStr;
 
     /// Its own descriptor.
-    fn file(&self) -> &File;
+    fn descriptor(&self) -> &File;
 
     /// Whether the filesystem granted the lock.
     fn locked(&self) -> bool;
@@ -105,7 +105,7 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     let Some(entry) = directory.look(name)? else { return Ok(false) };
     let right_type = FileType::from_raw_mode(entry.st_mode) == U::FILE_TYPE;
     let ours = entry.st_uid == rustix::process::geteuid().as_raw();
-    let now = modified(&rustix::fs::fstat(living.file())?);
+    let now = modified(&rustix::fs::fstat(living.descriptor())?);
     if !right_type || !ours || !is_older(modified(&entry), now) {
         return Ok(false);
     }

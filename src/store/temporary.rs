@@ -207,7 +207,7 @@ impl Unfinished for Temporary {
         &self.name
     }
 
-    fn file(&self) -> &File {
+    fn descriptor(&self) -> &File {
         &self.file
     }
 

@@ -87,11 +87,13 @@ impl Tree {
 
     /// Creates a file in it, readable and writable, with the directories above it.
     pub(super) fn create_file(&self, path: &Path) -> Result<File> {
+        let mut directory = self.path();
+        for name in path.parent().into_iter().flatten() {
+            directory.push(name);
+            create_directory(&directory).map_err(|error| Error::io("create", directory.display(), error))?;
+        }
         let path = self.path().join(path);
         let failed = |error| Error::io("create", path.display(), error);
-        if let Some(parent) = path.parent() {
-            DirBuilder::new().recursive(true).mode(0o700).create(parent).map_err(failed)?;
-        }
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -180,6 +182,15 @@ fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error
     }
 }
 
+/// For its owner alone, whatever the umask takes away; one that exists is fine.
+fn create_directory(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => std::fs::set_permissions(path, Permissions::from_mode(0o700)),
+    }
+}
+
 fn seal(path: &Path, owner: Option<Owner>) -> Result<()> {
     let failed = |error: io::Error| Error::io("sync", path.display(), error);
     let metadata = path.symlink_metadata().map_err(failed)?;
@@ -227,7 +238,7 @@ impl Unfinished for Tree {
         &self.name
     }
 
-    fn file(&self) -> &File {
+    fn descriptor(&self) -> &File {
         &self.file
     }
 

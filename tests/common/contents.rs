@@ -118,7 +118,7 @@ impl<'a> Client<'a> {
         let mut contents = String::new();
         let mut tell = |what: &str, value: &Value| writeln!(contents, "{what}: {value}").unwrap();
         // Each has key, create_revision, mod_revision, version, value and lease.
-        for key in self.document(&["get", "", "--prefix"])["kvs"].as_array().unwrap() {
+        for key in self.document(&["get", "", "--prefix"])["kvs"].as_array().unwrap_or(&Vec::new()) {
             tell("key", key);
         }
         for (lease, keys) in self.leases() {

@@ -7,6 +7,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 #![allow(unreachable_pub, reason = "each test file is a crate of its own")]
 
+pub mod bolt;
 #[cfg(feature = "cli")]
 pub mod contents;
 pub mod fake;
@@ -92,6 +93,8 @@ pub struct Options {
     pub unix: bool,
     /// More flags for etcd.
     pub flags: Vec<String>,
+    /// Its environment.
+    pub environment: Vec<(String, String)>,
 }
 
 /// The server's side of TLS.
@@ -106,6 +109,8 @@ pub struct ServerTls {
 /// A running etcd member. Killed when dropped.
 pub struct Etcd {
     child: Child,
+    /// What started it.
+    command: Command,
     dir: TempDir,
     binary: PathBuf,
     plan: Plan,
@@ -160,6 +165,59 @@ impl Etcd {
         Ok(members)
     }
 
+    /// Starts a cluster of `size` members on directories that `restore` makes: it is told the name and peer URL of each,
+    /// and says for each where its data are, with more flags. `binaries` take turns.
+    ///
+    /// # Panics
+    /// If they do not serve.
+    #[must_use]
+    pub fn start_restored(
+        binaries: &[PathBuf],
+        size: usize,
+        options: &Options,
+        restore: impl Fn(&[(String, String)]) -> Vec<Vec<String>>,
+    ) -> Vec<Self> {
+        let mut log = String::new();
+        for _ in 0..START_ATTEMPTS {
+            let dirs: Vec<TempDir> = (0..size).map(|_| tempfile::tempdir().unwrap()).collect();
+            let plans = plan(&dirs, options);
+            let names: Vec<_> = plans.iter().map(|plan| (plan.name.clone(), plan.peer_url.clone())).collect();
+            let cluster: Vec<String> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
+            let flags = restore(&names);
+            let members = dirs.into_iter().zip(plans).zip(flags).zip(binaries.iter().cycle());
+            let mut members: Vec<Self> = members
+                .map(|(((dir, plan), flags), binary)| {
+                    let options = Options { flags: [&options.flags[..], &flags].concat(), ..options.clone() };
+                    Self::spawn(binary, dir, plan, &cluster.join(","), &options)
+                })
+                .collect();
+            match members.iter_mut().try_for_each(Self::wait_until_it_serves) {
+                Ok(()) => return members,
+                Err(said) => log = said,
+            }
+        }
+        panic!("etcd does not start on what was restored:\n{log}")
+    }
+
+    /// Stops it as an operator would, and starts it once more as it was started.
+    ///
+    /// # Panics
+    /// If it does not serve again.
+    pub fn restart(&mut self) {
+        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.child.wait().unwrap();
+        self.start_again();
+    }
+
+    /// Starts it once more, after it was [killed](Self::kill).
+    ///
+    /// # Panics
+    /// If it does not serve again.
+    pub fn start_again(&mut self) {
+        self.child = self.command.spawn().unwrap();
+        self.wait_until_it_serves().unwrap_or_else(|log| panic!("etcd does not start again:\n{log}"));
+    }
+
     fn spawn(binary: &Path, dir: TempDir, plan: Plan, cluster: &str, options: &Options) -> Self {
         let log = File::create(dir.path().join("log")).unwrap();
         let mut command = Command::new(binary);
@@ -173,6 +231,7 @@ impl Etcd {
             .args(["--initial-cluster", cluster])
             .args(["--listen-metrics-urls", &format!("http://{}", plan.metrics_address)])
             .args(&options.flags)
+            .envs(options.environment.iter().cloned())
             .stdin(Stdio::null())
             .stdout(log.try_clone().unwrap())
             .stderr(log);
@@ -185,7 +244,7 @@ impl Etcd {
                 command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority);
             }
         }
-        Self { child: command.spawn().unwrap(), dir, binary: binary.to_owned(), plan }
+        Self { child: command.spawn().unwrap(), command, dir, binary: binary.to_owned(), plan }
     }
 
     /// Polls etcd's own health page, which needs neither TLS nor a user and is true once there is a leader.

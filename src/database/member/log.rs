@@ -4,9 +4,9 @@
 //! length of eight bytes, little-endian, whose top byte tells how far it is padded to a multiple of eight. `crc` is a CRC-32C
 //! that runs over the data of all records. Zeros end the log.
 
-use super::super::membership::{Member, Membership};
-use super::super::protobuf::Message;
 use super::{FIRST_TERM, configuration_state};
+use crate::database::membership::{Member, Membership};
+use crate::database::protobuf::Message;
 
 /// The name of the first file: sequence and raft index, both 0.
 pub const LOG_NAME: &str = "0000000000000000-0000000000000000.wal";

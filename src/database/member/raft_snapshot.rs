@@ -7,9 +7,9 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::super::membership::{Member, Membership, json};
-use super::super::protobuf::Message;
 use super::{FIRST_TERM, configuration_state};
+use crate::database::membership::{Member, Membership, json};
+use crate::database::protobuf::Message;
 
 /// Events the history has room for (`newEventHistory` in `v2store/watcher_hub.go`).
 const HISTORY: usize = 1000;

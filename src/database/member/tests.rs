@@ -1,15 +1,21 @@
 //! Against what etcd's own tools wrote.
 
-use super::super::protobuf::Fields;
 use super::*;
+use crate::database::protobuf::Fields;
+use std::io::Write as _;
 use std::path::PathBuf;
 
-fn golden(name: &str) -> Option<Vec<u8>> {
+/// A file of the fixtures, where there are any.
+fn fixture(name: &str) -> Option<Vec<u8>> {
     let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        eprintln!("SKIPPED: {name}: ETCD_SEAL_TEST_FIXTURES is not set");
+        let _ = writeln!(std::io::stderr(), "skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
         return None;
     };
-    Some(std::fs::read(fixtures.join("generated/golden").join(name)).unwrap())
+    Some(std::fs::read(fixtures.join(name)).unwrap())
+}
+
+fn golden(name: &str) -> Option<Vec<u8>> {
+    fixture(&format!("generated/golden/{name}"))
 }
 
 fn one() -> Membership {
@@ -54,11 +60,7 @@ fn raft_snapshots_are_etcd_s_own() {
 /// Framing and checksums of the log another program of etcd's wrote, read back by the rules ours are written by.
 #[test]
 fn records_are_framed_as_in_etcd_s_own_test_data() {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        eprintln!("SKIPPED: ETCD_SEAL_TEST_FIXTURES is not set");
-        return;
-    };
-    let log = std::fs::read(fixtures.join("etcd/TestNew.wal")).unwrap();
+    let Some(log) = fixture("etcd/TestNew.wal") else { return };
     let theirs = records(&log);
     assert!(!theirs.is_empty());
     let ours = first_log(&one(), &one().members()[0], true);

@@ -1,4 +1,5 @@
 use super::*;
+use crate::store::stale::Unfinished as _;
 use rustix::fs::FlockOperation;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -301,9 +302,9 @@ fn the_first_failed_write_ends_it() {
     let place = place();
     let mut unpublished = written(&place);
     // A descriptor that cannot be written to stands for the disk that is full for a moment.
-    let good = std::mem::replace(unpublished.temporary.file(), File::open("/dev/null").unwrap());
+    let good = unpublished.content.swap(File::open("/dev/null").unwrap());
     let first = unpublished.write(b"lost").unwrap_err();
-    *unpublished.temporary.file() = good;
+    unpublished.content.swap(good);
     assert_eq!(unpublished.write(b"after the hole").unwrap_err().raw_os_error(), first.raw_os_error());
     assert!(unpublished.flush().is_err());
     let error = unpublished.publish("x.age", Existing::Refuse, None, &Interrupt::new()).unwrap_err();

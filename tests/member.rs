@@ -1,0 +1,354 @@
+//! Members that `restore --data-dir` and `--output-dir` made: what a real etcd does with them.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::contents::{Access, Client};
+use common::program::Sandbox;
+use common::{Etcd, Options, etcds, run, say};
+use etcd_seal::database::contents::Contents;
+use etcd_seal::database::file::Database;
+use etcd_seal::database::hash_kv::read_keys;
+use etcd_seal::interrupt::Interrupt;
+use serde_json::Value;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// A cluster that was loaded and lost, and the archive of it.
+struct Lost {
+    sandbox: Sandbox,
+    archive: PathBuf,
+    /// All that was in it.
+    contents: String,
+    /// Its revision, and `HashKV` there.
+    revision: i64,
+    hash: (u64, i64),
+}
+
+impl Lost {
+    fn new(binary: &Path) -> Self {
+        let sandbox = Sandbox::new();
+        let member = Etcd::start(binary, &Options::default());
+        let client = Client::new(&sandbox, &member, Access::new::<&str>(&member.address(), &[]));
+        client.load();
+        client.run(&["compaction", "12"]);
+        client.run(&["put", "after", "the compaction"]);
+        let contents = client.contents();
+        let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim_end().to_owned();
+        let save = ["save", "lost.age", "--json", "-r", &recipient, "--endpoints", &member.address()];
+        let report = sandbox.seal(save).succeed().object();
+        let revision = report["revision"].as_i64().unwrap();
+        let hash = hash_kv(&member, revision);
+        let archive = sandbox.path("lost.age");
+        Self { sandbox, archive, contents, revision, hash }
+    }
+
+    /// `restore --data-dir` for one of `names`.
+    fn restore(&self, names: &[(String, String)], index: usize, directory: &str, more: &[&str]) -> Value {
+        let (name, peer_url) = &names[index];
+        let cluster: Vec<_> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
+        let words = ["restore", "--json", "-i", "key.txt", "--data-dir", directory, "--name", name];
+        let program = self.sandbox.seal(words).arg(&self.archive).args(more);
+        let cluster = ["--initial-cluster", &cluster.join(","), "--initial-advertise-peer-urls", peer_url];
+        program.args(cluster).succeed().object()
+    }
+
+    /// A member of `binary` on what was restored.
+    fn boot(&self, binary: &Path, directory: &str, more: &[&str]) -> Etcd {
+        let _ = std::fs::remove_dir_all(self.sandbox.path(directory));
+        let options = Options { environment: verified(), ..Options::default() };
+        let mut members = Etcd::start_restored(&[binary.to_owned()], 1, &options, |names| {
+            let _ = std::fs::remove_dir_all(self.sandbox.path(directory));
+            self.restore(names, 0, directory, more);
+            vec![self.data_dir(directory)]
+        });
+        members.remove(0)
+    }
+
+    fn data_dir(&self, directory: &str) -> Vec<String> {
+        vec!["--data-dir".to_owned(), self.sandbox.path(directory).display().to_string()]
+    }
+
+    fn client<'a>(&'a self, member: &'a Etcd) -> Client<'a> {
+        Client::new(&self.sandbox, member, Access::new::<&str>(&member.address(), &[]))
+    }
+
+    fn assert_contents(&self, member: &Etcd) {
+        let contents = self.client(member).contents();
+        for (one, other) in self.contents.lines().zip(contents.lines()) {
+            assert_eq!(one, other);
+        }
+        assert_eq!(self.contents, contents);
+    }
+}
+
+/// etcd's own checks of itself, all of them; it ends where one fails.
+fn verified() -> Vec<(String, String)> {
+    vec![("ETCD_VERIFY".to_owned(), "all".to_owned())]
+}
+
+/// `HashKV` of a member at a revision, and the compaction it was computed after.
+fn hash_kv(member: &Etcd, revision: i64) -> (u64, i64) {
+    let output =
+        run(member.etcdctl().args(["endpoint", "hashkv", "-w", "json", "--rev", &revision.to_string()]));
+    let answer: Value = serde_json::from_str(&output).unwrap();
+    let answer = &answer[0]["HashKV"];
+    (answer["hash"].as_u64().unwrap(), answer["compact_revision"].as_i64().unwrap_or(-1))
+}
+
+/// What the database in a data directory holds, read by ourselves.
+fn contents(data_dir: &Path) -> Contents {
+    let file = File::open(data_dir.join("member/snap/db")).unwrap();
+    Contents::read(&Database::open(&file).unwrap(), &Interrupt::new()).unwrap()
+}
+
+#[test]
+fn a_restored_member_holds_what_the_lost_one_did_and_lives_on() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        let mut member = lost.boot(&binary, "restored", &[]);
+        lost.assert_contents(&member);
+        assert_eq!(hash_kv(&member, lost.revision), lost.hash);
+        let client = lost.client(&member);
+        client.run(&["put", "new", "life"]);
+        client.run(&["del", "new"]);
+        client.run(&["compaction", &lost.revision.to_string()]);
+        client.run(&["defrag"]);
+        lost.assert_contents(&member);
+        member.restart();
+        lost.assert_contents(&member);
+
+        // What was restored is saved, and restored again.
+        let again = Lost { archive: lost.sandbox.path("again.age"), ..lost };
+        let recipient =
+            again.sandbox.seal(["keygen", "-o", "other.txt"]).succeed().text().trim_end().to_owned();
+        let save = ["save", "again.age", "-R", "/dev/stdin", "--endpoints", &member.address()];
+        let own = std::fs::read_to_string(again.sandbox.path("key.txt")).unwrap();
+        let own = own.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned();
+        again.sandbox.seal(save).input(format!("{own}\n{recipient}\n")).succeed();
+        again.sandbox.seal(["verify", "again.age", "-i", "key.txt"]).succeed();
+        drop(member);
+        let member = again.boot(&binary, "restored-again", &[]);
+        again.assert_contents(&member);
+    }
+}
+
+/// One output for every version: what was saved from any is restored for any.
+#[test]
+fn any_version_starts_on_what_was_saved_from_any() {
+    let binaries = etcds();
+    for from in &binaries {
+        let lost = Lost::new(from);
+        for on in binaries.iter().filter(|on| *on != from) {
+            let member = lost.boot(on, "restored", &[]);
+            lost.assert_contents(&member);
+            assert_eq!(hash_kv(&member, lost.revision), lost.hash, "{} on {}", from.display(), on.display());
+        }
+    }
+}
+
+#[test]
+fn a_raised_revision_is_above_all_and_everything_below_is_compacted() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        for (more, by) in [
+            (&["--bump-revision", "1000000", "--mark-compacted"][..], 1_000_000),
+            (&["--kubernetes"], 1_000_000),
+        ] {
+            let mut member = lost.boot(&binary, "restored", more);
+            lost.assert_contents(&member);
+            let bumped = lost.revision + by;
+            let status = run(member.etcdctl().args(["get", "after", "-w", "json"]));
+            let status: Value = serde_json::from_str(&status).unwrap();
+            assert_eq!(status["header"]["revision"], bumped, "{status}");
+            // Whoever watches from a revision of the lost cluster is told to begin anew.
+            let watched =
+                member.etcdctl().args(["get", "after", "--rev", &lost.revision.to_string()]).output();
+            let said = String::from_utf8(watched.unwrap().stderr).unwrap();
+            assert!(said.contains("has been compacted"), "{said}");
+            lost.client(&member).run(&["put", "new", "life"]);
+            member.restart();
+            lost.client(&member).run(&["del", "new"]);
+            lost.assert_contents(&member);
+        }
+    }
+}
+
+#[test]
+fn three_members_agree_and_one_may_be_lost_again() {
+    let binaries = etcds();
+    let Some(binary) = binaries.first() else { return };
+    let lost = Lost::new(binary);
+    let mut groups: Vec<Vec<PathBuf>> = binaries.iter().map(|binary| vec![binary.clone()]).collect();
+    groups.push(binaries.iter().filter(|binary| has_corruption_checks(binary)).cloned().collect());
+    for group in groups.iter().filter(|group| !group.is_empty()) {
+        // Newer versions do not mix with 3.4; the last group is of one minor version.
+        let flags = if group.iter().all(|binary| has_corruption_checks(binary)) {
+            ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"]
+                .map(str::to_owned)
+                .to_vec()
+        } else {
+            Vec::new()
+        };
+        let options = Options { flags, environment: verified(), ..Options::default() };
+        let mut members = Etcd::start_restored(group, 3, &options, |names| {
+            let _ = std::fs::remove_dir_all(lost.sandbox.path("cluster"));
+            let plan: Vec<_> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
+            let words =
+                ["restore", "-i", "key.txt", "--output-dir", "cluster", "--cluster-plan", &plan.join(",")];
+            lost.sandbox.seal(words).arg(&lost.archive).succeed();
+            names.iter().map(|(name, _)| lost.data_dir(&format!("cluster/{name}"))).collect()
+        });
+        assert_agreement(&lost, &mut members);
+    }
+}
+
+/// Mixed with members that etcd's own tool has made.
+#[test]
+fn members_of_ours_and_of_etcdutl_are_one_cluster() {
+    for binary in etcds() {
+        let etcdutl = binary.with_file_name("etcdutl");
+        if !etcdutl.is_file() {
+            say(&format!("SKIPPED: no etcdutl beside {}", binary.display()));
+            continue;
+        }
+        let lost = Lost::new(&binary);
+        lost.sandbox.seal(["restore", "-i", "key.txt", "-o", "plain.db"]).arg(&lost.archive).succeed();
+        let flags = ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"];
+        let options = Options {
+            flags: flags.map(str::to_owned).to_vec(),
+            environment: verified(),
+            ..Options::default()
+        };
+        let mut members = Etcd::start_restored(&[binary.clone()], 3, &options, |names| {
+            let cluster: Vec<_> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
+            for (index, (name, peer_url)) in names.iter().enumerate() {
+                let directory = format!("mixed-{index}");
+                let _ = std::fs::remove_dir_all(lost.sandbox.path(&directory));
+                if index == 1 {
+                    lost.restore(names, index, &directory, &[]);
+                } else {
+                    let words = ["snapshot", "restore", "plain.db", "--data-dir", &directory, "--name", name];
+                    let cluster =
+                        ["--initial-cluster", &cluster.join(","), "--initial-advertise-peer-urls", peer_url];
+                    lost.sandbox.program(&etcdutl).args(words).args(cluster).succeed();
+                }
+            }
+            (0..3).map(|index| lost.data_dir(&format!("mixed-{index}"))).collect()
+        });
+        assert_agreement(&lost, &mut members);
+    }
+}
+
+fn has_corruption_checks(binary: &Path) -> bool {
+    let help = Command::new(binary).arg("--help").output().unwrap();
+    let help = [help.stdout, help.stderr].concat();
+    String::from_utf8_lossy(&help).contains("--experimental-initial-corrupt-check")
+}
+
+/// All hold the same, take writes, and one that was killed comes back.
+fn assert_agreement(lost: &Lost, members: &mut [Etcd]) {
+    for member in members.iter() {
+        lost.assert_contents(member);
+        assert_eq!(hash_kv(member, lost.revision), lost.hash);
+    }
+    members[0].kill();
+    // It may have been the leader: until there is another, nobody takes a write.
+    let began = Instant::now();
+    while !members[1].etcdctl().args(["put", "while", "one is away"]).output().unwrap().status.success() {
+        assert!(began.elapsed() < Duration::from_secs(60), "two of three do not take a write");
+    }
+    members[0].start_again();
+    let value = run(members[0].etcdctl().args(["get", "while", "--print-value-only"]));
+    assert_eq!(value.trim_end(), "one is away");
+    let list = run(members[2].etcdctl().args(["member", "list"]));
+    assert_eq!(list.lines().filter(|line| line.contains("started")).count(), 3, "{list}");
+    let revision = lost.revision + 1;
+    let hashes: Vec<_> = members.iter().map(|member| hash_kv(member, revision)).collect();
+    assert!(hashes.windows(2).all(|pair| pair[0] == pair[1]), "{hashes:?}");
+    let said = members.iter().map(Etcd::log).collect::<String>();
+    assert!(!said.contains("CORRUPT") && !said.contains("panic:"), "{said}");
+}
+
+/// The offline hash is what etcd answers, at every revision and after every compaction.
+#[test]
+fn hash_kv_offline_is_what_etcd_answers() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        let member = lost.boot(&binary, "restored", &[]);
+        let client = lost.client(&member);
+        for round in 0..3 {
+            client.run(&["del", "registry/pods/000", "--prefix"]);
+            client.run(&["put", "registry/pods/0001", &format!("round {round}")]);
+            let revision = lost.revision + 2 * (round + 1);
+            if round > 0 {
+                client.run(&["compaction", &(revision - 2).to_string()]);
+            }
+            lost.sandbox
+                .seal(["save", "now.age", "--force", "-R", "/dev/stdin", "--endpoints", &member.address()])
+                .input(recipient(&lost.sandbox))
+                .succeed();
+            lost.sandbox.seal(["restore", "now.age", "-i", "key.txt", "-o", "now.db", "--force"]).succeed();
+            let file = File::open(lost.sandbox.path("now.db")).unwrap();
+            let database = Database::open(&file).unwrap();
+            for at in [revision - 1, revision] {
+                let (hash, compacted) = hash_kv(&member, at);
+                let compacted = (compacted >= 0).then_some(compacted);
+                let keys = read_keys(&database, at, compacted, &Interrupt::new()).unwrap();
+                assert_eq!(
+                    u64::from(keys.hash),
+                    hash,
+                    "round {round}, revision {at}, compaction {compacted:?}"
+                );
+            }
+            let listed = run(member.etcdctl().args(["get", "", "--prefix", "--keys-only"]));
+            let count = listed.lines().filter(|line| !line.is_empty()).count() as u64;
+            let keys = read_keys(&database, revision, None, &Interrupt::new()).unwrap();
+            assert_eq!(keys.count, count, "round {round}");
+        }
+    }
+}
+
+fn recipient(sandbox: &Sandbox) -> String {
+    let key = std::fs::read_to_string(sandbox.path("key.txt")).unwrap();
+    key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned()
+}
+
+/// With the smallest database there is, whose keys lie in one page or in none.
+#[test]
+fn the_smallest_databases_become_members_too() {
+    for binary in etcds() {
+        for keys in [0, 1, 12] {
+            let sandbox = Sandbox::new();
+            let member = Etcd::start(&binary, &Options::default());
+            member.fill("key", keys, 200);
+            sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
+            sandbox
+                .seal(["save", "lost.age", "-R", "/dev/stdin", "--endpoints", &member.address()])
+                .input(recipient(&sandbox))
+                .succeed();
+            let client = Client::new(&sandbox, &member, Access::new::<&str>(&member.address(), &[]));
+            let contents_before = client.contents();
+            let lost = Lost {
+                archive: sandbox.path("lost.age"),
+                contents: contents_before,
+                revision: 0,
+                hash: (0, 0),
+                sandbox,
+            };
+            for more in [&[][..], &["--bump-revision", "100", "--mark-compacted"]] {
+                let mut member = lost.boot(&binary, "restored", more);
+                lost.assert_contents(&member);
+                member.restart();
+                lost.client(&member).run(&["put", "key/000001", "new"]);
+                member.restart();
+                let found = contents(&lost.sandbox.path("restored"));
+                assert!(found.revision > if more.is_empty() { 1 } else { 100 }, "{found:?}");
+            }
+        }
+    }
+}

@@ -1,0 +1,493 @@
+//! Where a restored member appears, and that it appears whole or not at all: whatever is there before, whatever fails, and
+//! whenever it is killed.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::bolt;
+use common::program::{Program, Sandbox};
+use common::{can, say};
+use etcd_seal::database::mvcc::Revision;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use std::collections::BTreeMap;
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// A snapshot, and what its restore makes.
+struct Scene {
+    sandbox: Sandbox,
+    /// Every file of `member` but the zeros of the log.
+    whole: BTreeMap<PathBuf, Vec<u8>>,
+}
+
+const LOG: &str = "0000000000000000-0000000000000000.wal";
+/// A directory being made.
+const TEMPORARY: &str = ".etcd-seal-restore-";
+
+impl Scene {
+    fn new() -> Self {
+        let sandbox = Sandbox::new();
+        sandbox.write("snapshot.db", snapshot());
+        sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
+        let key = fs::read_to_string(sandbox.path("key.txt")).unwrap();
+        let recipient = key.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+        sandbox.seal(["save", "x.age", "--from", "snapshot.db", "-r", recipient]).succeed();
+        let mut scene = Self { sandbox, whole: BTreeMap::new() };
+        scene.restore("first").succeed();
+        scene.whole = scene.files("first/member");
+        assert_eq!(scene.whole.len(), 3);
+        scene
+    }
+
+    fn words(&self, directory: &str) -> [String; 6] {
+        ["restore", "x.age", "-i", "key.txt", "--data-dir", directory].map(str::to_owned)
+    }
+
+    fn restore(&self, directory: &str) -> Program {
+        self.sandbox.seal(self.words(directory))
+    }
+
+    /// What lies below `directory`, by its path there.
+    fn files(&self, directory: &str) -> BTreeMap<PathBuf, Vec<u8>> {
+        let root = self.sandbox.path(directory);
+        let mut files = BTreeMap::new();
+        let mut directories = vec![root.clone()];
+        while let Some(directory) = directories.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    directories.push(path);
+                } else {
+                    let mut bytes = fs::read(&path).unwrap();
+                    if path.ends_with(LOG) {
+                        assert_eq!(bytes.len(), 64_000_000);
+                        bytes.truncate(4096);
+                    }
+                    files.insert(path.strip_prefix(&root).unwrap().to_owned(), bytes);
+                }
+            }
+        }
+        files
+    }
+
+    fn assert_whole(&self, directory: &str) {
+        assert!(self.files(&format!("{directory}/member")) == self.whole, "{directory}");
+    }
+
+    fn make_directory(&self, name: &str) {
+        fs::create_dir_all(self.sandbox.path(name)).unwrap();
+    }
+
+    fn reset(&self, names: &[&str]) {
+        for name in names {
+            let path = self.sandbox.path(name);
+            if path.symlink_metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                fs::remove_dir_all(path).unwrap();
+            } else {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// A database of etcd's shape with some hundred kilobytes of keys, and etcd's digest.
+fn snapshot() -> Vec<u8> {
+    let keys = (2..700).map(|main| {
+        let pair = [&[0x0A, 3][..], format!("{main:03}").as_bytes(), &[0x2A, 100], &[b'v'; 100]].concat();
+        (Revision { main, sub: 0 }.to_bytes().to_vec(), pair, false)
+    });
+    let index = (b"consistent_index".to_vec(), 700_u64.to_be_bytes().to_vec(), false);
+    let old = (b"8e9e05c52164694d".to_vec(), b"{}".to_vec(), false);
+    let buckets = [
+        (b"key".to_vec(), keys.collect()),
+        (b"members".to_vec(), vec![old]),
+        (b"meta".to_vec(), vec![index]),
+    ];
+    let mut bytes = bolt::database(4096, &buckets);
+    let digest = Sha256::digest(&bytes);
+    bytes.extend_from_slice(&digest);
+    bytes
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
+#[test]
+fn the_place_may_be_absent_empty_or_a_link_to_either() {
+    let scene = Scene::new();
+    scene.make_directory("empty");
+    scene.make_directory("mounted/lost+found");
+    scene.make_directory("elsewhere");
+    symlink("elsewhere", scene.sandbox.path("link")).unwrap();
+    for directory in ["absent", "absent-too/", "empty", "mounted/", "link"] {
+        let told = scene.restore(directory).arg("--json").succeed().object();
+        let path = Path::new(directory.trim_end_matches('/')).join("member");
+        assert_eq!(told["path"].as_str().map(Path::new), Some(&*path), "{told}");
+        scene.assert_whole(directory);
+    }
+    scene.assert_whole("elsewhere");
+    let names = scene.sandbox.names(".");
+    assert!(!names.iter().any(|name| name.starts_with(TEMPORARY)), "{names:?}");
+}
+
+#[test]
+fn everything_is_for_its_owner_alone_whatever_the_umask() {
+    let scene = Scene::new();
+    let bash = |umask: &str, directory: &str| {
+        let script = format!("umask {umask}; exec \"$@\"");
+        let program =
+            scene.sandbox.program("bash").args(["-c", &script, "bash", env!("CARGO_BIN_EXE_etcd-seal")]);
+        program.args(scene.words(directory)).succeed();
+    };
+    for umask in ["0", "0777"] {
+        let directory = format!("umask-{umask}");
+        bash(umask, &directory);
+        let root = scene.sandbox.path(&directory);
+        for inside in ["", "member", "member/snap", "member/wal"] {
+            assert_eq!(mode(&root.join(inside)), 0o700, "{inside}");
+        }
+        for file in scene.files(&directory).keys() {
+            assert_eq!(mode(&root.join(file)), 0o600, "{}", file.display());
+        }
+    }
+}
+
+#[test]
+fn an_owner_gets_all_of_it() {
+    let scene = Scene::new();
+    if fs::metadata(scene.sandbox.path("x.age")).unwrap().uid() != 0 {
+        say("SKIPPED: only root can give files away");
+        return;
+    }
+    scene.restore("given").args(["--owner", "1234:1235", "--wal-dir", "given-log"]).succeed();
+    for directory in ["given", "given-log"] {
+        let root = scene.sandbox.path(directory);
+        for path in std::iter::once(PathBuf::new()).chain(scene.files(directory).into_keys()) {
+            let metadata = fs::metadata(root.join(&path)).unwrap();
+            assert_eq!((metadata.uid(), metadata.gid()), (1234, 1235), "{directory}/{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_there_is_refused_and_stays_or_moves_aside() {
+    let scene = Scene::new();
+    scene.make_directory("old/member");
+    scene.sandbox.write("old/member/data", "old");
+    scene.make_directory("other");
+    scene.sandbox.write("other/notes", "mine");
+    scene.sandbox.write("file", "mine");
+    symlink("nowhere", scene.sandbox.path("dangling")).unwrap();
+    for (directory, code, why) in [
+        ("old", 2, "old/member exists already"),
+        ("other", 2, "not empty: there is \"notes\""),
+        ("file", 2, "not a directory"),
+        ("dangling", 1, "dangling"),
+        ("missing/new", 2, "no directory missing"),
+    ] {
+        for more in [&[][..], &["-n"]] {
+            let refused = scene.restore(directory).args(more).run().ends_with(code);
+            assert!(refused.stderr.contains(why), "{directory}: {}", refused.stderr);
+        }
+    }
+    assert_eq!(scene.files("old"), BTreeMap::from([("member/data".into(), b"old".to_vec())]));
+    assert_eq!(scene.files("other"), BTreeMap::from([("notes".into(), b"mine".to_vec())]));
+
+    for directory in ["old", "other"] {
+        scene.restore(directory).arg("--replace").succeed();
+        scene.assert_whole(directory);
+    }
+    assert_eq!(fs::read(scene.sandbox.path("other/notes")).unwrap(), b"mine");
+    let aside = |name: &&String| name.starts_with("member.replaced-2");
+    let names = scene.sandbox.names("old");
+    let aside = names.iter().find(aside).unwrap();
+    assert_eq!(fs::read(scene.sandbox.path(format!("old/{aside}/data"))).unwrap(), b"old");
+    assert_eq!(names.len(), 2);
+}
+
+#[test]
+fn a_log_apart_is_published_with_its_member() {
+    let scene = Scene::new();
+    scene.make_directory("log-empty/lost+found");
+    for (data, log) in [("a", "log-absent"), ("b", "log-empty")] {
+        scene.restore(data).args(["--wal-dir", log]).succeed();
+        assert_eq!(scene.files(log).into_keys().collect::<Vec<_>>(), [PathBuf::from(LOG)]);
+        assert_eq!(scene.sandbox.names(format!("{data}/member")), ["snap"]);
+    }
+    // That of another member is not taken, and moves aside only with it.
+    let refused = scene.restore("c").args(["--wal-dir", "log-empty"]).run().ends_with(2);
+    assert!(refused.stderr.contains("log-empty is not empty"), "{}", refused.stderr);
+    assert!(!scene.sandbox.path("c").exists());
+    scene.restore("b").args(["--wal-dir", "log-empty", "--replace"]).succeed();
+    let names = scene.sandbox.names("log-empty");
+    assert_eq!((names.len(), &names[0][..]), (3, LOG), "{names:?}");
+    assert!(names[2].starts_with("wal.replaced-2"), "{names:?}");
+    let inside = scene.restore("d").args(["--wal-dir", "d/member/wal"]).run().ends_with(2);
+    assert!(inside.stderr.contains("no directory") || inside.stderr.contains("inside"), "{}", inside.stderr);
+}
+
+#[test]
+fn a_wrong_key_or_a_damaged_archive_leaves_nothing_and_touches_nothing() {
+    let scene = Scene::new();
+    scene.make_directory("old/member");
+    scene.sandbox.write("old/member/data", "old");
+    scene.sandbox.seal(["keygen", "-o", "other.txt"]).succeed();
+    let archive = fs::read(scene.sandbox.path("x.age")).unwrap();
+    let mut damaged = archive.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    scene.sandbox.write("damaged.age", &damaged);
+    scene.sandbox.write("cut.age", &archive[..archive.len() - 20]);
+    let mut wrong = snapshot();
+    *wrong.last_mut().unwrap() ^= 1;
+    scene.sandbox.write("wrong.db", &wrong);
+    scene.sandbox.write("copied.db", &snapshot()[..wrong.len() - 32]);
+    let key = ["-i", "key.txt"].as_slice();
+    for (source, more, code) in [
+        (&["x.age"][..], &["-i", "other.txt"][..], 12),
+        (&["damaged.age"], key, 13),
+        (&["cut.age"], key, 13),
+        (&["missing.age"], key, 10),
+        (&["--from-snapshot", "wrong.db"], &[], 13),
+        (&["--from-snapshot", "copied.db"], &[], 13),
+        (&["--from-snapshot", "x.age"], &[], 13),
+    ] {
+        for target in [&["--data-dir", "old", "--replace"][..], &["--data-dir", "new", "--wal-dir", "log"]] {
+            scene.sandbox.seal(["restore"]).args(source).args(more).args(target).run().ends_with(code);
+            assert_eq!(scene.files("old"), BTreeMap::from([("member/data".into(), b"old".to_vec())]));
+            assert!(!scene.sandbox.path("new").exists() && !scene.sandbox.path("log").exists());
+        }
+    }
+    // The last copy there is may be all that is left.
+    for snapshot in ["wrong.db", "copied.db"] {
+        let words =
+            ["restore", "--from-snapshot", snapshot, "--skip-hash-check", "--force", "--data-dir", "new"];
+        let told = scene.sandbox.seal(words).arg("--json").run().ends_with(3).object();
+        assert_eq!((told["ok"].as_bool(), told["digest"].as_str()), (Some(false), Some("absent")), "{told}");
+        scene.assert_whole("new");
+        scene.reset(&["new"]);
+    }
+    assert!(!scene.sandbox.names(".").iter().any(|name| name.starts_with(TEMPORARY)));
+}
+
+#[test]
+fn a_plan_touches_nothing() {
+    let scene = Scene::new();
+    let before = scene.sandbox.names(".");
+    scene.restore("new").args(["-n", "--wal-dir", "log"]).succeed();
+    let plan = ["--output-dir", "all", "--cluster-plan", "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380"];
+    let planned = scene.sandbox.seal(["restore", "x.age", "-n", "-i", "key.txt"]).args(plan).succeed();
+    assert!(planned.text().contains("member m1 (") && planned.text().contains("m2=http://10.0.0.2:2380"));
+    assert_eq!(scene.sandbox.names("."), before);
+}
+
+#[test]
+fn a_whole_cluster_appears_at_once() {
+    let scene = Scene::new();
+    let words = |directory: &str| {
+        let plan = "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380,m3=http://10.0.0.3:2380";
+        let words = ["restore", "x.age", "-i", "key.txt", "--cluster-plan", plan, "--output-dir", directory];
+        scene.sandbox.seal(words)
+    };
+    scene.make_directory("empty");
+    scene.make_directory("other");
+    scene.sandbox.write("other/notes", "mine");
+    for directory in ["new", "empty"] {
+        let told = words(directory).arg("--json").succeed().object();
+        let names: Vec<_> =
+            told["members"].as_array().unwrap().iter().map(|member| &member["name"]).collect();
+        assert_eq!(names, ["m1", "m2", "m3"]);
+        for name in ["m1", "m2", "m3"] {
+            assert_eq!(scene.sandbox.names(format!("{directory}/{name}")), ["RESTORE.txt", "member"]);
+            let text =
+                fs::read_to_string(scene.sandbox.path(format!("{directory}/{name}/RESTORE.txt"))).unwrap();
+            for flag in told["members"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .find(|member| member["name"] == name)
+                .unwrap()["etcd_flags"]
+                .as_array()
+                .unwrap()
+            {
+                assert!(text.contains(&format!("    {}\n", flag.as_str().unwrap())), "{text}");
+            }
+        }
+        let databases =
+            |name: &str| fs::read(scene.sandbox.path(format!("{directory}/{name}/member/snap/db"))).unwrap();
+        assert!(databases("m1") == databases("m2") && databases("m2") == databases("m3"));
+    }
+    for directory in ["new", "other"] {
+        words(directory).run().ends_with(2);
+    }
+    assert_eq!(scene.sandbox.names("other"), ["notes"]);
+}
+
+/// The program is killed at its every system call that changes a directory or syncs: what has its name is whole, and a later
+/// run puts right what is left.
+#[test]
+fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    for apart in [false, true] {
+        let mut killed = 0;
+        for call in ["fsync", "renameat,renameat2", "mkdirat,mkdir", "unlinkat"] {
+            for when in 1.. {
+                scene.reset(&["data", "log"]);
+                scene.make_directory("data");
+                let fault = format!("inject={call}:signal=KILL:when={when}");
+                let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+                let log: &[&str] = if apart { &["--wal-dir", "log"] } else { &[] };
+                let program =
+                    scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
+                let ended = program.args(scene.words("data")).args(log).run();
+                let complete = scene.sandbox.path("data/member").exists();
+                if complete {
+                    let expected = scene.whole.clone();
+                    let mut found = scene.files("data/member");
+                    if apart {
+                        found.insert(Path::new("wal").join(LOG), scene.files("log")[Path::new(LOG)].clone());
+                    }
+                    assert!(found == expected, "{call} {when}");
+                }
+                if ended.status.success() {
+                    break;
+                }
+                killed += 1;
+                assert!(when < 60, "{call} is called without end");
+                age_leftovers(&scene);
+                if !complete {
+                    scene.restore("data").args(log).succeed();
+                    assert_eq!(scene.files("data/member").len(), if apart { 2 } else { 3 }, "{call} {when}");
+                    for directory in ["data", "."] {
+                        let names = scene.sandbox.names(directory);
+                        assert!(
+                            !names.iter().any(|name| name.starts_with(TEMPORARY)),
+                            "{call} {when}: {names:?}"
+                        );
+                    }
+                    if apart {
+                        assert_eq!(scene.sandbox.names("log"), [LOG], "{call} {when}");
+                    }
+                }
+            }
+        }
+        assert!(killed >= 15, "{killed}");
+    }
+}
+
+/// Makes what is left old enough to be taken for stale.
+fn age_leftovers(scene: &Scene) {
+    for directory in ["data", ".", "log"] {
+        let Ok(entries) = fs::read_dir(scene.sandbox.path(directory)) else { continue };
+        for entry in entries.map(Result::unwrap) {
+            if entry.file_name().to_string_lossy().starts_with(TEMPORARY) {
+                scene.sandbox.program("touch").args(["-d", "-2 minutes"]).arg(entry.path()).succeed();
+            }
+        }
+    }
+}
+
+/// What fails is undone: the old member has its name again, nothing new has one.
+#[test]
+fn a_failure_before_the_commit_is_undone() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    for (call, error, code) in [
+        ("fsync", "EIO", 1),
+        ("renameat,renameat2", "EIO", 1),
+        ("fallocate", "ENOSPC", 1),
+        ("pwrite64", "ENOSPC", 1),
+    ] {
+        let mut failed = 0;
+        for when in 1.. {
+            scene.reset(&["data", "log"]);
+            scene.make_directory("data/member");
+            scene.sandbox.write("data/member/data", "old");
+            scene.make_directory("log");
+            scene.sandbox.write("log/old.wal", "old");
+            let fault = format!("inject={call}:error={error}:when={when}");
+            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+            let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
+            let ended = program.args(scene.words("data")).args(["--wal-dir", "log", "--replace"]).run();
+            if ended.status.code() != Some(code) {
+                // After the commit it is done, at worst with a shortfall.
+                assert!(matches!(ended.status.code(), Some(0 | 3)), "{call} {when}: {}", ended.stderr);
+                assert!(scene.sandbox.path("data/member/snap/db").exists());
+                if ended.status.success() {
+                    break;
+                }
+                continue;
+            }
+            failed += 1;
+            assert!(ended.stderr.contains("etcd-seal: hint: "), "{}", ended.stderr);
+            assert_eq!(
+                scene.files("data"),
+                BTreeMap::from([("member/data".into(), b"old".to_vec())]),
+                "{call} {when}"
+            );
+            let log = scene.files("log");
+            assert_eq!(log, BTreeMap::from([("old.wal".into(), b"old".to_vec())]), "{call} {when}");
+            assert!(when < 60, "{call} is called without end");
+        }
+        assert!(failed > 0, "{call}");
+    }
+}
+
+/// On mounts of their own, as data and log of etcd often are, and on one that is too small.
+#[test]
+fn mount_points_are_places_too() {
+    if !can("unshare", &["-m", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    for name in ["data", "log", "small"] {
+        scene.make_directory(name);
+    }
+    let script = r#"
+        set -e
+        mount -t tmpfs -o size=200m none data; mount -t tmpfs -o size=200m none log
+        mount -t tmpfs -o size=20m none small
+        mkdir data/lost+found
+        "$@" --data-dir data --wal-dir log --json
+        find data log -type f | sort
+        "$@" --data-dir data --wal-dir log --replace -q
+        find data log -maxdepth 1 | sort
+        code=0; "$@" --data-dir small || code=$?
+        echo "too small: $code"; find small -mindepth 1
+        code=0; "$@" --output-dir data --cluster-plan a=http://b:1 || code=$?
+        echo "mounted: $code"
+    "#;
+    let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
+    let words = [env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"];
+    let ended = program.args(words).succeed();
+    let lines: Vec<&str> = ended.text().lines().collect();
+    let told: Value = serde_json::from_str(lines[0]).unwrap();
+    assert_eq!(told["path"], "data/member");
+    let expected = ["data/member/snap/0000000000000001-0000000000000001.snap", "data/member/snap/db"];
+    assert_eq!(lines[1..3], expected);
+    assert_eq!(lines[3], format!("log/{LOG}"));
+    let names: Vec<String> =
+        lines[4..].iter().map(|line| line.split("-2").next().unwrap().to_owned()).collect();
+    let expected = [
+        "data",
+        "data/lost+found",
+        "data/member",
+        "data/member.replaced",
+        "log",
+        &format!("log/{LOG}"),
+        "log/wal.replaced",
+        "too small: 1",
+        "mounted: 2",
+    ];
+    assert_eq!(names, expected, "{}", ended.text());
+    assert!(ended.stderr.contains("small needs"), "{}", ended.stderr);
+}
