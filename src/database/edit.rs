@@ -85,7 +85,7 @@ pub fn turn_authentication_off_in_a_scratch_copy(
     }
     let mut entries = edit.entries(AUTHENTICATION_BUCKET)?;
     set(&mut entries, AUTHENTICATION_ENABLED, &[0]);
-    edit.set_bucket(AUTHENTICATION_BUCKET, entries)?;
+    edit.set_bucket(AUTHENTICATION_BUCKET, &entries)?;
     edit.finish()
 }
 

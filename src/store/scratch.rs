@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use super::directory::Directory;
 use super::growing::GrowingFile;
-use super::stale::Unfinished;
 use super::tree::Tree;
 use crate::error::{Error, Result};
 
