@@ -3,6 +3,7 @@
 //! They listen on sockets in the scratch directory, which is closed to everybody else: what is in the archive is as secret
 //! here as it was there, and a port of the loopback device would be open to every user of the host.
 
+use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -104,6 +105,7 @@ impl<'a> Cluster<'a> {
         let directory = site.scratch.path()?;
         let mut cluster = Self { site, processes: Vec::new() };
         for number in 0..membership.members().len() {
+            remove_sockets(number, &directory)?;
             let name = name(number);
             let arguments = arguments(number, &name, membership)?;
             cluster.processes.push(Process::start(site.program, &name, &directory, &arguments)?);
@@ -188,6 +190,19 @@ impl<'a> Cluster<'a> {
         let Self { site, processes } = self;
         processes.into_iter().try_for_each(|process| process.stop(site.interrupt))
     }
+}
+
+/// Removes what a member that ended badly has left: etcd 3.4 takes it for somebody who listens.
+fn remove_sockets(number: usize, directory: &Path) -> Result<()> {
+    for socket in [client_socket(number), peer_socket(number)].map(|name| directory.join(name)) {
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", socket.display(), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The flags of one member. The quota is off: that of the lost cluster is unknown, and etcd's default would refuse writes to

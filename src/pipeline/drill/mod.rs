@@ -235,7 +235,10 @@ impl Restored {
             Ok(version) => version,
             Err(error) if error.kind() == Kind::Interrupted => return error,
             // Whatever is wrong, it is not the data.
-            Err(_) => return ended,
+            Err(error) => {
+                tracing::debug!(%error, "etcd does not start without the data either");
+                return ended;
+            }
         };
         let needed = self.made.contents.data_version().and_then(major_and_minor);
         match needed.zip(major_and_minor(&version)) {

@@ -54,7 +54,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program` in `directory`, to which it logs.
+    /// Starts `program` in `directory`, where it logs anew.
     pub(super) fn start(
         program: &Program,
         name: &str,
@@ -63,7 +63,7 @@ impl Process {
     ) -> Result<Self> {
         let log = directory.join(format!("{name}.log"));
         let failed = |error| Error::io("write", log.display(), error);
-        let output = File::options().create(true).append(true).open(&log).map_err(failed)?;
+        let output = File::create(&log).map_err(failed)?;
         let errors = output.try_clone().map_err(failed)?;
         let mut words = program.launcher.iter().map(OsString::as_os_str).chain([program.etcd.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or(OsStr::new("etcd")));
