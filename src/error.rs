@@ -4,6 +4,7 @@
 //! default [hint](Kind::hint); a site that knows better replaces it with [`Error::with_hint`]. The
 //! program maps kinds to exit codes in one table of its own; the library knows nothing of them.
 
+use rustix::io::Errno;
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
@@ -279,6 +280,27 @@ impl Kind {
 const FILE_TOO_LARGE: &str = "raise the file size limit of this process (ulimit -f, LimitFSIZE= of systemd), or name a destination on a \
      filesystem that takes larger files";
 
+/// The way out when no file can be opened any more.
+const TOO_MANY_FILES: &str =
+    "raise the limit of open files of this process (ulimit -n, LimitNOFILE= of systemd)";
+
+/// The way out when there is no memory for something, or for a thread.
+const TOO_LITTLE_MEMORY: &str = "raise the limits of this process (ulimit -u and -v, TasksMax= and MemoryMax= of systemd), or free some memory; \
+     --jobs 1 needs less";
+
+/// The way out when a limit of this process, and not the host, is exhausted.
+fn limit_hint(action: &str, source: &std::io::Error) -> Option<&'static str> {
+    use std::io::ErrorKind;
+    match (source.kind(), Errno::from_io_error(source)) {
+        (ErrorKind::FileTooLarge, _) => Some(FILE_TOO_LARGE),
+        (_, Some(Errno::MFILE | Errno::NFILE)) => Some(TOO_MANY_FILES),
+        (ErrorKind::OutOfMemory, _) => Some(TOO_LITTLE_MEMORY),
+        // What is started here are threads.
+        (_, Some(Errno::AGAIN)) if action == "start" => Some(TOO_LITTLE_MEMORY),
+        _ => None,
+    }
+}
+
 /// What went wrong, in the words of the operator: kind, sentence, way out, cause.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
@@ -304,9 +326,9 @@ impl Error {
             ErrorKind::StorageFull | ErrorKind::QuotaExceeded | ErrorKind::FileTooLarge => Kind::NoSpace,
             _ => Kind::Io,
         };
-        let too_large = source.kind() == ErrorKind::FileTooLarge;
+        let hint = limit_hint(action, &source);
         let error = Self::new(kind, format!("cannot {action} {what}: {source}")).with_source(source);
-        if too_large { error.with_hint(FILE_TOO_LARGE) } else { error }
+        hint.into_iter().fold(error, Self::with_hint)
     }
 
     /// Replaces the default hint of the kind.

@@ -146,8 +146,9 @@ fn a_priority_that_cannot_be_set_is_no_failure() {
     let _ = scene.sandbox.archive();
 }
 
-/// How long a process without work is watched.
+/// How long a process without work is watched, and how often at most.
 const WATCHED: Duration = Duration::from_secs(2);
+const WATCHES: usize = 4;
 /// How long it takes to see that there is no more work.
 const GLANCE: Duration = Duration::from_millis(300);
 
@@ -161,9 +162,13 @@ fn processor_time(process: Process, while_passes: Duration) -> Duration {
 /// Waits until all that came has been worked off, and then looks whether the process waits as one should: asleep.
 fn assert_waits_asleep(what: &str, process: Process) {
     await_that(&format!("{what} has nothing to do"), || processor_time(process, GLANCE) < GLANCE / 10);
-    let taken = processor_time(process, WATCHED);
-    say(&format!("{what}: {} ms of a processor in {} ms", taken.as_millis(), WATCHED.as_millis()));
-    assert!(taken < WATCHED / 10, "{what} takes {taken:?} of a processor while there is nothing to do");
+    // On a busy host there may be work left that it had no turn for. Who spins does so every time.
+    let is_calm = || {
+        let taken = processor_time(process, WATCHED);
+        say(&format!("{what}: {} ms of a processor in {} ms", taken.as_millis(), WATCHED.as_millis()));
+        taken < WATCHED / 10
+    };
+    assert!((0..WATCHES).any(|_| is_calm()), "{what} takes a processor while there is nothing to do");
 }
 
 /// Starts a command that has a terminal for its standard error, and returns what appears there.

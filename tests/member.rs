@@ -119,6 +119,7 @@ fn a_restored_member_holds_what_the_lost_one_did_and_lives_on() {
         client.run(&["compaction", &lost.revision.to_string()]);
         client.run(&["defrag"]);
         lost.assert_contents(&member);
+        member.stop();
         member.restart();
         lost.assert_contents(&member);
 
@@ -171,6 +172,7 @@ fn a_raised_revision_is_above_all_and_everything_below_is_compacted() {
             let said = String::from_utf8(watched.unwrap().stderr).unwrap();
             assert!(said.contains("has been compacted"), "{said}");
             lost.client(&member).run(&["put", "new", "life"]);
+            member.stop();
             member.restart();
             lost.client(&member).run(&["del", "new"]);
             lost.assert_contents(&member);
@@ -262,7 +264,7 @@ fn assert_agreement(lost: &Lost, members: &mut [Etcd]) {
     while !members[1].etcdctl().args(["put", "while", "one is away"]).output().unwrap().status.success() {
         assert!(began.elapsed() < Duration::from_secs(60), "two of three do not take a write");
     }
-    members[0].start_again();
+    members[0].restart();
     let value = run(members[0].etcdctl().args(["get", "while", "--print-value-only"]));
     assert_eq!(value.trim_end(), "one is away");
     let list = run(members[2].etcdctl().args(["member", "list"]));
@@ -343,8 +345,10 @@ fn the_smallest_databases_become_members_too() {
             for more in [&[][..], &["--bump-revision", "100", "--mark-compacted"]] {
                 let mut member = lost.boot(&binary, "restored", more);
                 lost.assert_contents(&member);
+                member.stop();
                 member.restart();
                 lost.client(&member).run(&["put", "key/000001", "new"]);
+                member.stop();
                 member.restart();
                 let found = contents(&lost.sandbox.path("restored"));
                 assert!(found.revision > if more.is_empty() { 1 } else { 100 }, "{found:?}");

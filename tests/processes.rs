@@ -169,31 +169,6 @@ fn a_passphrase_is_never_said() {
     }
 }
 
-/// A plugin is another program: it learns on its standard input what it needs, and its command line says nothing.
-#[test]
-fn a_plugin_is_told_no_secret_on_its_command_line() {
-    let sandbox = Sandbox::new();
-    let plugins = sandbox.path("plugins");
-    fs::create_dir(&plugins).unwrap();
-    let seen = sandbox.path("seen");
-    let plugin = plugins.join("age-plugin-asking");
-    fs::write(&plugin, format!("#!/bin/sh\necho \"$0\" \"$@\" >>{}\nexit 1\n", seen.display())).unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
-    let path = format!("{}:{}", plugins.display(), std::env::var("PATH").unwrap());
-    let mut command = sandbox.program();
-    command
-        .env("PATH", path)
-        .args(["save", "-r", "age1asking18hqs4j", "--from", "-", "-v"])
-        .arg(sandbox.backups());
-    command.env("ETCDCTL_PASSWORD", PASSWORD);
-    let ended = finish_with(&mut command, &snapshot(3));
-    assert_ne!(ended.code, 0);
-    assert!(sandbox.names().is_empty());
-    let seen = fs::read_to_string(seen).unwrap();
-    assert_eq!(seen, format!("{} --age-plugin=recipient-v1\n", plugin.display()));
-    assert_no_secret(&[PASSWORD], &ended, "plugin");
-}
-
 #[test]
 fn nobody_can_look_into_a_running_save() {
     let sandbox = Sandbox::new();
@@ -630,22 +605,6 @@ fn what_fails_before_the_commit_leaves_nothing() {
     }
 }
 
-/// Wakes a member that was put to sleep, whatever becomes of the test.
-struct Asleep<'a>(&'a Etcd);
-
-impl<'a> Asleep<'a> {
-    fn put(etcd: &'a Etcd) -> Self {
-        signal(etcd.process_id(), "STOP");
-        Self(etcd)
-    }
-}
-
-impl Drop for Asleep<'_> {
-    fn drop(&mut self) {
-        signal(self.0.process_id(), "CONT");
-    }
-}
-
 /// More than all buffers between a member and a reader who does not read.
 const LARGE_VALUES: usize = 48;
 const LARGE_VALUE_SIZE: usize = 1_000_000;
@@ -667,56 +626,6 @@ fn save_to_pipe(sandbox: &Sandbox, etcd: &Etcd, arguments: &[&str]) -> Running {
     let mut running = Running::start_unread(&mut command);
     running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     running
-}
-
-#[test]
-fn a_member_that_falls_asleep_is_not_waited_for() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
-    fill_with_noise(&etcd);
-    let sandbox = Sandbox::new();
-    let endpoint = etcd.address();
-
-    let running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "2s"]);
-    let asleep = Asleep::put(&etcd);
-    let began = Instant::now();
-    let ended = running.wait().with(14);
-    assert!(began.elapsed() < BOUND);
-    assert!(ended.err().contains("stall") && ended.err().contains(&endpoint), "{}", ended.err());
-    assert_refused_by_age(&sandbox, &ended.stdout);
-    drop(asleep);
-
-    for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
-        let running = save_to_pipe(&sandbox, &etcd, &[]);
-        let asleep = Asleep::put(&etcd);
-        running.signal(name);
-        let ended = running.wait().with(code);
-        assert_refused_by_age(&sandbox, &ended.stdout);
-        drop(asleep);
-    }
-
-    // Into a directory.
-    for (arguments, name, code) in [
-        (&["--stall-timeout", "2s"][..], None, 14),
-        (&[], Some("INT"), INTERRUPTED),
-        (&[], Some("TERM"), TERMINATED),
-    ] {
-        let mut command = sandbox.save();
-        command.args(["--endpoints", &endpoint]).args(arguments).arg(sandbox.backups()).stdin(Stdio::null());
-        let mut running = Running::start(&mut command);
-        await_that("there is a temporary", || !sandbox.names().is_empty());
-        let asleep = Asleep::put(&etcd);
-        assert!(running.is_alive());
-        if let Some(name) = name {
-            running.signal(name);
-        }
-        let _ = running.wait().with(code);
-        assert!(sandbox.names().is_empty());
-        drop(asleep);
-    }
-    let saved = finish(sandbox.save().args(["--endpoints", &endpoint]).arg(sandbox.backups()));
-    let _ = saved.with(0);
-    let _ = finish(sandbox.open("verify").arg(sandbox.archive())).with(0);
 }
 
 /// A reader that takes its time is no stall of etcd's, however long it takes.
@@ -790,18 +699,6 @@ fn a_hang_up_leaves_nothing_unless_it_is_ignored() {
     running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     running.signal("HUP");
     let _ = running.wait().with(0);
-}
-
-#[test]
-fn a_member_that_dies_leaves_nothing_behind() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let mut etcd = Etcd::start(&binary, &Options::default());
-    fill_with_noise(&etcd);
-    let sandbox = Sandbox::new();
-    let running = save_to_pipe(&sandbox, &etcd, &[]);
-    etcd.kill();
-    let ended = running.wait().with(14);
-    assert_refused_by_age(&sandbox, &ended.stdout);
 }
 
 /// What went to standard output before a failure is no archive, neither to stock age nor to us.

@@ -18,6 +18,7 @@ TARGETS = [
     ("save --from / openssl + zstd + age, wall", ("file", "save --from"), ("file", "openssl + zstd + age"), "wall", 0.55, 0.45),
     ("verify -i / age | zstd | openssl, wall", ("verify", "verify -i"), ("verify", "age | zstd | openssl"), "wall", 0.60, 0.55),
     ("restore -o / the same into a synced file, wall", ("restore", "restore -o"), ("restore", "age | zstd | openssl"), "wall", 0.90, 0.75),
+    ("restore --data-dir / age | zstd, then etcdutl, wall", ("member", "restore --data-dir"), ("member", "age | zstd, etcdutl"), "wall", 0.60, None),
     ("save at 20 ms round trip / at 0 ms, wall", ("link", "save, 20 ms"), ("link", "save, 0 ms"), "wall", 1.15, None),
     ("save at 80 ms round trip / at 0 ms, wall", ("link", "save, 80 ms"), ("link", "save, 0 ms"), "wall", 1.15, None),
     ("save / etcdctl at 20 ms, wall", ("link", "save, 20 ms"), ("link", "etcdctl, 20 ms"), "wall", 1.00, None),
@@ -29,6 +30,7 @@ TARGETS = [
 MEMORY = [
     (("http", "save"), 96, 64), (("mtls", "save"), 96, 64), (("file", "save --from"), 96, 64),
     (("verify", "verify -i"), 96, 64), (("restore", "restore -o"), 96, 64),
+    (("member", "restore --data-dir"), 256, None),
     (("link", "save, 20 ms"), 128, None), (("link", "save, 80 ms"), 128, None),
 ]
 

@@ -96,6 +96,16 @@ def restore(bench, archive):
     })
 
 
+def member(bench, archive):
+    """From an archive to the data directory of a member, everything checked and synced."""
+    etcdutl = "etcdutl" if shutil.which("etcdutl", path=bench.env["PATH"]) else "etcdctl"
+    bench.alternate("member", {
+        "age | zstd, etcdutl": f"age -d -i {bench.key} {archive} | zstd -dc > s.db; "
+                               f"{etcdutl} snapshot restore s.db --data-dir d; sync -f d",
+        "restore --data-dir": f"exec {bench.seal} restore -q -i {bench.key} {archive} --data-dir d",
+    })
+
+
 def link(bench, etcd):
     """Through a proxy that delays."""
     links = {trip: Link(bench.peers, etcd.plain, trip) for trip in (0, 20, 80)}

@@ -224,9 +224,10 @@ pub fn walk_frame(
         input.read_exactly(&mut block_header)?;
         let fields = u32::from_le_bytes([block_header[0], block_header[1], block_header[2], 0]);
         let (last, block_type, size) = (fields & 1 == 1, fields >> 1 & 3, (fields >> 3) as usize);
-        // RFC 8878, 3.1.1.2.2: a run-length block stores one byte whatever its size; type 3 is reserved.
+        // RFC 8878, 3.1.1.2: a run-length block stores one byte whatever its size, which has the limit of the others; type 3
+        // is reserved.
         let stored = match block_type {
-            1 => 1,
+            1 if size <= BLOCK_SIZE_MAX => 1,
             0 | 2 if size <= BLOCK_SIZE_MAX => size,
             _ => return Err(damaged("a zstd frame has an impossible block")),
         };

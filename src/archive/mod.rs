@@ -9,8 +9,11 @@
 //!    skippable frame with the trailer, then
 //! 4. [`seek_table`]: the sizes of all of these, so that [`read_at`] can find any byte without reading the rest.
 //!
+//! [`expansion`] says how much may come out of all that.
+//!
 //! etcd-seal-archive(5) is the specification. Whatever differs from it in any way is damage.
 
+pub mod expansion;
 pub mod frame;
 pub mod header;
 pub mod manifest;

@@ -6,6 +6,7 @@
 use std::io::{Read, Seek, SeekFrom};
 
 use super::cannot_read;
+use super::expansion::Expansion;
 use super::frame::{
     FrameUnpacker, MANIFEST_MAGIC, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
     parse_skippable_header, walk_frame,
@@ -125,18 +126,21 @@ impl<R: Read + Seek> ArchiveAt<R> {
         let (table, table_at) = read_seek_table(&mut payload)?;
         let mut frames = Vec::with_capacity(table.entries.len());
         let mut at = 0;
-        let mut snapshot = 0;
+        let description = &manifest.content.description;
+        let mut expansion = Expansion::new(description.snapshot_size);
         for entry in &table.entries {
             frames.push((at, entry.compressed));
             at += u64::from(entry.compressed);
-            snapshot += u64::from(entry.decompressed);
+            if entry.decompressed > 0 {
+                expansion.add(u64::from(entry.compressed), u64::from(entry.decompressed))?;
+            }
         }
+        let snapshot = expansion.content();
         let (Some((trailer_at, _)), true) = (frames.pop(), at == table_at) else {
             return Err(table_does_not_fit());
         };
         let trailer_json = read_document(&mut payload, trailer_at, TRAILER_MAGIC, "trailer")?;
         let trailer: Trailer = parse(&trailer_json, "trailer")?.content;
-        let description = &manifest.content.description;
         if !is_table_of(&table, &manifest_json, &trailer_json, description.frame_size) {
             return Err(table_does_not_fit());
         }

@@ -139,6 +139,23 @@ mod tests {
     }
 
     #[test]
+    fn entries_are_at_least_three_and_at_most_as_many_as_frames() {
+        let footer = |count: usize| {
+            let mut footer = [0, 0, 0, 0, 0, 0xB1, 0xEA, 0x92, 0x8F];
+            footer[..4].copy_from_slice(&u32::try_from(count).unwrap().to_le_bytes());
+            footer
+        };
+        for (count, good) in [(2, false), (3, true), (FRAMES_MAX, true), (FRAMES_MAX + 1, false)] {
+            assert_eq!(SeekTable::frame_size(&footer(count)).is_ok(), good, "{count}");
+        }
+        let mut full = SeekTable { entries: vec![Entry { compressed: 1, decompressed: 1 }; FRAMES_MAX - 1] };
+        full.push(1, 0).unwrap();
+        let frame = full.to_frame().unwrap();
+        assert_eq!(SeekTable::parse(&frame).unwrap(), full);
+        assert_eq!(full.push(1, 0).unwrap_err().kind(), Kind::StructureDamaged);
+    }
+
+    #[test]
     fn every_truncation_and_every_changed_frame_byte_is_refused() {
         let frame = table().to_frame().unwrap();
         for length in 0..frame.len() {

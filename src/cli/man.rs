@@ -194,6 +194,7 @@ fn exit_status() -> String {
     for (exit, meaning) in exit::TABLE {
         item(&mut section, &exit.code().to_string(), &format!("{meaning}."));
     }
+    let _ = write!(section, ".PP\n{}\n", escaped(exit::WITHOUT_CODE));
     section
 }
 

@@ -5,6 +5,7 @@
 
 pub mod exit;
 
+mod afresh;
 mod args;
 mod bar;
 mod drill;
@@ -26,6 +27,7 @@ mod verify;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::name::whole_seconds;
+use afresh::Beginning;
 use args::{Arguments, Command, OutputArguments, Unparsed};
 use exit::Exit;
 use report::Reporter;
@@ -59,18 +61,18 @@ struct Context {
 /// Runs the program and returns its exit code.
 #[must_use]
 pub fn run() -> ExitCode {
+    let beginning = afresh::begin();
     let words: Vec<OsString> = std::env::args_os().collect();
     let console = Console::default();
-    let environment = Environment::of_process();
     match args::parse(&words) {
         Ok(Arguments { command: Command::Tether(words), .. }) => tether::run(&words, &console).code().into(),
-        Ok(arguments) => run_command(arguments, environment, &console).code().into(),
+        Ok(arguments) => run_command(arguments, beginning, &console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
         Err(Unparsed::Wrong(error)) => {
             let reporter = Reporter {
                 json: words.iter().any(|word| word == "--json"),
                 verbosity: Verbosity::Normal,
-                stdout_is_taken: args::name_stdout(&words, &environment),
+                stdout_is_taken: args::name_stdout(&words, &beginning.environment),
                 console,
             };
             reporter.failure(&error, Exit::Usage, None);
@@ -92,9 +94,11 @@ fn shown(text: &str, console: &Console) -> Exit {
     Exit::Failure
 }
 
-fn run_command(arguments: Arguments, environment: Environment, console: &Console) -> Exit {
+fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) -> Exit {
     let Arguments { command, output } = arguments;
     term::install_log(console, verbosity(&output));
+    let checked = beginning.check();
+    let environment = beginning.environment;
     let reporter = Reporter {
         json: output.json,
         verbosity: verbosity(&output),
@@ -102,7 +106,9 @@ fn run_command(arguments: Arguments, environment: Environment, console: &Console
         console: console.clone(),
     };
     let patience = command.patience();
-    let result = keep_secrets_out_of_dumps().and_then(|()| command.step_aside(&environment)).and_then(|()| {
+    let prepared =
+        checked.and_then(|()| keep_secrets_out_of_dumps()).and_then(|()| command.step_aside(&environment));
+    let result = prepared.and_then(|()| {
         supervise::supervise(&reporter, console, patience, |interrupt, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);

@@ -10,6 +10,8 @@ use super::term::Console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::local::abandon_all;
+use std::io;
+use std::os::fd::AsFd;
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -24,8 +26,8 @@ const FAILURE_PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
 /// The same for a command that has plaintext to remove and processes to end: nobody else does that.
 pub(super) const CLEANING_PATIENCE: Duration = Duration::from_secs(10);
-/// Threads that talk to etcd; the pipeline has its own. One stream is not received faster by more.
-const RUNTIME_THREADS: usize = 1;
+/// Descriptors the runtime takes, and some.
+const RUNTIME_DESCRIPTORS: usize = 8;
 
 /// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it, for which it has `patience`.
 ///
@@ -69,12 +71,20 @@ where
     }
 }
 
+/// What watches for signals talks to etcd, too; the pipeline has threads of its own. One stream is not received faster by
+/// more, and a runtime with threads panics where the system has none left.
 fn start_runtime() -> Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(RUNTIME_THREADS)
-        .enable_all()
-        .build()
+    spare_descriptors(RUNTIME_DESCRIPTORS)
+        .and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build())
         .map_err(|error| Error::io("start", "the asynchronous runtime", error))
+}
+
+/// Fails where there are fewer than `count` descriptors to be had. tokio panics when it finds none for the pipe that its
+/// signals come through.
+fn spare_descriptors(count: usize) -> io::Result<()> {
+    let standard_input = io::stdin();
+    let another = |_| standard_input.as_fd().try_clone_to_owned();
+    (0..count).map(another).collect::<io::Result<Vec<_>>>().map(drop)
 }
 
 /// How the command ended.

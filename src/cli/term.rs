@@ -178,32 +178,45 @@ pub(super) fn is_tricky(character: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// How every private key of age begins, in upper case.
-const PRIVATE_KEY: &str = "AGE-SECRET-KEY-1";
+/// How private keys of age begin, in upper case, and how many characters behind the `-1` that ends their first part tell
+/// one from the name of a program, such as age-plugin-1password.
+const PRIVATE_KEYS: [(&str, usize); 2] = [("AGE-SECRET-KEY-", 1), ("AGE-PLUGIN-", 16)];
 
-/// `text` with what follows the beginning of a private key cut out. People pass the key where its file belongs, and
-/// a message that names the "file" would put the key into a log.
+/// `text` with the secret part of every private key of age, or of a plugin, cut out. People pass the key where its file
+/// belongs, and a message that names the "file" would put the key into a log.
 #[must_use]
 pub(crate) fn without_private_keys(text: &str) -> Cow<'_, str> {
     // Upper case of ASCII alone: every position stays what it is.
     let upper = Zeroizing::new(text.to_ascii_uppercase());
-    if !upper.contains(PRIVATE_KEY) {
-        return Cow::Borrowed(text);
-    }
-    let mut clean = String::with_capacity(text.len());
+    let mut clean = String::new();
     let mut at = 0;
-    while let Some(found) = upper[at..].find(PRIVATE_KEY) {
-        let key = at + found + PRIVATE_KEY.len();
-        clean.push_str(&text[at..key]);
-        let rest = &text[key..];
-        at = key + rest.find(|character: char| !character.is_ascii_alphanumeric()).unwrap_or(rest.len());
-        // A hint may speak of what keys begin with.
-        if at > key {
+    while let Some(found) = upper[at..].find("AGE-") {
+        let begin = at + found;
+        let rest = &upper[begin..];
+        let end = rest.find(|character: char| !character.is_ascii_alphanumeric() && character != '-');
+        let word = &rest[..end.unwrap_or(rest.len())];
+        let end = begin + word.len();
+        if let Some(shown) = shown_of_private_key(word) {
+            clean.push_str(&text[at..begin + shown]);
             clean.push('…');
+        } else {
+            clean.push_str(&text[at..end]);
         }
+        at = end;
+    }
+    if clean.is_empty() {
+        return Cow::Borrowed(text);
     }
     clean.push_str(&text[at..]);
     Cow::Owned(clean)
+}
+
+/// How much of `word` is no secret where it is a private key.
+fn shown_of_private_key(word: &str) -> Option<usize> {
+    let (begin, least) = PRIVATE_KEYS.iter().find(|(begin, _)| word.starts_with(begin))?;
+    // The dash may be the last of the beginning.
+    let shown = begin.len() - 1 + word[begin.len() - 1..].find("-1")? + "-1".len();
+    (word.len() - shown >= *least).then_some(shown)
 }
 
 /// Whether standard output is a terminal, where no archive and no snapshot belongs.
@@ -424,6 +437,17 @@ mod tests {
             ),
             "é 'age-secret-key-1…' AGE-SECRET-KEY-1…: no such file, AGE-SECRET-KEY-1… lines"
         );
+        assert_eq!(
+            without_private_keys(
+                "AGE-SECRET-KEY-PQ-1QQ9;xAGE-PLUGIN-YUBIKEY-1QQPZRY9X8GF2TVDW0S3JN54KHCE/key"
+            ),
+            "AGE-SECRET-KEY-PQ-1…;xAGE-PLUGIN-YUBIKEY-1…/key"
+        );
+        for no_key in
+            ["install age-plugin-1password", "age-keygen", "AGE-SECRET-KEY-1", "AGE-", "age-plugin-pq"]
+        {
+            assert_eq!(without_private_keys(no_key), no_key);
+        }
     }
 
     #[test]

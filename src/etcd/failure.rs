@@ -12,6 +12,9 @@ use std::iter::successors;
 use std::time::Duration;
 use tonic::{Code, Status};
 
+/// How h2 words bytes that are not HTTP/2: whatever is text instead would be a frame larger than any may be.
+const NOT_HTTP2_TEXT: &str = "frame with invalid size";
+
 /// How rustls words an alert. By the time h2 hands it on it is only text.
 const ALERT_TEXT: &str = "received fatal alert";
 
@@ -113,12 +116,18 @@ fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
 /// The connection broke under a call. No answer of etcd's.
 fn broken(given: &str, call: &str, error: &(dyn StdError + 'static)) -> Error {
     tls_fault(given, error).unwrap_or_else(|| {
-        Error::new(
-            Kind::EtcdUnreachable,
-            format!("the connection to {given} broke before the {call}: {}", innermost(error)),
-        )
+        let cause = innermost(error);
+        let what = format!("the connection to {given} broke before the {call}: {cause}");
+        if cause.to_string().contains(NOT_HTTP2_TEXT) {
+            return Error::new(Kind::EtcdUnreachable, format!("{what}, so it is no HTTP/2"))
+                .with_hint(NOT_ETCD_HINT);
+        }
+        Error::new(Kind::EtcdUnreachable, what)
     })
 }
+
+/// Somebody answered, and not as etcd does.
+const NOT_ETCD_HINT: &str = "is this etcd? check that --endpoints names its client port";
 
 /// etcd itself answered with an error.
 fn answered(given: &str, call: &str, status: &Status) -> Error {
@@ -137,7 +146,7 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
         );
     }
     if status.code() == Code::Unimplemented {
-        return error.with_hint("is this etcd? check that --endpoints names its client port");
+        return error.with_hint(NOT_ETCD_HINT);
     }
     error
 }

@@ -27,6 +27,7 @@ pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snap
         match Box::pin(Snapshot::open(candidate, connection, interrupt)).await {
             Ok(snapshot) => {
                 warn_of(&failures);
+                warn_of_trouble(&snapshot);
                 return Ok(snapshot);
             }
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
@@ -56,6 +57,13 @@ fn prepare(connection: &Connection) -> Result<(Dialer, Vec<Prepared>)> {
 fn warn_of(failures: &[Error]) {
     for error in failures {
         tracing::warn!(%error, "an endpoint was skipped");
+    }
+}
+
+/// A snapshot of a troubled member is better than none, but whoever restores it restores its alarms too.
+fn warn_of_trouble(snapshot: &Snapshot) {
+    for error in &snapshot.status.errors {
+        tracing::warn!(endpoint = snapshot.endpoint, error, "the member that serves reports trouble");
     }
 }
 

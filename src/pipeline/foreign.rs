@@ -1,10 +1,11 @@
 //! Archives of another make: an age file of a snapshot, with zstd or without, such as talos-backup writes.
 
-use zstd::stream::raw::{Decoder, InBuffer, Operation, OutBuffer};
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
 use super::delivery::Delivery;
 use super::plaintext::Plaintext;
 use super::stage::{Stop, no_reason};
+use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
     MANIFEST_MAGIC, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
     parse_skippable_header, walk_frame,
@@ -28,6 +29,8 @@ pub(super) fn taken_apart() -> Error {
 
 /// Decompressed bytes handed on at a time: zstd's own block size.
 const OUTPUT_SIZE: usize = 128 * 1024;
+/// The largest window that is decompressed, 128 MiB, which is what zstd's own command allows unless asked otherwise.
+const WINDOW_LOG_MAX: u32 = 27;
 
 /// A foreign archive without compression.
 pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
@@ -86,12 +89,17 @@ fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
 struct ForeignDecoder {
     decoder: Decoder<'static>,
     output: Vec<u8>,
+    expansion: Expansion,
 }
 
 impl ForeignDecoder {
     fn new() -> Result<Self> {
-        let decoder = Decoder::new().map_err(|error| Error::io("prepare", "zstd", error))?;
-        Ok(Self { decoder, output: vec![0; OUTPUT_SIZE] })
+        let decoder = Decoder::new().and_then(|mut decoder| {
+            decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
+            Ok(decoder)
+        });
+        let decoder = decoder.map_err(|error| Error::io("prepare", "zstd", error))?;
+        Ok(Self { decoder, output: vec![0; OUTPUT_SIZE], expansion: Expansion::new(None) })
     }
 
     fn frame(&mut self, plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
@@ -121,6 +129,7 @@ impl ForeignDecoder {
 
     fn feed(&mut self, piece: &[u8], delivery: &mut Delivery<'_>) -> Result<(), Stop> {
         let mut input = InBuffer::around(piece);
+        let mut packed = piece.len() as u64;
         loop {
             let mut output = OutBuffer::around(&mut self.output[..]);
             self.decoder
@@ -128,6 +137,7 @@ impl ForeignDecoder {
                 .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
             let written = output.as_slice().to_vec();
             let full = written.len() == self.output.len();
+            self.expansion.add(std::mem::take(&mut packed), written.len() as u64).map_err(Error::from)?;
             if !written.is_empty() {
                 delivery.push(written.into())?;
             }

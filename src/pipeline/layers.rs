@@ -10,15 +10,16 @@ use super::digest::{digest, queue};
 use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, taken_apart};
 use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
+use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
-    FRAMES_MAX, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC, SKIPPABLE_HEADER_SIZE,
-    TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header, walk_frame,
+    FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC,
+    ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header, walk_frame,
 };
 use crate::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_manifest,
 };
 use crate::archive::payload::sealed_range;
-use crate::archive::seek_table::{FOOTER_SIZE, SeekTable};
+use crate::archive::seek_table::SeekTable;
 use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -200,7 +201,7 @@ struct FrameFinder<'a> {
     description: &'a Description,
     table: SeekTable,
     pool: Pool,
-    snapshot_size: u64,
+    expansion: Expansion,
     /// Whether the frame before was shorter than the frame size, which only the last one may be.
     short: bool,
 }
@@ -212,7 +213,7 @@ impl<'a> FrameFinder<'a> {
             description,
             table: SeekTable::default(),
             pool: Pool::default(),
-            snapshot_size: 0,
+            expansion: Expansion::new(description.snapshot_size),
             short: false,
         }
     }
@@ -281,10 +282,7 @@ impl<'a> FrameFinder<'a> {
             return Err(damaged("a zstd frame that is not the last is shorter than the manifest says"));
         }
         self.short = content_size < self.description.frame_size;
-        self.snapshot_size += u64::from(content_size);
-        if self.description.snapshot_size.is_some_and(|size| self.snapshot_size > size) {
-            return Err(damaged("the snapshot is longer than the manifest says"));
-        }
+        self.expansion.add(packed as u64, u64::from(content_size))?;
         self.table.push(packed, content_size)
     }
 
@@ -292,12 +290,13 @@ impl<'a> FrameFinder<'a> {
         let (_, json) = read_skippable(plaintext, DOCUMENT_SIZE_MAX, "trailer")?;
         let trailer: Trailer = parse(&json, "trailer")?.content;
         self.table.push(SKIPPABLE_HEADER_SIZE + json.len(), 0)?;
-        let promised = self.description.snapshot_size.unwrap_or(trailer.snapshot_size);
-        if trailer.snapshot_size != self.snapshot_size || promised != self.snapshot_size {
+        let snapshot_size = self.expansion.content();
+        let promised = self.description.snapshot_size.unwrap_or(snapshot_size);
+        if trailer.snapshot_size != snapshot_size || promised != snapshot_size {
             return Err(damaged("manifest, trailer and frames disagree on the size of the snapshot"));
         }
-        let (magic, table) = read_skippable(plaintext, FRAMES_MAX * 8 + FOOTER_SIZE, "seek table")?;
         let expected = self.table.to_frame()?;
+        let (magic, table) = read_skippable(plaintext, expected.len() - SKIPPABLE_HEADER_SIZE, "seek table")?;
         if magic != SEEK_TABLE_MAGIC || table != expected[SKIPPABLE_HEADER_SIZE..] {
             return Err(damaged("the seek table does not fit the frames before it"));
         }

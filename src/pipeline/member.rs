@@ -265,7 +265,7 @@ fn copy_snapshot(
         let mut delivery = Delivery::new(output, pieces, &read, progress, interrupt);
         let copied = copy(input, &mut delivery, &read);
         drop(delivery);
-        Ok((copied, join(check)))
+        Ok::<_, Error>((copied, join(check)))
     })?;
     let snapshot_size = read.into_inner();
     match (copied, checked) {

@@ -17,6 +17,7 @@ use super::batch::{Batch, Batcher};
 use super::buffer::{Buffer, Pool};
 use super::digest::{Piece, digest, queue};
 use super::stage::{Feeder, Ordered, Stop, Work, announce, first_failure, join, no_reason, ordered, spawn};
+use crate::archive::expansion::{Excess, Expansion, UNPROMISED_RATIO};
 use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Manifest, Source, StatusAfter, Trailer, to_json};
@@ -199,7 +200,7 @@ impl<S: SnapshotSource> Begun<S> {
                 ended.send(end).map_err(|_| Stop::Closed)
             })?;
             let sequencer = spawn(scope, "order", move || {
-                announce(sequence(&document, packed, &end, Batcher::new(batches)), interrupt)
+                announce(sequence(&document, expected, packed, &end, Batcher::new(batches)), interrupt)
             })?;
 
             let mut writer = ArchiveWriter::new(output, progress, &read);
@@ -332,6 +333,7 @@ fn end_of_stream(
 /// Puts the layers of the plaintext in their order.
 fn sequence(
     manifest: &[u8],
+    promised: Option<u64>,
     packed: Ordered<Result<Packed>>,
     end: &Receiver<End>,
     mut batcher: Batcher,
@@ -339,16 +341,18 @@ fn sequence(
     let mut table = SeekTable::default();
     table.push(manifest.len(), 0)?;
     batcher.push(manifest)?;
-    let mut snapshot_size = 0;
+    let mut expansion = Expansion::new(promised);
     for frame in packed {
         let (frame, content_size) = frame?;
-        snapshot_size += content_size as u64;
+        if expansion.add(frame.len() as u64, content_size as u64) == Err(Excess::Unpromised) {
+            return Err(too_expansive().into());
+        }
         let content_size = u32::try_from(content_size).map_err(|_| no_reason())?;
         table.push(frame.len(), content_size)?;
         batcher.push(&frame)?;
     }
     let End { checked, after } = end.recv().map_err(|_| Stop::Closed)?;
-    if snapshot_size != checked.size {
+    if expansion.content() != checked.size {
         // What was digested is not what was compressed: whatever the cause, it must not get an end.
         return Err(no_reason().into());
     }
@@ -365,6 +369,17 @@ fn sequence(
     batcher.push(&table.to_frame()?)?;
     batcher.finish()?;
     Ok(trailer)
+}
+
+/// No reader would unpack it.
+fn too_expansive() -> Error {
+    Error::new(
+        Kind::Usage,
+        format!(
+            "the snapshot shrinks to less than 1/{UNPROMISED_RATIO}, and its size was not known beforehand"
+        ),
+    )
+    .with_hint("seal it from a file, with --from FILE, so that the archive can say how large it is")
 }
 
 /// Writes the archive and its digest.

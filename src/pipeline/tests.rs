@@ -1,6 +1,7 @@
 //! Save and open against each other; stock tools judge the same archives in the integration tests.
 
 mod age_vectors;
+mod bounds;
 #[cfg(feature = "cli")]
 mod damage;
 mod properties;

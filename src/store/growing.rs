@@ -5,6 +5,10 @@ use std::io::{self, Write};
 
 use super::writeback::Writeback;
 
+/// Bytes handed to the system at a time. For larger writes the page cache takes larger pieces of memory together, and to find
+/// and clear them takes it longer than to copy what is written.
+const WRITE_SIZE: usize = 64 * 1024;
+
 /// A file being written.
 #[derive(Debug)]
 pub struct GrowingFile {
@@ -59,6 +63,7 @@ impl Write for GrowingFile {
         if let Some(error) = &self.failed {
             return Err(same(error));
         }
+        let buffer = &buffer[..buffer.len().min(WRITE_SIZE)];
         let failure = match self.file.write(buffer) {
             Ok(0) if !buffer.is_empty() => io::Error::from(io::ErrorKind::WriteZero),
             Err(error) if error.kind() != io::ErrorKind::Interrupted => error,

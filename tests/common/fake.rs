@@ -9,11 +9,20 @@ use etcd_client::proto::{
     PbSnapshotRequest, PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
 };
 use etcd_seal::etcd::Connection;
+use http_body::{Body, Frame};
+use std::convert::Infallible;
 use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
+use std::pin::Pin;
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, ready};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
+use tonic::codegen::tokio_stream::StreamExt;
 use tonic::codegen::tokio_stream::wrappers::ReceiverStream;
+use tonic::codegen::{BoxFuture, Bytes, Service, StdError, http};
+use tonic::server::NamedService;
 use tonic::transport::server::TcpIncoming;
 use tonic::{Code, Request, Response, Status};
 
@@ -35,11 +44,27 @@ pub enum Step {
     Fail(Code, &'static str),
 }
 
+/// What comes after the last message of a snapshot stream, where there is no error.
+#[derive(Clone, Default)]
+pub enum Ending {
+    /// The status of success.
+    #[default]
+    Clean,
+    /// These bytes, which ought to be messages with the head that gRPC gives them, and then that.
+    Bytes(Bytes),
+    /// The reset of this one stream.
+    Reset,
+    /// No status: HTTP/2 says that it is over, and gRPC does not.
+    WithoutStatus,
+    /// Death of the member, which resets its connections.
+    Death,
+}
+
 /// A member of etcd that follows a script. Its own runtime dies with it, connections and all.
 pub struct Fake {
     /// Where it listens.
     pub address: SocketAddr,
-    runtime: Option<Runtime>,
+    runtime: Arc<Mutex<Option<Runtime>>>,
 }
 
 /// How the fake answers.
@@ -55,6 +80,8 @@ pub struct Script {
     pub version: &'static str,
     /// What it does when asked for a snapshot.
     pub steps: Vec<Step>,
+    /// What comes after that.
+    pub ending: Ending,
 }
 
 impl Script {
@@ -93,12 +120,24 @@ impl Fake {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
+        let dies = matches!(script.ending, Ending::Death);
+        let (death, dying) = channel();
         runtime.spawn(async move {
             let incoming = TcpIncoming::from(tokio::net::TcpListener::from_std(listener).unwrap());
-            let service = PbMaintenanceServer::new(script);
+            let incoming = incoming.map(move |connection| {
+                if let (true, Ok(connection)) = (dies, &connection) {
+                    connection.set_zero_linger().unwrap();
+                }
+                connection
+            });
+            let (ending, service) = (script.ending.clone(), PbMaintenanceServer::new(script));
+            let service = Ended { service, ending, death };
             tonic::transport::Server::builder().add_service(service).serve_with_incoming(incoming).await
         });
-        Self { address, runtime: Some(runtime) }
+        let runtime = Arc::new(Mutex::new(Some(runtime)));
+        let dead = Arc::clone(&runtime);
+        std::thread::spawn(move || dying.recv().is_ok().then(|| shut_down(&dead)));
+        Self { address, runtime }
     }
 
     /// How to reach it.
@@ -109,9 +148,13 @@ impl Fake {
 
     /// Kills it.
     pub fn die(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            runtime.shutdown_background();
-        }
+        shut_down(&self.runtime);
+    }
+}
+
+fn shut_down(runtime: &Mutex<Option<Runtime>>) {
+    if let Some(runtime) = runtime.lock().unwrap().take() {
+        runtime.shutdown_background();
     }
 }
 
@@ -198,4 +241,81 @@ async fn play(script: Script, sender: mpsc::Sender<Result<PbSnapshotResponse, St
         }
     }
     Some(())
+}
+
+/// The service, but its snapshot streams end in another way.
+#[derive(Clone)]
+struct Ended {
+    service: PbMaintenanceServer<Script>,
+    ending: Ending,
+    death: Sender<()>,
+}
+
+impl NamedService for Ended {
+    const NAME: &'static str = PbMaintenanceServer::<Script>::NAME;
+}
+
+impl Service<http::Request<tonic::body::Body>> for Ended {
+    type Response = http::Response<tonic::body::Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Infallible>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<tonic::body::Body>) -> Self::Future {
+        let is_snapshot = request.uri().path().ends_with("/Snapshot");
+        let answering = self.service.call(request);
+        let (ending, death) = (self.ending.clone(), self.death.clone());
+        Box::pin(async move {
+            let answer = answering.await?;
+            if !is_snapshot || matches!(ending, Ending::Clean) {
+                return Ok(answer);
+            }
+            Ok(answer.map(|body| tonic::body::Body::new(EndedBody { body, ending, death, trailers: None })))
+        })
+    }
+}
+
+struct EndedBody {
+    body: tonic::body::Body,
+    ending: Ending,
+    death: Sender<()>,
+    /// What the body would have ended with.
+    trailers: Option<Frame<Bytes>>,
+}
+
+impl Body for EndedBody {
+    type Data = Bytes;
+    type Error = StdError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StdError>>> {
+        if let Some(trailers) = self.trailers.take() {
+            return Poll::Ready(Some(Ok(trailers)));
+        }
+        let Some(frame) = ready!(Pin::new(&mut self.body).poll_frame(context)).transpose()? else {
+            return Poll::Ready(None);
+        };
+        if !frame.is_trailers() {
+            return Poll::Ready(Some(Ok(frame)));
+        }
+        Poll::Ready(match std::mem::take(&mut self.ending) {
+            Ending::Clean => Some(Ok(frame)),
+            Ending::Bytes(bytes) => {
+                self.trailers = Some(frame);
+                Some(Ok(Frame::data(bytes)))
+            }
+            // Whatever the error is, hyper resets the stream.
+            Ending::Reset => Some(Err("reset".into())),
+            Ending::WithoutStatus => None,
+            Ending::Death => {
+                let _ = self.death.send(());
+                return Poll::Pending;
+            }
+        })
+    }
 }

@@ -22,8 +22,11 @@ pub mod refusal;
 pub mod sandbox;
 #[cfg(feature = "cli")]
 pub mod trace;
+#[cfg(feature = "cli")]
+pub mod trial;
 
 use etcd_seal::etcd::Connection;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -95,6 +98,23 @@ pub struct Options {
     pub flags: Vec<String>,
     /// Its environment.
     pub environment: Vec<(String, String)>,
+    /// Words before the commands of etcd and etcdctl, such as those that enter a namespace.
+    pub within: Vec<String>,
+    /// What etcdctl needs to be let in.
+    pub etcdctl_flags: Vec<String>,
+    /// Where the member keeps its data, if not in a directory of its own.
+    pub data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// `program`, to be run where the member runs.
+    fn command(&self, program: &Path) -> Command {
+        let mut words: Vec<&OsStr> = self.within.iter().map(OsStr::new).collect();
+        words.push(program.as_os_str());
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        command
+    }
 }
 
 /// The server's side of TLS.
@@ -109,11 +129,12 @@ pub struct ServerTls {
 /// A running etcd member. Killed when dropped.
 pub struct Etcd {
     child: Child,
-    /// What started it.
-    command: Command,
     dir: TempDir,
     binary: PathBuf,
     plan: Plan,
+    /// The value of `--initial-cluster`.
+    cluster: String,
+    options: Options,
 }
 
 /// What one member is called and where it listens.
@@ -199,33 +220,22 @@ impl Etcd {
         panic!("etcd does not start on what was restored:\n{log}")
     }
 
-    /// Stops it as an operator would, and starts it once more as it was started.
-    ///
-    /// # Panics
-    /// If it does not serve again.
-    pub fn restart(&mut self) {
-        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
-        self.child.wait().unwrap();
-        self.start_again();
-    }
-
-    /// Starts it once more, after it was [killed](Self::kill).
-    ///
-    /// # Panics
-    /// If it does not serve again.
-    pub fn start_again(&mut self) {
-        self.child = self.command.spawn().unwrap();
-        self.wait_until_it_serves().unwrap_or_else(|log| panic!("etcd does not start again:\n{log}"));
-    }
-
     fn spawn(binary: &Path, dir: TempDir, plan: Plan, cluster: &str, options: &Options) -> Self {
-        let log = File::create(dir.path().join("log")).unwrap();
-        let mut command = Command::new(binary);
+        let child = Self::spawn_child(binary, &dir, &plan, cluster, options);
+        let (cluster, options) = (cluster.to_owned(), options.clone());
+        Self { child, dir, binary: binary.to_owned(), plan, cluster, options }
+    }
+
+    fn spawn_child(binary: &Path, dir: &TempDir, plan: &Plan, cluster: &str, options: &Options) -> Child {
+        let log = File::options().create(true).append(true).open(dir.path().join("log")).unwrap();
+        let data_dir = options.data_dir.as_deref().unwrap_or(Path::new("data"));
+        let mut command = options.command(binary);
         command
             // Old versions take the socket's path for relative, whatever it looks like.
             .current_dir(dir.path())
             .env_clear()
-            .args(["--name", &plan.name, "--data-dir", "data"])
+            .args(["--name", &plan.name, "--data-dir"])
+            .arg(data_dir)
             .args(["--listen-client-urls", &plan.client_url, "--advertise-client-urls", &plan.client_url])
             .args(["--listen-peer-urls", &plan.peer_url, "--initial-advertise-peer-urls", &plan.peer_url])
             .args(["--initial-cluster", cluster])
@@ -244,7 +254,7 @@ impl Etcd {
                 command.arg("--client-cert-auth").arg("--trusted-ca-file").arg(authority);
             }
         }
-        Self { child: command.spawn().unwrap(), command, dir, binary: binary.to_owned(), plan }
+        command.spawn().unwrap()
     }
 
     /// Polls etcd's own health page, which needs neither TLS nor a user and is true once there is a leader.
@@ -254,12 +264,22 @@ impl Etcd {
             if self.child.try_wait().unwrap().is_some() {
                 return Err(self.log());
             }
-            if health(&self.plan.metrics_address).is_ok_and(|page| page.contains(r#""health":"true""#)) {
+            if self.is_healthy() {
                 return Ok(());
             }
             sleep(Duration::from_millis(50));
         }
         Err(self.log())
+    }
+
+    fn is_healthy(&self) -> bool {
+        if self.options.within.is_empty() {
+            return health(&self.plan.metrics_address).is_ok_and(|page| page.contains(r#""health":"true""#));
+        }
+        // From here it may be out of reach.
+        let asked =
+            self.etcdctl().args(["endpoint", "health", "--command-timeout", "500ms"]).output().unwrap();
+        asked.status.success()
     }
 
     /// The endpoint without a scheme: `127.0.0.1:PORT`, or the absolute path of the socket.
@@ -293,7 +313,8 @@ impl Etcd {
     /// Its data directory.
     #[must_use]
     pub fn data_dir(&self) -> PathBuf {
-        self.dir.path().join("data")
+        let own = || self.dir.path().join("data");
+        self.options.data_dir.clone().unwrap_or_else(own)
     }
 
     /// All it has logged.
@@ -306,8 +327,10 @@ impl Etcd {
     #[must_use]
     pub fn etcdctl(&self) -> Command {
         let beside = self.binary.with_file_name("etcdctl");
-        let mut command = Command::new(if beside.is_file() { beside } else { PathBuf::from("etcdctl") });
+        let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
+        let mut command = self.options.command(&etcdctl);
         command.env_clear().env("ETCDCTL_API", "3").arg("--endpoints").arg(self.address());
+        command.args(&self.options.etcdctl_flags);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);
         }
@@ -351,6 +374,39 @@ impl Etcd {
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Stops the member as an operator would.
+    ///
+    /// # Panics
+    /// If it cannot be told to.
+    pub fn stop(&mut self) {
+        run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
+        self.child.wait().unwrap();
+    }
+
+    /// Kills the member if it is still there, and starts it again as it was: the same data, the same ports.
+    ///
+    /// # Panics
+    /// If it does not serve again.
+    pub fn restart(&mut self) {
+        for _ in 0..START_ATTEMPTS {
+            let _ = self.child.kill();
+            self.child.wait().unwrap();
+            self.child = Self::spawn_child(&self.binary, &self.dir, &self.plan, &self.cluster, &self.options);
+            if self.wait_until_it_serves().is_ok() {
+                return;
+            }
+        }
+        panic!("etcd does not start again:\n{}", self.log());
+    }
+
+    /// Whether it still runs.
+    ///
+    /// # Panics
+    /// If the system does not say.
+    pub fn is_alive(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
     }
 }
 

@@ -275,6 +275,20 @@ impl Running {
         self.child.try_wait().unwrap().is_none()
     }
 
+    /// Waits for its end, and watches meanwhile how much memory it takes at most.
+    ///
+    /// # Panics
+    /// If the end does not come.
+    #[must_use]
+    pub fn wait_and_watch(mut self) -> (Ended, u64) {
+        let mut peak = 0;
+        await_that("the program ends", || {
+            peak = self.process().peak_memory().unwrap_or(peak);
+            !self.is_alive()
+        });
+        (self.wait(), peak)
+    }
+
     /// Waits for its end.
     ///
     /// # Panics
@@ -355,6 +369,15 @@ impl Process {
             .collect()
     }
 
+    /// The most memory it has had so far, in bytes; `None` once it has ended.
+    #[must_use]
+    pub fn peak_memory(self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+        Some(kibibytes * 1024)
+    }
+
     /// How many of its threads have this name.
     #[must_use]
     pub fn count(self, name: &str) -> usize {
@@ -411,16 +434,22 @@ pub fn random(length: usize) -> Vec<u8> {
 }
 
 /// Bytes of a page of [`snapshot`].
-const PAGE_SIZE: usize = 4096;
+pub const PAGE_SIZE: usize = 4096;
 
 /// A snapshot as far as the pages that say how long it is and etcd's digest at its end go; the `pages` of data are
 /// random, so that it hardly compresses. For tests of how bytes travel; what is in them is of no matter there.
 #[must_use]
 pub fn snapshot(pages: usize) -> Vec<u8> {
-    let high_water_mark = pages + 2;
+    snapshot_of(&random(pages * PAGE_SIZE))
+}
+
+/// The same with these bytes for its data, which must fill pages.
+#[must_use]
+pub fn snapshot_of(data: &[u8]) -> Vec<u8> {
+    let high_water_mark = data.len() / PAGE_SIZE + 2;
     let mut bytes: Vec<u8> =
         [0_u64, 1].iter().flat_map(|&id| meta_page(id, high_water_mark as u64)).collect();
-    bytes.extend(random(pages * PAGE_SIZE));
+    bytes.extend(data);
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);
     bytes

@@ -10,7 +10,7 @@ use std::process::Command;
 /// Every system call that can carry bytes out of a process, makes memory others see, or names files.
 const CALLS: &str = "trace=write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,splice,tee,vmsplice,sendfile,\
     copy_file_range,process_vm_writev,mmap,memfd_create,shmget,connect,open,openat,openat2,creat,rename,renameat,renameat2,\
-    link,linkat,symlink,symlinkat,mkdir,mkdirat,mknod,mknodat,truncate,unlink,unlinkat,io_uring_setup,io_submit";
+    link,linkat,symlink,symlinkat,mkdir,mkdirat,mknod,mknodat,truncate,chmod,fchmod,fchmodat,chown,fchown,fchownat,lchown,unlink,unlinkat,io_uring_setup,io_submit";
 
 /// The calls that carry bytes out.
 const WRITES: &[&str] = &[

@@ -1,4 +1,4 @@
-//! The environment, read once: the variables the program knows, and nothing else of it.
+//! The environment: the variables the program knows, and nothing else of it.
 
 use crate::error::{Error, Kind, Result};
 use secrecy::SecretString;
@@ -27,8 +27,8 @@ pub(crate) struct Variable {
 pub(crate) const USER: &str = "ETCDCTL_USER";
 /// etcdctl's password.
 pub(crate) const PASSWORD: &str = "ETCDCTL_PASSWORD";
-/// What is wiped from memory after use. The process's own block of variables is beyond our reach.
-const SECRETS: [&str; 2] = [USER, PASSWORD];
+/// What is wiped from memory after use, and taken out of the environment before anything else begins.
+pub(crate) const SECRETS: [&str; 2] = [USER, PASSWORD];
 /// Recipients of `save`.
 pub(crate) const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
 /// A file of recipients of `save`.
@@ -108,13 +108,9 @@ pub(crate) const VARIABLES: &[Variable] = &[
 ];
 
 impl Environment {
-    /// Ours and etcdctl's variables out of the environment of the process.
+    /// Ours and etcdctl's among `variables`.
     #[must_use]
-    pub(crate) fn of_process() -> Self {
-        Self::from_iterator(std::env::vars_os())
-    }
-
-    fn from_iterator(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
+    pub(crate) fn from_iterator(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let known = |name: &str| {
             name.starts_with("ETCDCTL_") || name.starts_with("ETCD_SEAL_") || COMMON.contains(&name)
         };

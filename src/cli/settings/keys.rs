@@ -213,9 +213,23 @@ fn cannot_open(kind: Kind, path: &Path, error: io::Error) -> Error {
 
 fn unreadable(kind: Kind, name: &str, error: io::Error) -> Error {
     let what = if kind == Kind::Recipient { "recipients file" } else { "identity file" };
+    if !is_about_the_path(error.kind()) {
+        return Error::io("read", format_args!("{what} {name}"), error);
+    }
     Error::new(kind, format!("cannot read {what} {name}: {error}"))
         .with_hint("check its path and permissions, and that its filesystem is mounted")
         .with_source(error)
+}
+
+/// Whether another path would help. Else the disk or the system is at fault, and nobody gave a wrong flag.
+fn is_about_the_path(error: io::ErrorKind) -> bool {
+    use io::ErrorKind::{
+        InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,
+    };
+    matches!(
+        error,
+        NotFound | PermissionDenied | NotADirectory | IsADirectory | InvalidFilename | InvalidInput
+    )
 }
 
 #[cfg(test)]
