@@ -6,7 +6,7 @@ mod common;
 
 use common::contents::{Access, Client, KEYS_LOADED};
 use common::program::{Outcome, Program, Sandbox};
-use common::{Etcd, Options, etcds, say};
+use common::{Etcd, Options, etcds};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -233,22 +233,19 @@ fn the_outcome_is_written_for_prometheus() {
     scene.is_clean();
 }
 
-/// An archive that needs no etcd to be made: of the smallest database there is.
-fn fixture(scene: &Scene) -> bool {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES") else {
-        say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
-        return false;
-    };
-    let snapshot = Path::new(&fixtures).join("generated/etcd-3.5.30.snap.db");
-    let save = ["save", "a.age", "-q", "--cluster-name", "prod", "-r", &scene.recipient, "--from"];
-    let _ = scene.sandbox.seal(save).arg(snapshot).succeed();
+/// A small archive, where there is an etcd to make one.
+fn small(scene: &Scene) -> bool {
+    let Some(etcd) = etcds().pop() else { return false };
+    let member = Etcd::start(&etcd, &Options::default());
+    member.fill("/k", 50, 100);
+    scene.save(&member, "a.age", &[]);
     true
 }
 
 #[test]
 fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
     let scene = Scene::new();
-    if !fixture(&scene) {
+    if !small(&scene) {
         return;
     }
     // Nothing but what the test itself needs.
@@ -280,7 +277,7 @@ fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
 #[test]
 fn what_is_wrong_with_the_archive_is_told_before_any_etcd_starts() {
     let scene = Scene::new();
-    if !fixture(&scene) {
+    if !small(&scene) {
         return;
     }
     let started = scene.sandbox.path("started");
@@ -359,7 +356,7 @@ fn is_gone(id: Pid) {
 fn a_signal_leaves_neither_processes_nor_plaintext() {
     for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
         let scene = Scene::new();
-        if !fixture(&scene) {
+        if !small(&scene) {
             return;
         }
         let (child, etcd) = started_and_stuck(&scene);
@@ -374,7 +371,7 @@ fn a_signal_leaves_neither_processes_nor_plaintext() {
 #[test]
 fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
     let scene = Scene::new();
-    if !fixture(&scene) {
+    if !small(&scene) {
         return;
     }
     let (mut child, etcd) = started_and_stuck(&scene);
