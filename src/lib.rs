@@ -14,6 +14,7 @@
 //! | know whether an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |
 //! | verify an archive | [`pipeline::open::open`] into [`std::io::sink`] |
 //! | get the snapshot back | [`pipeline::open::open`] into a [`store::local::Unpublished`], then publish it |
+//! | prove an archive under a real etcd | [`pipeline::drill::drill`] |
 //! | say who can open it, and open it | [`keys::Recipients`], [`keys::Identities`], [`keys::generate_identity`] |
 //! | write a file that appears whole or not at all | [`store::local::Unpublished`] |
 //! | name archives as the program does | [`store::name::ArchiveName`] |

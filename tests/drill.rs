@@ -268,6 +268,17 @@ fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
     assert!(error.contains("within 1s") && error.contains("waiting for nothing"), "{failure}");
     scene.is_clean();
 
+    // As a host does that has no memory left, or no disk: nothing that a start without the data would have to tell apart.
+    for (name, script, kind) in [
+        ("killed", "kill -KILL $$", "etcd_not_running"),
+        ("full", "echo 'panic: write: no space left on device'; exit 2", "no_space"),
+    ] {
+        let outcome = scene.drill("a.age", &scene.script(name, script)).run().ends_with(1);
+        assert_eq!(outcome.object()["kind"], kind, "{outcome:?}");
+        assert!(!outcome.stderr.contains("without the data"), "{outcome:?}");
+        scene.is_clean();
+    }
+
     let no_interpreter = scene.sandbox.write("broken", "#!/nowhere/sh\n");
     std::fs::set_permissions(&no_interpreter, std::fs::Permissions::from_mode(0o755)).unwrap();
     let _ = scene.drill("a.age", &no_interpreter).run().ends_with(1);
@@ -319,7 +330,43 @@ fn an_etcd_that_serves_something_else_is_noticed() {
         assert_eq!(failure["kind"], "drill_failed", "{failure}");
         assert!(failure["error"].as_str().unwrap().contains("started without the data"), "{failure}");
         scene.is_clean();
+
+        // What was served once must be served again.
+        let once = "{ [ ! -e started ] && touch started; } || { echo 'panic: not again'; exit 3; }";
+        let failure = spoiling("once", once).run().ends_with(13).object();
+        assert!(failure["error"].as_str().unwrap().contains("started once more"), "{failure}");
+        scene.is_clean();
     }
+}
+
+/// Major and minor number of an etcd.
+fn version(etcd: &Path) -> Vec<u64> {
+    let told = common::run(std::process::Command::new(etcd).arg("--version"));
+    let version = told.lines().next().unwrap().rsplit(' ').next().unwrap();
+    version.split('.').take(2).map(|number| number.parse().unwrap()).collect()
+}
+
+/// An etcd that is older than the data has a reason not to start that is not the archive's fault.
+#[test]
+fn an_etcd_too_old_for_the_data_is_told_so() {
+    let etcds = etcds();
+    let (Some(oldest), Some(newest)) =
+        (etcds.iter().min_by_key(|etcd| version(etcd)), etcds.iter().max_by_key(|etcd| version(etcd)))
+    else {
+        return;
+    };
+    if version(oldest) == version(newest) {
+        return common::say("SKIPPED: every etcd here is of the same version");
+    }
+    let scene = Scene::new();
+    scene.loaded(newest, "a.age");
+    let text = format!("[ ! -e m1/member/snap/db ] || exit 2\nexec {} \"$@\"", oldest.display());
+    let refuses = scene.script("refuses", &text);
+    let failure = scene.drill("a.age", &refuses).run().ends_with(1).object();
+    let hint = failure["hint"].as_str().unwrap();
+    let needed: Vec<String> = version(newest).iter().map(ToString::to_string).collect();
+    assert!(hint.contains(&format!("the data are of etcd {}", needed.join("."))), "{failure}");
+    scene.is_clean();
 }
 
 /// A drill whose etcd waits for ever, and the process id of that.

@@ -88,7 +88,8 @@ pub(crate) enum Command {
     /// what the data say: HashKV at the revision of the archive, the number of keys, leases, users and roles, the members.
     /// Then it puts, deletes, compacts and defragments, saves and verifies that member with etcd-seal itself, and starts it
     /// once more. The verdict tells the measured time to recovery. Nothing that runs is touched: the members listen on
-    /// sockets inside the scratch directory. However it ends, it stops them and removes the directory.
+    /// sockets inside the scratch directory, where nobody else can reach them: etcd's own authentication, if it is on in the
+    /// data, is turned off in this copy. However it ends, it stops them and removes the directory.
     Drill(Box<DrillArguments>),
     /// Make an age identity
     ///

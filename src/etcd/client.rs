@@ -31,6 +31,8 @@ pub struct HashKv {
     pub hash: u32,
     /// The last compaction, on which it depends, where there was one.
     pub compacted: Option<i64>,
+    /// The newest revision there was then.
+    pub newest: i64,
 }
 
 /// A member, as the member list has it.
@@ -127,7 +129,8 @@ impl Client {
         let answer = self.call("HashKV", client.hash_kv(revision)).await?;
         // etcd says -1 where nothing was compacted.
         let compacted = Some(answer.compact_version()).filter(|&revision| revision >= 0);
-        Ok(HashKv { hash: answer.hash(), compacted })
+        let newest = answer.header().ok_or_else(|| self.nonsense("HashKV"))?.revision();
+        Ok(HashKv { hash: answer.hash(), compacted, newest })
     }
 
     /// The ids of all leases, in order; `None` where they are too many for one answer.

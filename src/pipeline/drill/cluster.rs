@@ -159,12 +159,17 @@ impl<'a> Cluster<'a> {
             if let Some(status) = process.ended()? {
                 // A signal to both of us is no fault of etcd's.
                 self.site.interrupt.check()?;
-                let message =
-                    format!("etcd {} ended by itself ({status}); {}", process.name(), process.last_words());
-                let error = Error::new(Kind::EtcdNotRunning, message);
+                let words = process.last_words();
+                let message = format!("etcd {} ended by itself ({status}); {words}", process.name());
                 // So a host ends whom it has no memory for; etcd itself never does.
                 let killed = status.signal() == Some(Signal::KILL.as_raw());
-                return Err(if killed { Trouble::Other(error) } else { Trouble::Ended(error) });
+                let full = words.contains("no space left on device");
+                let kind = if full { Kind::NoSpace } else { Kind::EtcdNotRunning };
+                let mut error = Error::new(kind, message);
+                if full {
+                    error = error.with_hint("free some space there, or name another place with --scratch");
+                }
+                return Err(if killed || full { Trouble::Other(error) } else { Trouble::Ended(error) });
             }
         }
         Ok(())

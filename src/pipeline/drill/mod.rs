@@ -256,7 +256,7 @@ impl Restored {
         let mut remarks = findings.remarks;
         if contents.auth_enabled {
             remarks.push(
-                "authentication is on in the data, and was turned off in the scratch copy: that users can log in was not tried"
+                "authentication is on in the data, and was turned off in the scratch copy: no user's password was tried"
                     .to_owned(),
             );
         }
@@ -300,7 +300,8 @@ fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
         }
         Kind::EtcdUnreachable | Kind::EtcdTimeout | Kind::EtcdStalled | Kind::EtcdIncomplete => {
             match served.cluster.check_running() {
-                Err(trouble) => trouble.into_error(),
+                Err(Trouble::Ended(ended)) => failed(format!("at work on the data, {ended}")),
+                Err(Trouble::Other(ended)) => ended,
                 Ok(()) => error.into_kind(Kind::EtcdNotRunning),
             }
         }
