@@ -6,6 +6,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -16,7 +17,8 @@ use etcd_seal::database::edit::{Bump, become_member};
 use etcd_seal::database::file::Database;
 use etcd_seal::database::hash_kv::read_keys;
 use etcd_seal::database::membership::Membership;
-use etcd_seal::database::page::Entry;
+use etcd_seal::database::meta::Meta;
+use etcd_seal::database::page::{Entry, FREELIST, Header};
 use etcd_seal::interrupt::Interrupt;
 
 fn fixture(name: &str) -> Option<PathBuf> {
@@ -219,4 +221,77 @@ fn a_member_s_database_is_what_etcdutl_makes() {
             assert_eq!(dump(&ours), dump(&theirs.join("member/snap/db")), "{name} {bump:?}");
         }
     }
+}
+
+/// Buckets that are as large as they get: members that were removed for years, and leases on several levels.
+#[test]
+fn large_buckets_of_few_words_are_read_and_replaced() {
+    let entry = |number: u64, value: &[u8]| (number.to_be_bytes().to_vec(), value.to_vec(), false);
+    let removed =
+        (0..5000_u64).map(|id| (format!("{:x}", id + 0x1000_0000).into_bytes(), b"removed".to_vec(), false));
+    let buckets = [
+        (b"key".to_vec(), Vec::new()),
+        (b"lease".to_vec(), (1..60_000).map(|id| entry(id, b"\x08\x01\x10\x3c")).collect()),
+        (b"members".to_vec(), vec![(b"abc".to_vec(), b"{}".to_vec(), false)]),
+        (b"members_removed".to_vec(), removed.collect()),
+        (b"meta".to_vec(), vec![(b"consistent_index".to_vec(), 9_u64.to_be_bytes().to_vec(), false)]),
+    ];
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    std::fs::write(&path, bolt::database(4096, &buckets)).unwrap();
+    assert_eq!(contents(&path).unwrap().leases, 59_999);
+    become_one(&path, "m1=http://127.0.0.1:41911", "tok", Some(Bump { by: 5 }));
+    let found = contents(&path).unwrap();
+    assert_eq!((found.leases, found.revision, found.entries), (59_999, 5, 1));
+    let after = dump(&path);
+    assert_eq!(after.keys().filter(|(bucket, _)| bucket.starts_with(b"members")).count(), 1);
+}
+
+/// A list of free pages that is kept, as elsewhere than on Linux, is checked against what is used, however long it is.
+#[test]
+fn a_list_of_free_pages_is_held_against_the_trees() {
+    const PAGE: usize = 512;
+    const FREE: u64 = 70_000;
+    let buckets = [(b"key".to_vec(), Vec::new()), (b"meta".to_vec(), Vec::new())];
+    let good = bolt::database(PAGE, &buckets);
+    let used = (good.len() / PAGE) as u64;
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let write = |free: &[u64]| {
+        // More than a page can count: the first number is the count.
+        let numbers: Vec<u8> = std::iter::once(&(free.len() as u64))
+            .chain(free)
+            .flat_map(|number| number.to_le_bytes())
+            .collect();
+        let pages = (16 + numbers.len()).div_ceil(PAGE);
+        let id = used + FREE;
+        let header =
+            Header { id, flags: FREELIST, count: 0xFFFF, overflow: u32::try_from(pages - 1).unwrap() };
+        let head: [u8; 80] = good[..80].try_into().unwrap();
+        let meta = Meta { freelist: id, high_water_mark: id + pages as u64, ..Meta::parse(&head).unwrap() };
+        let file = File::create(&path).unwrap();
+        file.set_len(meta.database_size().unwrap()).unwrap();
+        file.write_all_at(&good, 0).unwrap();
+        file.write_all_at(&meta.to_page(0), 0).unwrap();
+        file.write_all_at(&meta.to_page(1), PAGE as u64).unwrap();
+        file.write_all_at(&[&header.to_bytes()[..], &numbers].concat(), id * PAGE as u64).unwrap();
+    };
+    let all: Vec<u64> = (used..used + FREE).collect();
+    let fault = || contents(&path).unwrap().pages.unwrap().freelist_fault;
+    write(&all);
+    assert_eq!(fault(), None);
+    for (free, why) in [
+        (&all[1..], "1 pages are neither used nor listed"),
+        (&[&all[..], &all[7..8]].concat(), "used or listed twice"),
+        (&[&all[..], &[2]].concat(), "used or listed twice"),
+        (&[&all[..], &[1]].concat(), "listed as free"),
+        (&[&all[..], &[u64::MAX]].concat(), "listed as free"),
+    ] {
+        write(free);
+        let fault = fault().unwrap();
+        assert!(fault.contains(why), "{fault}");
+    }
+    write(&all);
+    become_one(&path, "m1=http://127.0.0.1:41911", "tok", None);
+    assert_eq!(fault(), None);
 }

@@ -13,6 +13,7 @@ use etcd_seal::database::file::Database;
 use etcd_seal::database::hash_kv::read_keys;
 use etcd_seal::interrupt::Interrupt;
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -182,21 +183,15 @@ fn a_raised_revision_is_above_all_and_everything_below_is_compacted() {
 
 #[test]
 fn three_members_agree_and_one_may_be_lost_again() {
-    let binaries = etcds();
-    let Some(binary) = binaries.first() else { return };
-    let lost = Lost::new(binary);
-    let mut groups: Vec<Vec<PathBuf>> = binaries.iter().map(|binary| vec![binary.clone()]).collect();
-    groups.push(binaries.iter().filter(|binary| has_corruption_checks(binary)).cloned().collect());
-    for group in groups.iter().filter(|group| !group.is_empty()) {
-        // Newer versions do not mix with 3.4; the last group is of one minor version.
-        let flags = if group.iter().all(|binary| has_corruption_checks(binary)) {
-            ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"]
-                .map(str::to_owned)
-                .to_vec()
-        } else {
-            Vec::new()
-        };
-        let options = Options { flags, environment: verified(), ..Options::default() };
+    // The releases of one minor version make a cluster together.
+    let mut groups: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    for binary in etcds() {
+        groups.entry(minor_version(&binary)).or_default().push(binary);
+    }
+    for group in groups.values() {
+        let lost = Lost::new(&group[0]);
+        let options =
+            Options { flags: corruption_checks(&group[0]), environment: verified(), ..Options::default() };
         let mut members = Etcd::start_restored(group, 3, &options, |names| {
             let _ = std::fs::remove_dir_all(lost.sandbox.path("cluster"));
             let plan: Vec<_> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
@@ -220,12 +215,8 @@ fn members_of_ours_and_of_etcdutl_are_one_cluster() {
         }
         let lost = Lost::new(&binary);
         lost.sandbox.seal(["restore", "-i", "key.txt", "-o", "plain.db"]).arg(&lost.archive).succeed();
-        let flags = ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"];
-        let options = Options {
-            flags: flags.map(str::to_owned).to_vec(),
-            environment: verified(),
-            ..Options::default()
-        };
+        let options =
+            Options { flags: corruption_checks(&binary), environment: verified(), ..Options::default() };
         let mut members = Etcd::start_restored(&[binary.clone()], 3, &options, |names| {
             let cluster: Vec<_> = names.iter().map(|(name, url)| format!("{name}={url}")).collect();
             for (index, (name, peer_url)) in names.iter().enumerate() {
@@ -246,10 +237,22 @@ fn members_of_ours_and_of_etcdutl_are_one_cluster() {
     }
 }
 
-fn has_corruption_checks(binary: &Path) -> bool {
-    let help = Command::new(binary).arg("--help").output().unwrap();
-    let help = [help.stdout, help.stderr].concat();
-    String::from_utf8_lossy(&help).contains("--experimental-initial-corrupt-check")
+/// Such as `3.5`.
+fn minor_version(binary: &Path) -> String {
+    let told = run(Command::new(binary).arg("--version"));
+    let version = told.lines().find_map(|line| line.strip_prefix("etcd Version: ")).unwrap();
+    version.rsplit_once('.').unwrap().0.to_owned()
+}
+
+/// The flags that have members compare their data, which 3.6 took out of its experiments.
+fn corruption_checks(binary: &Path) -> Vec<String> {
+    let flags = match &minor_version(binary)[..] {
+        "3.4" | "3.5" => {
+            ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"]
+        }
+        _ => ["--feature-gates=InitialCorruptCheck=true", "--corrupt-check-time=2s"],
+    };
+    flags.map(str::to_owned).to_vec()
 }
 
 /// All hold the same, take writes, and one that was killed comes back.

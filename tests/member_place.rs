@@ -335,12 +335,16 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
         return;
     }
     let scene = Scene::new();
-    for apart in [false, true] {
+    // The log in the member, in a directory of its own, and in one that is there.
+    for (apart, there) in [(false, false), (true, false), (true, true)] {
         let mut killed = 0;
         for call in ["fsync", "renameat,renameat2", "mkdirat,mkdir", "unlinkat"] {
             for when in 1.. {
                 scene.reset(&["data", "log"]);
                 scene.make_directory("data");
+                if there {
+                    scene.make_directory("log");
+                }
                 let fault = format!("inject={call}:signal=KILL:when={when}");
                 let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
                 let log: &[&str] = if apart { &["--wal-dir", "log"] } else { &[] };

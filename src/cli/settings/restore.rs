@@ -151,6 +151,13 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
         return Err(Error::new(Kind::Usage, "--force says nothing about a member")
             .with_hint("--replace moves an existing member aside"));
     }
+    // clap lets it pass beside --data-dir, with which --output-dir cannot stand.
+    if words.cluster_plan.is_some() && words.output_dir.is_none() {
+        return Err(Error::new(Kind::Usage, "--cluster-plan is about --output-dir, not --data-dir")
+            .with_hint(
+                "name one member with --name and --initial-cluster, or all of them with --output-dir",
+            ));
+    }
     let owner = words.owner.as_deref().map(owner).transpose()?;
     let listed = words.cluster_plan.as_deref().unwrap_or(&words.initial_cluster);
     let membership = Membership::parse(listed, &words.initial_cluster_token)?;

@@ -1,0 +1,104 @@
+//! What `restore --data-dir` tells whoever will start the member: what they would find out too late.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+mod common;
+
+use common::bolt;
+use common::program::{Outcome, Sandbox};
+use etcd_seal::database::mvcc::Revision;
+use etcd_seal::database::page::Entry;
+
+/// Key and value under the revisions from 2 on.
+fn keys(pairs: &[(&str, &[u8])]) -> Vec<Entry> {
+    let entry = |main: i64, key: &str, value: &[u8]| {
+        let mut pair = vec![0x0A, u8::try_from(key.len()).unwrap()];
+        pair.extend(key.as_bytes());
+        pair.extend([0x2A, u8::try_from(value.len()).unwrap()]);
+        pair.extend(value);
+        (Revision { main, sub: 0 }.to_bytes().to_vec(), pair, false)
+    };
+    (2..).zip(pairs).map(|(main, (key, value))| entry(main, key, value)).collect()
+}
+
+/// Restores a database of these keys, with these entries in other buckets.
+fn restore(keys: Vec<Entry>, others: &[(&str, &[u8], &[u8])], more: &[&str]) -> Outcome {
+    let mut buckets = vec![(b"key".to_vec(), keys), (b"meta".to_vec(), Vec::new())];
+    for (bucket, key, value) in others {
+        let entry = (key.to_vec(), value.to_vec(), false);
+        match buckets.iter_mut().find(|(name, _)| name == bucket.as_bytes()) {
+            Some((_, entries)) => entries.push(entry),
+            None => buckets.push((bucket.as_bytes().to_vec(), vec![entry])),
+        }
+    }
+    buckets.sort();
+    let sandbox = Sandbox::new();
+    sandbox.write("snapshot.db", bolt::database(4096, &buckets));
+    // A copied database has no digest: what is told of that is tested elsewhere.
+    let words =
+        ["restore", "--from-snapshot", "snapshot.db", "--skip-hash-check", "--force", "--data-dir", "new"];
+    let ended = sandbox.seal(words).args(more).run().ends_with(3);
+    assert!(sandbox.path("new/member/snap/db").exists());
+    ended
+}
+
+const POD: (&str, &[u8]) = ("/registry/pods/default/a", b"k8s\0pod");
+const WATCHERS: &str = "its revision was not raised";
+
+#[test]
+fn data_of_kubernetes_ask_for_a_raised_revision() {
+    let told = restore(keys(&[POD]), &[], &[]);
+    assert!(told.stderr.contains(WATCHERS) && told.stderr.contains("--kubernetes"), "{}", told.stderr);
+    // The flag is named as it can be typed, with a number.
+    let flag = told.stderr.split("--bump-revision ").nth(1).unwrap();
+    let number = flag.strip_suffix('\n').unwrap_or(flag).split(' ').next().unwrap();
+    assert!(number.parse::<i64>().unwrap() >= 1_000_000, "{number}");
+    assert!(flag.contains("--mark-compacted"));
+
+    let told = restore(keys(&[POD]), &[], &["--bump-revision", number, "--mark-compacted"]);
+    assert!(!told.stderr.contains(WATCHERS), "{}", told.stderr);
+    // Nobody knows how old a plain snapshot is: a week, by 1500 writes a second.
+    let told = restore(keys(&[POD]), &[], &["--kubernetes"]);
+    assert!(!told.stderr.contains(WATCHERS), "{}", told.stderr);
+    assert!(told.text().contains("revision 2 raised by 908000000"), "{}", told.text());
+    let told = restore(keys(&[("plain", b"value")]), &[], &[]);
+    assert!(!told.stderr.contains(WATCHERS), "{}", told.stderr);
+}
+
+#[test]
+fn values_encrypted_at_rest_name_what_opens_them() {
+    let secrets: [(&str, &[u8]); 3] = [
+        ("/registry/secrets/default/a", b"k8s:enc:aescbc:v1:key1:xxx"),
+        ("/registry/secrets/default/b", b"k8s:enc:kms:v2:vault\x1b[31m:xxx"),
+        ("/registry/secrets/default/c", b"k8s:enc:aescbc:v1:key1:yyy"),
+    ];
+    let told = restore(keys(&secrets), &[], &["--kubernetes"]);
+    assert!(told.stderr.contains("EncryptionConfiguration"), "{}", told.stderr);
+    assert!(told.stderr.contains("(aescbc key1, kms v2 vault"), "{}", told.stderr);
+    assert!(!told.stderr.contains('\x1b'), "{:?}", told.stderr);
+    assert!(!restore(keys(&[POD]), &[], &[]).stderr.contains("EncryptionConfiguration"));
+}
+
+#[test]
+fn alarms_downgrades_and_newer_data_are_told() {
+    let others: [(&str, &[u8], &[u8]); 4] = [
+        // The member 7 has run out of space.
+        ("alarm", b"\x08\x07\x10\x01", b""),
+        ("cluster", b"clusterVersion", b"3.5.0"),
+        ("cluster", b"downgrade", br#"{"target-version":"3.4.0","enabled":true}"#),
+        ("meta", b"storageVersion", b"3.6.0"),
+    ];
+    let told = restore(keys(&[("a", b"b")]), &others, &["--etcd-version", "v3.5.30"]);
+    for told_of in
+        ["the alarm NOSPACE of member 7", "a downgrade to 3.4.0", "of etcd 3.6.0, newer than etcd 3.5"]
+    {
+        assert!(told.stderr.contains(told_of), "{told_of}: {}", told.stderr);
+    }
+    for fits in ["3.6.0", "3.7.1"] {
+        let told = restore(keys(&[("a", b"b")]), &others, &["--etcd-version", fits]);
+        assert!(!told.stderr.contains("newer than"), "{}", told.stderr);
+    }
+    let told = restore(keys(&[("a", b"b")]), &[], &["--etcd-version", "3.4.0"]);
+    assert!(!told.stderr.contains("alarm") && !told.stderr.contains("downgrade"), "{}", told.stderr);
+}
