@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -80,12 +80,17 @@ impl Process {
         Ok(Self { child, name: name.to_owned(), log, ended: None })
     }
 
-    /// How it ended, if it has.
+    /// How it ended, if it has. A script may leave children of its own behind: they end here, too, as long as the number of
+    /// their group is nobody else's.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
-            let looked = self.child.try_wait();
-            self.ended =
-                looked.map_err(|error| Error::io("wait for", format!("etcd {}", self.name), error))?;
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let seen = waitid(WaitId::Pid(Pid::from_child(&self.child)), look);
+            let failed = |error| Error::io("wait for", format!("etcd {}", self.name), error);
+            if seen.map_err(|error| failed(error.into()))?.is_some() {
+                self.signal(Signal::KILL);
+                self.ended = Some(self.child.wait().map_err(failed)?);
+            }
         }
         Ok(self.ended)
     }
@@ -183,11 +188,22 @@ mod tests {
         assert_eq!(telling_lines(""), "");
     }
 
+    /// A child of the child is what a signal to one process would miss.
     #[test]
     fn nothing_of_it_outlives_its_owner() {
+        ends_whole("sleep 600 & echo $!; wait", drop);
+        ends_whole("sleep 600 & echo $!; exit 0", |mut process| {
+            let began = Instant::now();
+            while process.ended().unwrap().is_none() {
+                assert!(began.elapsed() < STOP_PATIENCE);
+                std::thread::sleep(POLL);
+            }
+        });
+    }
+
+    fn ends_whole(script: &str, end: impl FnOnce(Process)) {
         let directory = tempfile::tempdir().unwrap();
-        // A child of the child, which a signal to one process would miss.
-        let process = shell("sleep 600 & echo $!; wait", directory.path());
+        let process = shell(script, directory.path());
         let began = Instant::now();
         let sleeper: i32 = loop {
             assert!(began.elapsed() < STOP_PATIENCE);
@@ -196,7 +212,7 @@ mod tests {
                 Err(_) => std::thread::sleep(POLL),
             }
         };
-        drop(process);
+        end(process);
         let sleeper = Pid::from_raw(sleeper).unwrap();
         // Its parent is gone, and whoever inherits it has to wait for it first.
         while rustix::process::test_kill_process(sleeper).is_ok() {
