@@ -38,6 +38,10 @@ pub enum Kind {
     NoSpace,
     /// An age plugin is missing or failed.
     Plugin,
+    /// There is no etcd to drill with.
+    NoEtcd,
+    /// The etcd to drill with does not start, does not serve in time, or did not go on running.
+    EtcdNotRunning,
     /// The archive is published, but its sidecar or the directory entry is not known to be durable.
     PartlyPublished,
     /// There is no such archive, snapshot or key file.
@@ -66,6 +70,8 @@ pub enum Kind {
     DigestAbsent,
     /// The database inside contradicts itself, as bbolt or etcd would never write it.
     DatabaseDamaged,
+    /// A real etcd, started on what the archive held, does not serve what the archive says, or breaks on it.
+    DrillFailed,
     /// The archive was written by a newer format than this program knows.
     FormatNewer,
     /// No endpoint could be reached.
@@ -101,6 +107,8 @@ impl Kind {
         Self::Io,
         Self::NoSpace,
         Self::Plugin,
+        Self::NoEtcd,
+        Self::EtcdNotRunning,
         Self::PartlyPublished,
         Self::NotFound,
         Self::NoMatchingIdentity,
@@ -115,6 +123,7 @@ impl Kind {
         Self::DigestMismatch,
         Self::DigestAbsent,
         Self::DatabaseDamaged,
+        Self::DrillFailed,
         Self::FormatNewer,
         Self::EtcdUnreachable,
         Self::EtcdTls,
@@ -141,6 +150,8 @@ impl Kind {
             Self::Io => "io",
             Self::NoSpace => "no_space",
             Self::Plugin => "plugin",
+            Self::NoEtcd => "no_etcd",
+            Self::EtcdNotRunning => "etcd_not_running",
             Self::PartlyPublished => "partly_published",
             Self::NotFound => "not_found",
             Self::NoMatchingIdentity => "no_matching_identity",
@@ -155,6 +166,7 @@ impl Kind {
             Self::DigestMismatch => "digest_mismatch",
             Self::DigestAbsent => "digest_absent",
             Self::DatabaseDamaged => "database_damaged",
+            Self::DrillFailed => "drill_failed",
             Self::FormatNewer => "format_newer",
             Self::EtcdUnreachable => "etcd_unreachable",
             Self::EtcdTls => "etcd_tls",
@@ -194,6 +206,13 @@ impl Kind {
             Self::Io => "check that the path exists, its permissions and the health of its disk",
             Self::NoSpace => "free some space, or name a destination on another filesystem",
             Self::Plugin => "check that the age-plugin-… program is on PATH and works with age itself",
+            Self::NoEtcd => {
+                "install one (on Debian and Ubuntu: apt install etcd-server), or name one with --etcd"
+            }
+            Self::EtcdNotRunning => {
+                "this says nothing against the archive: look at what etcd says, try another with --etcd, more time with \
+                 --timeout, or another place with --scratch"
+            }
             Self::PartlyPublished => {
                 "the archive itself is complete; check the disk, then `etcd-seal verify` it with its identity"
             }
@@ -226,6 +245,10 @@ impl Kind {
             }
             Self::DatabaseDamaged => {
                 "etcd would not start on it, or lose data: use another archive; the member it came from needs a look, too"
+            }
+            Self::DrillFailed => {
+                "do not rely on this archive: drill the one before it, and this one with another etcd (--etcd) to know which is \
+                 at fault; the member it came from needs a look, too"
             }
             Self::FormatNewer => "use a newer etcd-seal, or open it with stock age and zstd",
             Self::EtcdUnreachable => "check --endpoints, that etcd is running there, and the network between",

@@ -16,6 +16,7 @@
 //! | get the snapshot back | [`pipeline::open::open`] into a [`store::local::Unpublished`], then publish it |
 //! | make members of a cluster that etcd starts from | [`pipeline::member::restore_member`] with a [`store::member::MemberPlace`], or [`pipeline::member::restore_cluster`] for all of them |
 //! | look into the database of a snapshot | [`database::file::Database`], [`database::contents::Contents`] |
+//! | prove an archive under a real etcd | [`pipeline::drill::drill`] |
 //! | say who can open it, and open it | [`keys::Recipients`], [`keys::Identities`], [`keys::generate_identity`] |
 //! | write a file that appears whole or not at all | [`store::local::Unpublished`] |
 //! | name archives as the program does | [`store::name::ArchiveName`] |

@@ -82,6 +82,15 @@ pub(crate) enum Command {
     /// on the way, and gets its name by a rename only when everything proved right. With -o - the bytes leave before
     /// they are proved: a non-zero exit status means that they must be thrown away.
     Restore(Box<RestoreArguments>),
+    /// Prove an archive: restore it, and let a real etcd serve it
+    ///
+    /// Restores into a private scratch directory, starts the etcd of this host on it, and compares what that serves with
+    /// what the data say: HashKV at the revision of the archive, the number of keys, leases, users and roles, the members.
+    /// Then it puts, deletes, compacts and defragments, saves and verifies that member with etcd-seal itself, and starts it
+    /// once more. The verdict tells the measured time to recovery. Nothing that runs is touched: the members listen on
+    /// sockets inside the scratch directory, where nobody else can reach them: etcd's own authentication, if it is on in the
+    /// data, is turned off in this copy. However it ends, it stops them and removes the directory.
+    Drill(Box<DrillArguments>),
     /// Make an age identity
     ///
     /// Writes it as age-keygen does and prints its recipient: on standard output, or on standard error when the
@@ -91,6 +100,9 @@ pub(crate) enum Command {
     /// Generate manual pages or completions
     #[command(hide = true)]
     Generate(GenerateArguments),
+    /// Become a program that ends with whoever started it
+    #[command(hide = true)]
+    Tether(TetherArguments),
 }
 
 /// The words of `save`.
@@ -416,6 +428,62 @@ pub(crate) struct MemberArguments {
     pub(crate) owner: Option<String>,
 }
 
+/// The words of `drill`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["archive", "from_snapshot"])))]
+pub(crate) struct DrillArguments {
+    /// The archive, - for standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// Drill a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
+    #[arg(long, value_name = "FILE", conflicts_with = "archive")]
+    pub(crate) from_snapshot: Option<PathBuf>,
+    /// Look for etcd and a place, print the plan, start and write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// The etcd to start [default: etcd on PATH]
+    ///
+    /// Best the version that would run on a bad day. Debian has it in the package etcd-server.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) etcd: Option<PathBuf>,
+    /// How many members the cluster has, each with a copy of the data: from 1 to 7
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) members: u8,
+    /// An existing directory to make the private scratch directory in [default: that of TMPDIR, else /var/tmp]
+    ///
+    /// It holds the data in plaintext as long as the drill takes (mode 0700, never published, always removed), and needs
+    /// room for a few copies of them. What a killed drill left there is removed by the next. The time to recovery is that
+    /// of its disk: where it is in memory, no disk is measured.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// How long etcd may take until it serves
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Write the outcome, good or bad, for node_exporter's textfile collector: a file ending in .prom
+    ///
+    /// It is replaced as a whole, and everybody may read it. Without a drill that got as far as its archive it stays as it
+    /// is: alert on the age of etcd_seal_drill_timestamp_seconds, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// Who opens it.
+    #[command(flatten)]
+    pub(crate) identities: IdentityArguments,
+    /// How to read it.
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
+}
+
+/// The words of `tether`.
+#[derive(Debug, Args)]
+pub(crate) struct TetherArguments {
+    /// The process it is to end with
+    #[arg(value_name = "ID")]
+    pub(crate) owner: i32,
+    /// The program and its words
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<OsString>,
+}
+
 /// The words of `keygen`.
 #[derive(Debug, Args)]
 pub(crate) struct KeygenArguments {
@@ -631,7 +699,8 @@ mod tests {
     fn every_help_ends_with_the_exit_codes() {
         let table = exit::help();
         let last = table.lines().last().unwrap();
-        for command in [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["keygen"], &["generate"]]
+        for command in
+            [&[][..], &["save"], &["info"], &["verify"], &["restore"], &["drill"], &["keygen"], &["generate"]]
         {
             let help = shown(&[command, &["--help"]].concat());
             assert!(help.trim_end().ends_with(last), "{command:?}: {help}");

@@ -37,7 +37,7 @@ pub enum Exit {
 /// Every code with its meaning, in the order of the documentation.
 pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Done, "done, and what was asked for was proved"),
-    (Exit::Failure, "other failure; local input or output"),
+    (Exit::Failure, "other failure; local input or output; no etcd to drill with"),
     (
         Exit::Usage,
         "usage: unparsable flag, recipient or identity; no recipient; existing or impossible destination; \
@@ -51,7 +51,10 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::NotFound, "archive not found"),
     (Exit::Locked, "reserved: locked"),
     (Exit::NoIdentity, "no identity or passphrase opened the archive"),
-    (Exit::Damaged, "damaged or forged archive; --from or --from-snapshot with bad data"),
+    (
+        Exit::Damaged,
+        "damaged or forged archive; --from or --from-snapshot with bad data; a drill that failed on it",
+    ),
     (Exit::Etcd, "etcd unreachable or at fault: TLS, authentication, stall, incomplete, wrong digest"),
     (Exit::Newer, "archive format newer than this program"),
     (Exit::Interrupted, "interrupted (SIGINT)"),
@@ -89,7 +92,7 @@ impl Exit {
             | Kind::DestinationExists
             | Kind::Destination
             | Kind::NoTerminal => Self::Usage,
-            Kind::Io | Kind::NoSpace | Kind::Plugin => Self::Failure,
+            Kind::Io | Kind::NoSpace | Kind::Plugin | Kind::NoEtcd | Kind::EtcdNotRunning => Self::Failure,
             Kind::PartlyPublished => Self::Partly,
             Kind::NotFound => Self::NotFound,
             Kind::NoMatchingIdentity => Self::NoIdentity,
@@ -103,6 +106,7 @@ impl Exit {
             | Kind::SnapshotLength
             | Kind::DigestMismatch
             | Kind::DatabaseDamaged
+            | Kind::DrillFailed
             | Kind::DigestAbsent => Self::Damaged,
             Kind::FormatNewer => Self::Newer,
             Kind::EtcdUnreachable

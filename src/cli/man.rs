@@ -41,6 +41,7 @@ const EXTRAS: &[Extra] = &[
             "etcd-seal-info(1)",
             "etcd-seal-verify(1)",
             "etcd-seal-restore(1)",
+            "etcd-seal-drill(1)",
             "etcd-seal-keygen(1)",
             "etcd-seal-archive(5)",
             "etcd-seal-recovery(7)",
@@ -122,6 +123,31 @@ const EXTRAS: &[Extra] = &[
             ),
         ],
         see_also: &["etcd-seal-recovery(7)", "etcd-seal(1)", "etcd-seal-verify(1)", "etcd(1)"],
+    },
+    Extra {
+        command: "drill",
+        examples: &[
+            (
+                "Every night, on a host that has the key and an etcd, with an alert on the outcome and on its age:",
+                "etcd-seal drill \"$(ls -t /backups/prod-*.age | head -n 1)\" -i key.txt -q \\\n    \
+                 --metrics-file /var/lib/prometheus/node-exporter/etcd-seal-drill.prom",
+            ),
+            (
+                "Before an upgrade: does the new etcd take the data of the old one, as a cluster of three?",
+                "etcd-seal drill before-upgrade.db.zst.age -i key.txt --etcd /opt/etcd-3.6/etcd --members 3",
+            ),
+            (
+                "The time to recovery, in milliseconds:",
+                "etcd-seal drill X.db.zst.age -i key.txt --json | jq .recovery_ms",
+            ),
+        ],
+        see_also: &[
+            "etcd-seal(1)",
+            "etcd-seal-verify(1)",
+            "etcd-seal-restore(1)",
+            "etcd-seal-recovery(7)",
+            "etcd(1)",
+        ],
     },
     Extra {
         command: "keygen",

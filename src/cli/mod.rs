@@ -8,6 +8,7 @@ pub mod exit;
 mod afresh;
 mod args;
 mod bar;
+mod drill;
 mod generate;
 mod info;
 mod input;
@@ -20,6 +21,7 @@ mod save;
 mod settings;
 mod supervise;
 mod term;
+mod tether;
 mod verify;
 
 use crate::error::{Error, Kind, Result};
@@ -35,6 +37,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use term::{Console, Terminal, Verbosity};
 
 /// What every command works with.
@@ -62,6 +65,7 @@ pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let console = Console::default();
     match args::parse(&words) {
+        Ok(Arguments { command: Command::Tether(words), .. }) => tether::run(&words, &console).code().into(),
         Ok(arguments) => run_command(arguments, beginning, &console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
         Err(Unparsed::Wrong(error)) => {
@@ -101,10 +105,11 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
         stdout_is_taken: command.takes_stdout(&environment),
         console: console.clone(),
     };
+    let patience = command.patience();
     let prepared =
         checked.and_then(|()| keep_secrets_out_of_dumps()).and_then(|()| command.step_aside(&environment));
     let result = prepared.and_then(|()| {
-        supervise::supervise(&reporter, console, |interrupt, runtime| {
+        supervise::supervise(&reporter, console, patience, |interrupt, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
             let context = Context { environment, reporter, console, terminal, interrupt, runtime, quiet };
@@ -164,7 +169,7 @@ impl Command {
             }
             Self::Restore(words) => words.output.as_ref().is_some_and(|output| output == "-"),
             Self::Keygen(words) => words.output == "-",
-            Self::Info(_) | Self::Verify(_) | Self::Generate(_) => false,
+            Self::Info(_) | Self::Verify(_) | Self::Drill(_) | Self::Generate(_) | Self::Tether(_) => false,
         }
     }
 
@@ -175,12 +180,21 @@ impl Command {
             Self::Save(words) => &words.effort,
             Self::Verify(words) => &words.opening.effort,
             Self::Restore(words) => &words.opening.effort,
-            Self::Info(_) | Self::Keygen(_) | Self::Generate(_) => return Ok(()),
+            Self::Drill(words) => &words.opening.effort,
+            Self::Info(_) | Self::Keygen(_) | Self::Generate(_) | Self::Tether(_) => return Ok(()),
         };
         if Effort::resolve(words, environment)?.nice {
             lower_priority();
         }
         Ok(())
+    }
+
+    /// How long it may take to stop by itself after a signal.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Drill(_) => supervise::CLEANING_PATIENCE,
+            _ => supervise::SIGNAL_PATIENCE,
+        }
     }
 
     fn run(self, context: &Context) -> Result<Exit> {
@@ -189,8 +203,10 @@ impl Command {
             Self::Info(words) => info::run(words, context),
             Self::Verify(words) => verify::run(words, context),
             Self::Restore(words) => restore::run(*words, context),
+            Self::Drill(words) => drill::run(*words, context),
             Self::Keygen(words) => keygen::run(&words, context),
             Self::Generate(words) => generate::run(&words.what),
+            Self::Tether(words) => Ok(tether::run(&words, &context.console)),
         }
     }
 }

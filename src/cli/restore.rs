@@ -41,16 +41,16 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
 }
 
 /// A source that is there.
-struct OpenSource {
+pub(super) struct OpenSource {
     path: PathBuf,
-    file: File,
+    pub(super) file: File,
     /// `None` for a plain snapshot.
-    identities: Option<Identities>,
+    pub(super) identities: Option<Identities>,
 }
 
 impl OpenSource {
     /// Opens the file; the identities are read, but for a passphrase nobody needs to give for a plan.
-    fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
+    pub(super) fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
         match settings {
             SourceSettings::Snapshot(path) => {
                 let file = match path.to_str() {
@@ -72,12 +72,12 @@ impl OpenSource {
         }
     }
 
-    fn archive(&self) -> Archive<'_> {
+    pub(super) fn archive(&self) -> Archive<'_> {
         Archive::named(&self.path)
     }
 
     /// Bytes of the snapshot, as far as anybody can know beforehand; nothing of it is authenticated.
-    fn expected_size(&mut self) -> Option<u64> {
+    pub(super) fn expected_size(&mut self) -> Option<u64> {
         let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
         if self.identities.is_none() {
             return Some(length);
@@ -174,7 +174,7 @@ fn to_members(
         BumpSettings::Kubernetes => WantedBump::Kubernetes,
     };
     let skip_hash_check = cluster.skip_hash_check;
-    let request = Request { membership, bump, skip_hash_check, expected_size, now: now() };
+    let request = Request { membership, bump, skip_hash_check, expected_size, now: Some(now()) };
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
@@ -279,7 +279,7 @@ const LAST_COPY: &str = "take another copy; if this is the last one there is, or
 
 impl Archive<'_> {
     /// Names the source in an error that is about it: what concerns a place names that already.
-    fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
+    pub(super) fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
         match error.kind() {
             Kind::DestinationExists
             | Kind::Destination

@@ -23,17 +23,20 @@ const FAILURE_POLL: Duration = Duration::from_millis(250);
 const FAILURE_PATIENCE: Duration = Duration::from_secs(2);
 /// How long a command may take to stop by itself after a signal. Short, because the thread that has to stop may be in the
 /// middle of a frame or of a read, and whoever sent the signal waits: 200 ms are to be enough for everything.
-const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
+pub(super) const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
+/// The same for a command that has plaintext to remove and processes to end: nobody else does that.
+pub(super) const CLEANING_PATIENCE: Duration = Duration::from_secs(10);
 /// Descriptors the runtime takes, and some.
 const RUNTIME_DESCRIPTORS: usize = 8;
 
-/// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it.
+/// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it, for which it has `patience`.
 ///
 /// # Errors
 /// The command's.
 pub(super) fn supervise<C>(
     reporter: &Reporter,
     console: &Console,
+    patience: Duration,
     prepare: impl FnOnce(Interrupt, Handle) -> C,
 ) -> Result<Exit>
 where
@@ -55,7 +58,7 @@ where
         .name("command".to_owned())
         .spawn(work)
         .map_err(|error| Error::io("start", "a thread", error))?;
-    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt, SIGNAL_PATIENCE));
+    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt, patience));
     runtime.shutdown_background();
     match ended {
         Ended::ByItself(result) => result,

@@ -20,6 +20,9 @@ const MEMBERS_REMOVED_BUCKET: &[u8] = b"members_removed";
 const CLUSTER_BUCKET: &[u8] = b"cluster";
 const CONSISTENT_INDEX: &[u8] = b"consistent_index";
 const TERM: &[u8] = b"term";
+/// `buckets.Auth` and `AuthEnabledKeyName` in etcd's schema.
+const AUTHENTICATION_BUCKET: &[u8] = b"auth";
+const AUTHENTICATION_ENABLED: &[u8] = b"authEnabled";
 /// The term of the new log, as `etcdutl` has it.
 pub(super) const FIRST_TERM: u64 = 1;
 
@@ -75,6 +78,25 @@ pub fn become_member(
         set(&mut meta, SCHEDULED_COMPACTION, &revision.to_bytes());
     }
     edit.set_bucket(META_BUCKET, &meta)?;
+    edit.finish()
+}
+
+/// Turns etcd's own authentication off, in a copy that serves nobody but who made it: users, passwords and roles stay, and
+/// etcd asks for none of them. For a drill; a restored member must never get this.
+///
+/// # Errors
+/// Those of [`become_member`].
+pub fn turn_authentication_off_in_a_scratch_copy(
+    database: &Database<'_>,
+    interrupt: &Interrupt,
+) -> Result<()> {
+    let mut edit = Edit::begin(database, interrupt)?;
+    if edit.position(AUTHENTICATION_BUCKET).is_err() {
+        return Ok(());
+    }
+    let mut entries = edit.entries(AUTHENTICATION_BUCKET)?;
+    set(&mut entries, AUTHENTICATION_ENABLED, &[0]);
+    edit.set_bucket(AUTHENTICATION_BUCKET, &entries)?;
     edit.finish()
 }
 

@@ -17,7 +17,7 @@ use crate::interrupt::Interrupt;
 pub struct Keys {
     /// `HashKV`, which is a CRC-32C.
     pub hash: u32,
-    /// Keys that exist.
+    /// Keys that exist, but for the empty one: it is the trace of a raised revision, and nobody can ask etcd for it.
     pub count: u64,
 }
 
@@ -37,7 +37,9 @@ pub fn read_keys(
     let compacted = compacted.unwrap_or(-1);
     let mut hash = crc32c::crc32c(KEY_BUCKET);
     let (random, newest) = newest;
-    let count = newest.values().filter(|newest| !newest.deletion).count() as u64;
+    let exists = |newest: &Newest| !newest.deletion;
+    let kept_keys = newest.values().filter(|newest| exists(newest)).count() as u64;
+    let empty = newest.get(&digest(&random, b"")).is_some_and(exists);
     database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
         let (at, deletion) = parse(key)?;
         let kept = || {
@@ -47,14 +49,14 @@ pub fn read_keys(
                 .is_some_and(|newest| newest.revision == at && !newest.deletion)
         };
         // etcd skips by what it keeps only where it keeps anything.
-        let taken_away = at.main <= compacted && count > 0 && !kept();
+        let taken_away = at.main <= compacted && kept_keys > 0 && !kept();
         if at.main > revision || taken_away || (at.main == compacted && deletion) {
             return Ok(());
         }
         hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
         Ok(())
     })?;
-    Ok(Keys { hash, count })
+    Ok(Keys { hash, count: kept_keys - u64::from(empty) })
 }
 
 /// The last write of a key.

@@ -1,6 +1,6 @@
 //! A live etcd as a source of a snapshot: endpoints, TLS, authentication, member choice, the stream.
 //!
-//! [`open`] is all there is to call, and [`check`] what it does first. It reads the flags first and the network second: every endpoint is parsed
+//! [`open`] is all there is to call for a snapshot, and [`check`] what it does first; [`Client`] asks and tries one member. It reads the flags first and the network second: every endpoint is parsed
 //! (`endpoint`) and every TLS file read (`tls`) before the first connection. Then each endpoint gets a client of
 //! its own (`dialer`, `member`), because a balanced client could send Status to one member and Snapshot to another.
 //! All are probed at once, the best is chosen (`choice`), and its stream is read under the rules of `rules`, which
@@ -9,6 +9,7 @@
 //! after a second look by `diagnosis` where the first tells too little.
 
 mod choice;
+mod client;
 mod connection;
 mod diagnosis;
 mod dialer;
@@ -26,6 +27,7 @@ mod stream;
 mod tls;
 mod wait;
 
+pub use client::{Client, HashKv, ListedMember};
 pub use connection::Connection;
 pub use flow::{End, Flow};
 pub use pace::LOWEST_RATE;

@@ -78,8 +78,8 @@ pub struct Request<'a> {
     pub skip_hash_check: bool,
     /// Bytes of the snapshot, where somebody has said them before: so much must be free.
     pub expected_size: Option<u64>,
-    /// What time it is, to know how old the snapshot is.
-    pub now: Timestamp,
+    /// What time it is, where it matters how old the snapshot is.
+    pub now: Option<Timestamp>,
 }
 
 /// What came of it.
@@ -154,30 +154,50 @@ pub fn restore_cluster(
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
     let count = members.len() as u64;
     check_space(directory, request.expected_size, count, LOG_SIZE, unpublished.free_space()?)?;
-    let mut first = None;
+    let create = |path: &Path| unpublished.create(path);
+    let (made, _) = write_members(input, source, request, &create, progress, interrupt)?;
     for member in members {
-        let snapshots: PathBuf = [member.name.as_str(), MEMBER, SNAPSHOT_DIRECTORY].iter().collect();
-        let database = unpublished.create(&snapshots.join(DATABASE))?;
+        let text = instructions(request.membership, member);
+        write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
+    }
+    Ok(made.published(unpublished.publish(interrupt)?))
+}
+
+/// Where the database of the member `name` is among those of its cluster.
+pub(super) fn database_of(name: &str) -> PathBuf {
+    [name, MEMBER, SNAPSHOT_DIRECTORY, DATABASE].iter().collect()
+}
+
+/// Writes every member of the cluster, each in a directory of its name, into files that `create` makes; with what is known of
+/// the database comes that of the first member, open.
+pub(super) fn write_members(
+    input: &mut (dyn Read + Send),
+    source: &Source<'_>,
+    request: &Request<'_>,
+    create: &dyn Fn(&Path) -> Result<GrowingFile>,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<(Made, File)> {
+    let mut first = None;
+    for member in request.membership.members() {
+        let path = database_of(&member.name);
+        let database = create(&path)?;
         match &mut first {
             None => first = Some(make_database(input, source, request, database, progress, interrupt)?),
             Some((_, first)) => copy_database(first, database, interrupt)?,
         }
         let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
-        write_log(request.membership, member, unpublished.create(&log)?)?;
-        let raft_snapshot_file =
-            unpublished.create(&snapshots.join(raft_snapshot_name(request.membership)))?;
+        write_log(request.membership, member, create(&log)?)?;
+        let raft_snapshot_file = create(&path.with_file_name(raft_snapshot_name(request.membership)))?;
         write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
-        let text = instructions(request.membership, member);
-        write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
-    let (made, _) = first.ok_or_else(no_reason)?;
-    Ok(made.published(unpublished.publish(interrupt)?))
+    first.ok_or_else(no_reason)
 }
 
 /// A database that is that of a member, and what is known of it.
-struct Made {
-    origin: Origin,
-    contents: Contents,
+pub(super) struct Made {
+    pub(super) origin: Origin,
+    pub(super) contents: Contents,
     bump: Option<Bump>,
     kubernetes_bump: i64,
 }
@@ -190,10 +210,10 @@ impl Made {
 }
 
 /// Where a snapshot came from, once it has been read.
-struct Origin {
-    opened: Option<Opened>,
-    snapshot_size: u64,
-    digest: Digest,
+pub(super) struct Origin {
+    pub(super) opened: Option<Opened>,
+    pub(super) snapshot_size: u64,
+    pub(super) digest: Digest,
 }
 
 /// Reads the snapshot into `database`, checks it, and makes it that of a member.
@@ -218,7 +238,7 @@ fn make_database(
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }
-    let age = origin.opened.as_ref().and_then(|opened| age(opened, request.now));
+    let age = origin.opened.as_ref().zip(request.now).and_then(|(opened, now)| age(opened, now));
     let kubernetes_bump = kubernetes::bump(contents.revision, age);
     let bump = match request.bump {
         WantedBump::None => None,
@@ -343,7 +363,13 @@ fn copy_database(first: &mut File, mut copy: GrowingFile, interrupt: &Interrupt)
 }
 
 /// Refuses what cannot fit, before anything is read: a database of `expected` bytes and a log for each of `members`.
-fn check_space(place: &Path, expected: Option<u64>, members: u64, log: u64, free: u64) -> Result<()> {
+pub(super) fn check_space(
+    place: &Path,
+    expected: Option<u64>,
+    members: u64,
+    log: u64,
+    free: u64,
+) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
     let needed = expected.saturating_add(log).saturating_mul(members);
     if needed <= free {

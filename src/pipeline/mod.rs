@@ -1,5 +1,5 @@
-//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive back to the snapshot, and
-//! [`member`] from there to the members of a new cluster.
+//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive back to the snapshot,
+//! [`member`] from there to the members of a new cluster, and [`drill`] to one that runs and is put to the test.
 //!
 //! The first two are a chain of threads with bounded queues between them, so that memory does not grow with the snapshot:
 //!
@@ -16,6 +16,7 @@ mod batch;
 mod buffer;
 mod delivery;
 mod digest;
+pub mod drill;
 mod foreign;
 pub mod inspect;
 pub mod instructions;

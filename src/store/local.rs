@@ -65,6 +65,17 @@ impl Unpublished {
         Ok(Self { temporary, content: GrowingFile::new(content) })
     }
 
+    /// Lets everybody read it, once it is published: for what is no secret and is read by another user.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn let_everybody_read(&self) -> Result<()> {
+        use std::os::unix::fs::PermissionsExt;
+        let permissions = std::fs::Permissions::from_mode(0o644);
+        let set = self.content.file().set_permissions(permissions);
+        set.map_err(|error| Error::io("change the permissions of", self.temporary.path().display(), error))
+    }
+
     /// Publishes the file as `name` in its directory, and with `sha256` (of all that was written) its sidecar.
     /// In this order:
     ///

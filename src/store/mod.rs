@@ -10,6 +10,7 @@ pub mod growing;
 pub mod local;
 pub mod member;
 pub mod name;
+pub mod scratch;
 pub mod sidecar;
 mod stale;
 mod temporary;

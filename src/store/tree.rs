@@ -78,6 +78,11 @@ impl Tree {
         &self.base
     }
 
+    /// Its own descriptor.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
     /// Its path under its temporary name.
     pub(super) fn path(&self) -> PathBuf {
         self.base.path().join(&self.name)

@@ -56,16 +56,16 @@ impl MadeMember {
 
 /// What its database holds.
 #[derive(Serialize)]
-struct DatabaseReport {
-    revision: i64,
+pub(super) struct DatabaseReport {
+    pub(super) revision: i64,
     #[serde(skip_serializing_if = "Option::is_none")]
     compact_revision: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bumped_by: Option<i64>,
     entries: u64,
-    leases: u64,
-    users: u64,
-    roles: u64,
+    pub(super) leases: u64,
+    pub(super) users: u64,
+    pub(super) roles: u64,
     auth_enabled: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     cluster_version: Option<String>,
@@ -79,7 +79,7 @@ struct DatabaseReport {
 }
 
 impl DatabaseReport {
-    fn new(contents: database::contents::Contents, bumped_by: Option<i64>) -> Self {
+    pub(super) fn new(contents: database::contents::Contents, bumped_by: Option<i64>) -> Self {
         Self {
             revision: contents.revision,
             compact_revision: contents.compacted,

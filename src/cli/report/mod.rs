@@ -4,10 +4,12 @@
 //! `sanitize`; JSON keeps every value exactly and escapes the same characters in its own way.
 
 mod contents;
+mod drill;
 mod failure;
 mod info;
 mod keygen;
 mod member;
+mod metrics;
 mod plan;
 mod restore;
 mod save;
@@ -15,10 +17,12 @@ mod units;
 mod verdict;
 mod verify;
 
+pub(crate) use drill::DrillReport;
 pub(crate) use failure::interrupted;
 pub(crate) use info::InfoReport;
 pub(crate) use keygen::KeygenReport;
 pub(crate) use member::MemberReport;
+pub(crate) use metrics::DrillMetrics;
 pub(crate) use plan::Plan;
 pub(crate) use restore::RestoreReport;
 pub(crate) use save::SaveReport;

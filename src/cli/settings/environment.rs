@@ -50,9 +50,16 @@ pub(crate) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// The credential that stands for [`PASSPHRASE_FILE`].
 pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
-const READING: &[&str] = &["info", "verify", "restore"];
-const WORKING: &[&str] = &["save", "verify", "restore"];
-const KEYS: &[&str] = &["save", "info", "verify", "restore"];
+/// Where programs are.
+pub(crate) const PATH: &str = "PATH";
+/// Where temporary files go.
+pub(crate) const TMPDIR: &str = "TMPDIR";
+/// Neither ours nor etcdctl's.
+const COMMON: [&str; 3] = [CREDENTIALS_DIRECTORY, PATH, TMPDIR];
+
+const READING: &[&str] = &["info", "verify", "restore", "drill"];
+const WORKING: &[&str] = &["save", "verify", "restore", "drill"];
+const KEYS: &[&str] = &["save", "info", "verify", "restore", "drill"];
 
 /// Ours, in the order of the manual. etcdctl's come from its flags.
 pub(crate) const VARIABLES: &[Variable] = &[
@@ -88,6 +95,16 @@ pub(crate) const VARIABLES: &[Variable] = &[
                   is that file.",
         commands: KEYS,
     },
+    Variable {
+        name: PATH,
+        meaning: "Where drill looks for etcd; all that the etcd it starts has of the environment.",
+        commands: &["drill"],
+    },
+    Variable {
+        name: TMPDIR,
+        meaning: "The directory in which drill makes its scratch directory, without --scratch.",
+        commands: &["drill"],
+    },
 ];
 
 impl Environment {
@@ -95,7 +112,7 @@ impl Environment {
     #[must_use]
     pub(crate) fn from_iterator(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let known = |name: &str| {
-            name.starts_with("ETCDCTL_") || name.starts_with("ETCD_SEAL_") || name == CREDENTIALS_DIRECTORY
+            name.starts_with("ETCDCTL_") || name.starts_with("ETCD_SEAL_") || COMMON.contains(&name)
         };
         let known = variables.into_iter().filter_map(|(name, value)| {
             let name = name.into_string().ok()?;

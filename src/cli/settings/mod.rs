@@ -2,6 +2,7 @@
 //! asked, read or connected to. Commands see settings, never raw words.
 
 pub(crate) mod connection;
+pub(crate) mod drill;
 pub(crate) mod effort;
 pub(crate) mod environment;
 pub(crate) mod keys;

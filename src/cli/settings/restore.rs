@@ -34,6 +34,33 @@ pub(crate) enum SourceSettings {
     Snapshot(PathBuf),
 }
 
+impl SourceSettings {
+    /// Exactly one of the two.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`], also where nobody is named to open an archive.
+    pub(crate) fn resolve(
+        archive: Option<PathBuf>,
+        snapshot: Option<PathBuf>,
+        identities: IdentitySettings,
+        input: &mut StandardInput,
+    ) -> Result<Self> {
+        match (archive, snapshot) {
+            (Some(_), _) if identities.is_empty() => Err(Error::new(
+                Kind::Usage,
+                "nothing is named to open the archive with: -i and -p are both missing",
+            )
+            .with_hint("pass the identity file with -i, or -p for an archive with a passphrase")),
+            (Some(archive), _) => Ok(Self::Archive(archive, identities)),
+            (None, Some(snapshot)) => {
+                input.claim_paths("--from-snapshot -", std::slice::from_ref(&snapshot))?;
+                Ok(Self::Snapshot(snapshot))
+            }
+            (None, None) => Err(Error::new(Kind::Usage, "no archive is named")),
+        }
+    }
+}
+
 /// What is made of a snapshot.
 pub(crate) enum Target {
     /// `-o`: the snapshot itself, as named, and whether an existing file is replaced.
@@ -77,22 +104,12 @@ impl RestoreSettings {
         let mut input = StandardInput::default();
         input.claim_paths("ARCHIVE -", words.archive.as_slice())?;
         let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        let source = match (words.archive, &words.member.from_snapshot) {
-            (Some(archive), _) if identities.is_empty() => {
-                let _ = archive;
-                return Err(Error::new(
-                    Kind::Usage,
-                    "nothing is named to open the archive with: -i and -p are both missing",
-                )
-                .with_hint("pass the identity file with -i, or -p for an archive with a passphrase"));
-            }
-            (Some(archive), _) => SourceSettings::Archive(archive, identities),
-            (None, Some(snapshot)) => {
-                input.claim_paths("--from-snapshot -", std::slice::from_ref(snapshot))?;
-                SourceSettings::Snapshot(snapshot.clone())
-            }
-            (None, None) => return Err(Error::new(Kind::Usage, "no archive is named")),
-        };
+        let source = SourceSettings::resolve(
+            words.archive,
+            words.member.from_snapshot.clone(),
+            identities,
+            &mut input,
+        )?;
         let target = match words.output {
             Some(output) => {
                 refuse_with_output(&words.member)?;

@@ -1,0 +1,127 @@
+//! `drill`: the proof of an archive under a real etcd.
+
+use super::args::DrillArguments;
+use super::exit::Exit;
+use super::report::{DrillMetrics, DrillReport, Plan, size};
+use super::restore::OpenSource;
+use super::settings::drill::{DrillSettings, MetricsPlace};
+use super::{Context, bar, now, tether};
+use crate::archive::manifest::Description;
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+use crate::pipeline::drill::{Drilled, Program, Request, drill};
+use crate::pipeline::inspect::inspect;
+use crate::pipeline::member::Source;
+use crate::store::local::{Existing, Unpublished, check};
+use std::fmt::Write as _;
+use std::fs::{File, Metadata};
+use std::io::{Seek, Write as _};
+use std::path::PathBuf;
+use std::time::Instant;
+
+pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
+    let mut settings = DrillSettings::resolve(words, &context.environment)?;
+    let metrics = settings.metrics.take();
+    if let Some(MetricsPlace { directory, name }) = &metrics {
+        check(directory, name, Existing::Replace, false)?;
+    }
+    if settings.dry_run {
+        return plan(settings, context);
+    }
+    let (began, etcd) = (Instant::now(), settings.etcd.clone());
+    let mut seen = Seen::default();
+    let drilled = perform(settings, &mut seen, context);
+    if let Some(place) = metrics {
+        let text = DrillMetrics {
+            ended: now(),
+            took: began.elapsed(),
+            description: seen.description.as_ref(),
+            outcome: drilled.as_ref().map_err(|error| Exit::of(error.kind())),
+        }
+        .text();
+        match (place.write(&text), &drilled) {
+            // What went wrong before is worse.
+            (Err(error), Err(_)) => tracing::warn!("{error}"),
+            (written, _) => written?,
+        }
+    }
+    context.reporter.result(&DrillReport::new(drilled?, seen.path.as_deref(), &etcd))
+}
+
+/// What is known of the archive, however the drill ends.
+#[derive(Default)]
+struct Seen {
+    /// `None` for standard input.
+    path: Option<PathBuf>,
+    description: Option<Description>,
+}
+
+fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Result<Drilled> {
+    let mut source = OpenSource::open(settings.source, context, false)?;
+    seen.path = source.archive().path().map(PathBuf::from);
+    seen.description = describe(&mut source.file);
+    let expected_size = source.expected_size();
+    let identities = source.identities.take();
+    let from = match &identities {
+        Some(identities) => Source::Archive { identities, options: &settings.options },
+        None => Source::Snapshot,
+    };
+    let program =
+        Program { etcd: settings.etcd, launcher: tether::words(), search_path: settings.search_path };
+    let request = Request {
+        program: &program,
+        members: settings.members,
+        scratch: &settings.scratch,
+        timeout: settings.timeout,
+        expected_size,
+        options: &settings.options,
+        now: now(),
+        runtime: &context.runtime,
+    };
+    let progress = bar::progress(&context.console, context.quiet, "restoring");
+    let drilled = drill(&mut source.file, &from, &request, &*progress, &context.interrupt);
+    drop(progress);
+    let drilled = drilled.map_err(|error| match error.kind() {
+        Kind::NoEtcd | Kind::EtcdNotRunning => error,
+        _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
+    })?;
+    if let Some(manifest) = drilled.opened.as_ref().and_then(|opened| opened.manifest.as_ref()) {
+        seen.description = Some(manifest.description.clone());
+    }
+    Ok(drilled)
+}
+
+/// What anybody sees of an archive in a file; nothing of it is authenticated.
+fn describe(file: &mut File) -> Option<Description> {
+    file.metadata().ok().filter(Metadata::is_file)?;
+    let description = inspect(file, None).ok().and_then(|seen| seen.visible.description);
+    file.rewind().ok()?;
+    description
+}
+
+fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
+    let mut source = OpenSource::open(settings.source, context, true)?;
+    let mut destination = format!(
+        "a scratch directory in {}, and start {} of {} there",
+        settings.scratch.display(),
+        if settings.members == 1 { "1 member".to_owned() } else { format!("{} members", settings.members) },
+        settings.etcd.display(),
+    );
+    if let Some(expected) = source.expected_size() {
+        let _ = write!(destination, ", at least {}", size(expected));
+    }
+    context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))
+}
+
+impl MetricsPlace {
+    fn write(&self, text: &str) -> Result<()> {
+        let Self { directory, name } = self;
+        let mut file = Unpublished::create(directory)?;
+        let written = file.write_all(text.as_bytes());
+        written.map_err(|error| Error::io("write", directory.join(name).display(), error))?;
+        file.let_everybody_read()?;
+        // Whoever watches shall hear of a drill that was interrupted, too.
+        let published = file.publish(name, Existing::Replace, None, &Interrupt::new())?;
+        published.shortfall.map_or(Ok(()), Err)
+    }
+}

@@ -1,0 +1,263 @@
+//! The members of a drill, running.
+//!
+//! They listen on sockets in the scratch directory, which is closed to everybody else: what is in the archive is as secret
+//! here as it was there, and a port of the loopback device would be open to every user of the host.
+
+use std::io::ErrorKind;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+use tokio::runtime::Handle;
+
+use super::process::{Process, Program};
+use crate::database::membership::Membership;
+use crate::error::{Error, Kind, Result};
+use crate::etcd::{Client, Connection};
+use crate::interrupt::Interrupt;
+use crate::pipeline::instructions::etcd_flags;
+use crate::store::scratch::Scratch;
+
+/// The token of the new cluster.
+const TOKEN: &str = "etcd-seal-drill";
+/// How often a member that does not serve yet is asked.
+const POLL: Duration = Duration::from_millis(50);
+/// How long one such question may take.
+const ATTEMPT: Duration = Duration::from_secs(2);
+/// How long a call to a member that serves may take: all of a large database is read, or written anew, in one.
+const CALL_LIMIT: Duration = Duration::from_secs(30 * 60);
+/// The longest path a socket can have, its end included: `sun_path` in unix(7), less one byte.
+const SOCKET_PATH_MAX: usize = 107;
+
+/// What every member runs with, and where.
+pub(super) struct Site<'a> {
+    pub(super) program: &'a Program,
+    pub(super) scratch: &'a Scratch,
+    pub(super) runtime: &'a Handle,
+    /// How long the members may take until they serve.
+    pub(super) timeout: Duration,
+    pub(super) interrupt: &'a Interrupt,
+}
+
+/// Why members do not serve.
+pub(super) enum Trouble {
+    /// One ended by itself.
+    Ended(Error),
+    /// Anything else.
+    Other(Error),
+}
+
+impl From<Error> for Trouble {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+impl Trouble {
+    pub(super) fn into_error(self) -> Error {
+        match self {
+            Self::Ended(error) | Self::Other(error) => error,
+        }
+    }
+}
+
+/// The name of the member with this number, from 0 on.
+fn name(number: usize) -> String {
+    format!("m{}", number + 1)
+}
+
+/// The socket for clients of a member; its name looks like an address because etcd 3.4 insists on one.
+fn client_socket(number: usize) -> String {
+    format!("localhost:{}", 2 * number + 1)
+}
+
+fn peer_socket(number: usize) -> String {
+    format!("localhost:{}", 2 * number + 2)
+}
+
+/// A cluster of so many members.
+pub(super) fn membership(members: usize) -> Result<Membership> {
+    let listed: Vec<String> =
+        (0..members).map(|number| format!("{}=unix://{}", name(number), peer_socket(number))).collect();
+    Membership::parse(&listed.join(","), TOKEN)
+}
+
+/// The members of a cluster, each a process that ends with this.
+pub(super) struct Cluster<'a> {
+    site: &'a Site<'a>,
+    processes: Vec<Process>,
+}
+
+/// A cluster all of whose members serve.
+pub(super) struct Served<'a> {
+    pub(super) cluster: Cluster<'a>,
+    /// A connection to each, in the order of their numbers.
+    pub(super) clients: Vec<Client>,
+    /// How long it took until the first served a read.
+    pub(super) after: Duration,
+}
+
+impl<'a> Cluster<'a> {
+    /// Starts every member on what lies in the scratch directory under its name, and waits until all of them serve.
+    pub(super) fn boot(site: &'a Site<'a>, membership: &Membership) -> Result<Served<'a>, Trouble> {
+        let began = Instant::now();
+        let directory = site.scratch.path()?;
+        let mut cluster = Self { site, processes: Vec::new() };
+        for number in 0..membership.members().len() {
+            remove_sockets(number, &directory)?;
+            let name = name(number);
+            let arguments = arguments(number, &name, membership)?;
+            cluster.processes.push(Process::start(site.program, &name, &directory, &arguments)?);
+        }
+        let mut clients = Vec::new();
+        let mut after = None;
+        for number in 0..membership.members().len() {
+            clients.push(cluster.wait_for(number, began)?.bounded_by(CALL_LIMIT));
+            after.get_or_insert_with(|| began.elapsed());
+        }
+        Ok(Served { cluster, clients, after: after.unwrap_or_default() })
+    }
+
+    /// Waits until the member serves a read that a leader confirmed.
+    fn wait_for(&mut self, number: usize, began: Instant) -> Result<Client, Trouble> {
+        let connection = connection(&self.socket(number)?, ATTEMPT);
+        loop {
+            self.site.interrupt.check()?;
+            self.check_running()?;
+            let attempt: Result<Client> = self.site.runtime.block_on(async {
+                let client = Client::connect(&connection, self.site.interrupt).await?;
+                match client.read().await {
+                    // The data may say so of themselves. Whether they are is found out below.
+                    Err(error) if error.to_string().contains("corrupt cluster") => {
+                        client.disarm().await?;
+                        client.read().await?;
+                    }
+                    other => other?,
+                }
+                Ok(client)
+            });
+            match attempt {
+                Ok(client) => return Ok(client),
+                Err(error) if error.kind() == Kind::Interrupted => return Err(error.into()),
+                Err(error) => tracing::debug!(%error, "etcd does not serve yet"),
+            }
+            if began.elapsed() > self.site.timeout {
+                let process = &self.processes[number];
+                let (name, timeout) = (process.name(), self.site.timeout);
+                let message =
+                    format!("etcd {name} does not serve within {timeout:?}; {}", process.last_words());
+                return Err(Error::new(Kind::EtcdNotRunning, message).into());
+            }
+            std::thread::sleep(POLL);
+        }
+    }
+
+    /// Fails where a member has ended.
+    pub(super) fn check_running(&mut self) -> Result<(), Trouble> {
+        for process in &mut self.processes {
+            if let Some(status) = process.ended()? {
+                // A signal to both of us is no fault of etcd's.
+                self.site.interrupt.check()?;
+                let words = process.last_words();
+                let message = format!("etcd {} ended by itself ({status}); {words}", process.name());
+                // So a host ends whom it has no memory for; etcd itself never does.
+                let killed = status.signal() == Some(Signal::KILL.as_raw());
+                let full = words.contains("no space left on device");
+                let kind = if full { Kind::NoSpace } else { Kind::EtcdNotRunning };
+                let mut error = Error::new(kind, message);
+                if full {
+                    error = error.with_hint("free some space there, or name another place with --scratch");
+                }
+                return Err(if killed || full { Trouble::Other(error) } else { Trouble::Ended(error) });
+            }
+        }
+        Ok(())
+    }
+
+    /// How the member is reached.
+    pub(super) fn connection(&self, number: usize) -> Result<Connection> {
+        Ok(connection(&self.socket(number)?, CALL_LIMIT))
+    }
+
+    fn socket(&self, number: usize) -> Result<PathBuf> {
+        let name = client_socket(number);
+        let path = self.site.scratch.path()?.join(&name);
+        Ok(if path.as_os_str().len() <= SOCKET_PATH_MAX {
+            path
+        } else {
+            self.site.scratch.short_path().join(name)
+        })
+    }
+
+    /// Stops one member after the other, as an operator would: one that leads hands that over to another that lives.
+    pub(super) fn stop(self) -> Result<()> {
+        let Self { site, processes } = self;
+        processes.into_iter().try_for_each(|process| process.stop(site.interrupt))
+    }
+}
+
+/// Removes what a member that ended badly has left: etcd 3.4 takes it for somebody who listens.
+fn remove_sockets(number: usize, directory: &Path) -> Result<()> {
+    for socket in [client_socket(number), peer_socket(number)].map(|name| directory.join(name)) {
+        match std::fs::remove_file(&socket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(Error::io("remove", socket.display(), error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The flags of one member. The quota is off: that of the lost cluster is unknown, and etcd's default would refuse writes to
+/// a database that was allowed more.
+fn arguments(number: usize, name: &str, membership: &Membership) -> Result<Vec<String>> {
+    let member = membership.member(name, None)?;
+    let (client, peer) = (client_socket(number), peer_socket(number));
+    let mut arguments = etcd_flags(membership, member);
+    arguments.extend([
+        format!("--data-dir={name}"),
+        format!("--listen-client-urls=unix://{client}"),
+        format!("--advertise-client-urls=unix://{client}"),
+        format!("--listen-peer-urls=unix://{peer}"),
+        "--quota-backend-bytes=-1".to_owned(),
+    ]);
+    Ok(arguments)
+}
+
+fn connection(socket: &Path, limit: Duration) -> Connection {
+    Connection {
+        endpoints: vec![format!("unix://{}", socket.display())],
+        cacert: None,
+        cert: None,
+        key: None,
+        insecure_skip_tls_verify: false,
+        insecure_transport: true,
+        user: None,
+        dial_timeout: ATTEMPT,
+        command_timeout: limit,
+        stream_timeout: None,
+        stall_timeout: limit,
+        limit_rate: None,
+        keepalive_time: limit,
+        keepalive_timeout: limit,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_have_names_and_sockets_of_their_own() {
+        let membership = membership(3).unwrap();
+        assert_eq!(
+            membership.initial_cluster(),
+            "m1=unix://localhost:2,m2=unix://localhost:4,m3=unix://localhost:6"
+        );
+        let arguments = arguments(1, "m2", &membership).unwrap();
+        assert!(arguments.contains(&"--listen-client-urls=unix://localhost:3".to_owned()), "{arguments:?}");
+        assert!(arguments.contains(&"--listen-peer-urls=unix://localhost:4".to_owned()), "{arguments:?}");
+    }
+}

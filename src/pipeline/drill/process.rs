@@ -1,0 +1,242 @@
+//! An etcd of our own: started, watched, and never left behind.
+
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+
+use crate::error::{Error, Kind, Result};
+use crate::interrupt::Interrupt;
+
+/// How long etcd may take to end by itself once it was asked to.
+const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How often an end is looked for.
+const POLL: Duration = Duration::from_millis(10);
+/// Bytes at the end of a log that are looked at.
+const TAIL_SIZE: u64 = 64 * 1024;
+/// Lines of it that are told.
+const TOLD_LINES: usize = 3;
+/// Bytes of a line that are told at most.
+const TOLD_SIZE: usize = 400;
+/// What a line has that tells why etcd gave up: in the JSON of 3.5 and later, in the text of 3.4, of Go itself.
+const TELLING: [&str; 7] = [
+    "\"level\":\"fatal\"",
+    "\"level\":\"panic\"",
+    "\"level\":\"error\"",
+    " C | ",
+    " E | ",
+    "panic: ",
+    "fatal error: ",
+];
+
+/// How etcd is started.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// The etcd.
+    pub etcd: PathBuf,
+    /// What starts it, before its own path and arguments: a program that ends it should this process be killed. May be empty.
+    pub launcher: Vec<OsString>,
+    /// All of its environment.
+    pub search_path: Option<OsString>,
+}
+
+/// A running etcd, in a process group of its own, which is killed when it is dropped.
+pub(super) struct Process {
+    child: Child,
+    name: String,
+    log: PathBuf,
+    ended: Option<ExitStatus>,
+}
+
+impl Process {
+    /// Starts `program` in `directory`, where it logs anew.
+    pub(super) fn start(
+        program: &Program,
+        name: &str,
+        directory: &Path,
+        arguments: &[String],
+    ) -> Result<Self> {
+        let log = directory.join(format!("{name}.log"));
+        let failed = |error| Error::io("write", log.display(), error);
+        let output = File::create(&log).map_err(failed)?;
+        let errors = output.try_clone().map_err(failed)?;
+        let mut words = program.launcher.iter().map(OsString::as_os_str).chain([program.etcd.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(OsStr::new("etcd")));
+        command.args(words).args(arguments).current_dir(directory).env_clear();
+        if let Some(path) = &program.search_path {
+            command.env("PATH", path);
+        }
+        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let child = command.spawn().map_err(|error| {
+            Error::new(Kind::NoEtcd, format!("cannot run {}: {error}", program.etcd.display()))
+                .with_source(error)
+        })?;
+        tracing::debug!(name, id = child.id(), "started etcd");
+        Ok(Self { child, name: name.to_owned(), log, ended: None })
+    }
+
+    /// How it ended, if it has. A script may leave children of its own behind: they end here, too, as long as the number of
+    /// their group is nobody else's.
+    pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
+        if self.ended.is_none() {
+            let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+            let seen = waitid(WaitId::Pid(Pid::from_child(&self.child)), look);
+            let failed = |error| Error::io("wait for", format!("etcd {}", self.name), error);
+            if seen.map_err(|error| failed(error.into()))?.is_some() {
+                self.signal(Signal::KILL);
+                self.ended = Some(self.child.wait().map_err(failed)?);
+            }
+        }
+        Ok(self.ended)
+    }
+
+    /// Asks it to end, and waits for that; one that does not is killed.
+    pub(super) fn stop(mut self, interrupt: &Interrupt) -> Result<()> {
+        if self.ended()?.is_none() {
+            self.signal(Signal::TERM);
+        }
+        let asked = Instant::now();
+        while self.ended()?.is_none() {
+            interrupt.check()?;
+            if asked.elapsed() > STOP_PATIENCE {
+                tracing::warn!("etcd {} does not end when asked to, and is killed", self.name);
+                break;
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// What it says about itself at the end of its log.
+    pub(super) fn last_words(&self) -> String {
+        let words = tail(&self.log).map(|text| telling_lines(&text)).unwrap_or_default();
+        if words.is_empty() { "it says nothing".to_owned() } else { format!("it says: {words}") }
+    }
+
+    /// What it is called.
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reaches its children too, should it be a script. Until it is waited for, its number is nobody else's.
+    fn signal(&self, signal: Signal) {
+        let sent = kill_process_group(Pid::from_child(&self.child), signal);
+        if let Err(error) = sent {
+            tracing::debug!(name = self.name, %error, "cannot send a signal");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        if self.ended.is_none() {
+            self.signal(Signal::KILL);
+            if let Err(error) = self.child.wait() {
+                tracing::warn!("cannot wait for the end of etcd {}: {error}", self.name);
+            }
+        }
+    }
+}
+
+fn tail(log: &Path) -> std::io::Result<String> {
+    let mut file = File::open(log)?;
+    let length = file.metadata()?.len();
+    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_SIZE)))?;
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The last lines that tell why it ended, or else the last lines.
+fn telling_lines(text: &str) -> String {
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let tells = |line: &&str| TELLING.iter().any(|mark| line.contains(mark));
+    let mut told: Vec<&str> = lines().filter(tells).collect();
+    if told.is_empty() {
+        told = lines().collect();
+    }
+    let first = told.len().saturating_sub(TOLD_LINES);
+    let told: Vec<&str> = told[first..].iter().map(|line| beginning(line)).collect();
+    told.join(" | ")
+}
+
+fn beginning(line: &str) -> &str {
+    let end = (0..=TOLD_SIZE.min(line.len())).rev().find(|&end| line.is_char_boundary(end));
+    &line[..end.unwrap_or(0)]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shell(script: &str, directory: &Path) -> Process {
+        let program = Program { etcd: "/bin/sh".into(), launcher: Vec::new(), search_path: None };
+        Process::start(&program, "m1", directory, &["-c".to_owned(), script.to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn the_lines_that_tell_are_told() {
+        let log = "start\n{\"level\":\"fatal\",\"msg\":\"no room\"}\n\ngoroutine 1\nexit\n";
+        assert_eq!(telling_lines(log), "{\"level\":\"fatal\",\"msg\":\"no room\"}");
+        assert_eq!(telling_lines("a\nb\nc\nd\n"), "b | c | d");
+        assert_eq!(telling_lines(&"ä".repeat(1000)).len(), TOLD_SIZE);
+        assert_eq!(telling_lines(""), "");
+    }
+
+    /// A child of the child is what a signal to one process would miss.
+    #[test]
+    fn nothing_of_it_outlives_its_owner() {
+        ends_whole("sleep 600 & echo $!; wait", drop);
+        ends_whole("sleep 600 & echo $!; exit 0", |mut process| {
+            let began = Instant::now();
+            while process.ended().unwrap().is_none() {
+                assert!(began.elapsed() < STOP_PATIENCE);
+                std::thread::sleep(POLL);
+            }
+        });
+    }
+
+    fn ends_whole(script: &str, end: impl FnOnce(Process)) {
+        let directory = tempfile::tempdir().unwrap();
+        let process = shell(script, directory.path());
+        let began = Instant::now();
+        let sleeper: i32 = loop {
+            assert!(began.elapsed() < STOP_PATIENCE);
+            match std::fs::read_to_string(directory.path().join("m1.log")).unwrap().trim().parse() {
+                Ok(id) => break id,
+                Err(_) => std::thread::sleep(POLL),
+            }
+        };
+        end(process);
+        let sleeper = Pid::from_raw(sleeper).unwrap();
+        // Its parent is gone, and whoever inherits it has to wait for it first.
+        while rustix::process::test_kill_process(sleeper).is_ok() {
+            let status = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.as_raw_nonzero()));
+            if status.is_ok_and(|status| status.contains(" Z ")) {
+                break;
+            }
+            assert!(began.elapsed() < STOP_PATIENCE);
+            std::thread::sleep(POLL);
+        }
+    }
+
+    #[test]
+    fn an_end_is_seen() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut process = shell("echo panic: no; exit 3", directory.path());
+        let began = Instant::now();
+        while process.ended().unwrap().is_none() {
+            assert!(began.elapsed() < STOP_PATIENCE);
+            std::thread::sleep(POLL);
+        }
+        assert_eq!(process.ended().unwrap().unwrap().code(), Some(3));
+        assert_eq!(process.last_words(), "it says: panic: no");
+        process.stop(&Interrupt::new()).unwrap();
+        shell("exec sleep 600", directory.path()).stop(&Interrupt::new()).unwrap();
+    }
+}
