@@ -379,10 +379,15 @@ fn started_and_stuck(scene: &Scene) -> (std::process::Child, Pid) {
     let waits = scene.script("waits", &script);
     let mut command = scene.drill("a.age", &waits).command;
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    (child, written_id(&id_file))
+}
+
+/// The process id in the file, once it is there.
+fn written_id(file: &Path) -> Pid {
     let began = Instant::now();
     loop {
-        if let Ok(id) = std::fs::read_to_string(&id_file) {
-            return (child, Pid::from_raw(id.trim().parse().unwrap()).unwrap());
+        if let Ok(id) = std::fs::read_to_string(file) {
+            return Pid::from_raw(id.trim().parse().unwrap()).unwrap();
         }
         assert!(began.elapsed() < PATIENCE, "the drill starts no etcd");
         std::thread::sleep(Duration::from_millis(10));

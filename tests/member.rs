@@ -139,6 +139,25 @@ fn a_restored_member_holds_what_the_lost_one_did_and_lives_on() {
     }
 }
 
+/// A member that an etcd runs on is never moved from under it.
+#[test]
+fn a_running_member_is_not_replaced() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        let mut member = lost.boot(&binary, "restored", &[]);
+        let words = ["restore", "-i", "key.txt", "--data-dir", "restored", "--replace"];
+        for more in [&[][..], &["-n"]] {
+            let refused = lost.sandbox.seal(words).arg(&lost.archive).args(more).run().ends_with(2);
+            assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
+        }
+        assert_eq!(lost.sandbox.names("restored"), ["member"]);
+        lost.assert_contents(&member);
+        member.stop();
+        lost.sandbox.seal(words).arg(&lost.archive).succeed();
+        assert_eq!(lost.sandbox.names("restored").len(), 2);
+    }
+}
+
 /// One output for every version: what was saved from any is restored for any.
 #[test]
 fn any_version_starts_on_what_was_saved_from_any() {

@@ -22,7 +22,7 @@ pub(super) fn instructions(membership: &Membership, member: &Member) -> String {
     let mut text = format!(
         "The member {name} of a restored etcd cluster, {hex}\n\
          ============================================================\n\n\
-         Every member of the cluster was made from the same archive: {members}.\n\
+         Every member of the cluster was made from the same archive: {members}. More is in etcd-seal-recovery(7).\n\
          The directory `{MEMBER}` beside this file belongs into the data directory of the etcd on the host of {name}.\n\n\
          Flags of etcd for this member (peer URLs, names and token must be these):\n\n",
         name = member.name,
@@ -57,8 +57,9 @@ Steps, on every host, in this order:
   1. Stop whatever writes to etcd (kube-apiserver), and every etcd of the old cluster. None of them may come back: a
      member of the old cluster does not belong to this one.
   2. Move the old data away: mv /var/lib/etcd/member /var/lib/etcd/member.old
-  3. Bring the directory `member` to its host, for the user that runs etcd alone:
-         cp -a member /var/lib/etcd/member && chown -R etcd:etcd /var/lib/etcd && chmod 700 /var/lib/etcd
+  3. Bring the directory `member` to its host, for the user that runs etcd alone, and give it its name when it is whole:
+         cp -a member /var/lib/etcd/member.new && chown -R etcd:etcd /var/lib/etcd && chmod 700 /var/lib/etcd &&
+             mv /var/lib/etcd/member.new /var/lib/etcd/member
   4. Start etcd with the flags above, on all hosts within the time it waits for the others. One alone does not serve
      before more than half of them run.
   5. Start what writes to etcd, when the checks below are right.

@@ -16,6 +16,7 @@ use rustix::fs::Stat;
 use super::directory::{Directory, is_directory, is_file_name};
 use super::growing::GrowingFile;
 use super::local::Published;
+use super::stale::try_lock;
 pub use super::tree::Owner;
 use super::tree::{Tree, is_tree_name, rename_without_replacing};
 use crate::error::{Error, Kind, Result};
@@ -85,6 +86,9 @@ impl MemberPlace {
                 .with_hint(
                     "if its etcd is stopped for good, pass --replace: it is moved aside, never deleted",
                 ));
+        }
+        if published {
+            refuse_running(&data.base)?;
         }
         let log_in_data = |name: &[u8]| {
             self.wal_dir.as_deref().is_some_and(|log| log == self.data_dir.join(OsStr::from_bytes(name)))
@@ -184,12 +188,28 @@ fn member_of(directory: &Directory) -> Result<bool> {
     Ok(found.is_some())
 }
 
+/// Refuses a member that an etcd runs on: moved aside under it, it would go on being served. bbolt locks the database it has open.
+fn refuse_running(data_dir: &Directory) -> Result<()> {
+    let database = data_dir
+        .enter(OsStr::new(MEMBER))
+        .and_then(|member| member.enter(OsStr::new(SNAPSHOT_DIRECTORY)))
+        .and_then(|snapshots| snapshots.open_for_reading(OsStr::new("db")));
+    // What is no member of etcd's is nobody's to lock.
+    let Ok(database) = database else { return Ok(()) };
+    if try_lock(&database) != Err(rustix::io::Errno::WOULDBLOCK) {
+        return Ok(());
+    }
+    let member = data_dir.join(OsStr::new(MEMBER));
+    Err(Error::new(Kind::DestinationExists, format!("{} is in use: an etcd runs on it", member.display()))
+        .with_hint("stop that etcd for good first, and whatever starts it again"))
+}
+
 fn not_empty(directory: &Directory, other: &[u8], what: &str) -> Error {
     let path = directory.path().display();
     let other = String::from_utf8_lossy(other);
     Error::new(Kind::DestinationExists, format!("{what} {path} is not empty: there is {other:?} in it"))
         .with_hint(
-            "name a new or an empty directory, or pass --replace, which moves aside what is in the way",
+            "name a new or an empty directory; or pass --replace: it moves aside a member and its log, nothing else",
         )
 }
 

@@ -62,6 +62,8 @@ pub(super) struct DatabaseReport {
     compact_revision: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     bumped_by: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bumped_to: Option<i64>,
     entries: u64,
     pub(super) leases: u64,
     pub(super) users: u64,
@@ -84,6 +86,7 @@ impl DatabaseReport {
             revision: contents.revision,
             compact_revision: contents.compacted,
             bumped_by,
+            bumped_to: bumped_by.and_then(|by| contents.last_write.checked_add(by)),
             entries: contents.entries,
             leases: contents.leases,
             users: contents.users,
@@ -139,9 +142,10 @@ impl Report for MemberReport {
 
     fn text(&self) -> String {
         let mut text = format!("{}: ", sanitize(&self.path));
-        let names: Vec<&str> = self.members.iter().map(|member| member.name.as_str()).collect();
+        let names: Vec<String> =
+            self.members.iter().map(|member| format!("{} ({})", member.name, member.id)).collect();
         let members = if names.len() == 1 { "member" } else { "members" };
-        let _ = write!(text, "{members} {} of a new cluster", names.join(", "));
+        let _ = write!(text, "{members} {} of the new cluster {}", names.join(", "), self.cluster_id);
         let _ =
             write!(text, ", database of {}, revision {}", size(self.snapshot_size), self.database.revision);
         if let Some(by) = self.database.bumped_by {
