@@ -73,11 +73,10 @@ impl Report for DrillReport {
     }
 
     fn text(&self) -> String {
-        let members =
-            if self.members == 1 { "1 member".to_owned() } else { format!("{} members", self.members) };
         let mut text = format!(
-            "{}: proved: {members} of etcd {} served it {} after the first byte was read ({} to restore, {} to start)",
+            "{}: proved: {} of etcd {} served it {} after the first byte was read ({} to restore, {} to start)",
             sanitize(&self.archive),
+            count(self.members as u64, "member"),
             sanitize(&self.etcd_version),
             seconds(self.recovery_ms),
             seconds(self.restore_ms),
@@ -86,15 +85,15 @@ impl Report for DrillReport {
         let database = &self.database;
         let _ = write!(
             text,
-            "; database of {}, revision {}, HashKV {}, {} keys, {} leases, {} users, {} roles, all as in the archive; writes, \
+            "; database of {}, revision {}, HashKV {}, {}, {}, {}, {}, all as in the archive; writes, \
              compaction, defragmentation, another save and a restart went well, {}{}",
             size(self.snapshot_size),
             database.revision,
             self.hash_kv,
-            self.keys,
-            database.leases,
-            database.users,
-            database.roles,
+            count(self.keys, "key"),
+            count(database.leases, "lease"),
+            count(database.users, "user"),
+            count(database.roles, "role"),
             seconds(self.duration_ms),
             self.verdict.text()
         );
@@ -103,4 +102,9 @@ impl Report for DrillReport {
         }
         text
     }
+}
+
+/// `1 key`, `2 keys`.
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
