@@ -151,6 +151,17 @@ fn a_running_member_is_not_replaced() {
             assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
         }
         assert_eq!(lost.sandbox.names("restored"), ["member"]);
+        // Nor through a link, nor its log alone.
+        std::fs::create_dir(lost.sandbox.path("linked")).unwrap();
+        std::os::unix::fs::symlink("../restored/member", lost.sandbox.path("linked/member")).unwrap();
+        std::fs::create_dir(lost.sandbox.path("other")).unwrap();
+        std::os::unix::fs::symlink("restored/member/wal", lost.sandbox.path("log")).unwrap();
+        for place in [&["--data-dir", "linked"][..], &["--data-dir", "other", "--wal-dir", "log"]] {
+            let words = ["restore", "-i", "key.txt", "--replace"];
+            let refused = lost.sandbox.seal(words).arg(&lost.archive).args(place).run().ends_with(2);
+            assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
+        }
+        assert_eq!(lost.sandbox.names("linked"), ["member"]);
         lost.assert_contents(&member);
         member.stop();
         lost.sandbox.seal(words).arg(&lost.archive).succeed();

@@ -106,6 +106,8 @@ struct Signals {
     hang_up: Option<Signal>,
     /// Not waited for: while it is caught, a write beyond the file size limit fails instead of killing the process.
     _file_size: Signal,
+    /// Not waited for either: where it is ignored, nobody learns how a child ended.
+    _child: Signal,
 }
 
 impl Signals {
@@ -121,6 +123,7 @@ impl Signals {
             terminate: install(SignalKind::terminate())?,
             hang_up: unless_ignored(SignalKind::hangup())?,
             _file_size: install(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?,
+            _child: install(SignalKind::child())?,
         })
     }
 
@@ -172,7 +175,8 @@ async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt, pati
             Err(_) => Ended::Stopped(signal),
         },
         () = tokio::time::sleep(patience) => Ended::Stuck(signal),
-        _ = signals.next() => Ended::Stuck(signal),
+        // Who has plaintext to remove is not hurried by a second one.
+        _ = signals.next(), if patience < CLEANING_PATIENCE => Ended::Stuck(signal),
     }
 }
 
@@ -209,6 +213,9 @@ fn leave(error: &Error, exit: Exit, reporter: &Reporter, console: &Console) -> !
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::sync::{Mutex, PoisonError};
+
+    static ALONE: Mutex<()> = Mutex::new(());
 
     /// Longer than any machine is late.
     const LONG: Duration = Duration::from_secs(60);
@@ -218,6 +225,8 @@ mod tests {
         signal: Option<SignalKind>,
         patience: Duration,
     ) -> Ended {
+        // A signal is for the whole process: tests side by side would take each other's.
+        let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = start_runtime().unwrap();
         let interrupt = Interrupt::new();
         let (done, mut end) = oneshot::channel();

@@ -181,15 +181,20 @@ impl Directory {
             Err(Errno::NOENT) => return Ok(()),
             Err(error) => return Err(error),
         };
+        // As much as possible goes, whatever one entry does.
+        let mut removed = Ok(());
         for entry in tree.names_in_it()? {
             let entry = entry?;
             let entry = OsStr::from_bytes(&entry);
-            match tree.look(entry)? {
-                Some(stat) if is_file_name(entry) && is_directory(&stat) => tree.remove_tree(entry)?,
-                Some(_) if is_file_name(entry) => tree.remove(entry)?,
-                _ => {}
-            }
+            let gone = match tree.look(entry) {
+                Ok(Some(stat)) if is_file_name(entry) && is_directory(&stat) => tree.remove_tree(entry),
+                Ok(Some(_)) if is_file_name(entry) => tree.remove(entry),
+                Ok(_) => Ok(()),
+                Err(error) => Err(error),
+            };
+            removed = removed.and(gone);
         }
+        removed?;
         match rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR) {
             Err(Errno::NOENT) => Ok(()),
             other => other,

@@ -6,12 +6,13 @@
 //! marker beside it tells a later run that the member it belongs to was never published, and that it may be removed.
 
 use std::ffi::{OsStr, OsString};
-use std::io::{Read, Write};
+use std::fs::File;
+use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::Stat;
+use rustix::fs::{FlockOperation, Stat};
 
 use super::directory::{Directory, is_directory, is_file_name};
 use super::growing::GrowingFile;
@@ -123,6 +124,7 @@ impl MemberPlace {
 
     fn check_log(&self, log: &Part, published: bool) -> Result<()> {
         let Target::Inside = log.target else { return Ok(()) };
+        refuse_running_log(&log.base)?;
         let leftover = !published && self.is_leftover(&log.base)?;
         let of_leftover = |name: &[u8]| [MARKER, self.log_name].map(str::as_bytes).contains(&name);
         // Only what is a log is ever moved aside as one.
@@ -190,18 +192,33 @@ fn member_of(directory: &Directory) -> Result<bool> {
 
 /// Refuses a member that an etcd runs on: moved aside under it, it would go on being served. bbolt locks the database it has open.
 fn refuse_running(data_dir: &Directory) -> Result<()> {
-    let database = data_dir
-        .enter(OsStr::new(MEMBER))
-        .and_then(|member| member.enter(OsStr::new(SNAPSHOT_DIRECTORY)))
-        .and_then(|snapshots| snapshots.open_for_reading(OsStr::new("db")));
-    // What is no member of etcd's is nobody's to lock.
-    let Ok(database) = database else { return Ok(()) };
-    if try_lock(&database) != Err(rustix::io::Errno::WOULDBLOCK) {
-        return Ok(());
-    }
     let member = data_dir.join(OsStr::new(MEMBER));
-    Err(Error::new(Kind::DestinationExists, format!("{} is in use: an etcd runs on it", member.display()))
-        .with_hint("stop that etcd for good first, and whatever starts it again"))
+    // It may be a link to another disk: whoever runs on that runs on it.
+    let database = data_dir.path().join(MEMBER).join(SNAPSHOT_DIRECTORY).join("db");
+    let database = match File::open(&database) {
+        Ok(database) => database,
+        // What is no member of etcd's is nobody's to lock.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
+        Err(error) => return Err(Error::io("look whether an etcd runs on", database.display(), error)),
+    };
+    if try_lock(&database) == Err(rustix::io::Errno::WOULDBLOCK) { Err(in_use(&member)) } else { Ok(()) }
+}
+
+/// Refuses a log that an etcd writes. etcd locks the files of its log by `fcntl`, not by `flock` as bbolt does.
+fn refuse_running_log(log: &Directory) -> Result<()> {
+    for name in contents(log)?.iter().filter(|name| is_of_log(name)) {
+        let Ok(file) = log.open_existing(OsStr::from_bytes(name)) else { continue };
+        let locked = rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
+        if matches!(locked, Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS)) {
+            return Err(in_use(log.path()));
+        }
+    }
+    Ok(())
+}
+
+fn in_use(path: &Path) -> Error {
+    Error::new(Kind::DestinationExists, format!("{} is in use: an etcd runs on it", path.display()))
+        .with_hint("stop that etcd for good first, and whatever starts it again")
 }
 
 fn not_empty(directory: &Directory, other: &[u8], what: &str) -> Error {
@@ -244,7 +261,7 @@ impl Part {
                 "is what it leads to mounted? else remove the link, or name the directory itself",
             ));
         }
-        if error.kind() != std::io::ErrorKind::NotFound {
+        if error.kind() != ErrorKind::NotFound {
             return Err(Error::io("look at", path.display(), error));
         }
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -54,10 +54,7 @@ impl Scratch {
     /// # Errors
     /// [`Kind::Io`](crate::Kind::Io).
     pub fn free_space(&self) -> Result<u64> {
-        let filesystem = rustix::fs::fstatvfs(self.tree.file()).map_err(|error| {
-            Error::io("look at the filesystem of", self.tree.path().display(), error.into())
-        })?;
-        Ok(filesystem.f_bavail.saturating_mul(filesystem.f_frsize))
+        self.tree.free_space()
     }
 
     /// Removes it with all that is in it; dropping it does the same and can only warn.

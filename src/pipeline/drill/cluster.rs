@@ -12,6 +12,7 @@ use rustix::process::Signal;
 use tokio::runtime::Handle;
 
 use super::process::{Process, Program};
+use super::{blamed_on_host, host_fault};
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, Connection};
@@ -153,6 +154,11 @@ impl<'a> Cluster<'a> {
         }
     }
 
+    /// Whether somebody has asked to stop: a signal to all of us is no fault of etcd's.
+    pub(super) fn is_interrupted(&self) -> bool {
+        self.site.interrupt.check().is_err_and(|error| error.kind() == Kind::Interrupted)
+    }
+
     /// Fails where a member has ended.
     pub(super) fn check_running(&mut self) -> Result<(), Trouble> {
         for process in &mut self.processes {
@@ -163,13 +169,10 @@ impl<'a> Cluster<'a> {
                 let message = format!("etcd {} ended by itself ({status}); {words}", process.name());
                 // So a host ends whom it has no memory for; etcd itself never does.
                 let killed = status.signal() == Some(Signal::KILL.as_raw());
-                let full = words.contains("no space left on device");
-                let kind = if full { Kind::NoSpace } else { Kind::EtcdNotRunning };
-                let mut error = Error::new(kind, message);
-                if full {
-                    error = error.with_hint("free some space there, or name another place with --scratch");
-                }
-                return Err(if killed || full { Trouble::Other(error) } else { Trouble::Ended(error) });
+                let host = host_fault(&words);
+                let error = blamed_on_host(message, host);
+                let innocent = killed || host.is_some();
+                return Err(if innocent { Trouble::Other(error) } else { Trouble::Ended(error) });
             }
         }
         Ok(())

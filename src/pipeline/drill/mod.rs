@@ -300,6 +300,11 @@ async fn compare_all(
 /// What a call failed with says that etcd is gone, that it takes too long, or that it does not do its work on the data.
 fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
     result.map_err(|error| match error.kind() {
+        _ if served.cluster.is_interrupted() => Error::new(Kind::Interrupted, "interrupted"),
+        Kind::EtcdFault if host_fault(&error.to_string()).is_some() => {
+            let words = error.to_string();
+            blamed_on_host(words.clone(), host_fault(&words)).with_source(error)
+        }
         Kind::EtcdFault | Kind::EtcdAuthentication | Kind::EtcdBadSnapshot => {
             failed(format!("etcd does not do its work on the data: {error}")).with_source(error)
         }
@@ -312,6 +317,28 @@ fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
         }
         _ => error,
     })
+}
+
+/// What etcd says where its host, and not the data, is at fault.
+fn host_fault(words: &str) -> Option<Kind> {
+    const FULL: [&str; 2] = ["no space left on device", "disk quota exceeded"];
+    const UNABLE: [&str; 4] =
+        ["input/output error", "cannot allocate memory", "too many open files", "read-only file system"];
+    let says = |phrases: &[&str]| phrases.iter().any(|phrase| words.contains(phrase));
+    match (says(&FULL), says(&UNABLE)) {
+        (true, _) => Some(Kind::NoSpace),
+        (false, true) => Some(Kind::EtcdNotRunning),
+        (false, false) => None,
+    }
+}
+
+/// An error of the host's.
+fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
+    let error = Error::new(kind.unwrap_or(Kind::EtcdNotRunning), message);
+    match kind {
+        Some(Kind::NoSpace) => error.with_hint("free some space there, or name another place with --scratch"),
+        _ => error,
+    }
 }
 
 /// Starts an etcd on nothing, and returns its version.
@@ -329,4 +356,18 @@ fn random_key() -> Result<String> {
     let random = getrandom::u64()
         .map_err(|error| Error::io("read", "the system's random numbers", std::io::Error::other(error)))?;
     Ok(format!("etcd-seal-drill/{random:016x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_s_trouble_is_not_the_archive_s() {
+        let refused = "etcd refused the defragmentation: write db.tmp: no space left on device";
+        assert_eq!(host_fault(refused), Some(Kind::NoSpace));
+        assert_eq!(host_fault("read db: input/output error"), Some(Kind::EtcdNotRunning));
+        assert_eq!(host_fault("etcdserver: mvcc: required revision has been compacted"), None);
+        assert!(blamed_on_host(refused.to_owned(), host_fault(refused)).hint().contains("--scratch"));
+    }
 }
