@@ -75,7 +75,7 @@ impl Lost {
     }
 
     fn client<'a>(&'a self, member: &'a Etcd) -> Client<'a> {
-        Client::new(&self.sandbox, member, Access::new::<&str>(&member.address(), &[]))
+        Client::new(&self.sandbox, member, Access::new(&member.address(), &PATIENT))
     }
 
     fn assert_contents(&self, member: &Etcd) {
@@ -87,6 +87,9 @@ impl Lost {
     }
 }
 
+/// For etcdctl: a cluster between two leaders answers when it has the next one.
+const PATIENT: [&str; 1] = ["--command-timeout=60s"];
+
 /// etcd's own checks of itself, all of them; it ends where one fails.
 fn verified() -> Vec<(String, String)> {
     vec![("ETCD_VERIFY".to_owned(), "all".to_owned())]
@@ -94,8 +97,14 @@ fn verified() -> Vec<(String, String)> {
 
 /// `HashKV` of a member at a revision, and the compaction it was computed after.
 fn hash_kv(member: &Etcd, revision: i64) -> (u64, i64) {
-    let output =
-        run(member.etcdctl().args(["endpoint", "hashkv", "-w", "json", "--rev", &revision.to_string()]));
+    let output = run(member.etcdctl().args(PATIENT).args([
+        "endpoint",
+        "hashkv",
+        "-w",
+        "json",
+        "--rev",
+        &revision.to_string(),
+    ]));
     let answer: Value = serde_json::from_str(&output).unwrap();
     let answer = &answer[0]["HashKV"];
     (answer["hash"].as_u64().unwrap(), answer["compact_revision"].as_i64().unwrap_or(-1))
@@ -298,9 +307,9 @@ fn assert_agreement(lost: &Lost, members: &mut [Etcd]) {
         assert!(began.elapsed() < Duration::from_secs(60), "two of three do not take a write");
     }
     members[0].restart();
-    let value = run(members[0].etcdctl().args(["get", "while", "--print-value-only"]));
+    let value = run(members[0].etcdctl().args(PATIENT).args(["get", "while", "--print-value-only"]));
     assert_eq!(value.trim_end(), "one is away");
-    let listed = run(members[2].etcdctl().args(["member", "list"]));
+    let listed = run(members[2].etcdctl().args(PATIENT).args(["member", "list"]));
     assert_eq!(listed.lines().filter(|line| line.contains("started")).count(), 3, "{listed}");
     let revision = lost.revision + 1;
     let hashes: Vec<_> = members.iter().map(|member| hash_kv(member, revision)).collect();
