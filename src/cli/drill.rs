@@ -2,7 +2,7 @@
 
 use super::args::DrillArguments;
 use super::exit::Exit;
-use super::report::{DrillMetrics, DrillReport, Plan, size};
+use super::report::{DrillMetrics, DrillReport, Plan, count, size};
 use super::restore::OpenSource;
 use super::settings::drill::{DrillSettings, MetricsPlace};
 use super::{Context, bar, now, tether};
@@ -10,12 +10,10 @@ use crate::archive::manifest::Description;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, drill};
-use crate::pipeline::inspect::inspect;
 use crate::pipeline::member::Source;
 use crate::store::local::{Existing, Unpublished, check};
 use std::fmt::Write as _;
-use std::fs::{File, Metadata};
-use std::io::{Seek, Write as _};
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -59,8 +57,8 @@ struct Seen {
 fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Result<Drilled> {
     let mut source = OpenSource::open(settings.source, context, false)?;
     seen.path = source.archive().path().map(PathBuf::from);
-    seen.description = describe(&mut source.file);
-    let expected_size = source.expected_size();
+    seen.description = source.describe();
+    let expected_size = source.expected_size(seen.description.as_ref());
     let identities = source.identities.take();
     let from = match &identities {
         Some(identities) => Source::Archive { identities, options: &settings.options },
@@ -91,23 +89,16 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
     Ok(drilled)
 }
 
-/// What anybody sees of an archive in a file; nothing of it is authenticated.
-fn describe(file: &mut File) -> Option<Description> {
-    file.metadata().ok().filter(Metadata::is_file)?;
-    let description = inspect(file, None).ok().and_then(|seen| seen.visible.description);
-    file.rewind().ok()?;
-    description
-}
-
 fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
     let mut source = OpenSource::open(settings.source, context, true)?;
     let mut destination = format!(
         "a scratch directory in {}, and start {} of {} there",
         settings.scratch.display(),
-        if settings.members == 1 { "1 member".to_owned() } else { format!("{} members", settings.members) },
+        count(settings.members as u64, "member"),
         settings.etcd.display(),
     );
-    if let Some(expected) = source.expected_size() {
+    let description = source.describe();
+    if let Some(expected) = source.expected_size(description.as_ref()) {
         let _ = write!(destination, ", at least {}", size(expected));
     }
     context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))

@@ -5,15 +5,16 @@ use super::exit::Exit;
 use super::input::{Archive, open_file};
 use super::output::Place;
 use super::report::{MemberReport, Plan, RestoreReport, size};
-use super::settings::restore::{BumpSettings, ClusterSettings, RestoreSettings, SourceSettings, Target};
+use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
 use super::{Context, bar, now};
+use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
+use crate::pipeline::member::{Request, Restored, Source, restore_cluster, restore_member};
 use crate::pipeline::open::{Options, open};
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
 use std::ffi::OsStr;
@@ -76,16 +77,21 @@ impl OpenSource {
         Archive::named(&self.path)
     }
 
-    /// Bytes of the snapshot, as far as anybody can know beforehand; nothing of it is authenticated.
-    pub(super) fn expected_size(&mut self) -> Option<u64> {
-        let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
-        if self.identities.is_none() {
-            return Some(length);
+    /// What anybody sees of an archive in a file; nothing of it is authenticated.
+    pub(super) fn describe(&mut self) -> Option<Description> {
+        if self.identities.is_none() || !self.file.metadata().ok()?.is_file() {
+            return None;
         }
-        let described = inspect(&mut self.file, None).ok().and_then(|seen| seen.visible.description);
+        let description = inspect(&mut self.file, None).ok().and_then(|seen| seen.visible.description);
         self.file.rewind().ok()?;
+        description
+    }
+
+    /// Bytes of the snapshot, as far as anybody can know beforehand, given what [`Self::describe`] saw.
+    pub(super) fn expected_size(&self, description: Option<&Description>) -> Option<u64> {
+        let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
         // It is at least as large as what it was compressed to.
-        Some(described.and_then(|description| description.snapshot_size).unwrap_or(length))
+        Some(description.and_then(|description| description.snapshot_size).unwrap_or(length))
     }
 }
 
@@ -158,7 +164,8 @@ fn to_members(
 ) -> Result<Exit> {
     let membership = &cluster.membership;
     goal.check()?;
-    let expected_size = source.expected_size();
+    let description = source.describe();
+    let expected_size = source.expected_size(description.as_ref());
     if dry_run {
         return context.reporter.result(&plan(&source, membership, &goal, expected_size));
     }
@@ -168,12 +175,7 @@ fn to_members(
         Some(identities) => Source::Archive { identities, options },
         None => Source::Snapshot,
     };
-    let bump = match cluster.bump {
-        BumpSettings::None => WantedBump::None,
-        BumpSettings::By(bump) => WantedBump::By(bump),
-        BumpSettings::Kubernetes => WantedBump::Kubernetes,
-    };
-    let skip_hash_check = cluster.skip_hash_check;
+    let (bump, skip_hash_check) = (cluster.bump, cluster.skip_hash_check);
     let request = Request { membership, bump, skip_hash_check, expected_size, now: Some(now()) };
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);

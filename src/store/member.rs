@@ -14,7 +14,7 @@ use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Stat};
 
-use super::directory::{Directory, is_directory, is_file_name};
+use super::directory::{Directory, is_directory, is_file_name, parent_of};
 use super::growing::GrowingFile;
 use super::local::Published;
 use super::stale::try_lock;
@@ -170,10 +170,7 @@ impl MemberPlace {
 /// The path without links, as far as it exists.
 fn resolved(path: &Path) -> PathBuf {
     let whole = path.canonicalize().ok();
-    let beside = || {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some(parent.canonicalize().ok()?.join(path.file_name()?))
-    };
+    let beside = || Some(parent_of(path).canonicalize().ok()?.join(path.file_name()?));
     whole.or_else(beside).or_else(|| std::path::absolute(path).ok()).unwrap_or_else(|| path.to_owned())
 }
 
@@ -264,8 +261,10 @@ impl Part {
         if error.kind() != ErrorKind::NotFound {
             return Err(Error::io("look at", path.display(), error));
         }
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Ok(Self { base: Arc::new(Directory::open(parent)?), target: Target::Beside(name.to_owned()) })
+        Ok(Self {
+            base: Arc::new(Directory::open(parent_of(path))?),
+            target: Target::Beside(name.to_owned()),
+        })
     }
 
     /// The first of its entries that is neither ours, nor the filesystem's, nor `expected`.
@@ -457,11 +456,13 @@ impl UnpublishedMember {
                 remove_leftover(log.tree.base(), self.place.log_name)?;
             }
             // The marker first: the log never lies there without it.
-            for entry in [MARKER, self.place.log_name] {
-                if log.published.is_empty() || matches!(log.target, Target::Inside) {
-                    log.publish(&[entry])?;
-                    log.tree.base().sync()?;
-                }
+            let steps: &[&[&str]] = match log.target {
+                Target::Beside(_) => &[&[]],
+                Target::Inside => &[&[MARKER], &[self.place.log_name]],
+            };
+            for step in steps {
+                log.publish(step)?;
+                log.tree.base().sync()?;
             }
         }
         self.data.tree.base().check_in_place()?;
@@ -618,8 +619,7 @@ impl UnpublishedMembers {
                 not_empty(&part.base, &other, "the directory").with_hint("name a new or an empty directory")
             );
         }
-        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let base = Directory::open(parent.unwrap_or(Path::new(".")))?;
+        let base = Directory::open(parent_of(directory))?;
         let stat = base.look(name).ok().flatten();
         let device = |directory: &Directory| rustix::fs::fstat(directory.file()).map(|stat| stat.st_dev);
         if !stat.is_some_and(|stat| is_directory(&stat)) || device(&base) != device(&part.base) {

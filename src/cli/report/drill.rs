@@ -2,7 +2,7 @@
 
 use super::contents::Contents;
 use super::member::DatabaseReport;
-use super::units::{milliseconds, seconds, size};
+use super::units::{count, milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
 use crate::archive::manifest::Digest;
@@ -102,9 +102,4 @@ impl Report for DrillReport {
         }
         text
     }
-}
-
-/// `1 key`, `2 keys`.
-fn count(number: u64, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

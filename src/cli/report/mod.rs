@@ -26,7 +26,7 @@ pub(crate) use metrics::DrillMetrics;
 pub(crate) use plan::Plan;
 pub(crate) use restore::RestoreReport;
 pub(crate) use save::SaveReport;
-pub(crate) use units::{rate, ratio, size};
+pub(crate) use units::{count, rate, ratio, size};
 pub(crate) use verify::{SidecarState, VerifyReport};
 
 use crate::cli::exit::Exit;

@@ -46,3 +46,9 @@ pub(super) fn milliseconds(duration: Duration) -> u64 {
 pub(super) fn seconds(milliseconds: u64) -> String {
     format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
+
+/// `1 key`, `2 keys`.
+#[must_use]
+pub(crate) fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}

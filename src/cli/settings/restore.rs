@@ -10,6 +10,7 @@ use crate::database::member::LOG_NAME;
 use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
+use crate::pipeline::member::WantedBump;
 use crate::store::member::{MemberPlace, Owner};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -76,22 +77,11 @@ pub(crate) struct ClusterSettings {
     /// Its members.
     pub(crate) membership: Membership,
     /// Whether the revision is raised.
-    pub(crate) bump: BumpSettings,
+    pub(crate) bump: WantedBump,
     /// `--skip-hash-check`.
     pub(crate) skip_hash_check: bool,
     /// `--etcd-version`.
     pub(crate) etcd_version: Option<(u64, u64)>,
-}
-
-/// Whether the revision is raised.
-#[derive(Clone, Copy)]
-pub(crate) enum BumpSettings {
-    /// It stays.
-    None,
-    /// `--bump-revision`.
-    By(Bump),
-    /// `--kubernetes`.
-    Kubernetes,
 }
 
 impl RestoreSettings {
@@ -183,9 +173,9 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
     let listed = words.cluster_plan.as_deref().unwrap_or(&words.initial_cluster);
     let membership = Membership::parse(listed, &words.initial_cluster_token)?;
     let bump = match (words.bump_revision, words.kubernetes) {
-        (Some(by), _) => BumpSettings::By(Bump { by }),
-        (None, true) => BumpSettings::Kubernetes,
-        (None, false) => BumpSettings::None,
+        (Some(by), _) => WantedBump::By(Bump { by }),
+        (None, true) => WantedBump::Kubernetes,
+        (None, false) => WantedBump::None,
     };
     let cluster = |membership| {
         Box::new(ClusterSettings {
