@@ -70,6 +70,8 @@ pub enum Kind {
     DigestAbsent,
     /// The database inside contradicts itself, as bbolt or etcd would never write it.
     DatabaseDamaged,
+    /// What an archive says of its snapshot is not what the database in it says.
+    ContentsMismatch,
     /// A real etcd, started on what the archive held, does not serve what the archive says, or breaks on it.
     DrillFailed,
     /// The archive was written by a newer format than this program knows.
@@ -123,6 +125,7 @@ impl Kind {
         Self::DigestMismatch,
         Self::DigestAbsent,
         Self::DatabaseDamaged,
+        Self::ContentsMismatch,
         Self::DrillFailed,
         Self::FormatNewer,
         Self::EtcdUnreachable,
@@ -166,6 +169,7 @@ impl Kind {
             Self::DigestMismatch => "digest_mismatch",
             Self::DigestAbsent => "digest_absent",
             Self::DatabaseDamaged => "database_damaged",
+            Self::ContentsMismatch => "contents_mismatch",
             Self::DrillFailed => "drill_failed",
             Self::FormatNewer => "format_newer",
             Self::EtcdUnreachable => "etcd_unreachable",
@@ -245,6 +249,10 @@ impl Kind {
             }
             Self::DatabaseDamaged => {
                 "etcd would not start on it, or lose data: use another archive; the member it came from needs a look, too"
+            }
+            Self::ContentsMismatch => {
+                "do not restore from this file: it was sealed of another member, or of older data, than it says; \
+                 use another archive, and look at what stands between the members and the host that made this one"
             }
             Self::DrillFailed => {
                 "do not rely on this archive: drill the one before it, and this one with another etcd (--etcd) to know which is \

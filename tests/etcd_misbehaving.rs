@@ -8,9 +8,11 @@ use common::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
 use common::fake::{Ending, Fake, Script, Step};
 use common::sandbox::{Ended, PAGE_SIZE, Running, Sandbox, finish, finish_with, random, snapshot_of};
 use common::{can, connection};
+use etcd_client::proto::PbResponseHeader;
 use etcd_seal::error::{Error, Kind};
 use etcd_seal::etcd::{self, Connection, Snapshot};
 use etcd_seal::interrupt::Interrupt;
+use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::marker;
 use std::net::{SocketAddr, TcpListener};
@@ -135,7 +137,7 @@ async fn a_member_that_dies_mid_stream_leaves_it_incomplete() {
     snapshot.next().await.unwrap();
     fake.die();
     assert_eq!(snapshot.next().await.unwrap_err().kind(), Kind::EtcdIncomplete);
-    assert!(snapshot.status_after().await.is_none());
+    assert!(snapshot.status_after().await.unwrap().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -266,9 +268,9 @@ fn fault(name: &'static str, kind: &'static str, script: Script) -> Fault {
 /// Everything a member can get wrong, with what is wrong about it. The snapshot is good where nothing else is said.
 fn faults() -> Vec<Fault> {
     let good = recognizable_snapshot();
-    [faults_of_silence(&good), faults_of_ending(&good), faults_of_length(&good), faults_of_content(&good)]
+    [faults_of_silence, faults_of_ending, faults_of_length, faults_of_content, faults_of_claims]
         .into_iter()
-        .flatten()
+        .flat_map(|faults| faults(&good))
         .collect()
 }
 
@@ -455,6 +457,34 @@ fn faults_of_content(good: &[u8]) -> Vec<Fault> {
         fault("zeros", "etcd_bad_snapshot", all(&vec![0; good.len()])),
         fault("a status of nobody", "etcd_fault", nobody),
     ]
+}
+
+/// The snapshot is good, and is not what the calls before and after it speak of: several members answer, or one lies.
+fn faults_of_claims(good: &[u8]) -> Vec<Fault> {
+    let database = good.len() - DIGEST_SIZE;
+    let told = |before: &dyn Fn(&mut PbResponseHeader), after: &dyn Fn(&mut PbResponseHeader)| {
+        let mut script = Script::sending(good, database, &[]);
+        script.status.db_size = i64::try_from(database).unwrap();
+        script.status.header.as_mut().map(before);
+        let mut status = script.status.clone();
+        status.header.as_mut().map(after);
+        script.status_after = Some(status);
+        script
+    };
+    let same = |_: &mut PbResponseHeader| ();
+    let mut no_buckets = good[..database].to_vec();
+    no_buckets[2 * PAGE_SIZE + 8] = 0;
+    let digest = Sha256::digest(&no_buckets);
+    no_buckets.extend(digest);
+    let claims = [
+        ("data behind the revision", told(&|header| header.revision = 4, &same)),
+        ("data newer than the revision after them", told(&|header| header.revision = 2, &same)),
+        ("data of another member", told(&|header| header.member_id = 5, &same)),
+        ("another member after the data", told(&same, &|header| header.member_id = 5)),
+        ("another cluster after the data", told(&same, &|header| header.cluster_id = 5)),
+        ("data without buckets", Script::sending(&no_buckets, database, &[])),
+    ];
+    claims.into_iter().map(|(name, script)| fault(name, "etcd_bad_snapshot", script)).collect()
 }
 
 /// Who listens where an etcd should, and is none.

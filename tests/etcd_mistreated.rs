@@ -17,6 +17,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -691,5 +692,77 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
         other.kill();
         scene.succeeds(held);
         say("saved without a quorum");
+    }
+}
+
+/// etcd's own gRPC proxy, which sends each call to another of its endpoints. Gone with the test.
+struct GrpcProxy {
+    child: Child,
+    address: String,
+}
+
+impl GrpcProxy {
+    fn start(binary: &Path, endpoints: &[String]) -> Self {
+        let address = common::dead_address();
+        let child = Command::new(binary)
+            .args(["grpc-proxy", "start"])
+            .arg(format!("--endpoints={}", endpoints.join(",")))
+            .arg(format!("--listen-addr={address}"))
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        await_that("the proxy listens", || TcpStream::connect(&address).is_ok());
+        Self { child, address }
+    }
+}
+
+impl Drop for GrpcProxy {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Status, snapshot and the status after it may come from different members, even of different clusters: then there is no
+/// archive. Where there is one, it is of one member, and says what is in it.
+#[test]
+fn what_a_proxy_mixes_is_no_archive() {
+    const TRIES: usize = 12;
+    for binary in versions() {
+        let members = [3, 30].map(|keys| {
+            let etcd = Etcd::start(&binary, &quick(&Options::default()));
+            etcd.fill("value", keys, 100);
+            etcd
+        });
+        let newest = |etcd: &Etcd| {
+            let status = run(etcd.etcdctl().args(["endpoint", "status", "-w", "json"]));
+            let status: Value = serde_json::from_str(&status).unwrap();
+            let header = &status[0]["Status"]["header"];
+            (format!("{:016x}", header["member_id"].as_u64().unwrap()), header["revision"].as_u64().unwrap())
+        };
+        let newest = members.each_ref().map(newest);
+        let addresses = members.each_ref().map(Etcd::address);
+        let proxy = GrpcProxy::start(&binary, &addresses);
+        let mut refused = 0;
+        for number in 0..TRIES {
+            let sandbox = Sandbox::new();
+            let archive = sandbox.path(&format!("{number}.age"));
+            let mut save = sandbox.save();
+            let ended = finish(save.args(["--endpoints", &proxy.address, "--json"]).arg(&archive));
+            let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+            if ended.code == 0 {
+                let member = told["member_id"].as_str().unwrap();
+                let revision = told["contents"]["revision"].as_u64().unwrap();
+                assert!(newest.contains(&(member.to_owned(), revision)), "{told}");
+                continue;
+            }
+            assert_eq!((ended.code, &told["kind"]), (14, &Value::from("etcd_bad_snapshot")), "{told}");
+            assert!(told["hint"].as_str().unwrap().contains("proxy"), "{told}");
+            assert!(!archive.exists());
+            refused += 1;
+        }
+        assert!(refused > 0, "the proxy has mixed nothing");
+        say(&format!("{refused} of {TRIES} saves through the proxy were refused"));
     }
 }

@@ -34,7 +34,7 @@ async fn taken(connection: &Connection) -> Snapshot {
     let (database, digest) = bytes.split_at(bytes.len() - 32);
     assert_eq!(Sha256::digest(database)[..], *digest);
     assert_eq!(database.len() as u64, snapshot.announced);
-    let after = snapshot.status_after().await.unwrap();
+    let after = snapshot.status_after().await.unwrap().unwrap();
     assert_eq!(after.member_id, snapshot.status.member_id);
     assert!(after.revision >= snapshot.status.revision);
     snapshot

@@ -1,12 +1,18 @@
 //! Snapshots and databases that nobody here made, from the directory named by `ETCD_SEAL_TEST_FIXTURES`.
 
 #![cfg(feature = "cli")]
+#![expect(clippy::unwrap_used, reason = "a test may panic")]
 
 mod common;
 
 use common::program::Sandbox;
 use common::say;
-use std::path::PathBuf;
+use etcd_seal::database::contents::Contents;
+use etcd_seal::database::file::Database;
+use etcd_seal::database::stream_check::{Facts, StreamCheck};
+use etcd_seal::interrupt::Interrupt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 
 /// File, exit code of `save --from`, and what the message says.
 const SNAPSHOTS: [(&str, i32, &str); 9] = [
@@ -50,4 +56,52 @@ fn snapshots_of_others_are_sealed_or_refused() {
             );
         }
     }
+}
+
+/// All files below `directory` that may be databases.
+fn databases(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(databases(&path));
+        } else if path.file_name().unwrap().as_encoded_bytes().ends_with(b"db") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What a walk over the trees finds; `None` where it finds that this is no sound database of etcd.
+fn walked(path: &Path) -> Option<Facts> {
+    let (file, interrupt) = (File::open(path).unwrap(), Interrupt::new());
+    let database = Database::open(&file).ok()?;
+    let contents = Contents::read(&database, &interrupt).ok()?;
+    let mut members = Vec::new();
+    let walked = database.walk_bucket(b"members", &interrupt, &mut |_, key, _| {
+        members.push(u64::from_str_radix(std::str::from_utf8(key).unwrap(), 16).unwrap());
+        Ok(())
+    });
+    assert!(walked.is_ok() || members.is_empty());
+    members.sort_unstable();
+    Some(Facts { revision: contents.revision, compacted: contents.compacted, members })
+}
+
+#[test]
+fn what_is_learned_in_the_stream_is_what_a_walk_finds() {
+    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
+        return say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
+    };
+    let mut compared = 0;
+    for path in databases(&fixtures) {
+        let Some(expected) = walked(&path) else { continue };
+        let bytes = std::fs::read(&path).unwrap();
+        for piece in [5_000, 1 << 20] {
+            let mut check = StreamCheck::default();
+            bytes.chunks(piece).for_each(|piece| check.update(piece));
+            assert_eq!(check.finish().as_ref(), Ok(&expected), "{} in pieces of {piece}", path.display());
+        }
+        compared += 1;
+    }
+    assert!(compared >= 4, "only {compared} databases were compared");
 }

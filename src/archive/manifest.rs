@@ -126,6 +126,19 @@ pub struct StatusAfter {
     pub database_size: u64,
 }
 
+/// What the database in the snapshot says of itself, learned while it streamed by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// The newest revision, that of a compaction included.
+    pub revision: u64,
+    /// The last compaction, done or asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compact_revision: Option<u64>,
+    /// The ids of the members, 16 hex digits each, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub members: Vec<String>,
+}
+
 /// What only the end of the stream could tell; the last frame before the seek table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
@@ -135,6 +148,9 @@ pub struct Trailer {
     pub database_sha256: String,
     /// Whether etcd's digest is there.
     pub digest: Digest,
+    /// What the database says of itself; unknown where it could not be read, or an older program sealed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub contents: Option<Contents>,
     /// Status after the stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status_after: Option<StatusAfter>,
@@ -337,7 +353,7 @@ pub(crate) fn manifest_for_tests() -> Manifest {
             member_id: None,
             etcd_version: Some("3.5.30".to_owned()),
             storage_version: None,
-            revision: Some(42),
+            revision: None,
             snapshot_size: None,
             frame_size: super::frame::FRAME_SIZE_MIN,
             level: 1,
@@ -420,6 +436,6 @@ mod tests {
 
     #[test]
     fn the_json_is_a_promise() {
-        insta::assert_snapshot!(json(&manifest_for_tests()), @r#"{"format":"etcd-seal","format_version":1,"tool":"etcd-seal 0.0.0","sealed_at":"2026-01-02T03:04:05Z","cluster_name":"prod","cluster_id":"0123456789abcdef","etcd_version":"3.5.30","revision":42,"frame_size":65536,"level":1,"source":"etcd","endpoint":"127.0.0.1:2379","recipients":["age1…"]}"#);
+        insta::assert_snapshot!(json(&manifest_for_tests()), @r#"{"format":"etcd-seal","format_version":1,"tool":"etcd-seal 0.0.0","sealed_at":"2026-01-02T03:04:05Z","cluster_name":"prod","cluster_id":"0123456789abcdef","etcd_version":"3.5.30","frame_size":65536,"level":1,"source":"etcd","endpoint":"127.0.0.1:2379","recipients":["age1…"]}"#);
     }
 }

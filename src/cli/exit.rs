@@ -106,6 +106,7 @@ impl Exit {
             | Kind::SnapshotLength
             | Kind::DigestMismatch
             | Kind::DatabaseDamaged
+            | Kind::ContentsMismatch
             | Kind::DrillFailed
             | Kind::DigestAbsent => Self::Damaged,
             Kind::FormatNewer => Self::Newer,

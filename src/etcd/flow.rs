@@ -84,7 +84,7 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
     let open_for = snapshot.requested.elapsed();
     // The pipeline has work while the member answers.
     if sink.takes(Piece::Bytes(piece), snapshot).await? {
-        let status = snapshot.status_after().await;
+        let status = snapshot.status_after().await?;
         sink.takes(Piece::End(End { open_for, status }), snapshot).await?;
     }
     Ok(())

@@ -108,19 +108,20 @@ impl Snapshot {
     }
 
     /// Status of the same member after the stream; `None` if it no longer answers.
-    pub async fn status_after(&mut self) -> Option<Status> {
-        // Its answer may come behind what nobody takes any more.
+    ///
+    /// # Errors
+    /// [`Kind::EtcdBadSnapshot`] where another member answers: then the snapshot may be of either, or of a third.
+    pub async fn status_after(&mut self) -> Result<Option<Status>> {
+        // The answer may come behind bytes of the stream that are not read any more.
         self.member.gate().leave();
         let asked = unless_interrupted(&self.interrupt, self.member.status()).await;
         match asked.and_then(std::convert::identity) {
-            Ok(status) if status.member_id == self.status.member_id => Some(status),
-            Ok(_) => {
-                tracing::debug!(endpoint = self.endpoint, "another member answers at this endpoint by now");
-                None
-            }
+            Ok(after) => same_member(&self.status, &after)
+                .map(|()| Some(after))
+                .map_err(|error| error.within(&self.endpoint)),
             Err(error) => {
                 tracing::debug!(endpoint = self.endpoint, %error, "no status after the stream");
-                None
+                Ok(None)
             }
         }
     }
@@ -205,6 +206,21 @@ impl Snapshot {
         let what = format!("{}: the snapshot stream broke {}: {cause}", self.endpoint, self.rules.so_far());
         Error::new(kind, what).with_source(error)
     }
+}
+
+/// Refuses a snapshot whose member is not the same before and after it.
+fn same_member(before: &Status, after: &Status) -> Result<()> {
+    let ids = |status: &Status| (status.cluster_id, status.member_id);
+    if ids(before) == ids(after) {
+        return Ok(());
+    }
+    let what = format!(
+        "member {:016x} of cluster {:016x} answered before the snapshot, but member {:016x} of cluster {:016x} after it",
+        before.member_id, before.cluster_id, after.member_id, after.cluster_id
+    );
+    Err(Error::new(Kind::EtcdBadSnapshot, what).with_hint(
+        "a proxy or load balancer sends the calls to different members: name the members themselves",
+    ))
 }
 
 /// A member that answered its status is reachable; what breaks now is the stream.

@@ -6,6 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::buffer::Buffer;
 use crate::archive::manifest::Digest;
 use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
+use crate::database::stream_check::{Facts, StreamCheck, Unreadable};
 use crate::error::Result;
 
 /// Pieces that may wait for it.
@@ -19,15 +20,23 @@ pub(super) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(QUEUE)
 }
 
-/// Checks everything that comes, to its end.
+/// A snapshot whose length and digest are right, and what its database says of itself.
+pub(super) struct Digested {
+    pub(super) checked: Checked,
+    pub(super) facts: Result<Facts, Unreadable>,
+}
+
+/// Checks everything that comes, to its end, and learns what the database says of itself.
 ///
 /// # Errors
 /// Those of [`SnapshotCheck`].
-pub(super) fn digest(mut check: SnapshotCheck, pieces: Receiver<Piece>) -> Result<Checked> {
+pub(super) fn digest(mut check: SnapshotCheck, pieces: Receiver<Piece>) -> Result<Digested> {
+    let mut facts = StreamCheck::default();
     for piece in pieces {
         check.update(&piece)?;
+        facts.update(&piece);
     }
-    check.finish()
+    Ok(Digested { checked: check.finish()?, facts: facts.finish() })
 }
 
 impl From<DigestState> for Digest {

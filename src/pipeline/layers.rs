@@ -5,8 +5,9 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::buffer::{Buffer, Pool};
+use super::claims::{Claims, hold_trailer};
 use super::delivery::Delivery;
-use super::digest::{digest, queue};
+use super::digest::{Digested, digest, queue};
 use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, taken_apart};
 use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
@@ -21,6 +22,7 @@ use crate::archive::manifest::{
 use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::SeekTable;
 use crate::database::snapshot::{Checked, SnapshotCheck};
+use crate::database::stream_check::Facts;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -55,6 +57,7 @@ pub(super) struct LayersRead {
     pub(super) trailer: Option<Trailer>,
     pub(super) frames: u64,
     pub(super) checked: Checked,
+    pub(super) facts: Option<Facts>,
 }
 
 /// What the plaintext begins as.
@@ -111,10 +114,14 @@ impl Layers<'_> {
             drop(delivery);
             let (order, checked) = (join(order), join(check));
             match (delivered, order, checked) {
-                (Ok(()), Ok((trailer, frames)), Ok(checked)) => {
+                (Ok(()), Ok((trailer, frames)), Ok(Digested { checked, facts })) => {
                     compare(&trailer, &checked)?;
+                    let status_after = trailer.status_after.as_ref();
+                    Claims { description, status_after }.hold(&facts)?;
+                    let facts = facts.ok();
+                    hold_trailer(&trailer, &checked, facts.as_ref())?;
                     let manifest = Some(manifest.content.clone());
-                    Ok(LayersRead { foreign: None, manifest, trailer: Some(trailer), frames, checked })
+                    Ok(LayersRead { foreign: None, manifest, trailer: Some(trailer), frames, checked, facts })
                 }
                 // The digest comes last: stopped by another stage, it calls the snapshot cut short.
                 (delivered, order, checked) => {
@@ -149,9 +156,10 @@ impl Layers<'_> {
             };
             drop((delivery, plaintext));
             match (delivered, join(check)) {
-                (Ok(()), Ok(checked)) => {
+                (Ok(()), Ok(Digested { checked, facts })) => {
                     let foreign = Some(Foreign { armored: self.armored, zstd });
-                    Ok(LayersRead { foreign, manifest: None, trailer: None, frames: 0, checked })
+                    let facts = facts.ok();
+                    Ok(LayersRead { foreign, manifest: None, trailer: None, frames: 0, checked, facts })
                 }
                 (delivered, checked) => {
                     Err(first_failure([delivered.err(), checked.err().map(Stop::Failed)])

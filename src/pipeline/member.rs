@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::buffer::Pool;
 use super::delivery::Delivery;
-use super::digest::{digest, queue};
+use super::digest::{Digested, digest, queue};
 use super::instructions::instructions;
 use super::open::{Opened, Options, open};
 use super::plaintext::read_full;
@@ -298,7 +298,7 @@ fn copy_snapshot(
     })?;
     let snapshot_size = read.into_inner();
     match (copied, checked) {
-        (Ok(()), Ok(Checked { digest, .. })) => {
+        (Ok(()), Ok(Digested { checked: Checked { digest, .. }, .. })) => {
             Ok(Origin { opened: None, snapshot_size, digest: digest.into() })
         }
         (Ok(()), Err(error)) if skip_hash_check && error.kind() == Kind::DigestMismatch => {

@@ -5,15 +5,16 @@
 //!
 //! ```text
 //! save:  source → frames of equal size ─┬→ compress (parallel) → order, cut into chunks → seal (parallel) → write
-//!                                       └→ digest
+//!                                       └→ digest, facts of the database
 //! open:  read → open chunks (parallel) → order, find frames → decompress (parallel) ─┬→ write
-//!                                                                                    └→ digest
+//!                                                                                    └→ digest, facts
 //! ```
 //!
 //! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
 
 mod batch;
 mod buffer;
+mod claims;
 mod delivery;
 mod digest;
 pub mod drill;

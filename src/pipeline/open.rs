@@ -17,6 +17,7 @@ use super::stage::Work;
 use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::archive::payload::{Chunks, SEALED_CHUNK_SIZE};
+use crate::database::stream_check::Facts;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
@@ -77,6 +78,8 @@ pub struct Opened {
     pub digest: Digest,
     /// zstd frames of the snapshot; 0 for foreign archives.
     pub frames: u64,
+    /// What the database says of itself; `None` where it could not be read. What manifest and trailer say fits it.
+    pub facts: Option<Facts>,
 }
 
 /// Reads an archive to its end without a key: grammar of the header, description, length of the payload.
@@ -139,7 +142,7 @@ pub fn open(
     })?;
     visible.archive_size = archive_read.into_inner();
     visible.archive_sha256 = input.finish();
-    let LayersRead { foreign, manifest, trailer, frames, checked } = read;
+    let LayersRead { foreign, manifest, trailer, frames, checked, facts } = read;
     Ok(Opened {
         visible,
         foreign,
@@ -149,6 +152,7 @@ pub fn open(
         database_sha256: checked.database_sha256,
         digest: checked.digest.into(),
         frames,
+        facts,
     })
 }
 

@@ -15,12 +15,15 @@ use sha2::{Digest as _, Sha256};
 
 use super::batch::{Batch, Batcher};
 use super::buffer::{Buffer, Pool};
-use super::digest::{Piece, digest, queue};
+use super::claims::{Claims, is_as_large};
+use super::digest::{Digested, Piece, digest, queue};
 use super::stage::{Feeder, Ordered, Stop, Work, announce, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::expansion::{Excess, Expansion, UNPROMISED_RATIO};
 use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
 use crate::archive::header::{self, SealedHeader};
-use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Manifest, Source, StatusAfter, Trailer, to_json};
+use crate::archive::manifest::{
+    Contents, DOCUMENT_SIZE_MAX, Description, Manifest, Source, StatusAfter, Trailer, to_json,
+};
 use crate::archive::seek_table::{SNAPSHOT_FRAMES_MAX, SeekTable};
 use crate::database::snapshot::{Checked, DIGEST_SIZE, FirstPages, SnapshotCheck, judge_length};
 use crate::error::{Error, Kind, Result};
@@ -121,9 +124,14 @@ pub(super) fn seal_under(
     Begun::new(source, manifest, options)?.run(header, options, output, progress, interrupt)
 }
 
-/// A stream that is no snapshot is the fault of whoever sent it.
+/// Why what three calls said of one snapshot can contradict what is in it.
+const SEVERAL_MEMBERS: &str = "a proxy or load balancer may have sent the calls to different members: name the members \
+     themselves; otherwise look at this member's log and name another";
+
+/// The member that sent the stream is at fault where that is no snapshot, or not the one it spoke of.
 fn blame_etcd(error: Error) -> Error {
     match error.kind() {
+        Kind::ContentsMismatch => error.into_kind(Kind::EtcdBadSnapshot).with_hint(SEVERAL_MEMBERS),
         Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
             error.into_kind(Kind::EtcdBadSnapshot)
         }
@@ -196,7 +204,7 @@ impl<S: SnapshotSource> Begun<S> {
                 let mut source = source;
                 let cut = cutter.cut(&mut source, pieces, interrupt);
                 drop(cutter);
-                let end = end_of_stream(cut, &mut source, digest, expected)?;
+                let end = end_of_stream(cut, &mut source, digest, description)?;
                 ended.send(end).map_err(|_| Stop::Closed)
             })?;
             let sequencer = spawn(scope, "order", move || {
@@ -304,6 +312,7 @@ impl Cutter<'_> {
 /// The stream ended and was good.
 struct End {
     checked: Checked,
+    contents: Option<Contents>,
     after: AfterStream,
 }
 
@@ -311,15 +320,15 @@ struct End {
 fn end_of_stream(
     cut: Result<(), Stop>,
     source: &mut impl SnapshotSource,
-    digest: ScopedJoinHandle<'_, Result<Checked>>,
-    expected: Option<u64>,
+    digest: ScopedJoinHandle<'_, Result<Digested>>,
+    description: &Description,
 ) -> Result<End, Stop> {
-    let checked = match (cut, join(digest)) {
+    let Digested { checked, facts } = match (cut, join(digest)) {
         (Err(Stop::Failed(error)), _) | (_, Err(error)) => return Err(error.into()),
         (Err(Stop::Closed), Ok(_)) => return Err(Stop::Closed),
-        (Ok(()), Ok(checked)) => checked,
+        (Ok(()), Ok(digested)) => digested,
     };
-    if let Some(expected) = expected.filter(|expected| *expected != checked.size) {
+    if let Some(expected) = description.snapshot_size.filter(|expected| *expected != checked.size) {
         return Err(Error::new(
             Kind::SnapshotLength,
             format!("the snapshot was {expected} bytes long at first and {} at the end", checked.size),
@@ -327,7 +336,16 @@ fn end_of_stream(
         .with_hint("it changed while it was read: copy it first, or take it again")
         .into());
     }
-    Ok(End { checked, after: source.finish()? })
+    let mut after = source.finish()?;
+    Claims { description, status_after: after.status_after.as_ref() }.hold(&facts)?;
+    if after.status_after.as_ref().is_some_and(|after| !is_as_large(after, &checked)) {
+        tracing::warn!(
+            "the member's database was defragmented meanwhile: the archive has no status after the stream"
+        );
+        after.status_after = None;
+    }
+    let contents = facts.as_ref().ok().map(Contents::from);
+    Ok(End { checked, contents, after })
 }
 
 /// Puts the layers of the plaintext in their order.
@@ -351,7 +369,7 @@ fn sequence(
         table.push(frame.len(), content_size)?;
         batcher.push(&frame)?;
     }
-    let End { checked, after } = end.recv().map_err(|_| Stop::Closed)?;
+    let End { checked, contents, after } = end.recv().map_err(|_| Stop::Closed)?;
     if expansion.content() != checked.size {
         // What was digested is not what was compressed: whatever the cause, it must not get an end.
         return Err(no_reason().into());
@@ -360,6 +378,7 @@ fn sequence(
         snapshot_size: checked.size,
         database_sha256: hex::encode(checked.database_sha256),
         digest: checked.digest.into(),
+        contents,
         status_after: after.status_after,
         stream_open_ms: after.stream_open_ms,
     };

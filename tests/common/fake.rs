@@ -14,6 +14,7 @@ use std::convert::Infallible;
 use std::future::pending;
 use std::net::{SocketAddr, TcpListener};
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
@@ -72,6 +73,10 @@ pub struct Fake {
 pub struct Script {
     /// What it says of itself.
     pub status: PbStatusResponse,
+    /// What it says of itself when it is asked again after a snapshot, where that is something else.
+    pub status_after: Option<PbStatusResponse>,
+    /// Whether a snapshot was requested since it was last asked.
+    pub snapshot_requested: Arc<AtomicBool>,
     /// It never answers when asked for that.
     pub silent_at_status: bool,
     /// It never answers when asked for a snapshot.
@@ -172,13 +177,16 @@ impl PbMaintenanceService for Script {
         if self.silent_at_status {
             pending::<()>().await;
         }
-        Ok(Response::new(self.status.clone()))
+        let after =
+            self.status_after.as_ref().filter(|_| self.snapshot_requested.swap(false, Ordering::SeqCst));
+        Ok(Response::new(after.unwrap_or(&self.status).clone()))
     }
 
     async fn snapshot(
         &self,
         _: Request<PbSnapshotRequest>,
     ) -> Result<Response<Self::SnapshotStream>, Status> {
+        self.snapshot_requested.store(true, Ordering::SeqCst);
         if self.silent_at_snapshot {
             pending::<()>().await;
         }

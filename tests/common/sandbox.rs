@@ -1,5 +1,7 @@
 //! The program, run as an operator runs it, in a home of its own with nothing else in its environment.
 
+use etcd_seal::database::meta::{Meta, NO_FREELIST};
+use etcd_seal::database::page::{Bucket, leaf};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;
@@ -436,39 +438,55 @@ pub fn random(length: usize) -> Vec<u8> {
 /// Bytes of a page of [`snapshot`].
 pub const PAGE_SIZE: usize = 4096;
 
-/// A snapshot as far as the pages that say how long it is and etcd's digest at its end go; the `pages` of data are
-/// random, so that it hardly compresses. For tests of how bytes travel; what is in them is of no matter there.
+/// What [`snapshot`] is at, and what it is of: as much as a [`Script`](super::fake::Script) says of itself.
+const REVISION: u64 = 3;
+const MEMBER: &[u8] = b"2";
+
+/// A snapshot of a database in which an etcd of one member has written once. Beside that its `pages` are of no use and
+/// random, so that it hardly compresses. For tests of how bytes travel.
 #[must_use]
 pub fn snapshot(pages: usize) -> Vec<u8> {
     snapshot_of(&random(pages * PAGE_SIZE))
 }
 
-/// The same with these bytes for its data, which must fill pages.
+/// The same with these bytes in the pages that are of no use.
+///
+/// # Panics
+/// If they do not fill pages.
 #[must_use]
-pub fn snapshot_of(data: &[u8]) -> Vec<u8> {
-    let high_water_mark = data.len() / PAGE_SIZE + 2;
-    let mut bytes: Vec<u8> =
-        [0_u64, 1].iter().flat_map(|&id| meta_page(id, high_water_mark as u64)).collect();
-    bytes.extend(data);
+pub fn snapshot_of(unused: &[u8]) -> Vec<u8> {
+    assert!(unused.len().is_multiple_of(PAGE_SIZE));
+    let meta = Meta {
+        page_size: 4096,
+        flags: 0,
+        root: 2,
+        root_sequence: 0,
+        freelist: NO_FREELIST,
+        high_water_mark: (unused.len() / PAGE_SIZE + 3) as u64,
+        transaction: 1,
+    };
+    let mut bytes = Vec::new();
+    for page in [&Meta { transaction: 0, ..meta }.to_page(0)[..], &meta.to_page(1), &buckets()] {
+        bytes.extend(page);
+        bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
+    }
+    bytes.extend(unused);
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);
     bytes
 }
 
-/// A meta page as bbolt's `page.go` and `db.go` lay it out.
-fn meta_page(id: u64, high_water_mark: u64) -> Vec<u8> {
-    let mut page = vec![0; PAGE_SIZE];
-    page[0..8].copy_from_slice(&id.to_le_bytes());
-    page[8] = 4;
-    page[16..20].copy_from_slice(&0xED0C_DAED_u32.to_le_bytes());
-    page[20] = 2;
-    page[24..28].copy_from_slice(&4096_u32.to_le_bytes());
-    page[48..56].copy_from_slice(&u64::MAX.to_le_bytes());
-    page[56..64].copy_from_slice(&high_water_mark.to_le_bytes());
-    page[64..72].copy_from_slice(&id.to_le_bytes());
-    let checksum = page[16..72].iter().fold(0xCBF2_9CE4_8422_2325_u64, |hash, &byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01B3)
-    });
-    page[72..80].copy_from_slice(&checksum.to_le_bytes());
-    page
+/// The page of all buckets, which lie in it.
+fn buckets() -> Vec<u8> {
+    let bucket = |name: &[u8], key: &[u8], value: &[u8]| {
+        let content = leaf(0, &[(key.to_vec(), value.to_vec(), false)], |_| Some(0)).unwrap();
+        (name.to_vec(), Bucket::inline(&content, 0), true)
+    };
+    let revision = [&REVISION.to_be_bytes()[..], b"_", &[0; 8]].concat();
+    let buckets = [
+        bucket(b"key", &revision, b"\x0a\x01a"),
+        bucket(b"members", MEMBER, br#"{"id":2}"#),
+        bucket(b"meta", b"consistent_index", &[0; 8]),
+    ];
+    leaf(2, &buckets, |_| Some(0)).unwrap()
 }

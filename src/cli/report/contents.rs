@@ -1,6 +1,7 @@
 //! What an archive held, or shows: what several commands tell alike.
 
 use super::units::size;
+use crate::archive;
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::cli::term::sanitize;
 use crate::pipeline::open::{Foreign, Opened, Visible};
@@ -11,6 +12,12 @@ use std::fmt::Write as _;
 pub(super) fn without_size(mut manifest: Manifest) -> Manifest {
     manifest.description.snapshot_size = None;
     manifest
+}
+
+/// The newest revision in the snapshot, or else what the member said before it.
+pub(super) fn revision(manifest: Option<&Manifest>, trailer: &Trailer) -> Option<u64> {
+    let contents = trailer.contents.as_ref().map(|contents| contents.revision);
+    contents.or_else(|| manifest?.description.revision)
 }
 
 /// What an archive held, read to its end.
@@ -52,12 +59,15 @@ impl Contents {
             snapshot_size: opened.snapshot_size,
             database_sha256: hex::encode(opened.database_sha256),
             digest: opened.digest,
+            contents: opened.facts.as_ref().map(archive::manifest::Contents::from),
             status_after: None,
             stream_open_ms: None,
         };
         Self {
             manifest: opened.manifest.map(without_size),
-            trailer: opened.trailer.unwrap_or(seen),
+            trailer: opened
+                .trailer
+                .map_or(seen.clone(), |trailer| Trailer { contents: seen.contents, ..trailer }),
             frames: opened.foreign.is_none().then_some(opened.frames),
             foreign: opened.foreign.map(ForeignReport::from),
         }
@@ -71,9 +81,9 @@ impl Contents {
             if let Some(cluster) = description.cluster_name.as_ref().or(description.cluster_id.as_ref()) {
                 let _ = write!(text, ", cluster {}", sanitize(cluster));
             }
-            if let Some(revision) = description.revision {
-                let _ = write!(text, ", revision {revision}");
-            }
+        }
+        if let Some(revision) = revision(self.manifest.as_ref(), &self.trailer) {
+            let _ = write!(text, ", revision {revision}");
         }
         if self.trailer.digest == Digest::Verified {
             text.push_str(", etcd's digest matches");

@@ -4,7 +4,7 @@ use super::contents::{Contents, ForeignReport, VisibleReport};
 use super::units::{exact_size, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
-use crate::archive::manifest::{Description, Digest, Manifest, Source, StatusAfter, Trailer};
+use crate::archive::manifest::{self, Description, Digest, Manifest, Source, StatusAfter, Trailer};
 use crate::cli::term::sanitize;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
@@ -57,6 +57,8 @@ pub(super) struct TrailerRest {
     snapshot_size: Option<u64>,
     database_sha256: String,
     digest: Digest,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    contents: Option<manifest::Contents>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status_after: Option<StatusAfter>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -134,6 +136,7 @@ impl InfoReport {
                 snapshot_size,
                 database_sha256: trailer.database_sha256,
                 digest: trailer.digest,
+                contents: trailer.contents,
                 status_after: trailer.status_after,
                 stream_open_ms: trailer.stream_open_ms,
             }
@@ -254,6 +257,14 @@ impl Facts {
             Digest::Absent => "absent",
         };
         self.add("etcd's digest", digest);
+        if let Some(contents) = &trailer.contents {
+            self.add("database revision", contents.revision);
+            self.some("compacted at", contents.compact_revision);
+            self.some(
+                "database members",
+                Some(contents.members.join(", ")).filter(|members| !members.is_empty()),
+            );
+        }
         if let Some(after) = &trailer.status_after {
             self.add("revision after", after.revision);
             self.add("raft term after", after.raft_term);

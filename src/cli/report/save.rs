@@ -1,7 +1,7 @@
 //! Of `save`.
 
 use super::Report;
-use super::contents::without_size;
+use super::contents::{revision, without_size};
 use super::units::{milliseconds, ratio, seconds, size};
 use super::verdict::{Proved, Verdict};
 use crate::archive::manifest::{Manifest, Trailer};
@@ -63,7 +63,7 @@ impl Report for SaveReport {
             self.ratio,
             if recipients == 1 { "recipient" } else { "recipients" },
         );
-        if let Some(revision) = self.manifest.description.revision {
+        if let Some(revision) = revision(Some(&self.manifest), &self.trailer) {
             let _ = write!(text, ", revision {revision}");
         }
         let _ = write!(text, ", {}", seconds(self.duration_ms));

@@ -2,10 +2,11 @@ use super::failure::{Failure, failure_text};
 use super::units::{exact_size, seconds};
 use super::*;
 use crate::archive::manifest::{
-    Description, Digest, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter, Trailer,
+    self, Description, Digest, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter, Trailer,
 };
 use crate::cli::exit::Exit;
 use crate::cli::term::is_tricky;
+use crate::database::stream_check::Facts;
 use crate::error::Kind;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
@@ -44,6 +45,11 @@ fn manifest() -> Manifest {
 
 fn trailer(digest: Digest) -> Trailer {
     Trailer {
+        contents: Some(manifest::Contents {
+            revision: 124,
+            compact_revision: Some(100),
+            members: vec!["fedcba9876543210".to_owned()],
+        }),
         snapshot_size: 624_459_808,
         database_sha256: "ab".repeat(32),
         digest,
@@ -70,6 +76,7 @@ fn visible() -> Visible {
 
 fn opened(digest: Digest) -> Opened {
     Opened {
+        facts: Some(Facts { revision: 124, compacted: Some(100), members: vec![0xfedc_ba98_7654_3210] }),
         visible: visible(),
         foreign: None,
         manifest: Some(manifest()),

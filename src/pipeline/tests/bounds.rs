@@ -66,6 +66,7 @@ impl Bomb {
 
         let manifest = skippable(MANIFEST_MAGIC, &serde_json::to_vec(&self.manifest()).unwrap()).unwrap();
         let trailer = Trailer {
+            contents: None,
             snapshot_size: size,
             database_sha256: hex::encode(sha256.finalize()),
             digest: Digest::Absent,

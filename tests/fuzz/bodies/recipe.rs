@@ -100,7 +100,7 @@ impl Recipe<'_> {
 
     /// With etcd's digest, or a copied file without it.
     fn snapshot(&mut self) -> (Vec<u8>, bool) {
-        let pages = 2 + self.below(64);
+        let pages = 3 + self.below(63);
         let (kind, fill) = (self.below(3), self.byte());
         let database = database(pages, |at| match kind {
             0 => fill,

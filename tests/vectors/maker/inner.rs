@@ -20,6 +20,7 @@ impl Maker {
         vectors.extend(self.trailers());
         vectors.extend(self.seek_tables());
         vectors.extend(self.snapshots());
+        vectors.extend(self.claims());
         vectors
     }
 
@@ -381,6 +382,55 @@ impl Maker {
                 snapshot::with_digest(meta),
             ),
             sealed("snapshot-length.age", "shorter than its first page says", "snapshot_length", cut),
+        ]
+    }
+
+    /// What manifest and trailer say of the database, and the database does not bear out.
+    fn claims(&self) -> Vec<Vector> {
+        let sealed = |file, what, change: &dyn Fn(&mut Layers)| {
+            let mut layers = self.small();
+            change(&mut layers);
+            Vector::failure(file, what, "contents_mismatch", self.archive(&layers))
+        };
+        let other_member = json!("0123456789abcdef");
+        let mut unreadable = snapshot::database(3, |_| 0);
+        // The flags of the page of buckets, which is no leaf any more.
+        unreadable[2 * PAGE_SIZE + 8] = 0;
+        let unreadable = self.layers(snapshot::with_digest(unreadable));
+        vec![
+            sealed(
+                "claims-revision.age",
+                "the database ends before the revision of the manifest",
+                &|layers| {
+                    layers.set("revision", &json!(43));
+                },
+            ),
+            sealed(
+                "claims-revision-after.age",
+                "the database ends behind the revision after it",
+                &|layers| {
+                    layers.trailer["status_after"]["revision"] = json!(41);
+                },
+            ),
+            sealed("claims-member.age", "the member is none of those in the database", &|layers| {
+                layers.set("member_id", &other_member);
+            }),
+            sealed("claims-size.age", "the snapshot is larger than the database after it", &|layers| {
+                layers.trailer["status_after"]["database_size"] = json!(3 * PAGE_SIZE - 1);
+            }),
+            sealed(
+                "claims-contents.age",
+                "the trailer knows of a compaction that the database lacks",
+                &|layers| {
+                    layers.trailer["contents"]["compact_revision"] = json!(7);
+                },
+            ),
+            Vector::failure(
+                "claims-unreadable.age",
+                "the database has no buckets, and so no revision",
+                "contents_mismatch",
+                self.archive(&unreadable),
+            ),
         ]
     }
 

@@ -5,7 +5,7 @@ use sha2::{Digest as _, Sha256};
 use zstd::bulk::Compressor;
 use zstd::zstd_safe::CParameter;
 
-use super::snapshot::DIGEST_SIZE;
+use super::snapshot::{DIGEST_SIZE, MEMBER, REVISION};
 
 pub(crate) const MANIFEST_MAGIC: u32 = 0x184D_2A50;
 pub(crate) const TRAILER_MAGIC: u32 = 0x184D_2A51;
@@ -50,6 +50,7 @@ impl Layers {
             "snapshot_size": snapshot.len(),
             "database_sha256": hex::encode(Sha256::digest(database)),
             "digest": "verified",
+            "contents": {"revision": REVISION, "members": [MEMBER]},
             "status_after": {"revision": 43, "raft_term": 2, "raft_index": 99, "database_size": database.len()},
             "stream_open_ms": 12,
         });
@@ -85,9 +86,9 @@ pub(crate) fn description(snapshot_size: usize, frame_size: usize) -> Value {
         "sealed_at": "2026-01-02T03:04:05Z",
         "cluster_name": "vectors",
         "cluster_id": "0123456789abcdef",
-        "member_id": "fedcba9876543210",
+        "member_id": MEMBER,
         "etcd_version": "3.5.16",
-        "revision": 42,
+        "revision": REVISION,
         "snapshot_size": snapshot_size,
         "frame_size": frame_size,
         "level": 1,

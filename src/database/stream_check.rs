@@ -1,0 +1,653 @@
+//! What a database says of itself, learned in one pass while it streams by: its newest revision, its last compaction and
+//! its members.
+//!
+//! The pages of a bbolt file come in the order of their numbers, not in that of its trees, and pages that are no longer used
+//! stand among them. So each page leaves a note when it passes, and once the last one has passed, the notes are followed from
+//! the root that the meta pages name. What no branch leads to is never believed.
+//!
+//! - A leaf or branch of keys, which most pages are, leaves eight bytes: the last revision in it, or its last child. The keys
+//!   of etcd ascend with the revision, so the newest one is the last key of the last leaf.
+//! - The few other pages that matter (the buckets, etcd's own records, the members) are kept whole.
+//!
+//! Whether the trees are sound is not asked here: [`Database::walk`](super::file::Database::walk) does that.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+
+use super::meta::Meta;
+use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
+use super::page::{
+    BRANCH, Bucket, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF, LeafElement, branch_elements, leaf_elements,
+};
+use super::snapshot::FirstPages;
+
+/// The bucket of members: the id in hexadecimal, and JSON (`membership/store.go` in etcd).
+const MEMBERS_BUCKET: &[u8] = b"members";
+/// Pages that leave a note of their own at most, eight bytes each: those of 8 GiB at the usual 4 KiB a page, the largest
+/// database etcd advises. Beyond it the newest revision is the largest in any leaf of keys.
+const NOTES_MAX: usize = 2 << 20;
+/// Bytes of the pages that are kept whole, at most. Real databases keep less than 2 MiB, stale copies included.
+const KEPT_SIZE_MAX: usize = 8 << 20;
+/// Bytes of one page that is kept, overflow included, at most.
+const KEPT_PAGE_SIZE_MAX: usize = 1 << 20;
+/// Bytes that lie in overflow pages and are waited for at the same time, at most.
+const WAITING_MAX: usize = 1 << 16;
+/// Branches above a leaf at most, as for a walk.
+const DEPTH_MAX: usize = 32;
+/// Bytes of a key of the bucket `key`, without the mark of a deletion.
+const REVISION_SIZE: usize = 17;
+
+/// What a database says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Facts {
+    /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
+    pub revision: i64,
+    /// The last compaction, done or asked for.
+    pub compacted: Option<i64>,
+    /// The ids of its members, ascending.
+    pub members: Vec<u64>,
+}
+
+/// Why the facts could not be read: the database is damaged, or not one of etcd, or larger than the bounds here.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unreadable(String);
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+/// Reads the [`Facts`] of a snapshot: fed with its bytes in order, in pieces of any size.
+#[derive(Default)]
+pub struct StreamCheck {
+    first: FirstPages,
+    /// Bytes that have passed.
+    position: u64,
+    /// The beginning of a page whose end has not come.
+    partial: Vec<u8>,
+    /// What the pages left, by page number.
+    notes: Vec<Note>,
+    /// The largest revision in any leaf of keys.
+    largest: i64,
+    kept: HashMap<u64, Vec<u8>>,
+    kept_size: usize,
+    /// Bytes of overflow pages that are waited for, by their position and the page they belong to.
+    waiting: BTreeMap<(u64, u64), Awaited>,
+}
+
+/// What a page left in eight bytes: two bits of what it is, and a number.
+#[derive(Clone, Copy, Default)]
+struct Note(u64);
+
+/// A [`Note`], unpacked.
+enum Noted {
+    Nothing,
+    /// A leaf without elements.
+    EmptyLeaf,
+    /// A leaf of keys, and the revision of its last key.
+    Keys(i64),
+    /// A branch above leaves of keys, and its last child.
+    Branch(u64),
+}
+
+impl Note {
+    const SHIFT: u32 = 62;
+
+    fn new(noted: &Noted) -> Self {
+        let (kind, number) = match noted {
+            Noted::Nothing => (0, 0),
+            Noted::EmptyLeaf => (1, 0),
+            Noted::Keys(revision) => (2, revision.cast_unsigned()),
+            Noted::Branch(child) => (3, *child),
+        };
+        // No honest number is as large.
+        if number >> Self::SHIFT == 0 { Self(kind << Self::SHIFT | number) } else { Self(0) }
+    }
+
+    fn get(self) -> Noted {
+        let number = self.0 & !(3 << Self::SHIFT);
+        match self.0 >> Self::SHIFT {
+            1 => Noted::EmptyLeaf,
+            2 => Noted::Keys(number.cast_signed()),
+            3 => Noted::Branch(number),
+            _ => Noted::Nothing,
+        }
+    }
+}
+
+/// Bytes that come later.
+struct Awaited {
+    what: Part,
+    bytes: Vec<u8>,
+    size: usize,
+}
+
+/// Which part of a page is waited for.
+enum Part {
+    /// The last key of a leaf of keys.
+    LastKey,
+    /// The last element of a branch.
+    LastElement,
+    /// All of a page that is kept.
+    Whole,
+}
+
+impl StreamCheck {
+    /// Takes the next bytes.
+    pub fn update(&mut self, bytes: &[u8]) {
+        let begin = self.position;
+        self.position += bytes.len() as u64;
+        if self.first.meta().is_none() && self.first.update(bytes).is_err() {
+            return;
+        }
+        let Some(meta) = self.first.meta().copied() else { return };
+        // The meta pages are read by then, and nothing behind them has been skipped.
+        let database = meta.database_size().unwrap_or(0).saturating_sub(begin);
+        let bytes = &bytes[..usize::try_from(database).unwrap_or(usize::MAX).min(bytes.len())];
+        self.pages(begin, bytes, &meta);
+        self.arrive(begin, bytes);
+    }
+
+    /// Looks at every page that ends in `bytes`, which stand at `begin`.
+    fn pages(&mut self, begin: u64, bytes: &[u8], meta: &Meta) {
+        let page_size = meta.page_size as usize;
+        let mut rest = bytes;
+        // What is left of the meta pages, or of a page that was looked at in part.
+        let mut position = begin;
+        let data_begin = 2 * page_size as u64;
+        if position < data_begin {
+            let skipped = usize::try_from(data_begin - position).unwrap_or(usize::MAX).min(rest.len());
+            rest = &rest[skipped..];
+            position += skipped as u64;
+        }
+        if !self.partial.is_empty() {
+            let missing = (page_size - self.partial.len()).min(rest.len());
+            self.partial.extend_from_slice(&rest[..missing]);
+            (rest, position) = (&rest[missing..], position + missing as u64);
+            if self.partial.len() == page_size {
+                let page = std::mem::take(&mut self.partial);
+                self.page(position / page_size as u64 - 1, &page, meta);
+            }
+        }
+        let pages = rest.chunks_exact(page_size);
+        let remainder = pages.remainder();
+        for page in pages {
+            self.page(position / page_size as u64, page, meta);
+            position += page_size as u64;
+        }
+        self.partial.extend_from_slice(remainder);
+    }
+
+    /// Looks at the first page of what may be more.
+    fn page(&mut self, id: u64, page: &[u8], meta: &Meta) {
+        let Some(header) = Header::parse(page).filter(|header| header.id == id) else { return };
+        let noted = match header.flags {
+            LEAF if header.count == 0 => Noted::EmptyLeaf,
+            LEAF => self.leaf(header, page, meta),
+            BRANCH if header.count > 0 => self.branch(header, page, meta),
+            _ => Noted::Nothing,
+        };
+        self.note(id, &noted);
+    }
+
+    fn note(&mut self, id: u64, noted: &Noted) {
+        if let Noted::Keys(revision) = noted {
+            self.largest = self.largest.max(*revision);
+        }
+        let Some(at) = usize::try_from(id).ok().filter(|at| *at < NOTES_MAX) else { return };
+        if matches!(noted, Noted::Nothing) && at >= self.notes.len() {
+            return;
+        }
+        if at >= self.notes.len() {
+            self.notes.resize(at + 1, Note::default());
+        }
+        self.notes[at] = Note::new(noted);
+    }
+
+    fn leaf(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
+        let Some(first) = key_in(page, 0, LEAF_KEY) else {
+            // Keys begin behind the elements. bbolt splits a leaf long before those fill a page.
+            return Noted::Nothing;
+        };
+        if Revision::parse(first).is_none() {
+            if is_wanted(header, page) || header.id == meta.root {
+                self.keep(header, page, meta);
+            }
+            return Noted::Nothing;
+        }
+        let last = usize::from(header.count) - 1;
+        let Some((position, size)) = key_range(page, last, LEAF_KEY) else { return Noted::Nothing };
+        if size != REVISION_SIZE && size != REVISION_SIZE + 1 {
+            return Noted::Nothing;
+        }
+        match page.get(position..position + size) {
+            Some(key) => keys_noted(key),
+            None => {
+                self.wait(header, position, size, Part::LastKey, meta);
+                Noted::Nothing
+            }
+        }
+    }
+
+    fn branch(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
+        // A branch with so many elements that its first key is in an overflow page is one of keys: no other bucket is so large.
+        let of_keys = key_in(page, 0, BRANCH_KEY).is_none_or(|key| Revision::parse(key).is_some());
+        if !of_keys {
+            self.keep(header, page, meta);
+            return Noted::Nothing;
+        }
+        let last = HEADER_SIZE + (usize::from(header.count) - 1) * ELEMENT_SIZE;
+        match page.get(last..last + ELEMENT_SIZE) {
+            Some(element) => child_noted(element),
+            None => {
+                self.wait(header, last, ELEMENT_SIZE, Part::LastElement, meta);
+                Noted::Nothing
+            }
+        }
+    }
+
+    /// Keeps a page whole. The root is kept whatever else was.
+    fn keep(&mut self, header: Header, page: &[u8], meta: &Meta) {
+        let size = (header.overflow as usize + 1).saturating_mul(page.len());
+        let full = self.kept_size.saturating_add(size) > KEPT_SIZE_MAX && header.id != meta.root;
+        if full || size > KEPT_PAGE_SIZE_MAX {
+            return;
+        }
+        self.kept_size += size;
+        if header.overflow == 0 {
+            self.kept.insert(header.id, page.to_vec());
+            return;
+        }
+        let at = (header.id + 1) * page.len() as u64;
+        self.waiting.insert((at, header.id), Awaited { what: Part::Whole, bytes: page.to_vec(), size });
+    }
+
+    /// Waits for `size` bytes at `position` in a page, which lie behind its first page.
+    fn wait(&mut self, header: Header, position: usize, size: usize, what: Part, meta: &Meta) {
+        let page_size = meta.page_size as usize;
+        let inside =
+            position.saturating_add(size) <= (header.overflow as usize + 1).saturating_mul(page_size);
+        if !inside || self.waiting.len() >= WAITING_MAX {
+            return;
+        }
+        let at = header.id * u64::from(meta.page_size) + position as u64;
+        self.waiting.insert((at, header.id), Awaited { what, bytes: Vec::with_capacity(size), size });
+    }
+
+    /// Takes what is waited for from `bytes`, which stand at `begin`.
+    fn arrive(&mut self, begin: u64, bytes: &[u8]) {
+        let end = begin + bytes.len() as u64;
+        while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 < end) {
+            let ((at, id), mut awaited) = entry.remove_entry();
+            let available = at.checked_sub(begin).and_then(|from| bytes.get(usize::try_from(from).ok()?..));
+            let Some(available) = available else { continue };
+            let taken = available.len().min(awaited.size - awaited.bytes.len());
+            awaited.bytes.extend_from_slice(&available[..taken]);
+            if awaited.bytes.len() < awaited.size {
+                self.waiting.insert((at + taken as u64, id), awaited);
+                continue;
+            }
+            match awaited.what {
+                Part::LastKey => self.note(id, &keys_noted(&awaited.bytes)),
+                Part::LastElement => self.note(id, &child_noted(&awaited.bytes)),
+                Part::Whole => drop(self.kept.insert(id, awaited.bytes)),
+            }
+        }
+    }
+
+    /// Follows the notes from the root.
+    ///
+    /// # Errors
+    /// [`Unreadable`], where they do not lead to what every database of etcd has.
+    pub fn finish(self) -> Result<Facts, Unreadable> {
+        let meta = self.first.meta().ok_or_else(|| unreadable("its meta pages are missing"))?;
+        let mut buckets = BTreeMap::new();
+        self.entries(meta.root, &mut |element| {
+            buckets.insert(element.key.to_vec(), element.value.to_vec());
+        })?;
+        let bucket = |name: &[u8]| {
+            let missing = || unreadable(format!("it has no bucket {:?}", String::from_utf8_lossy(name)));
+            buckets.get(name).map(Vec::as_slice).ok_or_else(missing)
+        };
+        let last = self.last_revision(bucket(KEY_BUCKET)?)?;
+        let mut compacted = None;
+        self.bucket_entries(bucket(META_BUCKET)?, &mut |element| {
+            if [SCHEDULED_COMPACTION, FINISHED_COMPACTION].contains(&element.key) {
+                compacted = compacted.max(Revision::parse(element.value).map(|(revision, _)| revision.main));
+            }
+        })?;
+        let mut members = Vec::new();
+        if let Some(value) = buckets.get(MEMBERS_BUCKET) {
+            self.bucket_entries(value, &mut |element| members.extend(member_id(element.key)))?;
+        }
+        members.sort_unstable();
+        Ok(Facts { revision: last.max(compacted).unwrap_or(0).max(1), compacted, members })
+    }
+
+    /// The revision of the last key in the bucket of keys.
+    fn last_revision(&self, bucket: &[u8]) -> Result<Option<i64>, Unreadable> {
+        let mut id = match Bucket::parse(bucket) {
+            Some(Bucket::Tree { root, .. }) => root,
+            Some(Bucket::Inline { page, .. }) => {
+                let no_revision = || unreadable("a key in its bucket key is no revision");
+                let elements = elements(page)?;
+                return elements.last().map(|last| revision(last.key).ok_or_else(no_revision)).transpose();
+            }
+            None => return Err(unreadable("a bucket is too short")),
+        };
+        for _ in 0..=DEPTH_MAX {
+            let Some(at) = usize::try_from(id).ok().filter(|at| *at < NOTES_MAX) else {
+                return Ok(Some(self.largest));
+            };
+            match self.notes.get(at).map_or(Noted::Nothing, |note| note.get()) {
+                Noted::Keys(revision) => return Ok(Some(revision)),
+                Noted::Branch(child) => id = child,
+                Noted::EmptyLeaf => return Ok(None),
+                Noted::Nothing => {
+                    return Err(unreadable(format!(
+                        "page {id}, in the tree of its keys, is not part of one"
+                    )));
+                }
+            }
+        }
+        Err(unreadable("the tree of its keys is deeper than any of bbolt"))
+    }
+
+    /// The entries of a small bucket.
+    fn bucket_entries(&self, bucket: &[u8], take: &mut dyn FnMut(LeafElement<'_>)) -> Result<(), Unreadable> {
+        match Bucket::parse(bucket) {
+            Some(Bucket::Tree { root, .. }) => self.entries(root, take),
+            Some(Bucket::Inline { page, .. }) => {
+                elements(page)?.into_iter().for_each(take);
+                Ok(())
+            }
+            None => Err(unreadable("a bucket is too short")),
+        }
+    }
+
+    /// The entries of a tree whose pages were kept.
+    fn entries(&self, root: u64, take: &mut dyn FnMut(LeafElement<'_>)) -> Result<(), Unreadable> {
+        let mut next = vec![root];
+        // No page is the child of two.
+        let mut left = self.kept.len();
+        while let Some(id) = next.pop() {
+            let Some(page) = self.kept.get(&id) else {
+                match self.notes.get(usize::try_from(id).unwrap_or(usize::MAX)).map(|note| note.get()) {
+                    Some(Noted::EmptyLeaf) => continue,
+                    _ => return Err(unreadable(format!("page {id} is not what the page above it says"))),
+                }
+            };
+            left = left.checked_sub(1).ok_or_else(|| unreadable("its pages lead in a circle"))?;
+            let header = Header::parse(page).ok_or_else(|| unreadable("a page has no header"))?;
+            if header.flags == LEAF {
+                elements(page)?.into_iter().for_each(&mut *take);
+                continue;
+            }
+            let children: Option<Vec<u64>> =
+                branch_elements(page, header.count).map(|element| Some(element?.child)).collect();
+            let children = children
+                .ok_or_else(|| unreadable(format!("page {id} has an element that points out of it")))?;
+            next.extend(children.into_iter().rev());
+        }
+        Ok(())
+    }
+}
+
+fn unreadable(why: impl Into<String>) -> Unreadable {
+    Unreadable(why.into())
+}
+
+/// Where in an element of a leaf the position and the size of the key stand.
+const LEAF_KEY: (usize, usize) = (4, 8);
+/// The same in an element of a branch.
+const BRANCH_KEY: (usize, usize) = (0, 4);
+
+/// Position and size of the key of an element, where that element is in `page`.
+fn key_range(page: &[u8], index: usize, (position, size): (usize, usize)) -> Option<(usize, usize)> {
+    let at = HEADER_SIZE + index * ELEMENT_SIZE;
+    let number = |offset: usize| {
+        let bytes = page.get(at + offset..at + offset + 4)?;
+        Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+    };
+    Some((at.checked_add(number(position)?)?, number(size)?))
+}
+
+/// The key of an element, where it is in `page`.
+fn key_in(page: &[u8], index: usize, place: (usize, usize)) -> Option<&[u8]> {
+    let (position, size) = key_range(page, index, place)?;
+    page.get(position..position.checked_add(size)?)
+}
+
+fn revision(key: &[u8]) -> Option<i64> {
+    Revision::parse(key).map(|(revision, _)| revision.main)
+}
+
+fn keys_noted(last_key: &[u8]) -> Noted {
+    revision(last_key).map_or(Noted::Nothing, Noted::Keys)
+}
+
+/// The page number is the last half of an element of a branch.
+fn child_noted(element: &[u8]) -> Noted {
+    let child = element.last_chunk().map(|child| u64::from_le_bytes(*child));
+    child.map_or(Noted::Nothing, Noted::Branch)
+}
+
+/// Whether a leaf may be one of the few that matter: it holds buckets, etcd's own records, or members.
+fn is_wanted(header: Header, page: &[u8]) -> bool {
+    /// `bucketLeafFlag` of bbolt, as the first byte of an element's flags.
+    const IS_BUCKET: u8 = 1;
+    let first_is_bucket = page.get(HEADER_SIZE).is_some_and(|flags| flags & IS_BUCKET != 0);
+    let mut keys = (0..usize::from(header.count)).map_while(|index| key_in(page, index, LEAF_KEY));
+    first_is_bucket
+        || keys.any(|key| {
+            member_id(key).is_some()
+                || [SCHEDULED_COMPACTION, FINISHED_COMPACTION, b"consistent_index"].contains(&key)
+        })
+}
+
+/// A member's id as etcd writes it for a key: `strconv.FormatUint(id, 16)`.
+fn member_id(key: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(key).ok()?;
+    let canonical = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    u64::from_str_radix(text, 16).ok().filter(|_| canonical)
+}
+
+/// The elements of a leaf that was kept whole.
+fn elements(page: &[u8]) -> Result<Vec<LeafElement<'_>>, Unreadable> {
+    let header = Header::parse(page).filter(|header| header.flags == LEAF);
+    let header = header.ok_or_else(|| unreadable("a page that should be a leaf is none"))?;
+    let elements: Option<Vec<_>> = leaf_elements(page, header.count).collect();
+    elements.ok_or_else(|| unreadable("a page has an element that points out of it"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::database::meta::NO_FREELIST;
+    use crate::database::page::{Entry, branch, leaf};
+
+    const PAGE_SIZE: usize = 4096;
+
+    /// Pages by number; the others are zeros.
+    fn database(root: u64, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
+        let end = |(id, page): &(u64, Vec<u8>)| *id as usize + page.len().div_ceil(PAGE_SIZE);
+        let high_water_mark = pages.iter().map(end).max().unwrap();
+        let mut bytes = vec![0; high_water_mark * PAGE_SIZE];
+        let meta = Meta {
+            page_size: u32::try_from(PAGE_SIZE).unwrap(),
+            flags: 0,
+            root,
+            root_sequence: 0,
+            freelist: NO_FREELIST,
+            high_water_mark: high_water_mark as u64,
+            transaction: 7,
+        };
+        let metas = [(0, meta.to_page(0).to_vec()), (1, Meta { transaction: 6, ..meta }.to_page(1).to_vec())];
+        for (id, page) in metas.iter().chain(pages) {
+            let at = *id as usize * PAGE_SIZE;
+            bytes[at..at + page.len()].copy_from_slice(page);
+        }
+        bytes
+    }
+
+    fn overflow(size: usize) -> Option<u32> {
+        u32::try_from(size.div_ceil(PAGE_SIZE) - 1).ok()
+    }
+
+    fn key(main: i64) -> Vec<u8> {
+        Revision { main, sub: 0 }.to_bytes().to_vec()
+    }
+
+    fn keys(id: u64, revisions: &[i64], value_size: usize) -> (u64, Vec<u8>) {
+        let entries: Vec<Entry> =
+            revisions.iter().map(|main| (key(*main), vec![1; value_size], false)).collect();
+        (id, leaf(id, &entries, overflow).unwrap())
+    }
+
+    fn branch_of(id: u64, children: &[(i64, u64)]) -> (u64, Vec<u8>) {
+        let children: Vec<(Vec<u8>, u64)> =
+            children.iter().map(|(main, child)| (key(*main), *child)).collect();
+        (id, branch(id, &children, overflow).unwrap())
+    }
+
+    /// The leaf of all buckets, with one of keys that is a tree, two members and a compaction at 5.
+    fn root(id: u64, keys: u64) -> (u64, Vec<u8>) {
+        let inline = |name: &[u8], entries: &[Entry]| {
+            (name.to_vec(), Bucket::inline(&leaf(0, entries, |_| Some(0)).unwrap(), 0), true)
+        };
+        let entry = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec(), false);
+        let compaction = Revision { main: 5, sub: 0 }.to_bytes();
+        let buckets = [
+            (KEY_BUCKET.to_vec(), Bucket::tree(keys, 0), true),
+            inline(MEMBERS_BUCKET, &[entry(b"8e9e05c52164694d", b"{}"), entry(b"a", b"{}")]),
+            inline(META_BUCKET, &[entry(FINISHED_COMPACTION, &compaction)]),
+        ];
+        (id, leaf(id, &buckets, overflow).unwrap())
+    }
+
+    fn read(database: &[u8], piece: usize) -> Result<Facts, Unreadable> {
+        let mut check = StreamCheck::default();
+        database.chunks(piece).for_each(|piece| check.update(piece));
+        check.finish()
+    }
+
+    fn expected(revision: i64) -> Facts {
+        Facts { revision, compacted: Some(5), members: vec![0xa, 0x8e9e_05c5_2164_694d] }
+    }
+
+    #[test]
+    fn facts_are_read_in_pieces_of_any_size() {
+        let pages = [
+            root(9, 3),
+            branch_of(3, &[(1, 5), (100, 4)]),
+            keys(4, &[100, 101], 10),
+            keys(5, &[1, 2, 99], 10),
+        ];
+        let database = [database(9, &pages), vec![0xFF; 32]].concat();
+        for piece in [1, 7, 80, 4095, 4096, 4097, 10_000, usize::MAX] {
+            assert_eq!(read(&database, piece), Ok(expected(101)), "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn what_the_tree_does_not_reach_is_not_believed() {
+        let pages = [
+            root(2, 3),
+            keys(3, &[7, 8], 10),
+            // Leaves that are no longer used, and one within the value of the leaf before it.
+            keys(4, &[900], 10),
+            keys(5, &[6], 3 * PAGE_SIZE),
+            keys(6, &[901], 10),
+        ];
+        assert_eq!(read(&database(2, &pages), 5000), Ok(expected(8)));
+    }
+
+    #[test]
+    fn the_last_key_may_lie_in_an_overflow_page_that_another_page_claims() {
+        // An unused page claims what the tree uses.
+        let stale = keys(3, &[1, 2], 5 * PAGE_SIZE);
+        let stale = (3, stale.1[..PAGE_SIZE].to_vec());
+        for piece in [1000, 4096, 9000, 1 << 20] {
+            let pages = [stale.clone(), root(4, 5), keys(5, &[20, 21, 22], 2 * PAGE_SIZE)];
+            assert_eq!(read(&database(4, &pages), piece), Ok(expected(22)));
+        }
+    }
+
+    #[test]
+    fn a_branch_may_have_overflow_pages() {
+        let children: Vec<(i64, u64)> =
+            (0..400).map(|number| (number * 10 + 1, 5)).chain([(9000, 6)]).collect();
+        let branch = branch_of(7, &children);
+        assert!(branch.1.len() > 3 * PAGE_SIZE);
+        let pages = [root(2, 7), keys(5, &[1], 1), keys(6, &[9000, 9001], 1), branch];
+        for piece in [1000, 4096, 1 << 20] {
+            assert_eq!(read(&database(2, &pages), piece), Ok(expected(9001)));
+        }
+    }
+
+    #[test]
+    fn the_buckets_may_be_a_tree() {
+        let (_, all) = root(2, 3);
+        let entries: Vec<Entry> = leaf_elements(&all, 3)
+            .map(|element| {
+                element.map(|element| (element.key.to_vec(), element.value.to_vec(), true)).unwrap()
+            })
+            .collect();
+        let children = [(b"key".to_vec(), 5), (b"meta".to_vec(), 4)];
+        let pages = [
+            (2, branch(2, &children, overflow).unwrap()),
+            keys(3, &[7], 10),
+            (4, leaf(4, &entries[2..], overflow).unwrap()),
+            (5, leaf(5, &entries[..2], overflow).unwrap()),
+        ];
+        assert_eq!(read(&database(2, &pages), 4096), Ok(expected(7)));
+    }
+
+    #[test]
+    fn a_compaction_may_be_newer_than_the_last_write() {
+        let empty = (3, leaf(3, &[], overflow).unwrap());
+        assert_eq!(read(&database(2, &[root(2, 3), empty]), 4096), Ok(expected(5)));
+        assert_eq!(read(&database(2, &[root(2, 3), keys(3, &[4], 1)]), 4096), Ok(expected(5)));
+    }
+
+    #[test]
+    fn what_leads_nowhere_is_said() {
+        let why = |root_page: u64, pages: &[(u64, Vec<u8>)]| {
+            read(&database(root_page, pages), 4096).unwrap_err().to_string()
+        };
+        insta::assert_snapshot!(why(2, &[root(2, 3), keys(4, &[1], 1)]), @"page 3, in the tree of its keys, is not part of one");
+        insta::assert_snapshot!(why(3, &[root(2, 3), keys(4, &[1], 1)]), @"page 3 is not what the page above it says");
+        insta::assert_snapshot!(why(2, &[root(2, 3), branch_of(3, &[(1, 3)])]), @"the tree of its keys is deeper than any of bbolt");
+        insta::assert_snapshot!(why(2, &[(2, leaf(2, &[], overflow).unwrap())]), @r#"it has no bucket "key""#);
+        let circle = (2, branch(2, &[(b"key".to_vec(), 2)], overflow).unwrap());
+        insta::assert_snapshot!(why(2, &[circle]), @"its pages lead in a circle");
+        insta::assert_snapshot!(read(b"short", 4096).unwrap_err(), @"its meta pages are missing");
+        insta::assert_snapshot!(read(&[7; 9000], 100).unwrap_err(), @"its meta pages are missing");
+    }
+
+    #[test]
+    fn memory_is_bounded_whatever_the_pages_claim() {
+        let mut check = StreamCheck::default();
+        let entry = |key: &[u8]| [(key.to_vec(), Vec::new(), false)];
+        // Pages that look as if they mattered, and pages whose last key is far away.
+        let pages: Vec<(u64, Vec<u8>)> = (2..6000)
+            .map(|id| {
+                let mut page = match id % 2 {
+                    0 => leaf(id, &entry(b"consistent_index"), |_| Some(200)).unwrap(),
+                    _ => keys(id, &[1, 2], 2000).1,
+                };
+                page[12..16].copy_from_slice(&200_u32.to_le_bytes());
+                if id % 2 == 1 {
+                    // The position of the second key.
+                    page[36..40].copy_from_slice(&700_000_u32.to_le_bytes());
+                }
+                (id, page)
+            })
+            .collect();
+        check.update(&database(2, &pages));
+        assert!(check.kept_size <= KEPT_SIZE_MAX + KEPT_PAGE_SIZE_MAX, "{}", check.kept_size);
+        assert!(check.waiting.len() <= WAITING_MAX);
+        assert!(check.notes.len() <= NOTES_MAX);
+    }
+}

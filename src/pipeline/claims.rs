@@ -1,0 +1,182 @@
+//! What was told of a snapshot, held against what is in it.
+//!
+//! Status before the stream, the stream, and Status after it are three calls. Behind a proxy or a load balancer three
+//! members may answer them, even of different clusters, and a member may lie. So nothing that was told counts unless the
+//! database itself bears it out: when an archive is sealed, and whenever it is opened.
+
+use crate::archive::manifest::{Contents, Description, StatusAfter, Trailer};
+use crate::database::snapshot::{Checked, DIGEST_SIZE};
+use crate::database::stream_check::{Facts, Unreadable};
+use crate::error::{Error, Kind, Result};
+
+/// What was told of a snapshot.
+pub(super) struct Claims<'a> {
+    pub(super) description: &'a Description,
+    pub(super) status_after: Option<&'a StatusAfter>,
+}
+
+impl Claims<'_> {
+    /// Holds them against the data.
+    ///
+    /// # Errors
+    /// [`Kind::ContentsMismatch`].
+    pub(super) fn hold(&self, facts: &Result<Facts, Unreadable>) -> Result<()> {
+        if self.description.revision.is_none() && self.description.member_id.is_none() {
+            return Ok(());
+        }
+        let facts = facts.as_ref().map_err(|error| {
+            mismatch(format!(
+                "the revision and the members were told, but not found in the database: {error}"
+            ))
+        })?;
+        self.hold_revision(facts)?;
+        self.hold_member(facts)
+    }
+
+    /// The revision told before the stream is a lower bound, that told after it an upper one.
+    fn hold_revision(&self, facts: &Facts) -> Result<()> {
+        let newest = facts.revision.cast_unsigned();
+        if let Some(before) = self.description.revision.filter(|before| *before > newest) {
+            return Err(mismatch(format!(
+                "the member was at revision {before} before the snapshot, but the database ends at revision {newest}"
+            )));
+        }
+        if let Some(after) = self.status_after.map(|after| after.revision).filter(|after| *after < newest) {
+            return Err(mismatch(format!(
+                "the member was at revision {after} after the snapshot, but the database ends at revision {newest}"
+            )));
+        }
+        Ok(())
+    }
+
+    fn hold_member(&self, facts: &Facts) -> Result<()> {
+        let Some(member) = &self.description.member_id else { return Ok(()) };
+        let id = u64::from_str_radix(member, 16).ok();
+        if id.is_some_and(|id| facts.members.binary_search(&id).is_ok()) {
+            return Ok(());
+        }
+        let members: Vec<String> =
+            facts.members.iter().take(MEMBERS_SHOWN).map(|id| format!("{id:016x}")).collect();
+        let members = if members.is_empty() { "none".to_owned() } else { members.join(", ") };
+        Err(mismatch(format!(
+            "the snapshot is said to be of member {member}, but that is not among the members in the database ({members})"
+        )))
+    }
+}
+
+/// Members that an error names at most.
+const MEMBERS_SHOWN: usize = 9;
+
+fn mismatch(what: impl Into<String>) -> Error {
+    Error::new(Kind::ContentsMismatch, what)
+}
+
+/// Whether Status after the stream fits the snapshot: bbolt never makes a database smaller, but a defragmentation does.
+pub(super) fn is_as_large(after: &StatusAfter, checked: &Checked) -> bool {
+    after.database_size >= checked.size.saturating_sub(DIGEST_SIZE)
+}
+
+/// Holds a trailer against the snapshot that came out of the archive.
+///
+/// # Errors
+/// [`Kind::ContentsMismatch`].
+pub(super) fn hold_trailer(trailer: &Trailer, checked: &Checked, facts: Option<&Facts>) -> Result<()> {
+    if let Some(after) = trailer.status_after.as_ref().filter(|after| !is_as_large(after, checked)) {
+        return Err(mismatch(format!(
+            "the snapshot is {} bytes long, but the member's database was {} bytes long after it",
+            checked.size, after.database_size
+        )));
+    }
+    match (&trailer.contents, facts.map(Contents::from)) {
+        (Some(told), found) if found.as_ref() != Some(told) => {
+            Err(mismatch("what the trailer says of the database is not what is in it"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Member ids that a document has room for; no cluster has nearly as many.
+const MEMBERS_MAX: usize = 256;
+
+impl From<&Facts> for Contents {
+    fn from(facts: &Facts) -> Self {
+        let number = |revision: i64| u64::try_from(revision).unwrap_or(0);
+        let members = if facts.members.len() > MEMBERS_MAX { &[] } else { &facts.members[..] };
+        Self {
+            revision: number(facts.revision),
+            compact_revision: facts.compacted.map(number),
+            members: members.iter().map(|id| format!("{id:016x}")).collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::archive::manifest::manifest_for_tests;
+    use crate::database::snapshot::DigestState;
+
+    fn facts() -> Facts {
+        Facts { revision: 42, compacted: Some(30), members: vec![7, 0xab] }
+    }
+
+    fn held(change: impl FnOnce(&mut Description, &mut StatusAfter)) -> Result<()> {
+        let mut description = manifest_for_tests().description;
+        description.revision = Some(42);
+        description.member_id = Some("00000000000000ab".to_owned());
+        let mut after = StatusAfter { revision: 42, raft_term: 1, raft_index: 9, database_size: 8192 };
+        change(&mut description, &mut after);
+        Claims { description: &description, status_after: Some(&after) }.hold(&Ok(facts()))
+    }
+
+    #[test]
+    fn what_was_told_may_fit() {
+        held(|_, _| ()).unwrap();
+        held(|description, _| description.revision = Some(1)).unwrap();
+        held(|_, after| after.revision = 99).unwrap();
+        held(|description, _| (description.revision, description.member_id) = (None, None)).unwrap();
+    }
+
+    #[test]
+    fn what_was_told_may_not_fit() {
+        let told = |change: fn(&mut Description, &mut StatusAfter)| {
+            let error = held(change).unwrap_err();
+            assert_eq!(error.kind(), Kind::ContentsMismatch);
+            error.to_string()
+        };
+        insta::assert_snapshot!(told(|description, _| description.revision = Some(43)), @"the member was at revision 43 before the snapshot, but the database ends at revision 42");
+        insta::assert_snapshot!(told(|_, after| after.revision = 41), @"the member was at revision 41 after the snapshot, but the database ends at revision 42");
+        insta::assert_snapshot!(told(|description, _| description.member_id = Some("ac".to_owned())), @"the snapshot is said to be of member ac, but that is not among the members in the database (0000000000000007, 00000000000000ab)");
+    }
+
+    #[test]
+    fn a_database_that_says_nothing_bears_nothing_out() {
+        let mut description = manifest_for_tests().description;
+        description.revision = Some(42);
+        let unreadable = Err(crate::database::stream_check::StreamCheck::default().finish().unwrap_err());
+        let hold = |description: &Description| Claims { description, status_after: None }.hold(&unreadable);
+        assert_eq!(hold(&description).unwrap_err().kind(), Kind::ContentsMismatch);
+        description.revision = None;
+        hold(&description).unwrap();
+    }
+
+    #[test]
+    fn a_trailer_must_fit() {
+        let checked = Checked { size: 8192 + 32, database_sha256: [0; 32], digest: DigestState::Verified };
+        let trailer = |database_size, contents| Trailer {
+            snapshot_size: checked.size,
+            database_sha256: String::new(),
+            digest: crate::archive::manifest::Digest::Verified,
+            contents,
+            status_after: Some(StatusAfter { revision: 42, raft_term: 1, raft_index: 9, database_size }),
+            stream_open_ms: None,
+        };
+        let contents = || Some(Contents::from(&facts()));
+        hold_trailer(&trailer(8192, contents()), &checked, Some(&facts())).unwrap();
+        hold_trailer(&trailer(8192, None), &checked, None).unwrap();
+        assert!(hold_trailer(&trailer(8191, contents()), &checked, Some(&facts())).is_err());
+        assert!(hold_trailer(&trailer(8192, contents()), &checked, None).is_err());
+        let other = Facts { revision: 43, ..facts() };
+        assert!(hold_trailer(&trailer(8192, contents()), &checked, Some(&other)).is_err());
+    }
+}
