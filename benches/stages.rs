@@ -11,6 +11,7 @@ use etcd_seal::archive::payload::{
     CHUNK_SIZE, ChunkCipher, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE,
 };
 use etcd_seal::database::snapshot::SnapshotCheck;
+use etcd_seal::database::stream_check::StreamCheck;
 
 const MIB: usize = 1 << 20;
 const FRAME_SIZES: [usize; 3] = [MIB, 4 * MIB, 8 * MIB];
@@ -120,6 +121,15 @@ fn digest(criterion: &mut Criterion) {
             let mut check = SnapshotCheck::new(false);
             for piece in black_box(&snapshot).chunks(4 * MIB) {
                 check.update(piece)?;
+            }
+            check.finish()
+        });
+    });
+    group.bench_function("facts of a database", |bencher| {
+        bencher.iter(|| {
+            let mut check = StreamCheck::default();
+            for piece in black_box(&snapshot).chunks(4 * MIB) {
+                check.update(piece);
             }
             check.finish()
         });

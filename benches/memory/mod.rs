@@ -4,22 +4,32 @@
 mod data;
 
 use data::DataSet;
+use etcd_seal::database::mvcc::Revision;
+use etcd_seal::database::page::{Entry, leaf};
 use sha2::{Digest, Sha256};
 
 const PAGE_SIZE: usize = 4096;
-/// Bytes that every page has for its header and elements, roughly.
-const OVERHEAD: usize = 64;
+/// Keys in a page.
+const KEYS: usize = 8;
+/// Bytes of the value of each: what a page has left beside its header, the elements and the keys.
+const VALUE_SIZE: usize = (PAGE_SIZE - 16) / KEYS - 16 - 17;
 
-/// A valid snapshot of about `size` bytes: two meta pages, pages full of a cluster's keys, etcd's digest.
+/// A valid snapshot of about `size` bytes: two meta pages, leaves full of a cluster's keys, etcd's digest.
 pub(crate) fn snapshot(size: usize) -> Vec<u8> {
     let pages = (size / PAGE_SIZE).max(4);
     let mut bytes = meta_page(pages, 2);
     bytes.extend(meta_page(pages, 1));
     let mut content = DataSet::new(1).flat_map(|(key, value)| (key + &value).into_bytes());
+    let mut revision = Revision { main: 1, sub: 0 };
     for number in 2..pages {
-        bytes.extend(number.to_le_bytes());
-        bytes.resize(number * PAGE_SIZE + OVERHEAD, 0);
-        bytes.extend(content.by_ref().take(PAGE_SIZE - OVERHEAD));
+        let entries: Vec<Entry> = (0..KEYS)
+            .map(|_| {
+                revision.main += 1;
+                (revision.to_bytes().to_vec(), content.by_ref().take(VALUE_SIZE).collect(), false)
+            })
+            .collect();
+        bytes.extend(leaf(number as u64, &entries, |_| Some(0)).expect("a leaf"));
+        bytes.resize((number + 1) * PAGE_SIZE, 0);
     }
     let digest = Sha256::digest(&bytes);
     bytes.extend(digest);
