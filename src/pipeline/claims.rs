@@ -24,11 +24,20 @@ impl Claims<'_> {
         if self.description.revision.is_none() && self.description.member_id.is_none() {
             return Ok(());
         }
-        let facts = facts.as_ref().map_err(|error| {
-            mismatch(format!(
-                "the revision and the members were told, but not found in the database: {error}"
-            ))
-        })?;
+        let facts = match facts {
+            Ok(facts) => facts,
+            Err(unreadable) if unreadable.is_beyond_bounds() => {
+                tracing::warn!(
+                    "the revision and the member that were told could not be compared with the database: {unreadable}"
+                );
+                return Ok(());
+            }
+            Err(unreadable) => {
+                return Err(mismatch(format!(
+                    "the revision and the member that were told are not found in the database: {unreadable}"
+                )));
+            }
+        };
         self.hold_revision(facts)?;
         self.hold_member(facts)
     }
