@@ -23,7 +23,7 @@ impl Scratch {
     /// [`Kind::Destination`](crate::Kind::Destination) where there is no such directory,
     /// [`Kind::NoSpace`](crate::Kind::NoSpace), [`Kind::Io`](crate::Kind::Io).
     pub fn create(directory: &Path) -> Result<Self> {
-        Tree::create(&Arc::new(Directory::open(directory)?)).map(|tree| Self { tree })
+        Tree::create(&Arc::new(Directory::open(directory)?), None).map(|tree| Self { tree })
     }
 
     /// Its absolute path.
