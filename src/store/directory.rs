@@ -293,11 +293,6 @@ impl Directory {
         walk::find_below(&self.file, &self.path, Path::new(name)).is_ok_and(|found| found.through_proc)
     }
 
-    /// Whether only root and the caller can give names in it to anything, or take them away.
-    pub(super) fn is_private(&self) -> rustix::io::Result<bool> {
-        Ok(walk::is_private(&rustix::fs::fstat(&self.file)?))
-    }
-
     /// Whether a name in it that belongs to root or the caller stays what it is, whatever other users do.
     pub(super) fn protects_names(&self) -> rustix::io::Result<bool> {
         let stat = rustix::fs::fstat(&self.file)?;

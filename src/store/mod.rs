@@ -14,6 +14,7 @@ mod removal;
 pub mod scratch;
 mod shape;
 pub mod sidecar;
+pub mod source;
 mod stale;
 mod temporary;
 mod tree;
