@@ -441,3 +441,101 @@ fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
     let _ = scene.drill("a.age", &fails).run().ends_with(1);
     scene.is_clean();
 }
+
+/// A script that forks, even into another session, and one that ends before what it has started: whether the drill is killed or
+/// fails, nothing of it stays.
+#[test]
+fn nothing_that_etcd_starts_outlives_the_drill() {
+    let scene = Scene::new();
+    if !small(&scene) {
+        return;
+    }
+    let id_file = scene.sandbox.path("id");
+    let told = format!("echo $! > {}.new; mv {0}.new {0}", id_file.display());
+    for (number, script) in [
+        format!("sleep 600 & {told}; wait"),
+        format!("setsid sleep 600 & {told}; wait"),
+        format!("(setsid sh -c 'setsid sleep 600 & {told}' &) ; sleep 600"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let _ = std::fs::remove_file(&id_file);
+        let etcd = scene.script(&format!("forks-{number}"), script);
+        let mut command = scene.drill("a.age", &etcd).command;
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let sleeper = written_id(&id_file);
+        child.kill().unwrap();
+        child.wait().unwrap();
+        is_gone(sleeper);
+        // And when it ends by itself.
+        let _ = std::fs::remove_file(&id_file);
+        let drill = scene.drill("a.age", &etcd).args(["--timeout", "1s"]);
+        let _ = drill.run().ends_with(1);
+        is_gone(written_id(&id_file));
+    }
+    // One that leaves it behind and ends.
+    let _ = std::fs::remove_file(&id_file);
+    let leaves = scene.script("leaves", &format!("setsid sleep 600 & {told}; exit 3"));
+    let failure = scene.drill("a.age", &leaves).run().ends_with(1).object();
+    assert!(failure["error"].as_str().unwrap().contains("exit status: 3"), "{failure}");
+    is_gone(written_id(&id_file));
+    // What the killed drills have left would go a minute later.
+    for name in scene.sandbox.names("scratch") {
+        std::fs::remove_dir_all(scene.sandbox.path("scratch").join(name)).unwrap();
+    }
+    scene.is_clean();
+}
+
+/// It runs any program, so nothing but a drill may have it do so.
+#[test]
+fn tether_serves_nothing_but_a_drill() {
+    let sandbox = Sandbox::new();
+    let own = std::process::id().to_string();
+    for more in [&[][..], &["--directly"]] {
+        let words = |owner: &str| {
+            let tether = sandbox.seal(["tether", owner]).args(more).args(["--", "touch", "ran"]);
+            tether.run().ends_with(1)
+        };
+        let _ = words(&own).says("for etcd-seal drill alone");
+        let _ = words("1").says("the drill is gone");
+        let script = format!(": | \"$0\" tether $$ {} -- touch ran; exit $?", more.join(" "));
+        let shell = sandbox.program("bash").args(["-c", &script, env!("CARGO_BIN_EXE_etcd-seal")]);
+        let _ = shell.run().ends_with(1).says("for etcd-seal drill alone");
+    }
+    assert!(!sandbox.path("ran").exists());
+}
+
+#[test]
+fn a_scratch_place_that_others_can_write_is_refused() {
+    let scene = Scene::new();
+    if !small(&scene) {
+        return;
+    }
+    let place = scene.sandbox.path("scratch");
+    let starts = scene.sandbox.path("started");
+    let etcd = scene.script("etcd", &format!("touch {}; exit 1", starts.display()));
+    let set = |mode: u32| {
+        std::fs::set_permissions(&place, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set(0o777);
+    for more in [&[][..], &["-n"]] {
+        let refused = scene.drill("a.age", &etcd).args(more).run().ends_with(2);
+        let failure = refused.object();
+        assert!(failure["error"].as_str().unwrap().contains("can be written by other users"), "{failure}");
+        assert!(failure["hint"].as_str().unwrap().contains("chmod +t"), "{failure}");
+    }
+    if rustix::process::geteuid().is_root() {
+        set(0o755);
+        std::os::unix::fs::chown(&place, Some(1234), Some(1234)).unwrap();
+        let _ = scene.drill("a.age", &etcd).run().ends_with(2);
+        std::os::unix::fs::chown(&place, Some(0), Some(0)).unwrap();
+    } else {
+        common::say("SKIPPED: only root can give directories away");
+    }
+    assert!(!starts.exists());
+    set(0o1777);
+    let _ = scene.drill("a.age", &etcd).run().ends_with(1);
+    assert!(starts.exists());
+    scene.is_clean();
+}

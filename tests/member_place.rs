@@ -18,6 +18,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// A snapshot, and what its restore makes.
 struct Scene {
@@ -299,7 +300,7 @@ fn a_leftover_that_was_given_away_is_removed_by_root() {
     scene.make_directory(&format!("{leftover}/member/snap"));
     scene.sandbox.program("chown").args(["-R", "1234:1234", &leftover]).succeed();
     age_leftovers(&scene);
-    scene.restore("data").succeed();
+    scene.restore("data").args(["--owner", "1234:1234"]).succeed();
     assert_eq!(scene.sandbox.names("data"), ["member"]);
 }
 
@@ -616,4 +617,313 @@ fn mount_points_are_places_too() {
     ];
     assert_eq!(names, expected, "{}", ended.text());
     assert_eq!(ended.stderr.matches("small needs").count(), 2, "{}", ended.stderr);
+}
+
+/// A user who is neither root nor the one who runs the tests.
+const OTHER: u32 = 1234;
+
+/// Whether the tests may act for two users; says so where not.
+fn is_root(scene: &Scene) -> bool {
+    let root = fs::metadata(scene.sandbox.path("x.age")).unwrap().uid() == 0;
+    if !root {
+        say("SKIPPED: only root can act in the directory of another user");
+    }
+    root
+}
+
+impl Scene {
+    /// Makes a directory that belongs to another user.
+    fn make_foreign(&self, name: &str) {
+        self.make_directory(name);
+        std::os::unix::fs::chown(self.sandbox.path(name), Some(OTHER), Some(OTHER)).unwrap();
+    }
+
+    fn link(&self, target: &str, name: &str) {
+        symlink(self.sandbox.path(target), self.sandbox.path(name)).unwrap();
+    }
+}
+
+/// Whoever can write where a link stands would choose where root writes.
+#[test]
+fn a_link_that_another_user_may_have_made_is_refused_and_one_of_root_s_is_followed() {
+    let scene = Scene::new();
+    if !is_root(&scene) {
+        return;
+    }
+    scene.make_foreign("theirs");
+    scene.make_foreign("data");
+    scene.make_directory("victim");
+    scene.link("victim", "theirs/link");
+    scene.link("victim", "data/wal");
+    let real = scene.sandbox.path("victim");
+    for words in [
+        &["--data-dir", "theirs/link"][..],
+        &["--data-dir", "theirs/link/"],
+        &["--data-dir", "theirs/link/below"],
+        &["--data-dir", "data", "--wal-dir", "data/wal"],
+        &["--data-dir", "data", "--wal-dir", "data/wal", "--replace"],
+        &["--data-dir", "new", "--wal-dir", "theirs/link"],
+        &["--output-dir", "theirs/link", "--cluster-plan", "m1=http://10.0.0.1:2380"],
+        &["-o", "theirs/link/snapshot.db"],
+    ] {
+        for more in [&[][..], &["-n"]] {
+            let restore = scene.sandbox.seal(["restore", "x.age", "-i", "key.txt"]).args(words).args(more);
+            let refused = restore.run().ends_with(2);
+            assert!(
+                refused.stderr.contains("is a link in a directory that other users can write"),
+                "{refused:?}"
+            );
+            let hint = refused.stderr.contains(real.to_str().unwrap());
+            assert!(hint || words[1].ends_with("below"), "{words:?}: {refused:?}");
+        }
+    }
+    assert_eq!(scene.sandbox.names("victim"), [""; 0]);
+    assert!(!scene.sandbox.path("new").exists());
+
+    // A member that is a link is looked at only where root has made it.
+    scene.make_foreign("linked");
+    scene.make_directory("disk/snap");
+    scene.link("disk", "linked/member");
+    let refused = scene.restore("linked").arg("--replace").run().ends_with(2);
+    assert!(refused.stderr.contains("linked/member is a link") && refused.stderr.contains("mount --bind"));
+
+    // A chain of root's own, the last of which leads into a directory of the other user's.
+    scene.make_foreign("ssd");
+    scene.link("ssd", "link-1");
+    symlink("link-1", scene.sandbox.path("link-2")).unwrap();
+    scene.restore("link-2").succeed();
+    scene.assert_whole("ssd");
+    scene.make_directory("roots");
+    scene.make_directory("roots-disk/snap");
+    scene.link("roots-disk", "roots/member");
+    scene.restore("roots").arg("--replace").succeed();
+    assert!(scene.sandbox.names("roots")[1].starts_with("member.replaced-2"));
+    assert_eq!(scene.sandbox.names("roots-disk"), ["snap"]);
+}
+
+/// The owner of the directory swaps that of the log for a link, at the worst moment or at any: nothing ever lands where the
+/// link leads.
+#[test]
+fn a_link_that_appears_at_any_moment_is_never_followed() {
+    let scene = Scene::new();
+    if !is_root(&scene) {
+        return;
+    }
+    const TIME: &str = "20261125T000000Z";
+    let (mut published, mut refused) = (0, 0);
+    for round in 0..200 {
+        scene.reset(&["data", "evil", "victim"]);
+        for name in ["data", "data/wal", "data/member", "data/member/snap", "evil"] {
+            scene.make_foreign(name);
+        }
+        scene.make_directory("victim");
+        scene.sandbox.write("data/wal/evil.wal", "evil");
+        scene.sandbox.write(format!("data/wal/{LOG}"), "old");
+        scene.link("victim", &format!("evil/wal.replaced-{TIME}"));
+        let (wal, link) = (scene.sandbox.path("data/wal"), scene.sandbox.path("data/link"));
+        symlink(scene.sandbox.path(if round % 2 == 0 { "evil" } else { "victim" }), &link).unwrap();
+        let member = scene.sandbox.path("data/member");
+        let (ready, over) = (AtomicBool::new(false), AtomicBool::new(false));
+        let swap = || {
+            let exchange = rustix::fs::RenameFlags::EXCHANGE;
+            let _ = rustix::fs::renameat_with(rustix::fs::CWD, &wal, rustix::fs::CWD, &link, exchange);
+        };
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                ready.store(true, Ordering::SeqCst);
+                while !over.load(Ordering::SeqCst) {
+                    // As soon as the old member is moved aside, or all the time.
+                    if round % 4 > 1 || fs::symlink_metadata(&member).is_err() {
+                        swap();
+                    }
+                }
+            });
+            while !ready.load(Ordering::SeqCst) {
+                std::thread::yield_now();
+            }
+            let place = MemberPlace {
+                data_dir: scene.sandbox.path("data"),
+                wal_dir: Some(wal.clone()),
+                replace: Some(TIME.to_owned()),
+                owner: Some(etcd_seal::store::member::Owner { user: OTHER, group: OTHER }),
+                log_name: LOG,
+            };
+            let outcome = place.begin().and_then(|unpublished| {
+                drop(unpublished.create_snapshot("db")?);
+                drop(unpublished.create_log(LOG)?);
+                unpublished.publish(&Interrupt::new())
+            });
+            over.store(true, Ordering::SeqCst);
+            *if outcome.is_ok() { &mut published } else { &mut refused } += 1;
+        });
+        assert_eq!(scene.sandbox.names("victim"), [""; 0], "round {round}");
+        assert_eq!(fs::metadata(scene.sandbox.path("victim")).unwrap().uid(), 0, "round {round}");
+    }
+    say(&format!("{published} published, {refused} refused"));
+    assert!(refused > 0, "the swap never came in time");
+}
+
+/// A directory gets its name from the user who owns the one around it, who may so name what is not his to remove.
+#[test]
+fn what_only_has_the_name_of_a_leftover_stays_and_is_named() {
+    let scene = Scene::new();
+    if !is_root(&scene) {
+        return;
+    }
+    for (number, precious) in
+        ["prod.age", "member/notes", "backup/member/wal/1.wal", "d/d/d/d/d/d/d/d/x"].iter().enumerate()
+    {
+        scene.reset(&["data", "theirs"]);
+        scene.make_foreign("data");
+        scene.make_foreign("theirs");
+        let leftover = format!("data/{TEMPORARY}000000000000000{number}");
+        let path = format!("{leftover}/{precious}");
+        scene.make_directory(Path::new(&path).parent().unwrap().to_str().unwrap());
+        scene.sandbox.write(&path, "precious");
+        let file = format!("theirs/.etcd-seal-000000000000000{number}.tmp");
+        scene.sandbox.write(&file, "precious");
+        age_leftovers(&scene);
+        let restored = scene.restore("data").succeed();
+        assert!(restored.stderr.contains(&leftover), "{}", restored.stderr);
+        assert_eq!(fs::read(scene.sandbox.path(&path)).unwrap(), b"precious");
+        // The same of files: one that root has made may have got another name.
+        scene.sandbox.program("touch").args(["-d", "-2 minutes", &file]).succeed();
+        let restore = scene.sandbox.seal(["restore", "x.age", "-i", "key.txt", "-o", "theirs/snapshot.db"]);
+        assert!(restore.succeed().stderr.contains(&file));
+        assert!(scene.sandbox.path(&file).exists());
+    }
+}
+
+/// Nothing is opened that would wait or do something: neither a pipe nor what a link leads to.
+#[test]
+fn nothing_but_a_file_is_opened_where_an_etcd_may_run() {
+    let scene = Scene::new();
+    for plant in ["data/member/snap/db", "log/0.wal", "log/etcd-seal-restore.tmp"] {
+        scene.reset(&["data", "log"]);
+        scene.make_directory("data/member/snap");
+        scene.make_directory("log");
+        scene.sandbox.program("mkfifo").arg(plant).succeed();
+        for more in [&["-n"][..], &[]] {
+            let restore = scene.restore("data").args(["--wal-dir", "log", "--replace"]).args(more);
+            let outcome = restore.run();
+            if plant.starts_with("data") {
+                let refused = outcome.ends_with(2);
+                assert!(refused.stderr.contains("data/member/snap/db is a named pipe"), "{refused:?}");
+            } else {
+                outcome.ends_with(0);
+            }
+        }
+    }
+}
+
+/// Killed whenever it may be, there is a member: the old one or the new.
+#[test]
+fn killed_while_it_replaces_it_always_leaves_a_member() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let mut killed = 0;
+    for call in ["renameat,renameat2", "fsync", "unlinkat"] {
+        for when in 1.. {
+            scene.reset(&["data"]);
+            scene.make_directory("data/member");
+            scene.sandbox.write("data/member/data", "old");
+            let fault = format!("inject={call}:signal=KILL:when={when}");
+            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+            let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
+            let ended = program.args(Scene::words("data")).arg("--replace").run();
+            if scene.sandbox.path("data/member/data").exists() {
+                age_leftovers(&scene);
+                scene.restore("data").arg("--replace").succeed();
+            }
+            scene.assert_whole("data/member/..");
+            let found = scene.sandbox.program("find").args(["data", "-name", "data", "-type", "f"]).succeed();
+            assert_eq!(found.text().lines().count(), 1, "{call} {when}: the old member");
+            if ended.status.success() {
+                break;
+            }
+            killed += 1;
+        }
+    }
+    assert!(killed >= 5, "{killed}");
+}
+
+/// Where names cannot be exchanged, it is said that for a moment there is no member.
+#[test]
+fn without_exchange_the_old_way_is_taken_and_said() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.make_directory("data/member");
+    scene.sandbox.write("data/member/data", "old");
+    let strace = ["-f", "-qq", "-o", "trace", "-e", "trace=renameat2"];
+    let fault = ["-e", "inject=renameat2:error=EINVAL:when=2"];
+    let program =
+        scene.sandbox.program("strace").args(strace).args(fault).arg(env!("CARGO_BIN_EXE_etcd-seal"));
+    let restored = program.args(Scene::words("data")).arg("--replace").succeed();
+    assert!(restored.stderr.contains("data/member cannot exchange two names"), "{}", restored.stderr);
+    let names = scene.sandbox.names("data");
+    assert_eq!((names.len(), &names[0][..]), (2, "member"), "{names:?}");
+    assert_eq!(fs::read(scene.sandbox.path(format!("data/{}/data", names[1]))).unwrap(), b"old");
+}
+
+/// In the lower layer of an overlay nothing can be renamed: the old member stays, and the way out is told.
+#[test]
+fn a_member_in_the_lower_layer_of_an_overlay_stays() {
+    if !can("unshare", &["-m", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.make_directory("lower/etcd/member");
+    scene.sandbox.write("lower/etcd/member/data", "old");
+    let script = r#"
+        mkdir -p tmpfs merged; mount -t tmpfs none tmpfs && mkdir tmpfs/upper tmpfs/work
+        mount -t overlay overlay -o lowerdir=lower,upperdir=tmpfs/upper,workdir=tmpfs/work merged || exit 77
+        "$@" --data-dir merged/etcd --replace; code=$?; find merged/etcd; exit $code
+    "#;
+    let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
+    let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
+    if ended.status.code() == Some(77) {
+        return say("SKIPPED: no overlay can be mounted here");
+    }
+    let ended = ended.ends_with(1);
+    assert!(ended.stderr.contains("lower layer of an overlay"), "{}", ended.stderr);
+    assert_eq!(ended.text(), "merged/etcd\nmerged/etcd/member\nmerged/etcd/member/data\n");
+}
+
+/// A directory that was made, and then cannot be used, goes.
+#[test]
+fn an_error_at_any_step_leaves_no_empty_directory() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    for call in ["mkdirat,mkdir", "fchmod,fchmodat,chmod", "fchown", "fstatfs", "openat"] {
+        let mut failed = 0;
+        for when in 1..400 {
+            scene.reset(&["new", "log"]);
+            let fault = format!("inject={call}:error=EIO:when={when}");
+            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+            // Those of the programs and libraries are no step of ours.
+            let paths = ["-P", "."].iter().filter(|_| call == "openat");
+            let program = scene.sandbox.program("strace").args(strace).args(paths);
+            let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal")).args(Scene::words("new"));
+            let ended = program.args(["--wal-dir", "log"]).run();
+            if ended.status.success() {
+                break;
+            }
+            failed += 1;
+            for name in scene.sandbox.names(".") {
+                assert!(
+                    !name.starts_with(TEMPORARY) && name != "new" && name != "log",
+                    "{call} {when}: {name}"
+                );
+            }
+        }
+        if call.starts_with("mkdir") {
+            assert!(failed > 3, "{failed}");
+        }
+    }
 }

@@ -479,6 +479,9 @@ pub(crate) struct TetherArguments {
     /// The process it is to end with
     #[arg(value_name = "ID")]
     pub(crate) owner: i32,
+    /// Become the program instead of watching it
+    #[arg(long)]
+    pub(crate) directly: bool,
     /// The program and its words
     #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     pub(crate) words: Vec<OsString>,

@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, drill};
 use crate::pipeline::member::Source;
 use crate::store::local::{Existing, Unpublished, check};
+use crate::store::scratch::Scratch;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -90,6 +91,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
 }
 
 fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
+    Scratch::check(&settings.scratch)?;
     let mut source = OpenSource::open(settings.source, context, true)?;
     let mut destination = format!(
         "a scratch directory in {}, and start {} of {} there",

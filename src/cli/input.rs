@@ -6,6 +6,7 @@ use super::report::SidecarState;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::sidecar::{Agreement, Sidecar, mending_command};
+use crate::store::source;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -162,7 +163,7 @@ pub(super) fn read_secret(mut source: impl Read, limit: u64) -> io::Result<Zeroi
 
 /// Opens a regular file, pipe or device; `what` is what errors call it.
 pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
-    let opened = File::open(path).and_then(|file| {
+    let opened = source::open(path).and_then(|file| {
         if file.metadata()?.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(file) }
     });
     opened.map_err(|error| match error.kind() {
@@ -174,6 +175,8 @@ pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
                 .with_hint(format!("name the {what} in it"))
                 .with_source(error)
         }
+        ErrorKind::TimedOut => Error::io("open", path.display(), error)
+            .with_hint("start what writes into it first, or pipe that into this and name - instead"),
         _ => Error::io("open", path.display(), error),
     })
 }

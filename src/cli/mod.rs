@@ -65,7 +65,7 @@ pub fn run() -> ExitCode {
     let words: Vec<OsString> = std::env::args_os().collect();
     let console = Console::default();
     match args::parse(&words) {
-        Ok(Arguments { command: Command::Tether(words), .. }) => tether::run(&words, &console).code().into(),
+        Ok(Arguments { command: Command::Tether(words), .. }) => tether::run(&words, &console),
         Ok(arguments) => run_command(arguments, beginning, &console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
         Err(Unparsed::Wrong(error)) => {
@@ -206,7 +206,8 @@ impl Command {
             Self::Drill(words) => drill::run(*words, context),
             Self::Keygen(words) => keygen::run(&words, context),
             Self::Generate(words) => generate::run(&words.what),
-            Self::Tether(words) => Ok(tether::run(&words, &context.console)),
+            // Run before anything is prepared, see above.
+            Self::Tether(_) => Ok(Exit::Failure),
         }
     }
 }

@@ -3,6 +3,7 @@
 use super::input::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Prompt;
+use crate::store::source;
 use indicatif::ProgressBar;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use secrecy::SecretString;
@@ -377,7 +378,7 @@ fn passphrase_from(path: &Path) -> Result<SecretString> {
         Error::new(Kind::Usage, format!("{named} {wrong}"))
             .with_hint("it holds the passphrase alone, as UTF-8, with or without a final newline")
     };
-    let read = File::open(path).and_then(|file| read_secret(file, PASSPHRASE_FILE_MAXIMUM));
+    let read = source::open(path).and_then(|file| read_secret(file, PASSPHRASE_FILE_MAXIMUM));
     let bytes = read.map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {named}: {error}"))
             .with_hint("check ETCD_SEAL_PASSPHRASE_FILE and the permissions of the file")

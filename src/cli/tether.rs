@@ -1,40 +1,204 @@
-//! `tether`: how `drill` starts etcd, so that it never outlives the drill.
+//! `tether`: how `drill` starts etcd, so that nothing of it outlives the drill.
 //!
-//! A process that is killed cleans nothing up. So etcd is not started by itself but by this, which asks Linux to kill it as
-//! soon as the thread that started it is gone, and then becomes etcd: that survives the exec.
+//! A process that is killed cleans nothing up. So etcd is not started by itself but by this, whose standard input is a pipe
+//! that only the drill holds open: when it ends, however the drill ended, everything is killed that was started here. As a
+//! subreaper it is the parent of whatever loses its own, so that a script that forks, even into a session of its own, leaves
+//! nothing behind. Should this process itself be killed, Linux kills its child: the second stage asks for that and then
+//! becomes etcd, which survives the exec.
 
 use super::args::TetherArguments;
 use super::exit::Exit;
 use super::term::Console;
-use rustix::process::{Signal, getppid, set_parent_process_death_signal};
-use std::ffi::OsString;
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use rustix::process::{
+    Pid, Signal, WaitId, WaitIdOptions, WaitOptions, WaitStatus, getpid, getppid, kill_process,
+    set_child_subreaper, set_parent_process_death_signal, wait, waitid,
+};
+use std::ffi::{OsStr, OsString};
+use std::io::Read;
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
-use std::process::Command;
+use std::process::{Child, Command, ExitCode, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// This program, even if its file was replaced or removed meanwhile.
+const OURSELVES: &str = "/proc/self/exe";
+/// How long to wait before processes that were killed are looked for again.
+const POLL: Duration = Duration::from_millis(10);
 
 /// The words that come before a program's own, for this process to start it with.
 pub(super) fn words() -> Vec<OsString> {
-    // Of the child this is the same program, even if its file was replaced or removed meanwhile.
-    let program = "/proc/self/exe".to_owned();
-    let owner = rustix::process::getpid().as_raw_nonzero().to_string();
-    [program, "tether".to_owned(), owner, "--".to_owned()].map(OsString::from).to_vec()
+    let words = [OURSELVES.to_owned(), "tether".to_owned(), own_id(), "--".to_owned()];
+    words.map(OsString::from).to_vec()
 }
 
-/// Becomes the program; returns only where that fails.
-pub(super) fn run(words: &TetherArguments, console: &Console) -> Exit {
-    let failed = |what: String| {
-        console.write(&format!("etcd-seal: error: {what}\n"));
-        Exit::Failure
-    };
-    if let Err(error) = set_parent_process_death_signal(Some(Signal::KILL)) {
-        return failed(format!("cannot ask for a signal when the drill ends: {error}"));
+fn own_id() -> String {
+    getpid().as_raw_nonzero().to_string()
+}
+
+/// Runs the program, and ends as it does.
+pub(super) fn run(words: &TetherArguments, console: &Console) -> ExitCode {
+    let ended = check_parent(words.owner, words.directly).and_then(|()| {
+        let (program, arguments) = words.words.split_first().ok_or("no program is named")?;
+        if words.directly {
+            become_program(words.owner, program, arguments)
+        } else {
+            hold(program, arguments)
+        }
+    });
+    match ended {
+        Ok(status) => end_as(status),
+        Err(what) => {
+            console.write(&format!("etcd-seal: error: {what}\n"));
+            Exit::Failure.code().into()
+        }
     }
-    // Whoever is gone by now sends no signal any more.
-    if getppid().map(|id| id.as_raw_nonzero().get()) != Some(words.owner) {
-        return failed("the drill is gone".to_owned());
-    }
-    let Some((program, arguments)) = words.words.split_first() else {
-        return failed("no program is named".to_owned());
+}
+
+/// Refuses to run programs for anything but a drill, as far as that can be known.
+fn check_parent(owner: i32, directly: bool) -> Result<(), String> {
+    check_there(owner)?;
+    let is_pipe = rustix::fs::fstat(std::io::stdin().as_fd())
+        .is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::Fifo);
+    let file = |process: &str| {
+        rustix::fs::stat(format!("/proc/{process}/exe")).map(|stat| (stat.st_dev, stat.st_ino))
     };
+    let same_program = match (file(&owner.to_string()), file("self")) {
+        (Ok(parent), Ok(own)) => parent == own,
+        // A drill keeps its secrets from other processes of its user, and with them this.
+        (Err(Errno::ACCESS | Errno::PERM), Ok(_)) => true,
+        _ => false,
+    };
+    if same_program && (is_pipe || directly) {
+        return Ok(());
+    }
+    Err("tether is for etcd-seal drill alone, which runs it by itself".to_owned())
+}
+
+/// After the end of its parent this process has another.
+fn check_there(owner: i32) -> Result<(), String> {
+    let there = getppid().is_some_and(|id| id.as_raw_nonzero().get() == owner);
+    if there { Ok(()) } else { Err("the drill is gone".to_owned()) }
+}
+
+/// The second stage; returns only where it fails.
+fn become_program(owner: i32, program: &OsStr, arguments: &[OsString]) -> Result<WaitStatus, String> {
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|error| format!("cannot ask for a signal when the drill ends: {error}"))?;
+    // A parent that was gone before that sends none.
+    check_there(owner)?;
     let error = Command::new(program).args(arguments).exec();
-    failed(format!("cannot run {}: {error}", program.display()))
+    Err(format!("cannot run {}: {error}", program.display()))
+}
+
+/// Runs the program until it ends or the drill does, and kills whatever it leaves.
+fn hold(program: &OsStr, arguments: &[OsString]) -> Result<WaitStatus, String> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot {what}: {error}");
+    set_child_subreaper(Some(getpid())).map_err(|error| failed("become a subreaper", &error))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| failed("watch for signals", &error))?;
+    let _entered = runtime.enter();
+    // What asks etcd to end, and with it all of its process group, must not end this first: caught, it does nothing here.
+    for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
+        drop(signal(kind).map_err(|error| failed("watch for signals", &error))?);
+    }
+    let child = Command::new(OURSELVES)
+        .args(["tether", &own_id(), "--directly", "--"])
+        .arg(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .spawn()
+        .map_err(|error| failed("start another process", &error))?;
+    // While it is held, no process is waited for, so that none of their ids becomes another's.
+    let reaping = Arc::new(Mutex::new(()));
+    let held = Arc::clone(&reaping);
+    std::thread::Builder::new()
+        .spawn(move || {
+            wait_for_the_end_of_the_drill();
+            loop {
+                kill_children(&held);
+                std::thread::sleep(POLL);
+            }
+        })
+        .map_err(|error| failed("start a thread", &error))?;
+    reap(&child, &reaping).map_err(|error| failed("wait for a process", &error))
+}
+
+fn wait_for_the_end_of_the_drill() {
+    let mut input = std::io::stdin().lock();
+    let mut byte = [0];
+    while matches!(input.read(&mut byte), Ok(1)) {}
+}
+
+/// Waits for all processes; once the program has ended, the others are killed. Returns how the program ended.
+fn reap(child: &Child, reaping: &Mutex<()>) -> rustix::io::Result<WaitStatus> {
+    let id = Pid::from_child(child);
+    let mut ended = None;
+    loop {
+        if ended.is_some() {
+            kill_children(reaping);
+        }
+        match waitid(WaitId::All, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT) {
+            Err(Errno::INTR) => continue,
+            Err(Errno::CHILD) => return ended.ok_or(Errno::CHILD),
+            other => other.map(drop)?,
+        }
+        let _held = reaping.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((reaped, status)) = wait(WaitOptions::NOHANG)?
+            && reaped == id
+        {
+            ended = Some(status);
+        }
+    }
+}
+
+/// Kills every child there is. Theirs become children of this process, to be killed the next time.
+fn kill_children(reaping: &Mutex<()>) {
+    let _held = reaping.lock().unwrap_or_else(PoisonError::into_inner);
+    let Ok(processes) = std::fs::read_dir("/proc") else { return };
+    for process in processes.flatten() {
+        let id = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        let Some(id) = id else { continue };
+        let status = std::fs::read(process.path().join("stat")).unwrap_or_default();
+        if parent_in(&status) == Some(getpid()) {
+            // One that has ended already needs no signal.
+            let _ = kill_process(id, Signal::KILL);
+        }
+    }
+}
+
+/// The parent that `proc_pid_stat(5)` tells, behind the name in parentheses, which may hold anything.
+fn parent_in(status: &[u8]) -> Option<Pid> {
+    let name_ends = status.iter().rposition(|&byte| byte == b')')?;
+    let fields = std::str::from_utf8(&status[name_ends + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw)
+}
+
+/// Ends with the same code, or by the same signal.
+fn end_as(status: WaitStatus) -> ExitCode {
+    if let Some(code) = status.exit_status() {
+        return u8::try_from(code).unwrap_or(u8::MAX).into();
+    }
+    let number = status.terminating_signal().unwrap_or(0);
+    if let Some(signal) = Signal::from_named_raw(number) {
+        // One that is caught here returns.
+        let _ = kill_process(getpid(), signal);
+    }
+    u8::try_from(128 + number).unwrap_or(u8::MAX).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parent_is_read_whatever_a_process_is_called() {
+        assert_eq!(parent_in(b"17 (a) b) R 42 17 17 0"), Pid::from_raw(42));
+        assert_eq!(parent_in(b"17 (a"), None);
+        assert_eq!(parent_in(b""), None);
+        assert_eq!(parent_in(&std::fs::read("/proc/self/stat").unwrap()), getppid());
+    }
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat};
 use rustix::io::Errno;
 
+use super::walk::{self, Obstacle, Opened};
 use crate::error::{Error, Kind, Result};
 
 /// What would help somebody whom the directory refuses.
@@ -25,14 +26,25 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens it for reading, which fsync and the search for stale temporaries need.
+    /// Opens it for reading, which fsync and the search for stale temporaries need. A link that another user may have
+    /// put there is not followed.
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        match rustix::fs::open(path, flags, Mode::empty()) {
-            Ok(file) => Ok(Self { path: path.to_owned(), file: File::from(file) }),
-            Err(Errno::NOENT) => Err(missing(path)),
-            Err(Errno::NOTDIR) => Err(not_a_directory(path)),
-            Err(error) => Err(refused("open the directory", path, error)),
+        Self::open_if_there(path)?.ok_or_else(|| missing(path))
+    }
+
+    /// The same; `None` where there is nothing at the end of the path.
+    pub(super) fn open_if_there(path: &Path) -> Result<Option<Self>> {
+        match walk::open_directory(path) {
+            Ok(file) => Ok(Some(Self { path: path.to_owned(), file })),
+            Err(Obstacle::System(Errno::NOENT)) => Ok(None),
+            Err(Obstacle::System(Errno::NOTDIR)) => Err(not_a_directory(path)),
+            Err(Obstacle::System(error)) => Err(refused("open the directory", path, error)),
+            Err(Obstacle::ForeignLink(link)) => {
+                Err(foreign_link(&link).with_hint(match path.canonicalize() {
+                    Ok(real) => format!("if that is meant, name the directory itself: {}", real.display()),
+                    Err(_) => "name a directory that is reached without it".to_owned(),
+                }))
+            }
         }
     }
 
@@ -58,16 +70,31 @@ impl Directory {
         rustix::fs::openat(&self.file, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
     }
 
-    /// Opens an existing file for writing; follows no link and waits for no reader of a FIFO.
+    /// Opens an existing regular file for writing; anything else is [`Errno::INVAL`].
     pub(super) fn open_existing(&self, name: &OsStr) -> rustix::io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
+        self.open_regular(name, OFlags::WRONLY)
     }
 
-    /// Opens an existing file for reading; follows no link and waits for no writer of a FIFO.
+    /// Opens an existing regular file for reading; anything else is [`Errno::INVAL`].
     pub(super) fn open_for_reading(&self, name: &OsStr) -> rustix::io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
+        self.open_regular(name, OFlags::RDONLY)
+    }
+
+    /// Opens an existing regular file for both; anything else is [`Errno::INVAL`].
+    pub(super) fn open_to_change(&self, name: &OsStr) -> rustix::io::Result<File> {
+        self.open_regular(name, OFlags::RDWR)
+    }
+
+    /// Looks before it opens, because to open a device may do something; and after, because the name may be another file's
+    /// by then. Neither waits for the other end of a named pipe.
+    fn open_regular(&self, name: &OsStr, access: OFlags) -> rustix::io::Result<File> {
+        let regular = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
+        if !regular(&self.look(name)?.ok_or(Errno::NOENT)?) {
+            return Err(Errno::INVAL);
+        }
+        let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let file = rustix::fs::openat(&self.file, name, access | flags, Mode::empty())?;
+        if regular(&rustix::fs::fstat(&file)?) { Ok(File::from(file)) } else { Err(Errno::INVAL) }
     }
 
     /// The error of an operation that created something in it, in the operator's words.
@@ -105,6 +132,20 @@ impl Directory {
             Err(Errno::NOENT) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Another descriptor of it.
+    pub(super) fn itself(&self) -> rustix::io::Result<File> {
+        self.open_directory(OsStr::new("."))
+    }
+
+    /// Whether both are the same directory.
+    pub(super) fn is(&self, other: &Self) -> Result<bool> {
+        let stat = |directory: &Self| {
+            rustix::fs::fstat(&directory.file)
+                .map_err(|error| Error::io("look at", directory.path.display(), error.into()))
+        };
+        Ok(is_same(&stat(self)?, &stat(other)?))
     }
 
     /// Whether `name` is still the name of the open `file`.
@@ -174,33 +215,6 @@ impl Directory {
         Ok(File::from(file))
     }
 
-    /// Removes the directory `name` and all that is in it, following no link; nothing there is fine.
-    pub(super) fn remove_tree(&self, name: &OsStr) -> rustix::io::Result<()> {
-        let tree = match self.enter(name) {
-            Ok(tree) => tree,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        // As much as possible goes, whatever one entry does.
-        let mut removed = Ok(());
-        for entry in tree.names_in_it()? {
-            let entry = entry?;
-            let entry = OsStr::from_bytes(&entry);
-            let gone = match tree.look(entry) {
-                Ok(Some(stat)) if is_file_name(entry) && is_directory(&stat) => tree.remove_tree(entry),
-                Ok(Some(_)) if is_file_name(entry) => tree.remove(entry),
-                Ok(_) => Ok(()),
-                Err(error) => Err(error),
-            };
-            removed = removed.and(gone);
-        }
-        removed?;
-        match rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR) {
-            Err(Errno::NOENT) => Ok(()),
-            other => other,
-        }
-    }
-
     /// Removes the empty directory `name`.
     pub(super) fn remove_directory(&self, name: &OsStr) -> rustix::io::Result<()> {
         rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR)
@@ -230,17 +244,59 @@ impl Directory {
         }
     }
 
-    /// Refuses to publish into a directory that is no longer the one its path leads to, where nobody would
-    /// find the file: it was moved, removed, unmounted or mounted over while the file was written.
+    /// Refuses to publish into a directory that is no longer the one its path leads to, where the file would not be found:
+    /// it was moved, removed, unmounted or mounted over while the file was written. Nothing is done through what the path
+    /// leads to now.
     pub(super) fn check_in_place(&self) -> Result<()> {
         let failed = |error: io::Error| Error::io("find the directory", self.path.display(), error);
         let open = rustix::fs::fstat(&self.file).map_err(|error| failed(error.into()))?;
-        let named = rustix::fs::stat(&self.path).map_err(|error| failed(error.into()))?;
-        if is_same(&named, &open) {
-            return Ok(());
+        match walk::open_directory(&self.path) {
+            Ok(named) => {
+                let named = rustix::fs::fstat(&named).map_err(|error| failed(error.into()))?;
+                if is_same(&named, &open) {
+                    return Ok(());
+                }
+            }
+            Err(Obstacle::System(error)) => return Err(failed(error.into())),
+            Err(Obstacle::ForeignLink(_)) => {}
         }
         let message = format!("the directory {} was replaced by another meanwhile", self.path.display());
         Err(Error::new(Kind::Io, message).with_hint("was it moved or mounted over? run it again"))
+    }
+
+    /// Opens the regular file that `path` names below it for reading; `None` where there is nothing. Links are followed only
+    /// where other users cannot have put them, and nothing but a regular file is opened.
+    pub(super) fn open_file_below(&self, path: &Path) -> Result<Option<File>> {
+        let shown = self.join(path.as_os_str());
+        match walk::open_file_below(&self.file, &self.path, path) {
+            Ok(Opened::File(file)) => Ok(Some(file)),
+            Ok(Opened::Other(kind)) => {
+                let message = format!("{} is {}, where a file is expected", shown.display(), describe(kind));
+                Err(Error::new(Kind::Destination, message)
+                    .with_hint("look who has put it there, and move it out of the way by hand"))
+            }
+            Err(Obstacle::System(Errno::NOENT | Errno::NOTDIR)) => Ok(None),
+            Err(Obstacle::System(error)) => Err(Error::io("open", shown.display(), error.into())),
+            Err(Obstacle::ForeignLink(link)) => {
+                Err(foreign_link(&link).with_hint(match link.canonicalize() {
+                    Ok(real) => {
+                        format!("if that is meant, mount {} there in its place: mount --bind", real.display())
+                    }
+                    Err(_) => "remove it".to_owned(),
+                }))
+            }
+        }
+    }
+
+    /// Whether `name` leads, through links, to an open file in `/proc`, as `/dev/stdout` does.
+    pub(super) fn leads_through_proc(&self, name: &OsStr) -> bool {
+        walk::find_below(&self.file, &self.path, Path::new(name)).is_ok_and(|found| found.through_proc)
+    }
+
+    /// Whether a name in it that belongs to root or the caller stays what it is, whatever other users do.
+    pub(super) fn protects_names(&self) -> rustix::io::Result<bool> {
+        let stat = rustix::fs::fstat(&self.file)?;
+        Ok(walk::is_private(&stat) || walk::is_sticky(&stat))
     }
 
     /// The descriptor, for the system calls that take two directories.
@@ -259,9 +315,32 @@ pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
+/// What a file type is called in a message.
+pub(super) fn describe(file_type: FileType) -> &'static str {
+    match file_type {
+        FileType::Directory => "a directory",
+        FileType::CharacterDevice | FileType::BlockDevice => "a device",
+        FileType::Fifo => "a named pipe",
+        FileType::Socket => "a socket",
+        FileType::Symlink => "a link to an open file",
+        _ => "no regular file",
+    }
+}
+
 /// Where what `path` names lies: `.` where it has no directory before it.
 pub(super) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// The directory above an open one.
+pub(super) fn parent(directory: &File) -> rustix::io::Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(directory, "..", flags, Mode::empty()).map(File::from)
+}
+
+/// Whether it is a link.
+pub(super) fn is_link(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Symlink
 }
 
 /// Whether it is a directory.
@@ -279,6 +358,15 @@ pub(super) fn is_file_name(name: &OsStr) -> bool {
 pub(super) fn missing(path: &Path) -> Error {
     Error::new(Kind::Destination, format!("there is no directory {}", path.display()))
         .with_hint("directories are never created here: is it mounted?")
+}
+
+/// The refusal of a link that another user may have put there.
+fn foreign_link(link: &Path) -> Error {
+    let message = format!(
+        "{} is a link in a directory that other users can write, and is not followed",
+        link.display()
+    );
+    Error::new(Kind::Destination, message)
 }
 
 /// The refusal of something else in the place of a directory.

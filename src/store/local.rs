@@ -12,7 +12,7 @@ use std::sync::Arc;
 use rustix::fs::FileType;
 
 use super::commit::{self, Method};
-use super::directory::{Directory, is_file_name};
+use super::directory::{Directory, describe, is_file_name};
 use super::growing::GrowingFile;
 use super::sidecar::Sidecar;
 use super::stale;
@@ -178,6 +178,12 @@ fn is_taken(directory: &Directory, name: &OsStr) -> Result<bool> {
     let path = directory.join(name);
     match directory.look_through(name) {
         Ok(None) => Ok(false),
+        // Such a link is not a file's second name: it is how a program is told to write to its own output.
+        Ok(Some(_)) if directory.leads_through_proc(name) => {
+            let message =
+                format!("{} leads to a file that a process has open, and is never replaced", path.display());
+            Err(Error::new(Kind::Destination, message).with_hint("for standard output, name - instead"))
+        }
         Ok(Some(FileType::RegularFile | FileType::Symlink)) => Ok(true),
         Ok(Some(other)) => {
             let message = format!("{} is {}, which is never replaced", path.display(), describe(other));
@@ -188,16 +194,6 @@ fn is_taken(directory: &Directory, name: &OsStr) -> Result<bool> {
             Err(Error::new(Kind::Destination, message).with_hint("name a file with a shorter name"))
         }
         Err(error) => Err(Error::io("look at", path.display(), error.into())),
-    }
-}
-
-fn describe(file_type: FileType) -> &'static str {
-    match file_type {
-        FileType::Directory => "a directory",
-        FileType::CharacterDevice | FileType::BlockDevice => "a device",
-        FileType::Fifo => "a named pipe",
-        FileType::Socket => "a socket",
-        _ => "no regular file",
     }
 }
 

@@ -6,20 +6,20 @@
 //! marker beside it tells a later run that the member it belongs to was never published, and that it may be removed.
 
 use std::ffi::{OsStr, OsString};
-use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustix::fs::{FlockOperation, Stat};
+use rustix::io::Errno;
 
-use super::directory::{Directory, is_directory, is_file_name, parent_of};
+use super::directory::{Directory, is_file_name, is_link, is_same, parent, parent_of};
 use super::growing::GrowingFile;
 use super::local::Published;
 use super::stale::try_lock;
 pub use super::tree::Owner;
-use super::tree::{Tree, is_tree_name, rename_without_replacing};
+use super::tree::{Tree, exchange, is_tree_name, rename_without_replacing};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
@@ -34,7 +34,7 @@ const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// Between the name of what is moved aside and the time.
 const ASIDE: &str = ".replaced-";
 /// The marker of an unfinished restore in the directory of a log. etcd passes over files with this ending there.
-const MARKER: &str = "etcd-seal-restore.tmp";
+pub(super) const MARKER: &str = "etcd-seal-restore.tmp";
 /// Longer than any path: what is longer is no marker.
 const MARKER_SIZE_MAX: u64 = 64 * 1024;
 
@@ -59,7 +59,7 @@ impl MemberPlace {
     /// # Errors
     /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::Io`].
     pub fn check(&self) -> Result<()> {
-        self.parts().map(drop)
+        self.find().map(drop)
     }
 
     /// Begins to write.
@@ -67,16 +67,31 @@ impl MemberPlace {
     /// # Errors
     /// Those of [`Self::check`], [`Kind::NoSpace`].
     pub fn begin(self) -> Result<UnpublishedMember> {
-        let (data, log) = self.parts()?;
-        let data = data.begin()?;
-        let log = log.map(Part::begin).transpose()?;
+        let (data, log) = self.find()?;
+        let data = data.begin(self.owner)?;
+        let log = log.map(|log| log.begin(self.owner)).transpose()?;
         Ok(UnpublishedMember { place: self, data, log })
     }
 
-    fn parts(&self) -> Result<(Part, Option<Part>)> {
-        self.check_apart()?;
-        let data = Part::find(&self.data_dir)?;
-        let apart = self.wal_dir.as_deref().map(Part::find).transpose()?;
+    /// Opens the directories. From then on, nothing is looked up by a path any more.
+    fn find(&self) -> Result<(Part, Option<Part>)> {
+        let Some(wal_dir) = &self.wal_dir else {
+            let data = Part::find(&self.data_dir)?;
+            self.check_parts(&data, None)?;
+            return Ok((data, None));
+        };
+        if one_in_the_other(&as_written(wal_dir), &as_written(&self.data_dir)) {
+            return Err(self.not_apart(wal_dir));
+        }
+        let (data, log) = (Part::find(&self.data_dir)?, Part::find(wal_dir)?);
+        if data.is_within(&log)? || log.is_within_member_of(&data)? {
+            return Err(self.not_apart(wal_dir));
+        }
+        self.check_parts(&data, Some(&log))?;
+        Ok((data, Some(log)))
+    }
+
+    fn check_parts(&self, data: &Part, log: Option<&Part>) -> Result<()> {
         let published = match data.target {
             Target::Inside => member_of(&data.base)?,
             Target::Beside(_) => false,
@@ -92,7 +107,9 @@ impl MemberPlace {
             refuse_running(&data.base)?;
         }
         let log_in_data = |name: &[u8]| {
-            self.wal_dir.as_deref().is_some_and(|log| log == self.data_dir.join(OsStr::from_bytes(name)))
+            let name = OsStr::from_bytes(name);
+            log.is_some_and(|log| log.is_entry_of(&data.base, name))
+                || self.wal_dir.as_deref().is_some_and(|log| log == self.data_dir.join(name))
         };
         if let Target::Inside = data.target
             && let Some(other) = data.content(|name| name == MEMBER.as_bytes() || log_in_data(name))?
@@ -100,26 +117,18 @@ impl MemberPlace {
         {
             return Err(not_empty(&data.base, &other, "the data directory"));
         }
-        if let Some(log) = &apart {
-            self.check_log(log, published)?;
-        }
-        Ok((data, apart))
+        log.map_or(Ok(()), |log| self.check_log(log, published))
     }
 
-    /// Refuses a log that would be moved with the member, or the member with the log.
-    fn check_apart(&self) -> Result<()> {
-        let Some(wal_dir) = &self.wal_dir else { return Ok(()) };
-        let (log, data) = (resolved(wal_dir), resolved(&self.data_dir));
-        if !data.starts_with(&log) && !log.starts_with(data.join(MEMBER)) {
-            return Ok(());
-        }
+    /// The refusal of a log that would be moved with the member, or a member with the log.
+    fn not_apart(&self, wal_dir: &Path) -> Error {
         let message = format!(
             "--wal-dir {} and --data-dir {} lie one in the other",
             wal_dir.display(),
             self.data_dir.display()
         );
-        Err(Error::new(Kind::Usage, message)
-            .with_hint("name another directory, or leave --wal-dir out: then the log is in member/wal"))
+        Error::new(Kind::Usage, message)
+            .with_hint("name another directory, or leave --wal-dir out: then the log is in member/wal")
     }
 
     fn check_log(&self, log: &Part, published: bool) -> Result<()> {
@@ -167,11 +176,30 @@ impl MemberPlace {
     }
 }
 
-/// The path without links, as far as it exists.
-fn resolved(path: &Path) -> PathBuf {
-    let whole = path.canonicalize().ok();
-    let beside = || Some(parent_of(path).canonicalize().ok()?.join(path.file_name()?));
-    whole.or_else(beside).or_else(|| std::path::absolute(path).ok()).unwrap_or_else(|| path.to_owned())
+/// The path from the root on, as it is written.
+fn as_written(path: &Path) -> PathBuf {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+fn one_in_the_other(log: &Path, data: &Path) -> bool {
+    data.starts_with(log) || log.starts_with(data.join(MEMBER))
+}
+
+/// The directories above `directory`, itself included, up to the root.
+fn ancestors(directory: &Directory) -> Result<Vec<Stat>> {
+    let failed =
+        |error: Errno| Error::io("look at the directories above", directory.path().display(), error.into());
+    let mut at = directory.itself().map_err(failed)?;
+    let mut found: Vec<Stat> = Vec::new();
+    loop {
+        let stat = rustix::fs::fstat(&at).map_err(failed)?;
+        // Above the root there is the root.
+        if found.last().is_some_and(|below| is_same(below, &stat)) {
+            return Ok(found);
+        }
+        found.push(stat);
+        at = parent(&at).map_err(failed)?;
+    }
 }
 
 /// Whether it is the name of a file of a log, finished or not, or of the marker.
@@ -189,16 +217,13 @@ fn member_of(directory: &Directory) -> Result<bool> {
 
 /// Refuses a member that an etcd runs on: moved aside under it, it would go on being served. bbolt locks the database it has open.
 fn refuse_running(data_dir: &Directory) -> Result<()> {
-    let member = data_dir.join(OsStr::new(MEMBER));
-    // It may be a link to another disk: whoever runs on that runs on it.
-    let database = data_dir.path().join(MEMBER).join(SNAPSHOT_DIRECTORY).join("db");
-    let database = match File::open(&database) {
-        Ok(database) => database,
-        // What is no member of etcd's is nobody's to lock.
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => return Ok(()),
-        Err(error) => return Err(Error::io("look whether an etcd runs on", database.display(), error)),
-    };
-    if try_lock(&database) == Err(rustix::io::Errno::WOULDBLOCK) { Err(in_use(&member)) } else { Ok(()) }
+    let database: PathBuf = [MEMBER, SNAPSHOT_DIRECTORY, "db"].iter().collect();
+    // What has none is no member of etcd's, and no etcd runs on it.
+    let Some(database) = data_dir.open_file_below(&database)? else { return Ok(()) };
+    if try_lock(&database) == Err(Errno::WOULDBLOCK) {
+        return Err(in_use(&data_dir.join(OsStr::new(MEMBER))));
+    }
+    Ok(())
 }
 
 /// Refuses a log that an etcd writes. etcd locks the files of its log by `fcntl`, not by `flock` as bbolt does.
@@ -206,7 +231,7 @@ fn refuse_running_log(log: &Directory) -> Result<()> {
     for name in contents(log)?.iter().filter(|name| is_of_log(name)) {
         let Ok(file) = log.open_existing(OsStr::from_bytes(name)) else { continue };
         let locked = rustix::fs::fcntl_lock(&file, FlockOperation::NonBlockingLockExclusive);
-        if matches!(locked, Err(rustix::io::Errno::AGAIN | rustix::io::Errno::ACCESS)) {
+        if matches!(locked, Err(Errno::AGAIN | Errno::ACCESS)) {
             return Err(in_use(log.path()));
         }
     }
@@ -245,26 +270,53 @@ enum Target {
 
 impl Part {
     fn find(path: &Path) -> Result<Self> {
-        let found = path.metadata();
-        if found.is_ok() {
-            return Ok(Self { base: Arc::new(Directory::open(path)?), target: Target::Inside });
-        }
-        let (Some(name), Err(error)) = (path.file_name(), found) else {
+        let missing = match Directory::open_if_there(path)? {
+            Some(base) => return Ok(Self { base: Arc::new(base), target: Target::Inside }),
+            None => path.file_name(),
+        };
+        let Some(name) = missing else {
             return Err(Error::new(Kind::Destination, format!("{} names no directory", path.display())));
         };
-        if path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+        let base = Directory::open(parent_of(path))?;
+        let there = base.look(name);
+        let there = there.map_err(|error| Error::io("look at", path.display(), error.into()))?;
+        if there.is_some_and(|stat| is_link(&stat)) {
             let message = format!("{} is a link that leads to no directory", path.display());
             return Err(Error::new(Kind::Destination, message).with_hint(
                 "is what it leads to mounted? else remove the link, or name the directory itself",
             ));
         }
-        if error.kind() != ErrorKind::NotFound {
-            return Err(Error::io("look at", path.display(), error));
+        Ok(Self { base: Arc::new(base), target: Target::Beside(name.to_owned()) })
+    }
+
+    /// Whether `other` is the directory this part is or will be, or one above it.
+    fn is_within(&self, other: &Self) -> Result<bool> {
+        match (&self.target, &other.target) {
+            (Target::Beside(name), Target::Beside(other_name)) if name == other_name => {
+                self.base.is(&other.base)
+            }
+            (_, Target::Beside(_)) => Ok(false),
+            (_, Target::Inside) => is_among(&other.base, &ancestors(&self.base)?),
         }
-        Ok(Self {
-            base: Arc::new(Directory::open(parent_of(path))?),
-            target: Target::Beside(name.to_owned()),
-        })
+    }
+
+    /// Whether this part is or will be in the `member` of `data`.
+    fn is_within_member_of(&self, data: &Self) -> Result<bool> {
+        let Target::Inside = data.target else { return Ok(false) };
+        if let Target::Beside(name) = &self.target
+            && name == MEMBER
+            && self.base.is(&data.base)?
+        {
+            return Ok(true);
+        }
+        let member = data.base.look(OsStr::new(MEMBER)).ok().flatten();
+        let Some(member) = member else { return Ok(false) };
+        Ok(ancestors(&self.base)?.iter().any(|above| is_same(above, &member)))
+    }
+
+    /// Whether it is the entry `name` of `directory`.
+    fn is_entry_of(&self, directory: &Directory, name: &OsStr) -> bool {
+        matches!(self.target, Target::Inside) && directory.names(name, self.base.file()) == Ok(true)
     }
 
     /// The first of its entries that is neither ours, nor the filesystem's, nor `expected`.
@@ -272,10 +324,16 @@ impl Part {
         Ok(contents(&self.base)?.into_iter().find(|name| !expected(name)))
     }
 
-    fn begin(self) -> Result<Unfinished> {
-        let tree = Tree::create(&self.base)?;
+    fn begin(self, owner: Option<Owner>) -> Result<Unfinished> {
+        let tree = Tree::create(&self.base, owner)?;
         Ok(Unfinished { tree, target: self.target, published: Vec::new() })
     }
+}
+
+fn is_among(directory: &Directory, others: &[Stat]) -> Result<bool> {
+    let stat = rustix::fs::fstat(directory.file());
+    let stat = stat.map_err(|error| Error::io("look at", directory.path().display(), error.into()))?;
+    Ok(others.iter().any(|other| is_same(other, &stat)))
 }
 
 /// Its entries that are neither ours nor the filesystem's.
@@ -286,8 +344,7 @@ fn contents(directory: &Directory) -> Result<Vec<Vec<u8>>> {
 }
 
 fn names_in(directory: &Directory) -> Result<Vec<Vec<u8>>> {
-    let failed =
-        |error: rustix::io::Errno| Error::io("read the directory", directory.path().display(), error.into());
+    let failed = |error: Errno| Error::io("read the directory", directory.path().display(), error.into());
     let mut names = Vec::new();
     for name in directory.names_in_it().map_err(failed)? {
         let name = name.map_err(failed)?;
@@ -329,6 +386,23 @@ impl Unfinished {
             }
         }
         Ok(())
+    }
+
+    /// Where it goes, for another look at what is there by now.
+    fn part(&self) -> Part {
+        Part { base: Arc::clone(self.tree.base()), target: self.target.clone() }
+    }
+
+    /// Whether there is an old log where this one goes.
+    fn replaces_log(&self) -> Result<bool> {
+        match self.target {
+            Target::Inside => Ok(contents(self.tree.base())?.iter().any(|name| is_of_log(name))),
+            Target::Beside(_) => Ok(false),
+        }
+    }
+
+    fn seal(&self) -> Result<()> {
+        self.tree.seal(matches!(self.target, Target::Beside(_)))
     }
 
     /// What was published stays nobody's.
@@ -396,23 +470,32 @@ impl UnpublishedMember {
     ///
     /// 1. everything is fsynced, from the files to the directories, and given to its owner;
     /// 2. [`Interrupt::begin_commit`]: whoever asked to stop before changed nothing;
-    /// 3. an old member, and the log of one, are moved aside where that was asked for;
-    /// 4. the log gets its name, where it is apart, with a marker beside it;
-    /// 5. `member` gets its name: this is the commit;
-    /// 6. the marker goes, and the directories are fsynced.
+    /// 3. `member` gets its name, in exchange for an old one where that is to be replaced: this is the commit;
+    /// 4. the directory is fsynced.
     ///
-    /// What fails before the commit is undone. A process killed before it leaves no `member`, and a later run removes what it
-    /// left. What fails after it is no error but a [shortfall](Published::shortfall).
+    /// Where the log is apart, no single rename can publish both. Then the log gets its name before step 3, with a marker
+    /// beside it. Where an old log is to be replaced, step 3 becomes:
+    ///
+    /// 1. an old member is moved aside: an etcd that starts now finds a log without a member, and does not start on it;
+    /// 2. the marker is put where the log goes, so that the new log never lies there without it;
+    /// 3. the log gets its name, in exchange for an old file of that name, and the other old files are moved aside. There is a
+    ///    log at every moment, because an etcd that finds neither member nor log makes a new cluster;
+    /// 4. `member` gets its name: this is the commit. The marker goes once that is durable.
+    ///
+    /// What fails before the commit is undone. A process killed before it leaves the old member under one name or the other,
+    /// and a later run removes what it left; killed between the two renames of an exchange, it leaves the new one beside the
+    /// old under the name for what is moved aside. What fails after it is no error but a [shortfall](Published::shortfall).
     ///
     /// # Errors
     /// With nothing left behind: [`Kind::DestinationExists`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
     pub fn publish(mut self, interrupt: &Interrupt) -> Result<Published> {
-        self.place.check()?;
+        let log = self.log.as_ref().map(Unfinished::part);
+        self.place.check_parts(&self.data.part(), log.as_ref())?;
         if let Some(log) = &self.log {
             self.write_marker(log)?;
-            log.tree.seal(self.place.owner)?;
+            log.seal()?;
         }
-        self.data.tree.seal(self.place.owner)?;
+        self.data.seal()?;
         for part in std::iter::once(&self.data).chain(&self.log) {
             part.tree.check_in_place()?;
         }
@@ -426,6 +509,7 @@ impl UnpublishedMember {
             aside.take_back();
             return Err(error);
         }
+        aside.tell();
         let path = self.data.path().join(MEMBER);
         let shortfall = self.finish().err().map(|error| {
             Error::new(Kind::PartlyPublished, format!("{} is complete, but {error}", path.display()))
@@ -435,37 +519,29 @@ impl UnpublishedMember {
     }
 
     fn commit(&mut self, aside: &mut Aside) -> Result<()> {
-        if let Some(time) = self.place.replace.clone() {
-            if let Target::Inside = self.data.target
-                && member_of(self.data.tree.base())?
-            {
-                aside.rename(self.data.tree.base(), OsStr::new(MEMBER), &time)?;
-                // The old member must not come back beside the new log.
-                self.data.tree.base().sync()?;
-            }
-            if let Some(log) = &self.log
-                && let Target::Inside = log.target
-            {
-                aside.collect(log.tree.base(), &time)?;
-            }
+        let base = Arc::clone(self.data.tree.base());
+        let member = OsStr::new(MEMBER);
+        let replaced = match (self.place.replace.clone(), &self.data.target) {
+            (Some(time), Target::Inside) if member_of(&base)? => Some(time),
+            _ => None,
+        };
+        let replaces_log = self.log.as_ref().map_or(Ok(false), Unfinished::replaces_log)?;
+        if let (Some(time), true) = (&replaced, replaces_log) {
+            aside.rename(&base, member, time)?;
+            // The old member must not come back beside the new log.
+            base.sync()?;
         }
         if let Some(log) = &mut self.log {
-            if let Target::Inside = log.target
-                && self.place.is_leftover(log.tree.base())?
-            {
-                remove_leftover(log.tree.base(), self.place.log_name)?;
-            }
-            // The marker first: the log never lies there without it.
-            let steps: &[&[&str]] = match log.target {
-                Target::Beside(_) => &[&[]],
-                Target::Inside => &[&[MARKER], &[self.place.log_name]],
-            };
-            for step in steps {
-                log.publish(step)?;
-                log.tree.base().sync()?;
-            }
+            publish_log(&self.place, log, aside)?;
+            log.tree.base().check_in_place()?;
         }
-        self.data.tree.base().check_in_place()?;
+        base.check_in_place()?;
+        if let (Some(time), false) = (&replaced, replaces_log) {
+            if aside.exchange(&self.data.tree, &base, member, &base, time)? {
+                return Ok(());
+            }
+            aside.rename(&base, member, time)?;
+        }
         self.data.publish(&[MEMBER])
     }
 
@@ -473,14 +549,13 @@ impl UnpublishedMember {
     fn finish(&mut self) -> Result<()> {
         // As long as the member is not known to be durable, the log needs its marker.
         self.data.tree.base().sync()?;
-        self.log.as_ref().map_or(Ok(()), |log| {
-            let directory = Directory::open(&log.path())?;
-            let removed = directory.remove(OsStr::new(MARKER));
-            removed.map_err(|error| {
-                Error::io("remove", directory.join(OsStr::new(MARKER)).display(), error.into())
-            })?;
-            directory.sync()
-        })
+        let Some(log) = &self.log else { return Ok(()) };
+        let path = log.path();
+        let removed = match &log.target {
+            Target::Inside => remove_marker(log.tree.base()),
+            Target::Beside(_) => log.tree.directory_at(path).and_then(|directory| remove_marker(&directory)),
+        };
+        removed
     }
 
     fn write_marker(&self, log: &Unfinished) -> Result<()> {
@@ -489,6 +564,113 @@ impl UnpublishedMember {
         let written = file.write_all(&self.place.marker(&stat)?);
         written.map_err(|error| Error::io("write", log.tree.path().join(MARKER).display(), error))
     }
+}
+
+fn remove_marker(directory: &Directory) -> Result<()> {
+    let marker = OsStr::new(MARKER);
+    directory
+        .remove(marker)
+        .map_err(|error| Error::io("remove", directory.join(marker).display(), error.into()))?;
+    directory.sync()
+}
+
+/// Gives the log its name, in place of what is to be replaced.
+fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> Result<()> {
+    let Target::Inside = log.target else {
+        log.publish(&[])?;
+        return log.tree.base().sync();
+    };
+    let base = Arc::clone(log.tree.base());
+    if place.is_leftover(&base)? {
+        remove_leftover(&base, place.log_name)?;
+    }
+    let mut old = match &place.replace {
+        Some(time) => OldLog::collect(&base, time, aside)?,
+        None => None,
+    };
+    // The marker first: the log never lies there without it.
+    if let Some(old) = &mut old {
+        old.shift(|name| name == MARKER.as_bytes(), aside)?;
+    }
+    log.publish(&[MARKER])?;
+    base.sync()?;
+    let exchanged = match &mut old {
+        Some(old) => old.exchange(&log.tree, place.log_name, aside)?,
+        None => false,
+    };
+    if let Some(old) = &mut old {
+        if !exchanged {
+            old.shift(|name| name == place.log_name.as_bytes(), aside)?;
+        }
+    }
+    if !exchanged {
+        log.publish(&[place.log_name])?;
+    }
+    base.sync()?;
+    old.map_or(Ok(()), |mut old| {
+        old.shift(|_| true, aside)?;
+        old.collected.sync()?;
+        base.sync()
+    })
+}
+
+/// The files of a log that is to be moved aside, into a directory in its own.
+struct OldLog {
+    base: Arc<Directory>,
+    names: Vec<Vec<u8>>,
+    collected: Arc<Directory>,
+}
+
+impl OldLog {
+    /// Makes the directory; `None` where there is no log.
+    fn collect(base: &Arc<Directory>, time: &str, aside: &mut Aside) -> Result<Option<Self>> {
+        let mut names = contents(base)?;
+        names.retain(|name| is_of_log(name));
+        if names.is_empty() {
+            return Ok(None);
+        }
+        let name = free_name(base, OsStr::new(LOG_DIRECTORY), time)?;
+        base.create_directory(&name).map_err(|error| base.creation_failed(error))?;
+        aside.made = Some((Arc::clone(base), name.clone()));
+        let collected = base.enter(&name);
+        let collected =
+            collected.map_err(|error| Error::io("open", base.join(&name).display(), error.into()))?;
+        check_just_made(&collected)?;
+        Ok(Some(Self { base: Arc::clone(base), names, collected: Arc::new(collected) }))
+    }
+
+    /// Moves those aside that are `wanted`.
+    fn shift(&mut self, wanted: impl Fn(&[u8]) -> bool, aside: &mut Aside) -> Result<()> {
+        for name in self.names.extract_if(.., |name| wanted(name)) {
+            let name = OsStr::from_bytes(&name);
+            aside.shift(&self.base, name, &self.collected, name)?;
+        }
+        Ok(())
+    }
+
+    /// Puts the file `name` of `tree` in the place of an old one of the same name; whether there was one, and the filesystem
+    /// can.
+    fn exchange(&mut self, tree: &Tree, name: &str, aside: &mut Aside) -> Result<bool> {
+        let there = self.names.iter().any(|old| old == name.as_bytes());
+        let name = OsStr::new(name);
+        if !there || !aside.exchange_for(tree, &self.base, name, &self.collected, name)? {
+            return Ok(false);
+        }
+        self.names.retain(|old| old != name.as_bytes());
+        Ok(true)
+    }
+}
+
+/// Refuses a directory that another user has put in the place of the one that was just made.
+fn check_just_made(directory: &Directory) -> Result<()> {
+    let failed = |error: Errno| Error::io("open", directory.path().display(), error.into());
+    let stat = rustix::fs::fstat(directory.file()).map_err(failed)?;
+    if stat.st_uid == rustix::process::geteuid().as_raw() && names_in(directory)?.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} was replaced by another meanwhile", directory.path().display());
+    Err(Error::new(Kind::Io, message)
+        .with_hint("another program or user writes into the same directory: stop that, and run it again"))
 }
 
 /// Removes what an unfinished run has left in the directory of a log, its marker last.
@@ -505,39 +687,82 @@ fn remove_leftover(directory: &Directory, log_name: &str) -> Result<()> {
 /// What was moved aside, to be moved back should a later step fail.
 #[derive(Default)]
 struct Aside {
-    /// In each directory: the name it had, and the directory and name it has.
-    moved: Vec<(Arc<Directory>, OsString, Arc<Directory>, OsString)>,
+    steps: Vec<Step>,
     /// A directory made for them, in the first.
     made: Option<(Arc<Directory>, OsString)>,
+}
+
+/// One step, by the names before and after it.
+struct Step {
+    from: Arc<Directory>,
+    name: OsString,
+    to: Arc<Directory>,
+    new_name: OsString,
+    how: How,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    /// The second name was free.
+    Renamed,
+    /// Each has the name of the other.
+    Exchanged,
+    /// What is to be published got the second name, to be exchanged from there.
+    Staged,
 }
 
 impl Aside {
     /// Moves one entry aside, under its name and `time`.
     fn rename(&mut self, directory: &Arc<Directory>, name: &OsStr, time: &str) -> Result<()> {
         let new_name = free_name(directory, name, time)?;
-        self.shift(directory, name, directory, &new_name)?;
-        tracing::warn!("{} is now {}", directory.join(name).display(), directory.join(&new_name).display());
-        Ok(())
+        self.shift(directory, name, directory, &new_name)
     }
 
-    /// Moves the log in `directory` into a directory in it.
-    fn collect(&mut self, directory: &Arc<Directory>, time: &str) -> Result<()> {
-        let mut contents = contents(directory)?;
-        contents.retain(|name| is_of_log(name));
-        if contents.is_empty() {
-            return Ok(());
+    /// Gives the entry `name` of `tree` the same name in `to`, and what had it a name with `time` in `beside`, so that at
+    /// every moment one of the two has it. False where the filesystem cannot: then nothing is changed.
+    fn exchange(
+        &mut self,
+        tree: &Tree,
+        to: &Arc<Directory>,
+        name: &OsStr,
+        beside: &Arc<Directory>,
+        time: &str,
+    ) -> Result<bool> {
+        let new_name = free_name(beside, name, time)?;
+        self.exchange_for(tree, to, name, beside, &new_name)
+    }
+
+    /// The same with the whole name for what is replaced.
+    fn exchange_for(
+        &mut self,
+        tree: &Tree,
+        to: &Arc<Directory>,
+        name: &OsStr,
+        beside: &Arc<Directory>,
+        new_name: &OsStr,
+    ) -> Result<bool> {
+        let tree = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
+        // First the new one gets the name for the old, so that the old one never is in a tree, which a later run removes.
+        self.step(&Arc::new(tree), name, beside, new_name, How::Staged)?;
+        match exchange(to, name, beside, new_name) {
+            Ok(()) => {
+                self.remember(to, name, beside, new_name, How::Exchanged);
+                Ok(true)
+            }
+            Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
+                self.steps
+                    .pop()
+                    .map_or(Ok(()), |step| step.undo())
+                    .map_err(|error| Error::io("take back", beside.join(new_name).display(), error.into()))?;
+                tracing::warn!(
+                    "the filesystem of {} cannot exchange two names: for a moment nothing has that name, so let no etcd start \
+                     there",
+                    to.join(name).display()
+                );
+                Ok(false)
+            }
+            Err(error) => Err(cannot_move(&to.join(name), error)),
         }
-        let name = free_name(directory, OsStr::new(LOG_DIRECTORY), time)?;
-        directory.create_directory(&name).map_err(|error| directory.creation_failed(error))?;
-        self.made = Some((Arc::clone(directory), name.clone()));
-        let collected = Arc::new(Directory::open(&directory.path().join(&name))?);
-        for name in contents {
-            let name = OsStr::from_bytes(&name);
-            self.shift(directory, name, &collected, name)?;
-        }
-        collected.sync()?;
-        tracing::warn!("the old log is now in {}", collected.path().display());
-        Ok(())
     }
 
     fn shift(
@@ -547,16 +772,45 @@ impl Aside {
         to: &Arc<Directory>,
         new_name: &OsStr,
     ) -> Result<()> {
+        self.step(from, name, to, new_name, How::Renamed)
+    }
+
+    fn step(
+        &mut self,
+        from: &Arc<Directory>,
+        name: &OsStr,
+        to: &Arc<Directory>,
+        new_name: &OsStr,
+        how: How,
+    ) -> Result<()> {
         rename_without_replacing(from.file(), name, to, new_name)
-            .map_err(|error| Error::io("move aside", from.join(name).display(), error.into()))?;
-        self.moved.push((Arc::clone(from), name.to_owned(), Arc::clone(to), new_name.to_owned()));
+            .map_err(|error| cannot_move(&from.join(name), error))?;
+        self.remember(from, name, to, new_name, how);
         Ok(())
     }
 
+    fn remember(
+        &mut self,
+        from: &Arc<Directory>,
+        name: &OsStr,
+        to: &Arc<Directory>,
+        new_name: &OsStr,
+        how: How,
+    ) {
+        self.steps.push(Step {
+            from: Arc::clone(from),
+            name: name.to_owned(),
+            to: Arc::clone(to),
+            new_name: new_name.to_owned(),
+            how,
+        });
+    }
+
     fn take_back(self) {
-        for (from, name, to, new_name) in self.moved.into_iter().rev() {
-            if let Err(error) = rename_without_replacing(to.file(), &new_name, &from, &name) {
-                tracing::warn!("{} could not get its name back: {error}", to.join(&new_name).display());
+        for step in self.steps.into_iter().rev() {
+            if let Err(error) = step.undo() {
+                let path = step.to.join(&step.new_name);
+                tracing::warn!("{} could not get its name back: {error}", path.display());
             }
         }
         if let Some((directory, name)) = self.made {
@@ -564,6 +818,44 @@ impl Aside {
             let _ = directory.remove_directory(&name);
         }
     }
+
+    /// Says where everything is now.
+    fn tell(&self) {
+        let in_directory = |directory: &Arc<Directory>| {
+            self.made.as_ref().is_some_and(|(base, name)| directory.path() == base.join(name))
+        };
+        for step in self.steps.iter().filter(|step| step.how != How::Staged && !in_directory(&step.to)) {
+            let (old, new) = (step.from.join(&step.name), step.to.join(&step.new_name));
+            tracing::warn!("{} is now {}", old.display(), new.display());
+        }
+        if let Some((directory, name)) = &self.made {
+            tracing::warn!("the old log is now in {}", directory.join(name).display());
+        }
+    }
+}
+
+impl Step {
+    fn undo(&self) -> rustix::io::Result<()> {
+        match self.how {
+            How::Exchanged => exchange(&self.from, &self.name, &self.to, &self.new_name),
+            How::Renamed | How::Staged => {
+                rename_without_replacing(self.to.file(), &self.new_name, &self.from, &self.name)
+            }
+        }
+    }
+}
+
+/// In an overlay, a directory that came with the image can be changed, but neither renamed nor exchanged.
+fn cannot_move(path: &Path, error: Errno) -> Error {
+    let failure = Error::io("move aside", path.display(), error.into());
+    if error != Errno::XDEV {
+        return failure;
+    }
+    failure.with_hint(format!(
+        "it lies in the lower layer of an overlay filesystem, or is a mount point, and cannot be renamed: restore into a \
+         volume or a new --data-dir; or copy it (cp -a {0} {0}.old), remove it, and run this again",
+        path.display()
+    ))
 }
 
 /// `NAME.replaced-TIME`, or with a number behind it where another run of the same second was faster.
@@ -591,7 +883,6 @@ fn free_name(directory: &Directory, name: &OsStr, time: &str) -> Result<OsString
 pub struct UnpublishedMembers {
     tree: Tree,
     name: OsString,
-    owner: Option<Owner>,
 }
 
 impl UnpublishedMembers {
@@ -620,9 +911,8 @@ impl UnpublishedMembers {
             );
         }
         let base = Directory::open(parent_of(directory))?;
-        let stat = base.look(name).ok().flatten();
         let device = |directory: &Directory| rustix::fs::fstat(directory.file()).map(|stat| stat.st_dev);
-        if !stat.is_some_and(|stat| is_directory(&stat)) || device(&base) != device(&part.base) {
+        if base.names(name, part.base.file()) != Ok(true) || device(&base) != device(&part.base) {
             return refused(format!(
                 "{} is a mount point or a link, which no directory can replace",
                 directory.display()
@@ -637,7 +927,7 @@ impl UnpublishedMembers {
     /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::NoSpace`], [`Kind::Io`].
     pub fn begin(directory: &Path, owner: Option<Owner>) -> Result<Self> {
         let (base, name) = Self::base(directory)?;
-        Ok(Self { tree: Tree::create(&base)?, name, owner })
+        Ok(Self { tree: Tree::create(&base, owner)?, name })
     }
 
     /// Bytes that are free where it goes.
@@ -661,7 +951,7 @@ impl UnpublishedMembers {
     /// # Errors
     /// With nothing left behind: [`Kind::DestinationExists`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
     pub fn publish(mut self, interrupt: &Interrupt) -> Result<Published> {
-        self.tree.seal(self.owner)?;
+        self.tree.seal(true)?;
         self.tree.check_in_place()?;
         interrupt.begin_commit()?;
         self.tree.publish(&self.name)?;

@@ -168,8 +168,11 @@ fn unescape(name: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Reads a small regular file. Opening never waits, so that a FIFO in its place cannot hang a verification.
+/// Reads a small regular file. Nothing else is opened: a named pipe would wait, and to open a device may do something.
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(malformed(path, "not a regular file"));
+    }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),

@@ -17,8 +17,12 @@ pub(super) trait Unfinished {
     /// What it is.
     const FILE_TYPE: FileType;
 
-    /// Whether root gives it to another user before it is published.
-    const MAY_BE_GIVEN_AWAY: bool;
+    /// Whom it may belong to, apart from the user this process acts as: what is published is given away before.
+    fn owners(&self) -> rustix::io::Result<Vec<u32>>;
+
+    /// What shows that the one at `name`, which is open as `file`, was not left by a killed run of ours, whatever its name
+    /// says; `None` where nothing does.
+    fn doubt(&self, name: &OsStr, file: &File) -> rustix::io::Result<Option<String>>;
 
     /// Whether `name` is one of its pattern.
     fn is_name(name: &[u8]) -> bool;
@@ -58,9 +62,10 @@ pub(super) fn try_lock(file: &File) -> rustix::io::Result<()> {
 }
 
 /// Removes the stale temporaries of its kind beside `living`, which has just been created. One is stale if it lies under a
-/// name of our own pattern, belongs to the user this process acts as, was last written more than
-/// a minute before `living`, and is locked by nobody. Where locks do not work, nothing is removed: process ids would
-/// say nothing about other containers, or other clients of an NFS server.
+/// name of our own pattern, belongs to the user this process acts as or to one whom that user would have given it to, was last
+/// written more than a minute before `living`, lies on the same device, holds nothing that ours never do, and is locked by no
+/// process. Where locks do not work, nothing is removed: process ids would say nothing about other containers, or other
+/// clients of an NFS server.
 ///
 /// The age is taken between two time stamps of the same filesystem, so no clock of this host matters. Should
 /// the filesystem's clock be set, a dead temporary may stay longer; a living one is protected by its lock.
@@ -108,9 +113,9 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     let Some(entry) = directory.look(name)? else { return Ok(false) };
     let right_type = FileType::from_raw_mode(entry.st_mode) == U::FILE_TYPE;
     let user = rustix::process::geteuid();
-    let ours = entry.st_uid == user.as_raw() || (U::MAY_BE_GIVEN_AWAY && user.is_root());
-    let now = modified(&rustix::fs::fstat(living.descriptor())?);
-    if !right_type || !ours || !is_older(modified(&entry), now) {
+    let ours = entry.st_uid == user.as_raw() || (user.is_root() && living.owners()?.contains(&entry.st_uid));
+    let own = rustix::fs::fstat(living.descriptor())?;
+    if !right_type || !ours || entry.st_dev != own.st_dev || !is_older(modified(&entry), modified(&own)) {
         return Ok(false);
     }
     // Only now is it safe to open: no device, no FIFO. Should another file have come in its place, it stays.
@@ -123,6 +128,13 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     }
     // Before the lock was ours, its owner may have published it or another run may have removed it.
     if !directory.names(name, &file)? {
+        return Ok(false);
+    }
+    if let Some(doubt) = living.doubt(name, &file)? {
+        tracing::warn!(
+            "{} has the name of what a killed run leaves, but stays: {doubt}; look what it is, and remove or rename it by hand",
+            directory.join(name).display()
+        );
         return Ok(false);
     }
     U::remove(directory, name)?;

@@ -186,10 +186,21 @@ impl Temporary {
 
 impl Unfinished for Temporary {
     const FILE_TYPE: FileType = FileType::RegularFile;
-    const MAY_BE_GIVEN_AWAY: bool = false;
 
     fn is_name(name: &[u8]) -> bool {
         is_temporary_name(name)
+    }
+
+    fn owners(&self) -> rustix::io::Result<Vec<u32>> {
+        Ok(Vec::new())
+    }
+
+    /// One file looks like another. Where other users can rename this user's files, any may have got the name.
+    fn doubt(&self, _name: &OsStr, _file: &File) -> rustix::io::Result<Option<String>> {
+        let sure = self.directory.protects_names()?;
+        Ok((!sure).then(|| {
+            "another user can have renamed it, for the directory is not this user's alone".to_owned()
+        }))
     }
 
     fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File> {

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_directory, is_file_name};
+use super::shape::stranger_in;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
 use crate::error::{Error, Kind, Result};
@@ -43,11 +44,13 @@ pub(super) struct Tree {
     file: File,
     locked: bool,
     named: bool,
+    /// Whom it is for once it is published, as what a killed run has left may be already.
+    owner: Option<Owner>,
 }
 
 impl Tree {
-    /// Creates it empty in `base`, for its owner alone, and removes what killed runs have left there.
-    pub(super) fn create(base: &Arc<Directory>) -> Result<Self> {
+    /// Creates it empty in `base`, for this user alone, and removes what killed runs have left there.
+    pub(super) fn create(base: &Arc<Directory>, owner: Option<Owner>) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             let name = random_name(PREFIX, "")?;
             match base.create_directory(&name) {
@@ -58,10 +61,12 @@ impl Tree {
             register::<Self>(base, &name);
             let prepared = base.open_created(&name).map(|file| {
                 let locked = try_lock(&file).is_ok();
-                Self { base: Arc::clone(base), name: name.clone(), file, locked, named: true }
+                Self { base: Arc::clone(base), name: name.clone(), file, locked, named: true, owner }
             });
             let tree = prepared.map_err(|error| {
                 deregister(&name);
+                // It is empty; one that is not is another's.
+                let _ = base.remove_directory(&name);
                 Error::io("prepare", base.join(&name).display(), error.into())
             })?;
             if base.names(&tree.name, &tree.file) == Ok(true) {
@@ -100,7 +105,8 @@ impl Tree {
         directory.create_to_read(name).map_err(failed)
     }
 
-    fn itself(&self) -> rustix::io::Result<Directory> {
+    /// Itself, under its temporary name.
+    pub(super) fn itself(&self) -> rustix::io::Result<Directory> {
         self.file
             .try_clone()
             .map(|file| Directory::of(self.path(), file))
@@ -130,10 +136,23 @@ impl Tree {
         device(&self.file) == device(&other.file)
     }
 
-    /// Makes everything in it durable, from the leaves to itself, and gives it to `owner`.
-    pub(super) fn seal(&self, owner: Option<Owner>) -> Result<()> {
+    /// Makes everything in it durable, from the leaves to itself, and gives it to its owner: all of it where it is published
+    /// itself, else what is in it.
+    pub(super) fn seal(&self, whole: bool) -> Result<()> {
         let itself = self.itself();
-        seal(&itself.map_err(|error| Error::io("sync", self.path().display(), error.into()))?, owner)
+        let itself = itself.map_err(|error| Error::io("sync", self.path().display(), error.into()))?;
+        seal_entries(&itself, self.owner)?;
+        if whole {
+            give(itself.file(), self.owner, itself.path())?;
+        }
+        itself.sync()
+    }
+
+    /// Itself, as a directory for what was published with it.
+    pub(super) fn directory_at(&self, path: PathBuf) -> Result<Directory> {
+        let file = self.file.try_clone();
+        file.map(|file| Directory::of(path, file))
+            .map_err(|error| Error::io("open", self.path().display(), error))
     }
 
     /// Refuses to publish where somebody has put another directory in its place.
@@ -194,6 +213,16 @@ impl Tree {
     }
 }
 
+/// Gives the files of two names each the name of the other, in one step.
+pub(super) fn exchange(
+    one: &Directory,
+    name: &OsStr,
+    other: &Directory,
+    other_name: &OsStr,
+) -> rustix::io::Result<()> {
+    rustix::fs::renameat_with(one.file(), name, other.file(), other_name, RenameFlags::EXCHANGE)
+}
+
 /// Renames from one directory into another, where the name must be free.
 pub(super) fn rename_without_replacing(
     from: &File,
@@ -220,8 +249,8 @@ fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error
     }
 }
 
-/// Everything in `directory`, then itself; no link is followed.
-fn seal(directory: &Directory, owner: Option<Owner>) -> Result<()> {
+/// Everything in `directory`; no link is followed.
+fn seal_entries(directory: &Directory, owner: Option<Owner>) -> Result<()> {
     let failed = |path: &Path, error: Errno| Error::io("sync", path.display(), error.into());
     let unreadable = |error| failed(directory.path(), error);
     for name in directory.names_in_it().map_err(unreadable)? {
@@ -230,7 +259,10 @@ fn seal(directory: &Directory, owner: Option<Owner>) -> Result<()> {
         let path = directory.join(name);
         match directory.look(name).map_err(unreadable)? {
             Some(stat) if is_file_name(name) && is_directory(&stat) => {
-                seal(&directory.enter(name).map_err(|error| failed(&path, error))?, owner)?;
+                let directory = directory.enter(name).map_err(|error| failed(&path, error))?;
+                seal_entries(&directory, owner)?;
+                give(directory.file(), owner, &path)?;
+                directory.sync()?;
             }
             Some(_) if is_file_name(name) => {
                 let file = directory.open_for_reading(name).map_err(|error| failed(&path, error))?;
@@ -240,8 +272,7 @@ fn seal(directory: &Directory, owner: Option<Owner>) -> Result<()> {
             _ => {}
         }
     }
-    give(directory.file(), owner, directory.path())?;
-    directory.sync()
+    Ok(())
 }
 
 /// Gives the file or directory away, where that is asked for.
@@ -256,10 +287,22 @@ fn give(file: &File, owner: Option<Owner>, path: &Path) -> Result<()> {
 
 impl Unfinished for Tree {
     const FILE_TYPE: FileType = FileType::Directory;
-    const MAY_BE_GIVEN_AWAY: bool = true;
 
     fn is_name(name: &[u8]) -> bool {
         is_tree_name(name)
+    }
+
+    /// That of the directory around it, too: a restore may have been asked to give everything to that user.
+    fn owners(&self) -> rustix::io::Result<Vec<u32>> {
+        let around = rustix::fs::fstat(self.base.file())?.st_uid;
+        Ok(self.owner.map(|owner| owner.user).into_iter().chain([around]).collect())
+    }
+
+    fn doubt(&self, name: &OsStr, file: &File) -> rustix::io::Result<Option<String>> {
+        let file = file.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        let stranger = stranger_in(&Directory::of(self.base.join(name), file))?;
+        Ok(stranger
+            .map(|stranger| format!("it holds {}, which no run of etcd-seal makes", stranger.display())))
     }
 
     fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File> {

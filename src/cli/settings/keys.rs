@@ -7,7 +7,7 @@ use crate::cli::input::{read_secret, standard_input};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt, is_private_key};
-use std::fs::File;
+use crate::store::source;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -183,7 +183,7 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
     let (name, source) = if path.as_os_str() == "-" {
         ("standard input".to_owned(), standard_input()?)
     } else {
-        let file = File::open(path).map_err(|error| cannot_open(kind, path, error))?;
+        let file = source::open(path).map_err(|error| cannot_open(kind, path, error))?;
         (path.display().to_string(), file)
     };
     let text = read_secret(source, KEY_FILE_SIZE_LIMIT).map_err(|error| unreadable(kind, &name, error))?;

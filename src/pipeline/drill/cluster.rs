@@ -3,7 +3,6 @@
 //! They listen on sockets in the scratch directory, which is closed to everybody else: what is in the archive is as secret
 //! here as it was there, and a port of the loopback device would be open to every user of the host.
 
-use std::io::ErrorKind;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -28,8 +27,6 @@ const POLL: Duration = Duration::from_millis(50);
 const ATTEMPT: Duration = Duration::from_secs(2);
 /// How long a call to a member that serves may take: all of a large database is read, or written anew, in one.
 const CALL_LIMIT: Duration = Duration::from_secs(30 * 60);
-/// The longest path a socket can have, its end included: `sun_path` in unix(7), less one byte.
-const SOCKET_PATH_MAX: usize = 107;
 
 /// What every member runs with, and where.
 pub(super) struct Site<'a> {
@@ -103,13 +100,14 @@ impl<'a> Cluster<'a> {
     /// Starts every member on what lies in the scratch directory under its name, and waits until all of them serve.
     pub(super) fn boot(site: &'a Site<'a>, membership: &Membership) -> Result<Served<'a>, Trouble> {
         let began = Instant::now();
-        let directory = site.scratch.path()?;
         let mut cluster = Self { site, processes: Vec::new() };
         for number in 0..membership.members().len() {
-            remove_sockets(number, &directory)?;
+            remove_sockets(number, site.scratch)?;
             let name = name(number);
             let arguments = arguments(number, &name, membership)?;
-            cluster.processes.push(Process::start(site.program, &name, &directory, &arguments)?);
+            let log = site.scratch.create_log(&format!("{name}.log"))?;
+            let directory = site.scratch.path();
+            cluster.processes.push(Process::start(site.program, &name, &directory, log, &arguments)?);
         }
         let mut clients = Vec::new();
         let mut after = None;
@@ -122,7 +120,7 @@ impl<'a> Cluster<'a> {
 
     /// Waits until the member serves a read that a leader confirmed.
     fn wait_for(&mut self, number: usize, began: Instant) -> Result<Client, Trouble> {
-        let connection = connection(&self.socket(number)?, ATTEMPT);
+        let connection = connection(&self.socket(number), ATTEMPT);
         loop {
             self.site.interrupt.check()?;
             self.check_running()?;
@@ -179,18 +177,12 @@ impl<'a> Cluster<'a> {
     }
 
     /// How the member is reached.
-    pub(super) fn connection(&self, number: usize) -> Result<Connection> {
-        Ok(connection(&self.socket(number)?, CALL_LIMIT))
+    pub(super) fn connection(&self, number: usize) -> Connection {
+        connection(&self.socket(number), CALL_LIMIT)
     }
 
-    fn socket(&self, number: usize) -> Result<PathBuf> {
-        let name = client_socket(number);
-        let path = self.site.scratch.path()?.join(&name);
-        Ok(if path.as_os_str().len() <= SOCKET_PATH_MAX {
-            path
-        } else {
-            self.site.scratch.short_path().join(name)
-        })
+    fn socket(&self, number: usize) -> PathBuf {
+        self.site.scratch.path().join(client_socket(number))
     }
 
     /// Stops one member after the other, as an operator would: one that leads hands that over to another that lives.
@@ -200,17 +192,10 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// Removes what a member that ended badly has left: etcd 3.4 takes it for somebody who listens.
-fn remove_sockets(number: usize, directory: &Path) -> Result<()> {
-    for socket in [client_socket(number), peer_socket(number)].map(|name| directory.join(name)) {
-        match std::fs::remove_file(&socket) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(Error::io("remove", socket.display(), error));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
+/// Removes what a member that ended badly has left: etcd 3.4 takes it for a server that listens.
+fn remove_sockets(number: usize, scratch: &Scratch) -> Result<()> {
+    let sockets = [client_socket(number), peer_socket(number)];
+    sockets.iter().try_for_each(|socket| scratch.remove_file(socket))
 }
 
 /// The flags of one member. The quota is off: that of the lost cluster is unknown, and etcd's default would refuse writes to

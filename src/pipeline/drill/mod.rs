@@ -9,7 +9,6 @@ mod cluster;
 mod process;
 mod resave;
 
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -183,9 +182,7 @@ impl Restored {
         let leases = read_leases(&database, interrupt)?;
         if contents.auth_enabled {
             for member in membership.members() {
-                let path = scratch.path()?.join(database_of(&member.name));
-                let file = File::options().read(true).write(true).open(&path);
-                let file = file.map_err(|error| Error::io("open", path.display(), error))?;
+                let file = scratch.open_file(&database_of(&member.name))?;
                 turn_authentication_off_in_a_scratch_copy(&Database::open(&file)?, interrupt)?;
             }
         }
@@ -213,7 +210,7 @@ impl Restored {
         }
         let tried = runtime.block_on(try_out(&served, random_key()?));
         let tried = blamed(tried, &mut served)?;
-        let connection = served.cluster.connection(0)?;
+        let connection = served.cluster.connection(0);
         let again = resave::save_and_open(
             &connection,
             site.scratch,
@@ -343,9 +340,7 @@ fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
 
 /// Starts an etcd on nothing, and returns its version.
 fn without_data(site: &Site<'_>) -> Result<String> {
-    let directory = site.scratch.path()?;
-    let (from, to) = (directory.join("m1"), directory.join("m1.aside"));
-    std::fs::rename(&from, &to).map_err(|error| Error::io("move aside", from.display(), error))?;
+    site.scratch.rename("m1", "m1.aside")?;
     let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
     let [client, ..] = &served.clients[..] else { return Err(failed("there is no member")) };
     Ok(site.runtime.block_on(client.status())?.version)

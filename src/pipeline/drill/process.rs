@@ -2,7 +2,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::os::unix::fs::FileExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -15,6 +15,8 @@ use crate::interrupt::Interrupt;
 
 /// How long etcd may take to end by itself once it was asked to.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// How long a launcher may take to kill etcd and whatever that has started.
+const KILL_PATIENCE: Duration = Duration::from_secs(5);
 /// How often an end is looked for.
 const POLL: Duration = Duration::from_millis(10);
 /// Bytes at the end of a log that are looked at.
@@ -39,7 +41,8 @@ const TELLING: [&str; 7] = [
 pub struct Program {
     /// The etcd.
     pub etcd: PathBuf,
-    /// What starts it, before its own path and arguments: a program that ends it should this process be killed. May be empty.
+    /// What starts it, before its own path and arguments: a program that ends it, with every process it has started, as soon
+    /// as its own standard input ends, and that ends as it does. May be empty.
     pub launcher: Vec<OsString>,
     /// All of its environment.
     pub search_path: Option<OsString>,
@@ -48,36 +51,40 @@ pub struct Program {
 /// A running etcd, in a process group of its own, which is killed when it is dropped.
 pub(super) struct Process {
     child: Child,
+    /// Whether a launcher ends everything when its standard input ends.
+    launched: bool,
     name: String,
-    log: PathBuf,
+    log: File,
     ended: Option<ExitStatus>,
 }
 
 impl Process {
-    /// Starts `program` in `directory`, where it logs anew.
+    /// Starts `program` in `directory`, with `log` for what it says.
     pub(super) fn start(
         program: &Program,
         name: &str,
         directory: &Path,
+        log: File,
         arguments: &[String],
     ) -> Result<Self> {
-        let log = directory.join(format!("{name}.log"));
-        let failed = |error| Error::io("write", log.display(), error);
-        let output = File::create(&log).map_err(failed)?;
-        let errors = output.try_clone().map_err(failed)?;
+        let copy =
+            || log.try_clone().map_err(|error| Error::io("write", format!("the log of etcd {name}"), error));
+        let (output, errors) = (copy()?, copy()?);
+        let launched = !program.launcher.is_empty();
         let mut words = program.launcher.iter().map(OsString::as_os_str).chain([program.etcd.as_os_str()]);
         let mut command = Command::new(words.next().unwrap_or(OsStr::new("etcd")));
         command.args(words).args(arguments).current_dir(directory).env_clear();
         if let Some(path) = &program.search_path {
             command.env("PATH", path);
         }
-        command.stdin(Stdio::null()).stdout(output).stderr(errors).process_group(0);
+        let input = if launched { Stdio::piped() } else { Stdio::null() };
+        command.stdin(input).stdout(output).stderr(errors).process_group(0);
         let child = command.spawn().map_err(|error| {
             Error::new(Kind::NoEtcd, format!("cannot run {}: {error}", program.etcd.display()))
                 .with_source(error)
         })?;
         tracing::debug!(name, id = child.id(), "started etcd");
-        Ok(Self { child, name: name.to_owned(), log, ended: None })
+        Ok(Self { child, launched, name: name.to_owned(), log, ended: None })
     }
 
     /// How it ended, if it has. A script may leave children of its own behind: they end here, too, as long as the number of
@@ -123,6 +130,18 @@ impl Process {
         &self.name
     }
 
+    /// A launcher reaches what has left the group, which no signal to that does.
+    fn let_launcher_end_it(&mut self) {
+        drop(self.child.stdin.take());
+        let asked = Instant::now();
+        while self.launched && asked.elapsed() < KILL_PATIENCE {
+            match self.ended() {
+                Ok(None) => std::thread::sleep(POLL),
+                _ => return,
+            }
+        }
+    }
+
     /// Reaches its children too, should it be a script. Until it is waited for, its number is nobody else's.
     fn signal(&self, signal: Signal) {
         let sent = kill_process_group(Pid::from_child(&self.child), signal);
@@ -135,6 +154,9 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         if self.ended.is_none() {
+            self.let_launcher_end_it();
+        }
+        if self.ended.is_none() {
             self.signal(Signal::KILL);
             if let Err(error) = self.child.wait() {
                 tracing::warn!("cannot wait for the end of etcd {}: {error}", self.name);
@@ -143,12 +165,11 @@ impl Drop for Process {
     }
 }
 
-fn tail(log: &Path) -> std::io::Result<String> {
-    let mut file = File::open(log)?;
-    let length = file.metadata()?.len();
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_SIZE)))?;
-    let mut bytes = Vec::new();
-    file.read_to_end(&mut bytes)?;
+/// The end of a log, read without moving the place where it is written.
+fn tail(log: &File) -> std::io::Result<String> {
+    let length = log.metadata()?.len();
+    let mut bytes = vec![0; usize::try_from(length.min(TAIL_SIZE)).unwrap_or(0)];
+    log.read_exact_at(&mut bytes, length.saturating_sub(TAIL_SIZE))?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
@@ -176,7 +197,10 @@ mod tests {
 
     fn shell(script: &str, directory: &Path) -> Process {
         let program = Program { etcd: "/bin/sh".into(), launcher: Vec::new(), search_path: None };
-        Process::start(&program, "m1", directory, &["-c".to_owned(), script.to_owned()]).unwrap()
+        let mut log = File::options();
+        let log = log.read(true).write(true).create(true).truncate(true).open(directory.join("m1.log"));
+        Process::start(&program, "m1", directory, log.unwrap(), &["-c".to_owned(), script.to_owned()])
+            .unwrap()
     }
 
     #[test]
