@@ -171,10 +171,9 @@ impl Contents {
     }
 
     fn take_key<S: Source>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
-        let (revision, deletion) = Revision::parse(key).ok_or_else(|| {
-            startup::refusal(KEY_BUCKET, key, Fault::Malformed("the key is no revision".to_owned()))
-        })?;
-        let pair = KeyValue::parse(value).map_err(|fault| startup::refusal(KEY_BUCKET, key, fault))?;
+        let (revision, deletion) = Revision::parse(key)
+            .ok_or_else(|| startup::refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
+        let pair = KeyValue::parse(value).map_err(|fault| startup::refusal(key, fault))?;
         found.last = found.last.max(Some(revision.main));
         self.entries += 1;
         self.deletions += u64::from(deletion);

@@ -9,7 +9,8 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::file::{Database, damaged};
 use super::mvcc::{KEY_BUCKET, KeyValue, Revision};
-use super::protobuf::{Fault, Source};
+use super::protobuf::Source;
+use super::startup;
 use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -72,7 +73,7 @@ impl Newest {
         database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
             let (at, deletion) = parse(key)?;
             if at.main <= revision {
-                let digest = digests.of_pair(value)?;
+                let digest = digests.of_pair(key, value)?;
                 last.set(digest, if deletion { LastWrites::DELETED } else { index });
             }
             index = next(index)?;
@@ -110,7 +111,8 @@ impl Digests {
         Self([RandomState::new(), RandomState::new()])
     }
 
-    fn of_pair(&self, value: Value<'_>) -> Result<Digest> {
+    /// That of the key written at `revision`, with `value`.
+    fn of_pair(&self, revision: &[u8], value: Value<'_>) -> Result<Digest> {
         let digest = match value {
             Value::Whole(bytes) => KeyValue::parse(bytes).map(|pair| self.of(pair.key.unwrap_or_default())),
             Value::Long(stretch) => KeyValue::parse(stretch).map(|pair| match pair.key {
@@ -118,12 +120,7 @@ impl Digests {
                 None => self.of(&b""[..]),
             }),
         };
-        digest.unwrap_or_else(|fault| {
-            Err(match fault {
-                Fault::Malformed(what) => damaged(format!("a value in the bucket key is malformed: {what}")),
-                Fault::Unreadable(error) => error,
-            })
-        })
+        digest.unwrap_or_else(|fault| Err(startup::refusal(revision, fault)))
     }
 
     fn of(&self, key: impl Source) -> Result<Digest> {

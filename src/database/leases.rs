@@ -49,7 +49,7 @@ pub fn read_leases(database: &Database<'_>, interrupt: &Interrupt) -> Result<Opt
             Value::Whole(bytes) => Lease::parse(bytes),
             Value::Long(stretch) => Lease::parse(stretch),
         };
-        let lease = lease.map_err(|fault| startup::refusal(LEASE_BUCKET, key, fault))?;
+        let lease = lease.map_err(|fault| startup::refusal(key, fault))?;
         match &mut leases {
             Some(kept) if kept.len() < LEASES_MAX => kept.push(lease),
             _ => leases = None,

@@ -26,15 +26,14 @@ const TOO_LONG: &str = "it is longer than any that etcd writes";
 
 /// Checks what lies under `key` in `bucket`, any but the bucket `key`.
 pub(super) fn check(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<()> {
-    check_value(bucket, key, value).map_err(|fault| refusal(bucket, key, fault))
+    check_value(bucket, key, value).map_err(|fault| refusal(key, fault))
 }
 
-/// The error about what lies under `key` in `bucket`.
-pub(super) fn refusal(bucket: &[u8], key: &[u8], fault: Fault) -> Error {
-    let bucket = String::from_utf8_lossy(bucket);
+/// The error about what lies under `key` in a bucket, which the walk names.
+pub(super) fn refusal(key: &[u8], fault: Fault) -> Error {
     match fault {
         Fault::Unreadable(error) => error,
-        Fault::Malformed(what) => damaged(format!("bucket {bucket:?}, key {}: {what}", shown(key))),
+        Fault::Malformed(what) => damaged(format!("key {}: {what}", shown(key))),
     }
 }
 
@@ -62,12 +61,12 @@ fn check_value(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<(), Fault>
             Value::Long(stretch) => Lease::parse(stretch).map(drop),
         },
         b"authUsers" => match value {
-            Value::Whole(bytes) => check_user(bytes),
-            Value::Long(stretch) => check_user(stretch),
+            Value::Whole(bytes) => check_user(key, bytes),
+            Value::Long(stretch) => check_user(key, stretch),
         },
         b"authRoles" => match value {
-            Value::Whole(bytes) => check_role(bytes),
-            Value::Long(stretch) => check_role(stretch),
+            Value::Whole(bytes) => check_role(key, bytes),
+            Value::Long(stretch) => check_role(key, stretch),
         },
         _ => Ok(()),
     }
@@ -108,17 +107,26 @@ fn check_cluster(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
     }
 }
 
-/// `authpb.User`.
-fn check_user(message: impl Source) -> Result<(), Fault> {
+/// `authpb.User`. etcd looks each up once more by the name in it.
+fn check_user(key: &[u8], message: impl Source) -> Result<(), Fault> {
+    let mut named = false;
     for field in Fields::of(message) {
         let field = field?;
         match field.tag {
-            1..=3 => drop(field.bytes()?),
+            1 => named = equal(field.bytes()?, key)?,
+            2 | 3 => drop(field.bytes()?),
             4 => check_user_options(field.bytes()?)?,
             _ => {}
         }
     }
-    Ok(())
+    demand(named, || "it is of another name".to_owned())
+}
+
+/// Whether `bytes` are those of `key`.
+fn equal(bytes: impl Source, key: &[u8]) -> Result<bool, Fault> {
+    let mut rest = Some(key);
+    bytes.pieces(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
+    Ok(rest.is_some_and(<[u8]>::is_empty))
 }
 
 /// `authpb.UserAddOptions`.
@@ -133,16 +141,17 @@ fn check_user_options(message: impl Source) -> Result<(), Fault> {
 }
 
 /// `authpb.Role`.
-fn check_role(message: impl Source) -> Result<(), Fault> {
+fn check_role(key: &[u8], message: impl Source) -> Result<(), Fault> {
+    let mut named = false;
     for field in Fields::of(message) {
         let field = field?;
         match field.tag {
-            1 => drop(field.bytes()?),
+            1 => named = equal(field.bytes()?, key)?,
             2 => check_permission(field.bytes()?)?,
             _ => {}
         }
     }
-    Ok(())
+    demand(named, || "it is of another name".to_owned())
 }
 
 /// `authpb.Permission`.
@@ -330,6 +339,9 @@ mod tests {
             ("auth", "authRevision", b"1234567", "has 8 bytes, not 7"),
             ("authUsers", "u", &Message::default().number(3, 1).finish(), "field 3 has the wire type 0"),
             ("authUsers", "u", &options, "field 1 has the wire type 2"),
+            ("authUsers", "u", &Message::default().bytes(1, b"v").finish(), "another name"),
+            ("authUsers", "u", b"", "another name"),
+            ("authRoles", "r", &Message::default().bytes(1, b"rr").finish(), "another name"),
             ("authRoles", "r", &role, "field 1 has the wire type 2"),
             ("lease", "12345678", &misplaced, "field 2 has the wire type 2 instead of 0"),
             ("cluster", "clusterVersion", b"3.5", "no version"),
@@ -342,7 +354,7 @@ mod tests {
             ("cluster", "downgrade", br#"{"target-version":"x","enabled":true}"#, "no version"),
         ] {
             let error = why(bucket, key.as_bytes(), value);
-            assert!(error.contains(&format!("bucket {bucket:?}, key {key:?}: ")), "{error}");
+            assert!(error.contains(&format!("key {key:?}: ")), "{error}");
             assert!(error.contains(expected), "{error}");
         }
     }
@@ -350,7 +362,7 @@ mod tests {
     #[test]
     fn a_key_is_shown_so_that_it_says_nothing_of_its_own() {
         let error = why("alarm", b"\x08", b"");
-        assert!(error.contains("bucket \"alarm\", key 0x08: "), "{error}");
+        assert!(error.contains("key 0x08: "), "{error}");
         let error = why("lease", b"two words", b"\x08");
         assert!(error.contains("key 0x74776f20776f726473: "), "{error}");
         let error = why("authUsers", &[b'u'; 100], b"\x08");
