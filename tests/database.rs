@@ -37,7 +37,8 @@ fn dump(path: &Path) -> Dump {
     let mut dump = Dump::new();
     let database = Database::open(&file).unwrap();
     let walked = database.walk(&Interrupt::new(), &mut |bucket, key, value| {
-        assert!(dump.insert((bucket.to_vec(), key.to_vec()), value.to_vec()).is_none());
+        let value = value.whole().unwrap().to_vec();
+        assert!(dump.insert((bucket.to_vec(), key.to_vec()), value).is_none());
         Ok(())
     });
     assert_eq!(walked.unwrap().freelist_fault, None);

@@ -5,6 +5,7 @@
 
 mod common;
 
+use common::dice::Dice;
 use common::fake::{Fake, Script};
 use common::sandbox::{Ended, Running, await_that, finish, signal};
 use common::trial::{BOTH, Publishing, Trial, is_temporary};
@@ -25,30 +26,6 @@ const SIGNALS: [(&str, i32); 3] = [("INT", 130), ("TERM", 143), ("KILL", 137)];
 /// Moments at which each command is signalled, by the clock and by what it does.
 const MOMENTS: usize = 25;
 const CALLS: usize = 14;
-
-/// Random numbers that can be had again: the seed is said, and taken from `ETCD_SEAL_TEST_SEED` where that is set.
-struct Dice(u64);
-
-impl Dice {
-    fn new(what: &str) -> Self {
-        let given = std::env::var("ETCD_SEAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-        let seed = given.unwrap_or_else(|| {
-            let mut bytes = [0; 4];
-            getrandom::fill(&mut bytes).unwrap();
-            u64::from(u32::from_le_bytes(bytes))
-        });
-        say(&format!("{what}: ETCD_SEAL_TEST_SEED={seed}"));
-        Self(seed)
-    }
-
-    /// Below `bound`, by splitmix64.
-    fn roll(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        usize::try_from((mixed ^ (mixed >> 31)) % bound as u64).unwrap()
-    }
-}
 
 /// How often each end came.
 #[derive(Default)]

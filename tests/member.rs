@@ -6,11 +6,14 @@
 mod common;
 
 use common::contents::{Access, Client};
+use common::dice::Dice;
 use common::program::Sandbox;
-use common::{Etcd, Options, etcds, run, say};
+use common::{Etcd, Options, bolt, etcds, run, say};
+use etcd_seal::Kind;
 use etcd_seal::database::contents::Contents;
 use etcd_seal::database::file::Database;
 use etcd_seal::database::hash_kv::read_keys;
+use etcd_seal::database::page::Entry;
 use etcd_seal::interrupt::Interrupt;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -396,5 +399,127 @@ fn the_smallest_databases_become_members_too() {
                 assert!(found.revision > if more.is_empty() { 1 } else { 100 }, "{found:?}");
             }
         }
+    }
+}
+
+/// Starts that are tried on each etcd.
+const STARTS: usize = 30;
+/// What etcd says of data that are of a newer one, or on their way to an older one: restore warns of them.
+const OTHER_VERSION: &str = "invalid downgrade";
+
+/// Values in every bucket are changed at random: where etcd does not start on them, we had refused them.
+#[test]
+fn whatever_etcd_does_not_start_on_is_refused() {
+    let mut dice = Dice::new("values that etcd starts on");
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        lost.sandbox.seal(["restore", "lost.age", "-i", "key.txt", "-o", "lost.db"]).succeed();
+        let good = with_rare_values(buckets(&lost.sandbox.path("lost.db")));
+        let (mut started, mut refused) = (0, 0);
+        while started < STARTS {
+            let mut bad = good.clone();
+            let what = change(&mut bad, &mut dice);
+            let path = lost.sandbox.write("changed.db", bolt::database(4096, &bad));
+            let file = File::open(path).unwrap();
+            let read =
+                Database::open(&file).and_then(|database| Contents::read(&database, &Interrupt::new()));
+            if let Err(error) = read {
+                assert_eq!(error.kind(), Kind::DatabaseDamaged, "{what}: {error}");
+                refused += 1;
+                continue;
+            }
+            started += 1;
+            match start_on_copied_file(&lost.sandbox, &binary) {
+                Err(said) if !said.contains(OTHER_VERSION) => {
+                    panic!("{} does not start on {what}:\n{said}", binary.display())
+                }
+                _ => {}
+            }
+        }
+        say(&format!("{}: {started} started, {refused} refused", binary.display()));
+        assert!(refused > STARTS / 10, "{refused} of {} were refused", started + refused);
+    }
+}
+
+/// A member on `changed.db`, which runs for a moment.
+fn start_on_copied_file(sandbox: &Sandbox, binary: &Path) -> Result<(), String> {
+    let flags = ["--heartbeat-interval=20", "--election-timeout=100"].map(str::to_owned).to_vec();
+    let options = Options { environment: verified(), flags, ..Options::default() };
+    let started = Etcd::try_restored(binary, &options, |(name, peer_url)| {
+        let _ = std::fs::remove_dir_all(sandbox.path("changed"));
+        let words = ["restore", "--from-snapshot", "changed.db", "--skip-hash-check", "--force"];
+        let member = ["--data-dir", "changed", "--name", name, "--initial-cluster"];
+        let restore = sandbox.seal(words).args(member).arg(format!("{name}={peer_url}"));
+        let restore = restore.args(["--initial-advertise-peer-urls", peer_url]);
+        restore.run().ends_with(3);
+        vec!["--data-dir".to_owned(), sandbox.path("changed").display().to_string()]
+    });
+    started.map(drop)
+}
+
+/// Buckets by name, with their entries.
+type Buckets = Vec<(Vec<u8>, Vec<Entry>)>;
+
+fn buckets(path: &Path) -> Buckets {
+    let file = File::open(path).unwrap();
+    let mut buckets: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
+    let database = Database::open(&file).unwrap();
+    let walked = database.walk(&Interrupt::new(), &mut |bucket, key, value| {
+        let entry = (key.to_vec(), value.whole().unwrap().to_vec(), false);
+        buckets.entry(bucket.to_vec()).or_default().push(entry);
+        Ok(())
+    });
+    walked.unwrap();
+    buckets.into_iter().collect()
+}
+
+/// Adds what few etcds have, as they write it.
+fn with_rare_values(buckets: Buckets) -> Buckets {
+    let mut buckets: BTreeMap<_, _> = buckets.into_iter().collect();
+    let configuration = br#"{"voters":[7],"auto_leave":false}"#;
+    for (bucket, key, value) in [
+        // A member with an alarm that no etcd knows: those they know keep a member from serving.
+        ("alarm", &b"\x08\x07\x10\x03"[..], &b""[..]),
+        ("cluster", b"clusterVersion", b"3.4.0"),
+        ("cluster", b"downgrade", br#"{"target-version":"","enabled":false}"#),
+        ("meta", b"confState", configuration),
+    ] {
+        let entries: &mut Vec<Entry> = buckets.entry(bucket.into()).or_default();
+        if !entries.iter().any(|(other, ..)| other == key) {
+            entries.push((key.to_vec(), value.to_vec(), false));
+            entries.sort();
+        }
+    }
+    buckets.into_iter().collect()
+}
+
+/// Changes one value that a restore keeps, or a key that is one; says which.
+fn change(buckets: &mut Buckets, dice: &mut Dice) -> String {
+    loop {
+        let index = dice.roll(buckets.len());
+        let (bucket, entries) = &mut buckets[index];
+        let name = String::from_utf8_lossy(bucket).into_owned();
+        let replaced = ["consistent_index", "term"];
+        if name.starts_with("members") || entries.is_empty() {
+            continue;
+        }
+        let index = dice.roll(entries.len());
+        let before = entries[index].clone();
+        let mut after = before.clone();
+        if name == "meta" && replaced.iter().any(|replaced| replaced.as_bytes() == before.0) {
+            continue;
+        }
+        let in_key = name == "alarm" || (name == "key" && dice.roll(4) == 0);
+        dice.damage(if in_key { &mut after.0 } else { &mut after.1 });
+        if before == after || after.0.is_empty() {
+            continue;
+        }
+        entries[index] = after.clone();
+        entries.sort();
+        entries.dedup_by(|one, other| one.0 == other.0);
+        let [before, after] = [before, after].map(|(key, value, _)| {
+            format!("{} = {}", key.escape_ascii(), value[..value.len().min(200)].escape_ascii())
+        });
+        return format!("the bucket {name}, where {before} is now {after}");
     }
 }

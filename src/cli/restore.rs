@@ -241,6 +241,9 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
             alarm.member
         );
     }
+    if contents.unnamed_alarms() > 0 {
+        tracing::warn!("… and {} more alarms are raised in it", contents.unnamed_alarms());
+    }
     if let Some(target) = &contents.downgrade {
         tracing::warn!(
             "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",

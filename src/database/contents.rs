@@ -4,15 +4,19 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::file::{Database, Walked, damaged, missing_bucket};
-use super::kubernetes::{encryption_provider, is_object};
+use super::file::{Database, Walked, missing_bucket};
+use super::kubernetes::{BEGINNING_SIZE, encryption_provider, is_object};
 use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, KeyValue, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::protobuf::Fields;
+use super::protobuf::{Fault, Fields, Source};
+use super::startup::{self, VERSION_SIZE_MAX};
+use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
 /// Encryption providers are told apart up to here: a key that names as many was made up.
 const PROVIDERS_MAX: usize = 32;
+/// Alarms are named up to here, and counted beyond.
+const ALARMS_MAX: usize = 10;
 
 /// What a database holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,8 +39,10 @@ pub struct Contents {
     pub roles: u64,
     /// Whether etcd's own authentication is on.
     pub auth_enabled: bool,
-    /// Alarms that are raised.
+    /// Alarms that are raised: the first ten.
     pub alarms: Vec<Alarm>,
+    /// How many there are.
+    pub alarm_count: u64,
     /// The version the members had agreed on, such as `3.5.0`.
     pub cluster_version: Option<String>,
     /// The version of the data itself, which etcd keeps since 3.6.
@@ -73,6 +79,28 @@ pub enum AlarmKind {
     Other(u64),
 }
 
+impl Alarm {
+    /// Reads an `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`; one about nothing is none.
+    pub(super) fn parse(key: &[u8]) -> Result<Option<Self>, Fault> {
+        let (mut member, mut kind) = (0, 0);
+        for field in Fields::of(key) {
+            let field = field?;
+            match field.tag {
+                1 => member = field.number()?,
+                2 => kind = field.number()?,
+                _ => {}
+            }
+        }
+        let kind = match kind {
+            0 => return Ok(None),
+            1 => AlarmKind::NoSpace,
+            2 => AlarmKind::Corrupt,
+            other => AlarmKind::Other(other),
+        };
+        Ok(Some(Self { member, kind }))
+    }
+}
+
 impl std::fmt::Display for AlarmKind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
@@ -84,11 +112,11 @@ impl std::fmt::Display for AlarmKind {
 }
 
 impl Contents {
-    /// Reads all of `database`, and checks every page of it on the way.
+    /// Reads all of `database`, and checks every page of it on the way, and every value that etcd needs to start.
     ///
     /// # Errors
     /// Those of [`Database::walk`], and [`Kind::DatabaseDamaged`](crate::Kind::DatabaseDamaged) for keys and values that
-    /// etcd could not have written.
+    /// etcd could not have written and would not start on.
     pub fn read(database: &Database<'_>, interrupt: &Interrupt) -> Result<Self> {
         let mut contents = Self::default();
         let mut found = Found::default();
@@ -113,33 +141,49 @@ impl Contents {
         self.storage_version.as_deref().or(self.cluster_version.as_deref())
     }
 
-    fn take(&mut self, bucket: &[u8], key: &[u8], value: &[u8], found: &mut Found) -> Result<()> {
+    /// Alarms that are raised and not among [`Self::alarms`].
+    #[must_use]
+    pub fn unnamed_alarms(&self) -> u64 {
+        self.alarm_count - self.alarms.len() as u64
+    }
+
+    fn take(&mut self, bucket: &[u8], key: &[u8], value: Value<'_>, found: &mut Found) -> Result<()> {
+        if bucket == KEY_BUCKET {
+            return match value {
+                Value::Whole(bytes) => self.take_key(key, bytes, found),
+                Value::Long(stretch) => self.take_key(key, stretch, found),
+            };
+        }
+        startup::check(bucket, key, value)?;
+        let short = value.whole().unwrap_or_default();
         match bucket {
-            KEY_BUCKET => self.take_key(key, value, found)?,
-            META_BUCKET => self.take_meta(key, value, found),
+            META_BUCKET => self.take_meta(key, short, found),
             b"lease" => self.leases += 1,
             b"authUsers" => self.users += 1,
             b"authRoles" => self.roles += 1,
-            b"auth" if key == b"authEnabled" => self.auth_enabled = value == [1],
-            b"alarm" => self.alarms.extend(parse_alarm(key)),
-            b"cluster" if key == b"clusterVersion" => self.cluster_version = text(value),
-            b"cluster" if key == b"downgrade" => self.downgrade = parse_downgrade(value),
+            b"auth" if key == b"authEnabled" => self.auth_enabled = short == [1],
+            b"alarm" => self.take_alarm(Alarm::parse(key).ok().flatten()),
+            b"cluster" if key == b"clusterVersion" => self.cluster_version = text(short),
+            b"cluster" if key == b"downgrade" => self.downgrade = parse_downgrade(short),
             _ => {}
         }
         Ok(())
     }
 
-    fn take_key(&mut self, key: &[u8], value: &[u8], found: &mut Found) -> Result<()> {
-        let malformed =
-            |what| damaged(format!("the {what} under revision {} is malformed", hex::encode(key)));
-        let (revision, deletion) = Revision::parse(key).ok_or_else(|| malformed("key"))?;
-        let pair = KeyValue::parse(value).ok_or_else(|| malformed("value"))?;
+    fn take_key<S: Source>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
+        let (revision, deletion) = Revision::parse(key)
+            .ok_or_else(|| startup::refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
+        let pair = KeyValue::parse(value).map_err(|fault| startup::refusal(key, fault))?;
         found.last = found.last.max(Some(revision.main));
         self.entries += 1;
         self.deletions += u64::from(deletion);
-        self.kubernetes |= is_object(pair.key, pair.value);
+        let mut buffers = [[0; BEGINNING_SIZE]; 2];
+        let [of_key, of_value] = &mut buffers;
+        let key = pair.key.as_ref().map_or(Ok(&[][..]), |key| key.beginning(of_key))?;
+        let value = pair.value.as_ref().map_or(Ok(&[][..]), |value| value.beginning(of_value))?;
+        self.kubernetes |= is_object(key, value);
         if self.encryption_providers.len() < PROVIDERS_MAX {
-            self.encryption_providers.extend(encryption_provider(pair.value));
+            self.encryption_providers.extend(encryption_provider(value));
         }
         Ok(())
     }
@@ -150,8 +194,18 @@ impl Contents {
             SCHEDULED_COMPACTION => found.scheduled = compaction(),
             FINISHED_COMPACTION => found.finished = compaction(),
             b"consistent_index" => self.consistent_index = value.try_into().ok().map(u64::from_be_bytes),
-            b"storageVersion" => self.storage_version = text(value),
+            b"storageVersion" => {
+                self.storage_version = text(value).filter(|text| text.len() <= VERSION_SIZE_MAX)
+            }
             _ => {}
+        }
+    }
+
+    fn take_alarm(&mut self, alarm: Option<Alarm>) {
+        let Some(alarm) = alarm else { return };
+        self.alarm_count += 1;
+        if self.alarms.len() < ALARMS_MAX {
+            self.alarms.push(alarm);
         }
     }
 }
@@ -174,25 +228,6 @@ struct Found {
 
 fn text(value: &[u8]) -> Option<String> {
     std::str::from_utf8(value).ok().map(str::to_owned)
-}
-
-/// An `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`.
-fn parse_alarm(key: &[u8]) -> Option<Alarm> {
-    let (mut member, mut kind) = (0, 0);
-    for field in Fields::of(key) {
-        match field? {
-            (1, value) => member = value.number()?,
-            (2, value) => kind = value.number()?,
-            _ => {}
-        }
-    }
-    let kind = match kind {
-        0 => return None,
-        1 => AlarmKind::NoSpace,
-        2 => AlarmKind::Corrupt,
-        other => AlarmKind::Other(other),
-    };
-    Some(Alarm { member, kind })
 }
 
 /// `DowngradeInfo` in etcd's `membership/downgrade.go`.
@@ -218,9 +253,9 @@ mod tests {
     #[test]
     fn alarms_are_read() {
         let key = Message::default().number(1, 7).number(2, 1).finish();
-        assert_eq!(parse_alarm(&key), Some(Alarm { member: 7, kind: AlarmKind::NoSpace }));
-        assert_eq!(parse_alarm(&Message::default().number(1, 7).finish()), None);
-        assert_eq!(parse_alarm(b"\x08"), None);
+        assert_eq!(Alarm::parse(&key).unwrap(), Some(Alarm { member: 7, kind: AlarmKind::NoSpace }));
+        assert_eq!(Alarm::parse(&Message::default().number(1, 7).finish()).unwrap(), None);
+        assert!(Alarm::parse(b"\x08").is_err());
     }
 
     #[test]

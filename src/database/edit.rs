@@ -7,11 +7,12 @@
 
 use std::os::unix::fs::FileExt;
 
-use super::file::{Database, NamedBucket, damaged, missing_bucket};
+use super::file::{DEPTH_MAX, Database, NamedBucket, damaged, missing_bucket};
 use super::membership::Membership;
 use super::meta::{Meta, NO_FREELIST};
-use super::mvcc::{KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::page::{BRANCH, Bucket, Entry, Header, LEAF, branch, branch_elements, leaf, leaf_elements};
+use super::mvcc::{KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION, TOMBSTONE_SIZE};
+use super::node::{Buffers, Node};
+use super::page::{BRANCH, Bucket, Entry, LEAF, branch, leaf};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
@@ -46,9 +47,10 @@ impl Bump {
     }
 }
 
-/// Bytes that the bucket of all buckets, or a bucket that is rewritten, has at most: some hundred times what they ever have.
-/// What is larger was made to take our memory.
-const SMALL_SIZE_MAX: usize = 16 * 1024 * 1024;
+/// Bytes of memory that the entries of a bucket that is rewritten take at most: some hundred times what they ever take.
+const SMALL_SIZE_MAX: u64 = 4 * 1024 * 1024;
+/// Bytes that an entry takes beside its key and its value.
+const ENTRY_SIZE: u64 = size_of::<Entry>() as u64 + 32;
 
 /// Makes `database`, whose file is open for writing, that of a member of `membership`. Its file ends at its high-water mark
 /// afterwards.
@@ -109,19 +111,19 @@ fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
     }
 }
 
-/// Pages to be appended, and the buckets as they will be.
+/// The buckets as they will be, and what was appended for them.
 struct Edit<'e, 'd> {
     database: &'e Database<'d>,
     interrupt: &'e Interrupt,
     buckets: Vec<NamedBucket>,
-    /// New pages from the high-water mark on.
-    appended: Vec<u8>,
+    /// The page behind the last one: pages are written where nothing of the database is, from its high-water mark on.
+    next_page: u64,
 }
 
 impl<'e, 'd> Edit<'e, 'd> {
     fn begin(database: &'e Database<'d>, interrupt: &'e Interrupt) -> Result<Self> {
         let buckets = database.buckets(interrupt)?;
-        Ok(Self { database, interrupt, buckets, appended: Vec::new() })
+        Ok(Self { database, interrupt, buckets, next_page: database.meta().high_water_mark })
     }
 
     fn page_size(&self) -> usize {
@@ -143,13 +145,17 @@ impl<'e, 'd> Edit<'e, 'd> {
         let mut entries = Vec::new();
         let mut size = 0;
         self.database.walk_bucket(name, self.interrupt, &mut |_, key, value| {
-            size += key.len() + value.len();
-            if size > SMALL_SIZE_MAX {
-                let name = String::from_utf8_lossy(name);
-                return Err(damaged(format!("the bucket {name:?} is larger than any etcd has")));
+            size += key.len() as u64 + value.size() + ENTRY_SIZE;
+            match value.whole() {
+                Some(value) if size <= SMALL_SIZE_MAX => {
+                    entries.push((key.to_vec(), value.to_vec(), false));
+                    Ok(())
+                }
+                _ => {
+                    let name = String::from_utf8_lossy(name);
+                    Err(damaged(format!("the bucket {name:?} is larger than any etcd has")))
+                }
             }
-            entries.push((key.to_vec(), value.to_vec(), false));
-            Ok(())
         })?;
         Ok(entries)
     }
@@ -175,22 +181,25 @@ impl<'e, 'd> Edit<'e, 'd> {
         }
     }
 
-    /// Appends the page that `write` makes under the number it is given, and returns that.
+    /// Appends the page that `make` makes under the number it is given, and returns that.
     fn append(
         &mut self,
-        write: impl FnOnce(u64, &dyn Fn(usize) -> Option<u32>) -> Option<Vec<u8>>,
+        make: impl FnOnce(u64, &dyn Fn(usize) -> Option<u32>) -> Option<Vec<u8>>,
     ) -> Result<u64> {
         let page_size = self.page_size();
-        let id = self.next_page();
+        let id = self.next_page;
         let overflow = |size: usize| u32::try_from(size.div_ceil(page_size) - 1).ok();
-        let page = write(id, &overflow).ok_or_else(too_many)?;
-        self.appended.extend_from_slice(&page);
-        self.appended.resize(self.appended.len().next_multiple_of(page_size), 0);
+        let mut page = make(id, &overflow).ok_or_else(too_many)?;
+        page.resize(page.len().next_multiple_of(page_size), 0);
+        self.next_page += (page.len() / page_size) as u64;
+        self.write(&page, id)?;
         Ok(id)
     }
 
-    fn next_page(&self) -> u64 {
-        self.database.meta().high_water_mark + (self.appended.len() / self.page_size()) as u64
+    /// Writes `page` in the place of page `id`.
+    fn write(&self, page: &[u8], id: u64) -> Result<()> {
+        let at = id.checked_mul(self.page_size() as u64).ok_or_else(too_large)?;
+        self.database.file().write_all_at(page, at).map_err(|error| Error::io("write", "the database", error))
     }
 
     /// Adds an empty value under a revision above all others (`unsafeBumpBucketsRevision` in `v3_snapshot.go`).
@@ -203,22 +212,23 @@ impl<'e, 'd> Edit<'e, 'd> {
                 return self.set_bucket(KEY_BUCKET, &entries);
             }
         };
-        let mut path = self.right_edge(root)?;
-        let last = path.pop().ok_or_else(|| damaged("the bucket key has no leaf"))?;
+        let mut branches = self.right_edge(root)?;
+        let last = branches.pop().ok_or_else(|| damaged("the bucket key has no leaf"))?;
         let new_leaf = {
             let entries = [(revision.to_bytes().to_vec(), Vec::new(), false)];
             self.append(|id, overflow| leaf(id, &entries, overflow))?
         };
         let mut child = (revision.to_bytes().to_vec(), new_leaf);
-        if path.is_empty() {
+        if branches.is_empty() {
             // The leaf was the root: now both are below a new one, unless the old one is empty.
-            if let Some(first_key) = last.first_key {
-                let children = [(first_key, last.id), child];
+            if let Some(first_key) = self.first_key(last)? {
+                let children = [(first_key, last), child];
                 child = (Vec::new(), self.append(|id, overflow| branch(id, &children, overflow))?);
             }
         }
         // Each branch from the lowest up gets a copy. A branch may have overflow pages, so that none has to be split.
-        for (height, Edge { mut children, .. }) in path.into_iter().rev().enumerate() {
+        for (height, id) in branches.into_iter().rev().enumerate() {
+            let mut children = self.children(id)?;
             if height > 0
                 && let Some((key, _)) = children.pop()
             {
@@ -232,25 +242,46 @@ impl<'e, 'd> Edit<'e, 'd> {
     }
 
     /// The pages from `root` to the last leaf.
-    fn right_edge(&self, root: u64) -> Result<Vec<Edge>> {
+    fn right_edge(&self, root: u64) -> Result<Vec<u64>> {
         let mut path = Vec::new();
         let mut id = root;
-        loop {
-            let mut page = Vec::new();
-            let header = self.database.page(id, &mut page)?;
-            let edge = Edge::read(&header, &page)
-                .ok_or_else(|| damaged(format!("page {id} is no part of a tree")))?;
-            let child = edge.children.last().map(|(_, child)| *child);
-            path.push(edge);
-            match child {
-                // The whole tree was walked before: it has no circles.
-                Some(child) => id = child,
-                None => return Ok(path),
+        while path.len() <= DEPTH_MAX {
+            path.push(id);
+            let mut node = Node::open(self.database, id, Buffers::default())?;
+            match node.header.flags {
+                LEAF => return Ok(path),
+                BRANCH => {
+                    while let Some(child) = node.next_child()? {
+                        id = child.page;
+                    }
+                }
+                _ => break,
             }
         }
+        Err(damaged(format!("page {id} is no part of a tree")))
     }
 
-    /// Writes the bucket of all buckets and everything appended, and at last the meta pages.
+    /// The first key of the leaf `id`.
+    fn first_key(&self, id: u64) -> Result<Option<Vec<u8>>> {
+        let mut node = Node::open(self.database, id, Buffers::default())?;
+        Ok(node.next_item()?.map(|item| item.key.to_vec()))
+    }
+
+    /// What is below the branch `id` of the bucket `key`: first key and page of each. Its keys are revisions, so that 65535
+    /// of them, which is what a page can count, take 4 MiB.
+    fn children(&self, id: u64) -> Result<Vec<(Vec<u8>, u64)>> {
+        let mut node = Node::open(self.database, id, Buffers::default())?;
+        let mut children = Vec::new();
+        while let Some(child) = node.next_child()? {
+            if child.key.len() > TOMBSTONE_SIZE {
+                return Err(damaged(format!("page {id} has a key in it that is no revision")));
+            }
+            children.push((child.key.to_vec(), child.page));
+        }
+        Ok(children)
+    }
+
+    /// Writes the bucket of all buckets, and at last the meta pages.
     fn finish(mut self) -> Result<()> {
         let buckets: Vec<Entry> =
             self.buckets.drain(..).map(|bucket| (bucket.name, bucket.value, true)).collect();
@@ -259,57 +290,25 @@ impl<'e, 'd> Edit<'e, 'd> {
         let meta = Meta {
             root,
             freelist: NO_FREELIST,
-            high_water_mark: self.next_page(),
+            high_water_mark: self.next_page,
             transaction: old
                 .transaction
                 .checked_add(1)
                 .ok_or_else(|| damaged("it has no transactions left"))?,
             ..old
         };
-        let (Some(end), Some(old_end)) = (meta.database_size(), old.database_size()) else {
-            return Err(damaged("it is as long as a database can be"));
-        };
-        let file = self.database.file();
-        let write = |bytes: &[u8], at: u64| file.write_all_at(bytes, at);
+        let end = meta.database_size().ok_or_else(too_large)?;
         let newer = meta.transaction % 2;
         let older = Meta { transaction: old.transaction, ..meta };
-        file.set_len(end)
-            .and_then(|()| write(&self.appended, old_end))
-            .and_then(|()| write(&older.to_page(1 - newer), (1 - newer) * u64::from(meta.page_size)))
-            .and_then(|()| write(&meta.to_page(newer), newer * u64::from(meta.page_size)))
-            .map_err(|error| Error::io("write", "the database", error))
+        let cut = self.database.file().set_len(end);
+        cut.map_err(|error| Error::io("write", "the database", error))?;
+        self.write(&older.to_page(1 - newer), 1 - newer)?;
+        self.write(&meta.to_page(newer), newer)
     }
 }
 
-/// One page of the right edge of a tree.
-struct Edge {
-    id: u64,
-    /// Of a branch.
-    children: Vec<(Vec<u8>, u64)>,
-    /// Of a leaf with entries.
-    first_key: Option<Vec<u8>>,
-}
-
-impl Edge {
-    fn read(header: &Header, page: &[u8]) -> Option<Self> {
-        let mut edge = Self { id: header.id, children: Vec::new(), first_key: None };
-        match header.flags {
-            BRANCH => {
-                for element in branch_elements(page, header.count) {
-                    let element = element?;
-                    edge.children.push((element.key.to_vec(), element.child));
-                }
-                (!edge.children.is_empty()).then_some(edge)
-            }
-            LEAF => {
-                if let Some(first) = leaf_elements(page, header.count).next() {
-                    edge.first_key = Some(first?.key.to_vec());
-                }
-                Some(edge)
-            }
-            _ => None,
-        }
-    }
+fn too_large() -> Error {
+    damaged("it is as long as a database can be")
 }
 
 fn too_many() -> Error {

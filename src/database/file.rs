@@ -3,30 +3,33 @@
 //! bbolt maps its file into memory and trusts it, so that etcd and its tools panic where a page lies. Here every number is
 //! checked before it is followed, as `tx_check.go` in go.etcd.io/bbolt would: each page is reached at most once and lies
 //! below the high-water mark, is what its flags say, and keys ascend within what their parent promises.
+//!
+//! However large the file and whatever it says, reading it takes some 12 MiB of memory, and a bit for each of its pages:
+//! 3 MiB for a path of branches as deep as there can be, 4 MiB for a leaf, 4 MiB for the bucket of all buckets.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::meta::{META_END, Meta, NO_FREELIST};
-use super::page::{
-    BRANCH, Bucket, FREELIST, Header, LEAF, LeafElement, branch_elements, free_pages, leaf_elements,
-};
+use super::node::{Buffers, Item, Node};
+use super::page::{BRANCH, Bucket, COUNT_FOLLOWS, FREELIST, HEADER_SIZE, LEAF};
 use super::snapshot::FirstPages;
+use super::value::Value;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
-/// Pages of one node at most, in bytes: some 25 times the largest request anybody lets etcd take. A damaged page must not
-/// make us take all memory.
-const NODE_SIZE_MAX: u64 = 256 * 1024 * 1024;
 /// The largest page of any platform, as in [`Meta::parse`].
 const LARGEST_PAGE: usize = 64 * 1024;
-/// Bytes of the bucket of all buckets, with those that lie in it, at most. etcd has some ten, of a quarter of a page at most.
-const BUCKETS_SIZE_MAX: usize = 16 * 1024 * 1024;
+/// Buckets at most, and bytes of all that lie in the bucket of all buckets: etcd has some ten, of a quarter of a page at most.
+const BUCKETS_MAX: usize = 1000;
+const BUCKETS_SIZE_MAX: usize = 4 * 1024 * 1024;
 /// Branches above a leaf at most. bbolt splits pages so that five or six hold all a file can.
-const DEPTH_MAX: usize = 32;
+pub(super) const DEPTH_MAX: usize = 32;
+/// Bytes of the list of free pages that are read at once.
+const FREELIST_PIECE: u64 = 32 * 1024;
 
 /// What takes the keys and values of a [`Database::walk`]: the bucket's name, the key, the value.
-pub type Visit<'a> = dyn FnMut(&[u8], &[u8], &[u8]) -> Result<()> + 'a;
+pub type Visit<'a> = dyn FnMut(&[u8], &[u8], Value<'_>) -> Result<()> + 'a;
 
 /// An open database.
 #[derive(Debug)]
@@ -88,7 +91,7 @@ impl<'a> Database<'a> {
     }
 
     /// The file.
-    pub(super) fn file(&self) -> &File {
+    pub(super) fn file(&self) -> &'a File {
         self.file
     }
 
@@ -127,39 +130,11 @@ impl<'a> Database<'a> {
         let bucket = buckets.iter().find(|bucket| bucket.name == name).ok_or_else(|| missing_bucket(name))?;
         Walk::new(self, interrupt).bucket(name, &bucket.value, visit)
     }
+}
 
-    /// Reads page `id` with its overflow into `page`.
-    pub(super) fn page(&self, id: u64, page: &mut Vec<u8>) -> Result<Header> {
-        let page_size = u64::from(self.meta.page_size);
-        let inside = |end: Option<u64>| end.filter(|end| *end <= self.meta.high_water_mark);
-        if id < 2 || inside(id.checked_add(1)).is_none() {
-            return Err(damaged(format!(
-                "page {id} is referred to, but there are only {}",
-                self.meta.high_water_mark
-            )));
-        }
-        page.resize(self.meta.page_size as usize, 0);
-        self.read_exactly(page, id * page_size)?;
-        let header = Header::parse(page).ok_or_else(|| damaged(format!("page {id} has no header")))?;
-        if header.id != id {
-            return Err(damaged(format!("page {id} calls itself {}", header.id)));
-        }
-        let pages = u64::from(header.overflow) + 1;
-        if inside(id.checked_add(pages)).is_none() || pages * page_size > NODE_SIZE_MAX {
-            return Err(damaged(format!("page {id} claims {} more pages", header.overflow)));
-        }
-        if header.overflow > 0 {
-            let size =
-                usize::try_from(pages * page_size).map_err(|_| damaged(format!("page {id} is too large")))?;
-            page.resize(size, 0);
-            self.read_exactly(&mut page[self.meta.page_size as usize..], (id + 1) * page_size)?;
-        }
-        Ok(header)
-    }
-
-    fn read_exactly(&self, buffer: &mut [u8], at: u64) -> Result<()> {
-        self.file.read_exact_at(buffer, at).map_err(cannot_read)
-    }
+/// Fills `buffer` from the file.
+pub(super) fn read_exactly(file: &File, buffer: &mut [u8], at: u64) -> Result<()> {
+    file.read_exact_at(buffer, at).map_err(cannot_read)
 }
 
 fn cannot_read(error: std::io::Error) -> Error {
@@ -190,15 +165,20 @@ pub(super) fn missing_bucket(name: &[u8]) -> Error {
     )
 }
 
-fn named_bucket(element: &LeafElement<'_>) -> Result<NamedBucket> {
-    if !element.bucket {
+fn named_bucket(item: &Item<'_>) -> Result<NamedBucket> {
+    if !item.bucket {
         return Err(damaged("there is a key outside all buckets"));
     }
-    Ok(NamedBucket { name: element.key.to_vec(), value: element.value.to_vec() })
+    let value = item.value.whole().ok_or_else(too_many_buckets)?;
+    Ok(NamedBucket { name: item.key.to_vec(), value: value.to_vec() })
+}
+
+fn too_many_buckets() -> Error {
+    damaged("it has more or larger buckets than any etcd")
 }
 
 /// What takes the elements of a tree.
-type TakeElement<'v> = dyn FnMut(LeafElement<'_>) -> Result<()> + 'v;
+type TakeItem<'v> = dyn FnMut(Item<'_>) -> Result<()> + 'v;
 
 /// A walk under way.
 struct Walk<'d, 'f> {
@@ -207,8 +187,8 @@ struct Walk<'d, 'f> {
     /// A bit for each page that was reached.
     reached: Vec<u64>,
     in_use: u64,
-    /// Buffers for pages, used again.
-    buffers: Vec<Vec<u8>>,
+    /// Windows of nodes, used again.
+    buffers: Vec<Buffers>,
 }
 
 /// What a parent promises of the keys below a child: from the first on, and below the second.
@@ -232,12 +212,12 @@ impl<'d, 'f> Walk<'d, 'f> {
     /// The bucket of all buckets.
     fn buckets(&mut self, root: u64) -> Result<Vec<NamedBucket>> {
         let (mut buckets, mut size) = (Vec::new(), 0);
-        self.tree(root, &mut |element| {
-            size += element.key.len() + element.value.len();
-            if size > BUCKETS_SIZE_MAX {
-                return Err(damaged("it has more buckets than any etcd"));
+        self.tree(root, &mut |item| {
+            size += item.key.len() as u64 + item.value.size();
+            if size > BUCKETS_SIZE_MAX as u64 || buckets.len() == BUCKETS_MAX {
+                return Err(too_many_buckets());
             }
-            named_bucket(&element).map(|bucket| buckets.push(bucket))
+            named_bucket(&item).map(|bucket| buckets.push(bucket))
         })?;
         Ok(buckets)
     }
@@ -245,16 +225,16 @@ impl<'d, 'f> Walk<'d, 'f> {
     /// A bucket of etcd's, which holds no buckets.
     fn bucket(&mut self, name: &[u8], value: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let shown = String::from_utf8_lossy(name).into_owned();
-        let mut take = |element: LeafElement<'_>| {
-            if element.bucket {
+        let mut take = |item: Item<'_>| {
+            if item.bucket {
                 let message = format!("not an etcd snapshot: the bucket {shown:?} holds another bucket");
                 return Err(Error::new(Kind::NotASnapshot, message));
             }
-            visit(name, element.key, element.value)
+            visit(name, item.key, item.value)
         };
         let walked = match Bucket::parse(value) {
             Some(Bucket::Tree { root, .. }) => self.tree(root, &mut take),
-            Some(Bucket::Inline { page, .. }) => inline(page, &mut take),
+            Some(Bucket::Inline { page, .. }) => self.inline(page, &mut take),
             None => Err(damaged("it is too short")),
         };
         walked.map_err(|error| match error.kind() {
@@ -263,56 +243,72 @@ impl<'d, 'f> Walk<'d, 'f> {
         })
     }
 
-    fn tree(&mut self, root: u64, take: &mut TakeElement<'_>) -> Result<()> {
+    fn tree(&mut self, root: u64, take: &mut TakeItem<'_>) -> Result<()> {
         self.node(root, Bounds { from: None, below: None }, 0, take)
     }
 
-    fn node(&mut self, id: u64, bounds: Bounds<'_>, depth: usize, take: &mut TakeElement<'_>) -> Result<()> {
+    fn node(&mut self, id: u64, bounds: Bounds<'_>, depth: usize, take: &mut TakeItem<'_>) -> Result<()> {
         if depth > DEPTH_MAX {
             return Err(damaged(format!("page {id} lies deeper than any tree of bbolt")));
         }
         self.interrupt.check()?;
-        let mut page = self.buffers.pop().unwrap_or_default();
-        let header = self.database.page(id, &mut page)?;
-        self.reach(id, u64::from(header.overflow) + 1)?;
-        match header.flags {
-            LEAF => leaf(&page, header.count, bounds, take, &format_args!("page {id}"))?,
-            BRANCH => self.branch(&page, header, bounds, depth, take)?,
+        let buffers = self.buffers.pop().unwrap_or_default();
+        let mut node = Node::open(self.database, id, buffers)?;
+        self.reach(id, node.pages())?;
+        match node.header.flags {
+            LEAF => leaf(&mut node, bounds, take)?,
+            BRANCH => self.branch(&mut node, bounds, depth, take)?,
             flags => return Err(damaged(format!("page {id} is no part of a tree (flags {flags:#x})"))),
         }
-        self.buffers.push(page);
+        self.buffers.push(node.into_buffers());
         Ok(())
     }
 
+    /// Of a branch, one child and the bounds of its keys are known at a time.
     fn branch(
         &mut self,
-        page: &[u8],
-        header: Header,
+        node: &mut Node<'_>,
         bounds: Bounds<'_>,
         depth: usize,
-        take: &mut TakeElement<'_>,
+        take: &mut TakeItem<'_>,
     ) -> Result<()> {
-        let id = header.id;
-        if header.count == 0 {
-            return Err(damaged(format!("page {id} is a branch without children")));
-        }
-        let mut elements = branch_elements(page, header.count).peekable();
-        while let Some(element) = elements.next() {
-            let element = element.ok_or_else(|| points_outside(&format_args!("page {id}")))?;
-            let below = match elements.peek() {
-                Some(Some(next)) if next.key <= element.key => {
-                    return Err(out_of_order(&format_args!("page {id}")));
-                }
-                Some(Some(next)) => Some(next.key),
-                Some(None) => return Err(points_outside(&format_args!("page {id}"))),
-                None => bounds.below,
-            };
-            if !bounds.hold(element.key) {
-                return Err(out_of_order(&format_args!("page {id}")));
+        let name = node.name();
+        let Some(first) = node.next_child()? else {
+            return Err(damaged(format!("{name} is a branch without children")));
+        };
+        let (mut key, mut child) = (first.key.to_vec(), first.page);
+        loop {
+            if !bounds.hold(&key) {
+                return Err(out_of_order(&name));
             }
-            self.node(element.child, Bounds { from: Some(element.key), below }, depth + 1, take)?;
+            match node.next_child()? {
+                Some(next) => {
+                    if next.key <= &key[..] {
+                        return Err(out_of_order(&name));
+                    }
+                    let next = (next.key.to_vec(), next.page);
+                    self.node(child, Bounds { from: Some(&key), below: Some(&next.0) }, depth + 1, take)?;
+                    (key, child) = next;
+                }
+                None => {
+                    let bounds = Bounds { from: Some(&key), below: bounds.below };
+                    return self.node(child, bounds, depth + 1, take);
+                }
+            }
         }
-        Ok(())
+    }
+
+    /// The bucket that lies in its parent.
+    fn inline(&mut self, page: &[u8], take: &mut TakeItem<'_>) -> Result<()> {
+        let buffers = self.buffers.pop().unwrap_or_default();
+        match Node::inline(page, buffers) {
+            Some(mut node) if node.header.flags == LEAF => {
+                leaf(&mut node, Bounds { from: None, below: None }, take)?;
+                self.buffers.push(node.into_buffers());
+                Ok(())
+            }
+            _ => Err(damaged("the page inside it is no leaf")),
+        }
     }
 
     /// Marks `pages` pages from `id` on, which lie below the high-water mark.
@@ -340,71 +336,77 @@ impl<'d, 'f> Walk<'d, 'f> {
 
     /// What is wrong with the list of free pages.
     fn freelist(&mut self, first: u64) -> Result<Option<String>> {
-        let mut page = Vec::new();
-        let header = match self.database.page(first, &mut page) {
-            Ok(header) => header,
-            Err(error) if error.kind() == Kind::DatabaseDamaged => return Ok(Some(error.to_string())),
-            Err(error) => return Err(error),
+        let buffers = self.buffers.pop().unwrap_or_default();
+        match Node::open(self.database, first, buffers).and_then(|node| self.check_freelist(node)) {
+            Err(error) if error.kind() == Kind::DatabaseDamaged => Ok(Some(error.to_string())),
+            checked => checked,
+        }
+    }
+
+    fn check_freelist(&mut self, mut node: Node<'_>) -> Result<Option<String>> {
+        if node.header.flags != FREELIST {
+            return Ok(Some(format!("{} should be the list of free pages and is not", node.name())));
+        }
+        self.reach(node.header.id, node.pages())?;
+        let begin = HEADER_SIZE as u64;
+        let (mut at, count) = match node.header.count {
+            COUNT_FOLLOWS => (begin + 8, number(node.bytes(begin, 8)?)),
+            count => (begin, u64::from(count)),
         };
-        if header.flags != FREELIST {
-            return Ok(Some(format!("page {first} should be the list of free pages and is not")));
-        }
-        if let Err(error) = self.reach(first, u64::from(header.overflow) + 1) {
-            return Ok(Some(error.to_string()));
-        }
-        let Some(free) = free_pages(&page, header.count) else {
-            return Ok(Some("the list of free pages claims more than it has".to_owned()));
+        let Some(list_end) = count.checked_mul(8).and_then(|size| size.checked_add(at)) else {
+            return Ok(Some(TOO_LONG_FREELIST.to_owned()));
         };
-        let end = self.database.meta.high_water_mark;
-        let mut count = 0;
-        for free in free {
-            if !(2..end).contains(&free) {
-                return Ok(Some(format!("page {free}, of {end}, is listed as free")));
-            }
-            if !self.mark(free)? {
-                return Ok(Some(format!("page {free} is listed as free, but is used or listed twice")));
-            }
-            count += 1;
+        if list_end > node.size() {
+            return Ok(Some(TOO_LONG_FREELIST.to_owned()));
         }
-        let lost = end - self.in_use - count;
+        while at < list_end {
+            self.interrupt.check()?;
+            let size = FREELIST_PIECE.min(list_end - at);
+            let piece = node.bytes(at, usize::try_from(size).unwrap_or_default())?;
+            for free in piece.chunks_exact(8).map(number) {
+                if let Some(fault) = self.free(free)? {
+                    return Ok(Some(fault));
+                }
+            }
+            at += size;
+        }
+        let lost = self.database.meta.high_water_mark - self.in_use - count;
         Ok((lost > 0).then(|| format!("{lost} pages are neither used nor listed as free")))
+    }
+
+    /// What is wrong with page `free` being free.
+    fn free(&mut self, free: u64) -> Result<Option<String>> {
+        let end = self.database.meta.high_water_mark;
+        if !(2..end).contains(&free) {
+            return Ok(Some(format!("page {free}, of {end}, is listed as free")));
+        }
+        let unused = self.mark(free)?;
+        Ok((!unused).then(|| format!("page {free} is listed as free, but is used or listed twice")))
     }
 }
 
-/// The bucket that lies in its parent.
-fn inline(page: &[u8], take: &mut TakeElement<'_>) -> Result<()> {
-    match Header::parse(page) {
-        Some(Header { flags: LEAF, count, .. }) => {
-            leaf(page, count, Bounds { from: None, below: None }, take, &"the page inside it")
-        }
-        _ => Err(damaged("the page inside it is no leaf")),
-    }
+const TOO_LONG_FREELIST: &str = "the list of free pages claims more than it has";
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
 /// Takes the elements of a leaf.
-fn leaf(
-    page: &[u8],
-    count: u16,
-    bounds: Bounds<'_>,
-    take: &mut TakeElement<'_>,
-    name: &dyn std::fmt::Display,
-) -> Result<()> {
-    let mut previous: Option<&[u8]> = None;
-    for element in leaf_elements(page, count) {
-        let element = element.ok_or_else(|| points_outside(name))?;
-        if previous.is_some_and(|previous| previous >= element.key) || !bounds.hold(element.key) {
-            return Err(out_of_order(name));
+fn leaf(node: &mut Node<'_>, bounds: Bounds<'_>, take: &mut TakeItem<'_>) -> Result<()> {
+    let mut previous: Option<Vec<u8>> = None;
+    let name = node.name();
+    while let Some(item) = node.next_item()? {
+        if previous.as_ref().is_some_and(|previous| &previous[..] >= item.key) || !bounds.hold(item.key) {
+            return Err(out_of_order(&name));
         }
-        previous = Some(element.key);
-        take(element)?;
+        let previous = previous.get_or_insert_default();
+        previous.clear();
+        previous.extend_from_slice(item.key);
+        take(item)?;
     }
     Ok(())
 }
 
-fn points_outside(page: &dyn std::fmt::Display) -> Error {
-    damaged(format_args!("{page} has an element that points out of it"))
-}
-
-fn out_of_order(page: &dyn std::fmt::Display) -> Error {
-    damaged(format_args!("the keys in {page} are out of order"))
+fn out_of_order(node: &str) -> Error {
+    damaged(format_args!("the keys in {node} are out of order"))
 }

@@ -5,10 +5,13 @@
 //! members with the same hash, revision and compaction hold the same keys, values, versions and leases.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::file::{Database, damaged};
 use super::mvcc::{KEY_BUCKET, KeyValue, Revision};
+use super::protobuf::Source;
+use super::startup;
+use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
@@ -17,13 +20,13 @@ use crate::interrupt::Interrupt;
 pub struct Keys {
     /// `HashKV`, which is a CRC-32C.
     pub hash: u32,
-    /// Keys that exist, but for the empty one: it is the trace of a raised revision, and nobody can ask etcd for it.
+    /// Keys that exist, but for the empty one: it is the trace of a raised revision, and etcd gives it to no client.
     pub count: u64,
 }
 
 /// Reads all keys of `database` as of `revision`, after a compaction at `compacted`.
 ///
-/// Takes some 60 bytes of memory for each distinct key.
+/// Takes up to 40 bytes of memory for each distinct key, and a bit for each entry.
 ///
 /// # Errors
 /// Those of [`Database::walk`].
@@ -33,63 +36,132 @@ pub fn read_keys(
     compacted: Option<i64>,
     interrupt: &Interrupt,
 ) -> Result<Keys> {
-    let newest = newest(database, revision, interrupt)?;
+    let newest = Newest::read(database, revision, interrupt)?;
     let compacted = compacted.unwrap_or(-1);
     let mut hash = crc32c::crc32c(KEY_BUCKET);
-    let (random, newest) = newest;
-    let exists = |newest: &Newest| !newest.deletion;
-    let kept_keys = newest.values().filter(|newest| exists(newest)).count() as u64;
-    let empty = newest.get(&digest(&random, b"")).is_some_and(exists);
+    let mut index = 0;
     database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
         let (at, deletion) = parse(key)?;
-        let kept = || {
-            let user_key = KeyValue::parse(value).map(|pair| pair.key).unwrap_or_default();
-            newest
-                .get(&digest(&random, user_key))
-                .is_some_and(|newest| newest.revision == at && !newest.deletion)
-        };
         // etcd skips by what it keeps only where it keeps anything.
-        let taken_away = at.main <= compacted && kept_keys > 0 && !kept();
+        let taken_away = at.main <= compacted && newest.count > 0 && !newest.is_kept(index);
+        index += 1;
         if at.main > revision || taken_away || (at.main == compacted && deletion) {
             return Ok(());
         }
-        hash = crc32c::crc32c_append(crc32c::crc32c_append(hash, key), value);
-        Ok(())
+        hash = crc32c::crc32c_append(hash, key);
+        value.pieces(&mut |piece| hash = crc32c::crc32c_append(hash, piece))
     })?;
-    Ok(Keys { hash, count: kept_keys - u64::from(empty) })
+    Ok(Keys { hash, count: newest.count - u64::from(newest.empty_key) })
 }
 
-/// The last write of a key.
+/// Which entries, counted from 0 in the order of revisions, are the last write of a key that exists.
 struct Newest {
-    revision: Revision,
-    deletion: bool,
+    /// A bit for each entry.
+    kept: Vec<u64>,
+    /// How many there are.
+    count: u64,
+    /// Whether the empty key is one of them.
+    empty_key: bool,
 }
 
-/// A key stands in it by 128 bits of a keyed hash: that two of them meet is less likely than any fault of the memory.
-type Newests = HashMap<u128, Newest>;
-
-/// The last write of every key up to `revision`.
-fn newest(
-    database: &Database<'_>,
-    revision: i64,
-    interrupt: &Interrupt,
-) -> Result<([RandomState; 2], Newests)> {
-    let random = [RandomState::new(), RandomState::new()];
-    let mut newest = Newests::new();
-    database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
-        let (at, deletion) = parse(key)?;
-        if at.main <= revision {
-            let pair =
-                KeyValue::parse(value).ok_or_else(|| damaged("a value in the bucket key is malformed"))?;
-            newest.insert(digest(&random, pair.key), Newest { revision: at, deletion });
+impl Newest {
+    /// Reads the last write of every key up to `revision`.
+    fn read(database: &Database<'_>, revision: i64, interrupt: &Interrupt) -> Result<Self> {
+        let digests = Digests::new();
+        let mut last = LastWrites::new();
+        let mut index = 0;
+        database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
+            let (at, deletion) = parse(key)?;
+            if at.main <= revision {
+                let digest = digests.of_pair(key, value)?;
+                last.set(digest, if deletion { LastWrites::DELETED } else { index });
+            }
+            index = next(index)?;
+            Ok(())
+        })?;
+        let empty_key = last.get(digests.of(&b""[..])?).is_some_and(|index| index != LastWrites::DELETED);
+        let mut kept = vec![0; index as usize / 64 + 1];
+        let mut count = 0;
+        for index in last.existing() {
+            kept[index as usize / 64] |= 1 << (index % 64);
+            count += 1;
         }
-        Ok(())
-    })?;
-    Ok((random, newest))
+        Ok(Self { kept, count, empty_key })
+    }
+
+    fn is_kept(&self, index: usize) -> bool {
+        self.kept.get(index / 64).is_some_and(|word| word >> (index % 64) & 1 == 1)
+    }
 }
 
-fn digest(random: &[RandomState; 2], key: &[u8]) -> u128 {
-    u128::from(random[0].hash_one(key)) << 64 | u128::from(random[1].hash_one(key))
+/// Entries are counted in 32 bits: as many make a database of some 200 GB, which no etcd serves.
+fn next(index: u32) -> Result<u32> {
+    let next = index.checked_add(1).filter(|next| *next != LastWrites::DELETED);
+    next.ok_or_else(|| damaged("it has more entries than any etcd"))
+}
+
+/// A key stands in memory by 96 bits of a keyed hash: that two of them meet is less likely than any fault of the memory.
+type Digest = [u32; 3];
+
+/// How digests are made, differently each time: a database cannot be made so that its keys meet.
+struct Digests([RandomState; 2]);
+
+impl Digests {
+    fn new() -> Self {
+        Self([RandomState::new(), RandomState::new()])
+    }
+
+    /// That of the key written at `revision`, with `value`.
+    fn of_pair(&self, revision: &[u8], value: Value<'_>) -> Result<Digest> {
+        let digest = match value {
+            Value::Whole(bytes) => KeyValue::parse(bytes).map(|pair| self.of(pair.key.unwrap_or_default())),
+            Value::Long(stretch) => KeyValue::parse(stretch).map(|pair| match pair.key {
+                Some(key) => self.of(key),
+                None => self.of(&b""[..]),
+            }),
+        };
+        digest.unwrap_or_else(|fault| Err(startup::refusal(revision, fault)))
+    }
+
+    fn of(&self, key: impl Source) -> Result<Digest> {
+        let mut hashers = self.0.each_ref().map(BuildHasher::build_hasher);
+        key.pieces(&mut |piece| hashers.iter_mut().for_each(|hasher| hasher.write(piece)))?;
+        let [one, other] = hashers.map(|hasher| hasher.finish().to_le_bytes());
+        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u32::from_le_bytes);
+        Ok([word(&one[..4]), word(&one[4..]), word(&other[..4])])
+    }
+}
+
+/// The last write of every key, by its digest.
+///
+/// It is made of parts that grow one by one: while a table grows, the old one and the new one are in memory.
+struct LastWrites(Vec<HashMap<Digest, u32>>);
+
+impl LastWrites {
+    const PARTS: usize = 64;
+    /// The last write of a key that is gone.
+    const DELETED: u32 = u32::MAX;
+
+    fn new() -> Self {
+        Self(std::iter::repeat_with(HashMap::new).take(Self::PARTS).collect())
+    }
+
+    fn part(digest: Digest) -> usize {
+        digest[2] as usize % Self::PARTS
+    }
+
+    fn set(&mut self, digest: Digest, index: u32) {
+        self.0[Self::part(digest)].insert(digest, index);
+    }
+
+    fn get(&self, digest: Digest) -> Option<u32> {
+        self.0[Self::part(digest)].get(&digest).copied()
+    }
+
+    /// The last writes of the keys that exist.
+    fn existing(&self) -> impl Iterator<Item = u32> {
+        self.0.iter().flat_map(HashMap::values).copied().filter(|index| *index != Self::DELETED)
+    }
 }
 
 fn parse(key: &[u8]) -> Result<(Revision, bool)> {

@@ -12,8 +12,10 @@ const OBJECT_PREFIX: &[u8] = b"k8s\0";
 const ENCRYPTED_PREFIX: &[u8] = b"k8s:enc:";
 /// The name of a provider is never longer: a DNS label or so.
 const PROVIDER_SIZE_MAX: usize = 128;
+/// Bytes of a key, and of a value, that tell all that is asked of them here.
+pub const BEGINNING_SIZE: usize = ENCRYPTED_PREFIX.len() + PROVIDER_SIZE_MAX;
 
-/// Whether this looks like an object of Kubernetes.
+/// Whether this looks like an object of Kubernetes. The first [`BEGINNING_SIZE`] bytes of each suffice.
 #[must_use]
 pub fn is_object(key: &[u8], value: &[u8]) -> bool {
     value.starts_with(OBJECT_PREFIX)
@@ -22,7 +24,7 @@ pub fn is_object(key: &[u8], value: &[u8]) -> bool {
         || (value.starts_with(b"{") && KEY_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
 }
 
-/// The provider an encrypted value names, such as `aescbc key1` or `kms v2 vault`.
+/// The provider an encrypted value names, such as `aescbc key1` or `kms v2 vault`. The first [`BEGINNING_SIZE`] bytes suffice.
 #[must_use]
 pub fn encryption_provider(value: &[u8]) -> Option<String> {
     let rest = value.strip_prefix(ENCRYPTED_PREFIX)?;

@@ -1,11 +1,15 @@
 //! The leases in a database: which there are, and how long etcd lets them live.
 
-use super::file::{Database, damaged};
-use super::protobuf::Fields;
+use super::file::Database;
+use super::protobuf::{Fault, Fields, Source};
+use super::startup;
+use super::value::Value;
 use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;
 
 const LEASE_BUCKET: &[u8] = b"lease";
+/// More than etcd lists in one answer of the 4 MiB that clients take.
+const LEASES_MAX: usize = 500_000;
 
 /// A lease.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,37 +22,48 @@ pub struct Lease {
 
 impl Lease {
     /// Reads a `leasepb.Lease` (`lease/leasepb/lease.proto` in etcd).
-    fn parse(message: &[u8]) -> Option<Self> {
+    pub(super) fn parse(message: impl Source) -> Result<Self, Fault> {
         let mut lease = Self { id: 0, granted: 0 };
         for field in Fields::of(message) {
-            match field? {
-                (1, id) => lease.id = id.number()?.cast_signed(),
-                (2, granted) => lease.granted = granted.number()?.cast_signed(),
+            let field = field?;
+            match field.tag {
+                1 => lease.id = field.number()?.cast_signed(),
+                2 => lease.granted = field.number()?.cast_signed(),
+                // The seconds that were left of it.
+                3 => drop(field.number()?),
                 _ => {}
             }
         }
-        Some(lease)
+        Ok(lease)
     }
 }
 
-/// All leases, in the order of their ids.
+/// All leases, in the order of their ids; `None` where there are more than are worth their memory.
 ///
 /// # Errors
 /// Those of [`Database::walk`]; [`Kind::DatabaseDamaged`] for what etcd could not have written.
-pub fn read_leases(database: &Database<'_>, interrupt: &Interrupt) -> Result<Vec<Lease>> {
-    let mut leases = Vec::new();
+pub fn read_leases(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<Vec<Lease>>> {
+    let mut leases = Some(Vec::new());
     let walked = database.walk_bucket(LEASE_BUCKET, interrupt, &mut |_, key, value| {
-        let lease = Lease::parse(value)
-            .ok_or_else(|| damaged(format!("the lease {} is malformed", hex::encode(key))))?;
-        leases.push(lease);
+        let lease = match value {
+            Value::Whole(bytes) => Lease::parse(bytes),
+            Value::Long(stretch) => Lease::parse(stretch),
+        };
+        let lease = lease.map_err(|fault| startup::refusal(key, fault))?;
+        match &mut leases {
+            Some(kept) if kept.len() < LEASES_MAX => kept.push(lease),
+            _ => leases = None,
+        }
         Ok(())
     });
     match walked {
         // An etcd that never granted any may have no bucket for them.
-        Err(error) if error.kind() == Kind::NotASnapshot && leases.is_empty() => return Ok(leases),
+        Err(error) if error.kind() == Kind::NotASnapshot => return Ok(Some(Vec::new())),
         other => other?,
     }
-    leases.sort_unstable();
+    if let Some(leases) = &mut leases {
+        leases.sort_unstable();
+    }
     Ok(leases)
 }
 
@@ -60,7 +75,8 @@ mod tests {
     #[test]
     fn a_lease_is_read() {
         let message = Message::default().number(1, 7).number(2, 3600).number(3, 0).finish();
-        assert_eq!(Lease::parse(&message), Some(Lease { id: 7, granted: 3600 }));
-        assert_eq!(Lease::parse(&message[..3]), None);
+        assert_eq!(Lease::parse(&message[..]).unwrap(), Lease { id: 7, granted: 3600 });
+        assert!(Lease::parse(&message[..3]).is_err());
+        assert!(Lease::parse(&Message::default().bytes(3, b"x").finish()[..]).is_err());
     }
 }

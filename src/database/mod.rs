@@ -3,7 +3,7 @@
 //! - [`meta`], [`page`]: the layout of a bbolt file.
 //! - [`snapshot`]: everything that can be checked of a snapshot while it streams by: first page, length, digest.
 //! - [`stream_check`]: the newest revision, the compaction and the members of a database, learned while it streams by.
-//! - [`file`](mod@file): a database in a file, every page checked on the way.
+//! - [`file`](mod@file), [`value`]: a database in a file, every page checked on the way.
 //! - [`mvcc`], [`contents`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
 //! - [`membership`], [`edit`], [`member`]: the same data as that of a member of a new cluster.
 
@@ -17,9 +17,12 @@ pub mod member;
 pub mod membership;
 pub mod meta;
 pub mod mvcc;
+mod node;
 pub mod page;
 mod protobuf;
 pub mod snapshot;
+mod startup;
 pub mod stream_check;
+pub mod value;
 
 pub use snapshot::{Checked, SnapshotCheck};

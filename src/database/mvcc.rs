@@ -4,7 +4,7 @@
 //! `mvcc/kvstore.go` in etcd): main revision u64, `_`, sub revision u64, all big-endian, and a `t` behind it where the key
 //! was deleted. The value is an `mvccpb.KeyValue`; of a deletion it holds the key alone.
 
-use super::protobuf::Fields;
+use super::protobuf::{Fault, Fields, Source};
 
 /// The bucket of keys.
 pub const KEY_BUCKET: &[u8] = b"key";
@@ -17,6 +17,8 @@ pub const FINISHED_COMPACTION: &[u8] = b"finishedCompactRev";
 
 /// `revBytesLen` in etcd's `mvcc/revision.go`.
 const REVISION_SIZE: usize = 17;
+/// `markedRevBytesLen` in etcd's `mvcc/revision.go`: that of a deletion, which no key in the bucket `key` is longer than.
+pub(super) const TOMBSTONE_SIZE: usize = REVISION_SIZE + 1;
 const SEPARATOR: u8 = b'_';
 const TOMBSTONE: u8 = b't';
 
@@ -53,31 +55,35 @@ impl Revision {
     }
 }
 
-/// What of an `mvccpb.KeyValue` matters here.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct KeyValue<'a> {
-    /// The user's key.
-    pub key: &'a [u8],
-    /// The user's value.
-    pub value: &'a [u8],
+/// What of an `mvccpb.KeyValue` matters here (`mvccpb/kv.proto` in etcd).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct KeyValue<S> {
+    /// The user's key, but for the empty one.
+    pub(super) key: Option<S>,
+    /// The user's value, where there is one.
+    pub(super) value: Option<S>,
     /// The lease it is bound to, 0 for none.
-    pub lease: i64,
+    pub(super) lease: i64,
 }
 
-impl<'a> KeyValue<'a> {
+impl<S: Source> KeyValue<S> {
     /// Reads one; nothing at all is the empty key, as etcd's own bump of the revision writes it.
-    #[must_use]
-    pub fn parse(message: &'a [u8]) -> Option<Self> {
-        let mut parsed = Self::default();
+    pub(super) fn parse(message: S) -> Result<Self, Fault> {
+        let mut parsed = Self { key: None, value: None, lease: 0 };
         for field in Fields::of(message) {
-            match field? {
-                (1, key) => parsed.key = key.bytes()?,
-                (5, value) => parsed.value = value.bytes()?,
-                (6, lease) => parsed.lease = lease.number()?.cast_signed(),
+            let field = field?;
+            match field.tag {
+                1 => parsed.key = Some(field.bytes()?),
+                // The revision that created the key, the one that wrote it, and how many have since.
+                2..=4 => {
+                    field.number()?;
+                }
+                5 => parsed.value = Some(field.bytes()?),
+                6 => parsed.lease = field.number()?.cast_signed(),
                 _ => {}
             }
         }
-        Some(parsed)
+        Ok(parsed)
     }
 }
 
@@ -111,8 +117,20 @@ mod tests {
             .bytes(5, b"v")
             .number(6, 9);
         let message = message.finish();
-        assert_eq!(KeyValue::parse(&message), Some(KeyValue { key: b"/a", value: b"v", lease: 9 }));
-        assert_eq!(KeyValue::parse(&message[..message.len() - 1]), None);
-        assert_eq!(KeyValue::parse(b""), Some(KeyValue::default()));
+        let pair = KeyValue::parse(&message[..]).unwrap();
+        assert_eq!(pair, KeyValue { key: Some(&b"/a"[..]), value: Some(b"v"), lease: 9 });
+        assert!(KeyValue::parse(&message[..message.len() - 1]).is_err());
+        assert_eq!(KeyValue::parse(&b""[..]).unwrap(), KeyValue { key: None, value: None, lease: 0 });
+    }
+
+    #[test]
+    fn a_pair_with_a_field_of_another_type_is_none() {
+        for tag in [1, 5] {
+            assert!(KeyValue::parse(&Message::default().number(tag, 7).finish()[..]).is_err());
+        }
+        for tag in [2, 3, 4, 6] {
+            assert!(KeyValue::parse(&Message::default().bytes(tag, b"x").finish()[..]).is_err());
+        }
+        assert!(KeyValue::parse(&Message::default().bytes(7, b"x").finish()[..]).is_ok());
     }
 }

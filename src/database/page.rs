@@ -21,7 +21,7 @@ pub const FREELIST: u16 = 0x10;
 /// `bucketLeafFlag`: the value of a leaf element is a bucket.
 const BUCKET_ELEMENT: u32 = 0x01;
 /// A list of free pages with more entries than a count can tell says so with this count, and begins with the true one.
-const COUNT_FOLLOWS: u16 = 0xFFFF;
+pub(super) const COUNT_FOLLOWS: u16 = 0xFFFF;
 
 /// What stands before the elements of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,51 +80,86 @@ pub struct LeafElement<'a> {
     pub bucket: bool,
 }
 
+/// Where in a branch lies what one of its elements points at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct BranchPlace {
+    pub(super) key: u64,
+    pub(super) key_size: u32,
+    pub(super) child: u64,
+}
+
+impl BranchPlace {
+    /// Reads the `element` that lies at `at` in a node of `size` bytes. `None` for one that points out of the node, or before
+    /// `behind`, into what is another's: keys lie behind the elements, one behind the other, so that all of them together
+    /// are never more than the node.
+    pub(super) fn parse(element: &[u8], at: u64, behind: u64, size: u64) -> Option<Self> {
+        let key = at + u64::from(u32_at(element, 0)?);
+        let place = Self { key, key_size: u32_at(element, 4)?, child: u64_at(element, 8)? };
+        (key >= behind && place.end() <= size).then_some(place)
+    }
+
+    /// Where it ends.
+    pub(super) fn end(self) -> u64 {
+        self.key + u64::from(self.key_size)
+    }
+}
+
+/// Where in a leaf lies what one of its elements points at: the key, and the value right behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct LeafPlace {
+    pub(super) key: u64,
+    pub(super) key_size: u32,
+    pub(super) value_size: u32,
+    pub(super) bucket: bool,
+}
+
+impl LeafPlace {
+    /// Reads an element as [`BranchPlace::parse`] does.
+    pub(super) fn parse(element: &[u8], at: u64, behind: u64, size: u64) -> Option<Self> {
+        let key = at + u64::from(u32_at(element, 4)?);
+        let bucket = u32_at(element, 0)? & BUCKET_ELEMENT != 0;
+        let place = Self { key, key_size: u32_at(element, 8)?, value_size: u32_at(element, 12)?, bucket };
+        (key >= behind && place.end() <= size).then_some(place)
+    }
+
+    /// Where it ends.
+    pub(super) fn end(self) -> u64 {
+        self.key + u64::from(self.key_size) + u64::from(self.value_size)
+    }
+}
+
 /// The elements of the branch `page`, overflow included. `None` in place of one that points out of the page, or into what is
-/// another's: keys lie behind the elements, one behind the other, so that all of them together are never more than the page.
+/// another's.
 #[must_use = "nothing is read before"]
 pub fn branch_elements(page: &[u8], count: u16) -> impl Iterator<Item = Option<BranchElement<'_>>> {
-    let mut behind = element_at(count.into());
+    let mut behind = element_at(count.into()) as u64;
     (0..usize::from(count)).map(move |index| {
         let at = element_at(index);
-        let key = at + u32_at(page, at)? as usize;
-        let size = u32_at(page, at + 4)? as usize;
-        let element = BranchElement { key: slice(page, key, size)?, child: u64_at(page, at + 8)? };
-        (key >= behind).then(|| behind = key + size)?;
-        Some(element)
+        let element = slice(page, at, ELEMENT_SIZE)?;
+        let place = BranchPlace::parse(element, at as u64, behind, page.len() as u64)?;
+        behind = place.end();
+        let key = slice(page, usize::try_from(place.key).ok()?, place.key_size as usize)?;
+        Some(BranchElement { key, child: place.child })
     })
 }
 
 /// The elements of the leaf `page`, overflow included. `None` as for [`branch_elements`].
 #[must_use = "nothing is read before"]
 pub fn leaf_elements(page: &[u8], count: u16) -> impl Iterator<Item = Option<LeafElement<'_>>> {
-    let mut behind = element_at(count.into());
+    let mut behind = element_at(count.into()) as u64;
     (0..usize::from(count)).map(move |index| {
         let at = element_at(index);
-        let flags = u32_at(page, at)?;
-        let key = at + u32_at(page, at + 4)? as usize;
-        let key_size = u32_at(page, at + 8)? as usize;
-        let value_size = u32_at(page, at + 12)? as usize;
-        let value = key.checked_add(key_size)?;
-        let element = LeafElement {
-            key: slice(page, key, key_size)?,
-            value: slice(page, value, value_size)?,
-            bucket: flags & BUCKET_ELEMENT != 0,
-        };
-        (key >= behind).then(|| behind = value + value_size)?;
-        Some(element)
+        let element = slice(page, at, ELEMENT_SIZE)?;
+        let place = LeafPlace::parse(element, at as u64, behind, page.len() as u64)?;
+        behind = place.end();
+        let key = usize::try_from(place.key).ok()?;
+        let value = key + place.key_size as usize;
+        Some(LeafElement {
+            key: slice(page, key, place.key_size as usize)?,
+            value: slice(page, value, place.value_size as usize)?,
+            bucket: place.bucket,
+        })
     })
-}
-
-/// The numbers in the list of free `page`s, overflow included; `None` where it claims more than it has.
-#[must_use]
-pub fn free_pages(page: &[u8], count: u16) -> Option<impl Iterator<Item = u64> + '_> {
-    let (count, begin) = match count {
-        COUNT_FOLLOWS => (usize::try_from(u64_at(page, HEADER_SIZE)?).ok()?, HEADER_SIZE + 8),
-        count => (usize::from(count), HEADER_SIZE),
-    };
-    let numbers = slice(page, begin, count.checked_mul(8)?)?;
-    Some(numbers.chunks_exact(8).filter_map(|number| u64_at(number, 0)))
 }
 
 /// The value of a leaf element that is a bucket.
@@ -308,16 +343,5 @@ mod tests {
         let first = u32_at(&page, 16).unwrap();
         page[32..36].copy_from_slice(&(first - 16).to_le_bytes());
         assert_eq!(branch_elements(&page, 2).nth(1), Some(None));
-    }
-
-    #[test]
-    fn a_list_of_free_pages_may_be_longer_than_its_count() {
-        let mut page = vec![0; HEADER_SIZE];
-        page.extend(70_000_u64.to_le_bytes());
-        page.extend((0..70_000_u64).flat_map(u64::to_le_bytes));
-        assert_eq!(free_pages(&page, COUNT_FOLLOWS).unwrap().last(), Some(69_999));
-        assert_eq!(free_pages(&page, 2).unwrap().collect::<Vec<_>>(), [70_000, 0]);
-        page.truncate(page.len() - 1);
-        assert!(free_pages(&page, COUNT_FOLLOWS).is_none());
     }
 }

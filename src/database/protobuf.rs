@@ -3,11 +3,15 @@
 //! What etcd writes comes from gogoproto with `nullable=false`: scalars that are zero are written, too, which no crate does.
 //! What is written here must be etcd's own bytes, so the messages are put together field by field.
 
+use crate::error::Error;
+
 /// Wire types of the protocol buffers encoding.
 const VARINT: u64 = 0;
 const FIXED_64: u64 = 1;
 const LENGTH_DELIMITED: u64 = 2;
 const FIXED_32: u64 = 5;
+/// Field numbers are positive `int32`s in etcd.
+const FIELD_MAX: u64 = i32::MAX as u64;
 
 /// A message in the making.
 #[derive(Clone, Debug, Default)]
@@ -49,91 +53,144 @@ fn low_byte(value: u64) -> u8 {
     value.to_le_bytes()[0]
 }
 
-/// The value of a field.
+/// Why a message is none that etcd reads.
+#[derive(Debug)]
+pub(super) enum Fault {
+    /// What is wrong with it.
+    Malformed(String),
+    /// The file cannot be read.
+    Unreadable(Error),
+}
+
+impl Fault {
+    fn malformed<T>(what: impl Into<String>) -> Result<T, Self> {
+        Err(Self::Malformed(what.into()))
+    }
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// The bytes of a message, or what is left of them: in memory, or in a file.
+pub(super) trait Source: Copy {
+    /// How many there are.
+    fn size(&self) -> u64;
+    /// Takes a varint; `None` where it does not end, or is longer than any.
+    fn varint(&mut self) -> Result<Option<u64>, Fault>;
+    /// Takes `size` bytes; `None` where there are fewer.
+    fn take(&mut self, size: u64) -> Option<Self>;
+    /// The first bytes: as many as `buffer` takes, or more.
+    fn beginning<'b>(&'b self, buffer: &'b mut [u8]) -> crate::Result<&'b [u8]>;
+    /// Hands out all of them. The pieces of equal bytes are equal.
+    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> crate::Result<()>;
+}
+
+/// A field of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Value<'a> {
-    /// A varint.
+pub(super) struct Field<S> {
+    /// Its number.
+    pub(super) tag: u64,
+    value: Value<S>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Value<S> {
     Number(u64),
     /// Bytes, a string or a message.
-    Bytes(&'a [u8]),
-    /// A type that nothing here needs.
-    Other,
+    Bytes(S),
+    /// Of a wire type that nothing here has.
+    Other(u64),
 }
 
-impl<'a> Value<'a> {
-    /// The number, where it is one.
-    pub(super) fn number(self) -> Option<u64> {
-        match self {
-            Self::Number(number) => Some(number),
-            _ => None,
+impl<S> Field<S> {
+    /// The number; anything else is an error, as in etcd.
+    pub(super) fn number(self) -> Result<u64, Fault> {
+        match self.value {
+            Value::Number(number) => Ok(number),
+            _ => self.wrong_type(VARINT),
         }
     }
 
-    /// The bytes, where it is such.
-    pub(super) fn bytes(self) -> Option<&'a [u8]> {
-        match self {
-            Self::Bytes(bytes) => Some(bytes),
-            _ => None,
+    /// The bytes; anything else is an error, as in etcd.
+    pub(super) fn bytes(self) -> Result<S, Fault> {
+        match self.value {
+            Value::Bytes(bytes) => Ok(bytes),
+            _ => self.wrong_type(LENGTH_DELIMITED),
         }
+    }
+
+    fn wrong_type<T>(self, expected: u64) -> Result<T, Fault> {
+        let found = match self.value {
+            Value::Number(_) => VARINT,
+            Value::Bytes(_) => LENGTH_DELIMITED,
+            Value::Other(wire_type) => wire_type,
+        };
+        let tag = self.tag;
+        Fault::malformed(format!("its field {tag} has the wire type {found} instead of {expected}"))
     }
 }
 
-/// The fields of a message, in their order. The iterator yields `None` in place of a field where the message is malformed,
-/// and then ends.
-pub(super) struct Fields<'a> {
-    rest: &'a [u8],
+/// The fields of a message, in their order, read as the code that gogoproto generates for etcd reads them. The iterator ends
+/// after an error.
+///
+/// It takes no groups, which etcd would skip where it knows no field of their number: etcd never wrote any.
+pub(super) struct Fields<S> {
+    rest: S,
+    failed: bool,
 }
 
-impl<'a> Fields<'a> {
-    pub(super) fn of(message: &'a [u8]) -> Self {
-        Self { rest: message }
+impl<S: Source> Fields<S> {
+    pub(super) fn of(message: S) -> Self {
+        Self { rest: message, failed: false }
     }
 
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for (position, byte) in self.rest.iter().take(10).enumerate() {
-            value |= u64::from(byte & 0x7F) << (7 * position);
-            if byte & 0x80 == 0 {
-                self.rest = &self.rest[position + 1..];
-                return Some(value);
-            }
+    fn varint(&mut self) -> Result<u64, Fault> {
+        match self.rest.varint()? {
+            Some(number) => Ok(number),
+            None => Fault::malformed("a number in it does not end"),
         }
-        None
     }
 
-    fn take(&mut self, length: u64) -> Option<&'a [u8]> {
-        let (taken, rest) = self.rest.split_at_checked(usize::try_from(length).ok()?)?;
-        self.rest = rest;
-        Some(taken)
+    fn take(&mut self, size: u64) -> Result<S, Fault> {
+        match self.rest.take(size) {
+            Some(taken) => Ok(taken),
+            None => Fault::malformed(format!("it claims {size} more bytes than it has")),
+        }
     }
 
-    fn field(&mut self) -> Option<(u64, Value<'a>)> {
+    fn field(&mut self) -> Result<Field<S>, Fault> {
         let key = self.varint()?;
+        // As an int32, which is what etcd takes it for.
+        let tag = key >> 3 & u64::from(u32::MAX);
+        if tag == 0 || tag > FIELD_MAX {
+            return Fault::malformed(format!("it has a field {tag}"));
+        }
         let value = match key & 7 {
             VARINT => Value::Number(self.varint()?),
             LENGTH_DELIMITED => {
-                let length = self.varint()?;
-                Value::Bytes(self.take(length)?)
+                let size = self.varint()?;
+                Value::Bytes(self.take(size)?)
             }
-            FIXED_64 => self.take(8).map(|_| Value::Other)?,
-            FIXED_32 => self.take(4).map(|_| Value::Other)?,
-            _ => return None,
+            FIXED_64 => self.take(8).map(|_| Value::Other(FIXED_64))?,
+            FIXED_32 => self.take(4).map(|_| Value::Other(FIXED_32))?,
+            other => return Fault::malformed(format!("its field {tag} has the wire type {other}")),
         };
-        Some((key >> 3, value))
+        Ok(Field { tag, value })
     }
 }
 
-impl<'a> Iterator for Fields<'a> {
-    type Item = Option<(u64, Value<'a>)>;
+impl<S: Source> Iterator for Fields<S> {
+    type Item = Result<Field<S>, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.rest.is_empty() {
+        if self.failed || self.rest.size() == 0 {
             return None;
         }
         let field = self.field();
-        if field.is_none() {
-            self.rest = &[];
-        }
+        self.failed = field.is_err();
         Some(field)
     }
 }
@@ -146,24 +203,54 @@ mod tests {
     fn what_is_written_is_read() {
         let message = Message::default().number(1, 0).number(2, u64::MAX).bytes(3, b"abc").finish();
         assert_eq!(message[..2], [0x08, 0]);
-        let fields: Vec<_> = Fields::of(&message).collect();
+        let fields: Vec<_> = Fields::of(&message[..]).map(Result::unwrap).collect();
+        let field = |tag, value| Field { tag, value };
         assert_eq!(
             fields,
             [
-                Some((1, Value::Number(0))),
-                Some((2, Value::Number(u64::MAX))),
-                Some((3, Value::Bytes(b"abc")))
+                field(1, Value::Number(0)),
+                field(2, Value::Number(u64::MAX)),
+                field(3, Value::Bytes(&b"abc"[..]))
             ]
         );
     }
 
     #[test]
     fn a_malformed_message_ends_where_it_is_malformed() {
-        for malformed in
-            [&b"\x08"[..], b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x1a\x05abc", b"\x0b"]
-        {
-            let fields: Vec<_> = Fields::of(malformed).collect();
-            assert_eq!(fields, [None], "{malformed:?}");
+        for (malformed, why) in [
+            (&b"\x08"[..], "does not end"),
+            (b"\x08\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", "does not end"),
+            (b"\x1a\x05abc", "claims 5 more bytes"),
+            (b"\x1a\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01abc", "more bytes"),
+            (b"\x0b", "wire type 3"),
+            (b"\x0c", "wire type 4"),
+            (b"\x00\x00", "a field 0"),
+            (b"\x09abc", "claims 8 more bytes"),
+            (b"\x0dabc", "claims 4 more bytes"),
+            (b"\x80\x80\x80\x80\x40\x00", "a field 2147483648"),
+        ] {
+            let mut fields = Fields::of(malformed);
+            match fields.next() {
+                Some(Err(Fault::Malformed(what))) => assert!(what.contains(why), "{malformed:?}: {what}"),
+                other => panic!("{malformed:?}: {other:?}"),
+            }
+            assert!(fields.next().is_none());
         }
+    }
+
+    /// etcd takes the number of a field for an `int32`.
+    #[test]
+    fn a_field_has_the_number_it_has_in_etcd() {
+        let message = b"\x88\x80\x80\x80\x80\x01\x07";
+        let field = Fields::of(&message[..]).next().unwrap().unwrap();
+        assert_eq!((field.tag, field.number().unwrap()), (1, 7));
+    }
+
+    #[test]
+    fn a_field_of_another_type_is_an_error() {
+        let message = Message::default().number(1, 7).bytes(2, b"x").finish();
+        let fields: Vec<_> = Fields::of(&message[..]).map(Result::unwrap).collect();
+        assert!(matches!(fields[0].bytes(), Err(Fault::Malformed(_))));
+        assert!(matches!(fields[1].number(), Err(Fault::Malformed(_))));
     }
 }

@@ -11,6 +11,7 @@
 use sha2::{Digest as _, Sha256};
 
 use super::meta::{META_END, Meta, MetaFault};
+use super::page::{Header, META};
 use crate::error::{Error, Kind, Result};
 
 /// Bytes of etcd's digest at the end of a snapshot.
@@ -85,34 +86,57 @@ impl FirstPages {
         self.meta.as_ref().and_then(Meta::database_size)
     }
 
-    fn meta_at(&self, at: usize) -> Result<Meta, MetaFault> {
+    /// The meta page `id` at `at`. Its checksum does not cover its header, which bbolt's tools insist on.
+    fn meta_at(&self, at: usize, id: u64) -> Result<(Meta, HeaderState), MetaFault> {
         let page = self.head.get(at..at + META_END).and_then(|page| <&[u8; META_END]>::try_from(page).ok());
-        page.map_or(Err(MetaFault::Magic), Meta::parse)
+        let page = page.ok_or(MetaFault::Magic)?;
+        let meta = Meta::parse(page)?;
+        let right = Header::parse(page).is_some_and(|header| header.id == id && header.flags == META);
+        Ok((meta, if right { HeaderState::Right } else { HeaderState::Wrong }))
+    }
+
+    fn first(&self) -> Result<Meta> {
+        match self.meta_at(0, 0) {
+            Ok((first, HeaderState::Right)) => Ok(first),
+            Ok((_, HeaderState::Wrong)) => Err(not_a_snapshot(FIRST_PAGE_DAMAGED)),
+            Err(MetaFault::Magic) => Err(not_a_snapshot("it does not begin with a bbolt meta page")),
+            Err(MetaFault::Version(version)) => {
+                Err(not_a_snapshot(format_args!("its first page is of bbolt file version {version}, not 2")))
+            }
+            Err(MetaFault::Damaged) => Err(not_a_snapshot(FIRST_PAGE_DAMAGED)),
+        }
     }
 
     fn second_meta_end(&self) -> Result<usize> {
-        let first = self.meta_at(0).map_err(not_a_snapshot)?;
-        Ok(first.page_size as usize + META_END)
+        Ok(self.first()?.page_size as usize + META_END)
     }
 
-    /// A streamed snapshot repeats one state in both; in a copied file the higher transaction is the newer state.
+    /// A streamed snapshot repeats one state in both; in a copied file the higher transaction is the newer state. bbolt, too,
+    /// does without the second one where its checksum is wrong.
     fn newest(&self) -> Result<Meta> {
-        let first = self.meta_at(0).map_err(not_a_snapshot)?;
-        Ok(match self.meta_at(first.page_size as usize) {
-            Ok(second) if second.page_size == first.page_size && second.transaction > first.transaction => {
-                second
+        let first = self.first()?;
+        match self.meta_at(first.page_size as usize, 1) {
+            Ok((_, HeaderState::Wrong)) => Err(not_a_snapshot("its second page is damaged")),
+            Ok((second, HeaderState::Right))
+                if second.page_size == first.page_size && second.transaction > first.transaction =>
+            {
+                Ok(second)
             }
-            _ => first,
-        })
+            _ => Ok(first),
+        }
     }
 }
 
-fn not_a_snapshot(fault: MetaFault) -> Error {
-    let what = match fault {
-        MetaFault::Magic => "it does not begin with a bbolt meta page".to_owned(),
-        MetaFault::Version(version) => format!("its first page is of bbolt file version {version}, not 2"),
-        MetaFault::Damaged => "its first page is damaged".to_owned(),
-    };
+/// Whether a valid meta page calls itself by its number, and a meta page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HeaderState {
+    Right,
+    Wrong,
+}
+
+const FIRST_PAGE_DAMAGED: &str = "its first page is damaged";
+
+fn not_a_snapshot(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::NotASnapshot, format!("not an etcd snapshot: {what}"))
 }
 
@@ -329,6 +353,25 @@ mod tests {
         assert_eq!(kind(check(&file, 4096, true)), Kind::SnapshotLength);
         file.resize(4 * 4096, 0);
         assert_eq!(check(&file, 4096, true).unwrap().digest, DigestState::Absent);
+    }
+
+    /// bbolt's tools stop where a meta page has another number or flag, which its checksum does not cover.
+    #[test]
+    fn a_meta_page_that_calls_itself_something_else_is_noticed() {
+        let good = snapshot_for_tests(4, |_| 3);
+        for (begin, page) in [(0, "first page"), (4096, "second page")] {
+            for at in begin..begin + 10 {
+                let mut bad = good[..4 * 4096].to_vec();
+                bad[at] ^= 0x10;
+                let error = check(&bad, 1000, true).unwrap_err();
+                assert_eq!(error.kind(), Kind::NotASnapshot, "byte {at}");
+                assert!(error.to_string().contains(page), "byte {at}: {error}");
+            }
+        }
+        // One that is no meta page at all is none, as a torn write leaves it.
+        let mut torn = good[..4 * 4096].to_vec();
+        torn[4096..4096 + 80].fill(0);
+        assert!(check(&torn, 1000, true).is_ok());
     }
 
     #[test]

@@ -10,6 +10,7 @@
 pub mod bolt;
 #[cfg(feature = "cli")]
 pub mod contents;
+pub mod dice;
 pub mod fake;
 #[cfg(feature = "cli")]
 pub mod program;
@@ -218,6 +219,48 @@ impl Etcd {
             }
         }
         panic!("etcd does not start on what was restored:\n{log}")
+    }
+
+    /// Starts a member on the directory that `restore` makes, as [`Self::start_restored`] does, and waits until it is ready
+    /// for clients, whatever alarms it has. What it said, where it ended instead.
+    ///
+    /// # Panics
+    /// If it does neither.
+    pub fn try_restored(
+        binary: &Path,
+        options: &Options,
+        restore: impl Fn(&(String, String)) -> Vec<String>,
+    ) -> Result<Self, String> {
+        for _ in 0..START_ATTEMPTS {
+            let dir = tempfile::tempdir().unwrap();
+            let plan = plan(std::slice::from_ref(&dir), options).remove(0);
+            let flags = restore(&(plan.name.clone(), plan.peer_url.clone()));
+            let options = Options { flags: [&options.flags[..], &flags].concat(), ..options.clone() };
+            let cluster = format!("{}={}", plan.name, plan.peer_url);
+            let mut member = Self::spawn(binary, dir, plan, &cluster, &options);
+            if member.wait_until_it_is_ready() {
+                return Ok(member);
+            }
+            let said = member.log();
+            if !said.contains("address already in use") {
+                return Err(said);
+            }
+        }
+        panic!("etcd finds no port");
+    }
+
+    /// Whether it is ready for clients, and lives on for a moment; it has ended where it is not.
+    fn wait_until_it_is_ready(&mut self) -> bool {
+        let started = Instant::now();
+        while self.is_alive() {
+            if self.log().contains("ready to serve client requests") {
+                sleep(Duration::from_millis(100));
+                return self.is_alive();
+            }
+            assert!(started.elapsed() < PATIENCE, "etcd neither serves nor ends:\n{}", self.log());
+            sleep(Duration::from_millis(20));
+        }
+        false
     }
 
     fn spawn(binary: &Path, dir: TempDir, plan: Plan, cluster: &str, options: &Options) -> Self {

@@ -76,6 +76,7 @@ pub(super) struct DatabaseReport {
     #[serde(skip_serializing_if = "Option::is_none")]
     downgrade: Option<String>,
     alarms: Vec<String>,
+    alarm_count: u64,
     kubernetes: bool,
     encryption_providers: Vec<String>,
 }
@@ -96,6 +97,7 @@ impl DatabaseReport {
             storage_version: contents.storage_version,
             downgrade: contents.downgrade,
             alarms: contents.alarms.iter().map(|alarm| alarm.kind.to_string()).collect(),
+            alarm_count: contents.alarm_count,
             kubernetes: contents.kubernetes,
             encryption_providers: contents.encryption_providers.into_iter().collect(),
         }

@@ -80,10 +80,11 @@ fn records(mut log: &[u8]) -> Vec<(u64, Vec<u8>)> {
         assert_eq!(length.next_multiple_of(8) - length, usize::try_from(marked >> 56 & 7).unwrap());
         let (mut kind, mut data, mut crc) = (0, Vec::new(), 0);
         for field in Fields::of(&rest[..length]) {
-            match field.unwrap() {
-                (1, value) => kind = value.number().unwrap(),
-                (2, value) => crc = value.number().unwrap(),
-                (3, value) => data = value.bytes().unwrap().to_vec(),
+            let field = field.unwrap();
+            match field.tag {
+                1 => kind = field.number().unwrap(),
+                2 => crc = field.number().unwrap(),
+                3 => data = field.bytes().unwrap().to_vec(),
                 _ => {}
             }
         }

@@ -146,7 +146,7 @@ struct Restored {
     made: Made,
     took: Duration,
     keys: Keys,
-    leases: Vec<Lease>,
+    leases: Option<Vec<Lease>>,
 }
 
 /// What a cluster has proved.
@@ -197,7 +197,7 @@ impl Restored {
             booted => booted.map_err(Trouble::into_error)?,
         };
         let boot = served.after;
-        let expected = Expected { contents, keys: self.keys, leases: &self.leases, membership };
+        let expected = Expected { contents, keys: self.keys, leases: self.leases.as_deref(), membership };
         let runtime = site.runtime;
         let checked = runtime.block_on(compare_all(&served, &expected, since));
         let (findings, etcd_version) = blamed(checked, &mut served)?;
@@ -266,6 +266,12 @@ impl Restored {
             remarks.push(format!(
                 "the alarm {} is raised in the data, and was disarmed in the scratch copy: a restored cluster will have it",
                 alarm.kind
+            ));
+        }
+        if contents.unnamed_alarms() > 0 {
+            remarks.push(format!(
+                "{} more alarms are raised in the data, and were disarmed, too",
+                contents.unnamed_alarms()
             ));
         }
         remarks

@@ -1,0 +1,255 @@
+//! A node of a tree, read piece by piece.
+//!
+//! A node is a page with its overflow, up to 16 TiB by its own word. Only windows of it are in memory: the size of a window
+//! is ours, whatever the node says, and so is the memory that reading a database takes.
+//!
+//! - Keys have 32 KiB at most, as bbolt itself demands, so that every key fits into a window.
+//! - Values have 2 GiB at most. Those of up to [`WHOLE_MAX`] are handed out in memory; longer ones, which only an etcd with a
+//!   raised `--max-request-bytes` has, are handed out as a [`Stretch`] of the file.
+
+use std::fs::File;
+
+use super::file::{Database, damaged, read_exactly};
+use super::page::{BranchPlace, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF, LeafPlace};
+use super::value::{Stretch, Value};
+use crate::error::Result;
+
+/// `MaxKeySize` in bbolt's `bucket.go`.
+pub(super) const KEY_SIZE_MAX: usize = 32_768;
+/// Values up to here are handed out in memory. etcd takes requests of 1.5 MiB by default.
+pub(super) const WHOLE_MAX: usize = 2 * 1024 * 1024;
+/// Bytes that are read at once. A key fits in, and so does a page of any size.
+const WINDOW_SIZE: usize = 64 * 1024;
+
+/// Windows for one node, used again for the next one.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    elements: Window,
+    contents: Window,
+}
+
+/// An open node.
+pub(super) struct Node<'f> {
+    /// Its header.
+    pub(super) header: Header,
+    /// Where it is; nowhere if all of it is in the window.
+    file: Option<&'f File>,
+    begin: u64,
+    size: u64,
+    buffers: Buffers,
+    /// The element to be read next.
+    next: u16,
+    /// What the next element points at begins here, or later.
+    behind: u64,
+}
+
+/// An element of a branch.
+pub(super) struct Child<'n> {
+    /// No key below `page` is smaller.
+    pub(super) key: &'n [u8],
+    /// The page below.
+    pub(super) page: u64,
+}
+
+/// An element of a leaf.
+pub(super) struct Item<'n> {
+    /// The key.
+    pub(super) key: &'n [u8],
+    /// The value; of a bucket, its [`Bucket`](super::page::Bucket).
+    pub(super) value: Value<'n>,
+    /// Whether it is a bucket.
+    pub(super) bucket: bool,
+}
+
+impl<'f> Node<'f> {
+    /// Reads the beginning of page `id`, and checks what its header says.
+    pub(super) fn open(database: &Database<'f>, id: u64, mut buffers: Buffers) -> Result<Self> {
+        let (file, meta) = (database.file(), database.meta());
+        let page_size = u64::from(meta.page_size);
+        let inside = |end: Option<u64>| end.is_some_and(|end| end <= meta.high_water_mark);
+        if id < 2 || !inside(id.checked_add(1)) {
+            return Err(damaged(format!(
+                "page {id} is referred to, but there are only {}",
+                meta.high_water_mark
+            )));
+        }
+        let begin = id * page_size;
+        buffers.contents.forget();
+        buffers.elements.load(file, begin, 0, meta.page_size as usize)?;
+        let header = Header::parse(&buffers.elements.bytes)
+            .ok_or_else(|| damaged(format!("page {id} has no header")))?;
+        if header.id != id {
+            return Err(damaged(format!("page {id} calls itself {}", header.id)));
+        }
+        let pages = u64::from(header.overflow) + 1;
+        if !inside(id.checked_add(pages)) {
+            return Err(damaged(format!("page {id} claims {} more pages", header.overflow)));
+        }
+        let size = pages * page_size;
+        match usize::try_from(size) {
+            Ok(size) if header.flags == LEAF && header.overflow > 0 && size <= WHOLE_MAX => {
+                buffers.elements.load(file, begin, 0, size)?;
+            }
+            _ => {}
+        }
+        Ok(Self::of(header, Some(file), begin, size, buffers))
+    }
+
+    /// The page of a bucket that lies in its parent.
+    pub(super) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
+        let header = Header::parse(page)?;
+        buffers.contents.forget();
+        buffers.elements.hold(page);
+        Some(Self::of(header, None, 0, page.len() as u64, buffers))
+    }
+
+    fn of(header: Header, file: Option<&'f File>, begin: u64, size: u64, buffers: Buffers) -> Self {
+        let behind = element_at(header.count);
+        Self { header, file, begin, size, buffers, next: 0, behind }
+    }
+
+    /// Pages it takes.
+    pub(super) fn pages(&self) -> u64 {
+        u64::from(self.header.overflow) + 1
+    }
+
+    /// Bytes it takes.
+    pub(super) fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Its windows, for another node.
+    pub(super) fn into_buffers(self) -> Buffers {
+        self.buffers
+    }
+
+    /// The next element of a branch.
+    pub(super) fn next_child(&mut self) -> Result<Option<Child<'_>>> {
+        let Some((at, behind)) = self.next_element() else { return Ok(None) };
+        let size = self.size;
+        let place = BranchPlace::parse(self.element(at)?, at, behind, size)
+            .filter(|place| place.key_size as usize <= KEY_SIZE_MAX)
+            .ok_or_else(|| self.points_outside())?;
+        self.behind = place.end();
+        Ok(Some(Child { key: self.bytes(place.key, place.key_size as usize)?, page: place.child }))
+    }
+
+    /// The next element of a leaf.
+    pub(super) fn next_item(&mut self) -> Result<Option<Item<'_>>> {
+        let Some((at, behind)) = self.next_element() else { return Ok(None) };
+        let size = self.size;
+        let place = LeafPlace::parse(self.element(at)?, at, behind, size)
+            .filter(|place| place.key_size as usize <= KEY_SIZE_MAX)
+            .ok_or_else(|| self.points_outside())?;
+        self.behind = place.end();
+        let (key_size, value_size) = (place.key_size as usize, place.value_size as usize);
+        let bucket = place.bucket;
+        if value_size <= WHOLE_MAX || self.file.is_none() {
+            let (key, value) = self.bytes(place.key, key_size + value_size)?.split_at(key_size);
+            return Ok(Some(Item { key, value: Value::Whole(value), bucket }));
+        }
+        let (file, begin) = (self.file, self.begin);
+        let key = self.bytes(place.key, key_size)?;
+        let value = match file {
+            Some(file) => Value::Long(Stretch::new(
+                file,
+                begin + place.key + u64::from(place.key_size),
+                u64::from(place.value_size),
+            )),
+            None => Value::Whole(&[]),
+        };
+        Ok(Some(Item { key, value, bucket }))
+    }
+
+    /// Where the next element lies, and where what it points at may begin.
+    fn next_element(&mut self) -> Option<(u64, u64)> {
+        (self.next < self.header.count).then(|| {
+            let at = element_at(self.next);
+            self.next += 1;
+            (at, self.behind)
+        })
+    }
+
+    /// The element at `at`; none of a node that ends before.
+    fn element(&mut self, at: u64) -> Result<&[u8]> {
+        if at + ELEMENT_SIZE as u64 > self.size {
+            return Err(self.points_outside());
+        }
+        if !self.buffers.elements.holds(at, ELEMENT_SIZE) {
+            let ahead = WINDOW_SIZE.min(usize::try_from(self.size - at).unwrap_or(WINDOW_SIZE));
+            self.buffers.elements.load_from(self.file, self.begin, at, ahead)?;
+        }
+        self.buffers.elements.get(at, ELEMENT_SIZE)
+    }
+
+    /// `size` bytes from `at` on, which lie in the node.
+    pub(super) fn bytes(&mut self, at: u64, size: usize) -> Result<&[u8]> {
+        if self.buffers.elements.holds(at, size) {
+            return self.buffers.elements.get(at, size);
+        }
+        if !self.buffers.contents.holds(at, size) {
+            let left = usize::try_from(self.size - at).unwrap_or(WINDOW_SIZE);
+            self.buffers.contents.load_from(self.file, self.begin, at, size.max(WINDOW_SIZE.min(left)))?;
+        }
+        self.buffers.contents.get(at, size)
+    }
+
+    fn points_outside(&self) -> crate::Error {
+        damaged(format_args!("{} has an element that points out of it", self.name()))
+    }
+
+    /// What it is called in an error.
+    pub(super) fn name(&self) -> String {
+        match self.file {
+            Some(_) => format!("page {}", self.header.id),
+            None => "the page inside it".to_owned(),
+        }
+    }
+}
+
+fn element_at(index: u16) -> u64 {
+    HEADER_SIZE as u64 + u64::from(index) * ELEMENT_SIZE as u64
+}
+
+/// A part of a node that is in memory.
+#[derive(Debug, Default)]
+struct Window {
+    begin: u64,
+    bytes: Vec<u8>,
+}
+
+impl Window {
+    fn forget(&mut self) {
+        self.bytes.clear();
+    }
+
+    /// Takes a copy of a whole node.
+    fn hold(&mut self, node: &[u8]) {
+        self.begin = 0;
+        self.bytes.clear();
+        self.bytes.extend_from_slice(node);
+    }
+
+    fn holds(&self, at: u64, size: usize) -> bool {
+        at >= self.begin && at - self.begin + size as u64 <= self.bytes.len() as u64
+    }
+
+    fn get(&self, at: u64, size: usize) -> Result<&[u8]> {
+        let begin = usize::try_from(at - self.begin).ok();
+        begin
+            .and_then(|begin| self.bytes.get(begin..begin.checked_add(size)?))
+            .ok_or_else(|| damaged("it ends in the middle of a page"))
+    }
+
+    fn load_from(&mut self, file: Option<&File>, node: u64, at: u64, size: usize) -> Result<()> {
+        let file = file.ok_or_else(|| damaged("a bucket ends in the middle of its page"))?;
+        self.load(file, node, at, size)
+    }
+
+    /// Reads `size` bytes from `at` on of the node that begins at `node`.
+    fn load(&mut self, file: &File, node: u64, at: u64, size: usize) -> Result<()> {
+        self.begin = at;
+        self.bytes.resize(size, 0);
+        read_exactly(file, &mut self.bytes, node + at)
+    }
+}

@@ -1,0 +1,371 @@
+//! What etcd demands of its data when it starts: where a value is something else, it panics or refuses.
+//!
+//! Read from etcd 3.4 to 3.6: `restore` in `mvcc/kvstore.go`, `initAndRecover` in `lease/lessor.go`, `NewAuthStore` in
+//! `auth/store.go`, `restore` in `v3alarm/alarms.go`, `membership/cluster.go` and `storage/schema`. Where the versions
+//! differ, the strictest counts. No etcd ever wrote what is refused here.
+//!
+//! Not looked at is what [`become_member`](super::edit::become_member) replaces: the members, `consistent_index` and `term`.
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value as Json;
+
+use super::contents::Alarm;
+use super::file::damaged;
+use super::leases::Lease;
+use super::mvcc::{FINISHED_COMPACTION, META_BUCKET, Revision, SCHEDULED_COMPACTION};
+use super::protobuf::{Fault, Fields, Source};
+use super::value::Value;
+use crate::error::{Error, Result};
+
+/// Bytes of a version at most. etcd's have ten or so.
+pub(super) const VERSION_SIZE_MAX: usize = 128;
+/// Bytes of a key that an error shows.
+const SHOWN_SIZE: usize = 64;
+/// A value that etcd keeps to a few bytes is longer than what is taken into memory.
+const TOO_LONG: &str = "it is longer than any that etcd writes";
+
+/// Checks what lies under `key` in `bucket`, any but the bucket `key`.
+pub(super) fn check(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<()> {
+    check_value(bucket, key, value).map_err(|fault| refusal(key, fault))
+}
+
+/// The error about what lies under `key` in a bucket, which the walk names.
+pub(super) fn refusal(key: &[u8], fault: Fault) -> Error {
+    match fault {
+        Fault::Unreadable(error) => error,
+        Fault::Malformed(what) => damaged(format!("key {}: {what}", shown(key))),
+    }
+}
+
+/// A key as an error shows it.
+fn shown(key: &[u8]) -> String {
+    let begin = &key[..key.len().min(SHOWN_SIZE)];
+    let more = if begin.len() < key.len() { "…" } else { "" };
+    match std::str::from_utf8(begin) {
+        Ok(text) if begin.iter().all(u8::is_ascii_graphic) && !begin.is_empty() => format!("{text:?}{more}"),
+        _ => format!("0x{}{more}", hex::encode(begin)),
+    }
+}
+
+fn check_value(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<(), Fault> {
+    match bucket {
+        META_BUCKET => check_meta(key, value),
+        b"cluster" => check_cluster(key, value),
+        b"auth" if key == b"authRevision" => {
+            let size = value.size();
+            demand(size == 8, || format!("a revision of etcd's authentication has 8 bytes, not {size}"))
+        }
+        b"alarm" => Alarm::parse(key).map(drop),
+        b"lease" => match value {
+            Value::Whole(bytes) => Lease::parse(bytes).map(drop),
+            Value::Long(stretch) => Lease::parse(stretch).map(drop),
+        },
+        b"authUsers" => match value {
+            Value::Whole(bytes) => check_user(key, bytes),
+            Value::Long(stretch) => check_user(key, stretch),
+        },
+        b"authRoles" => match value {
+            Value::Whole(bytes) => check_role(key, bytes),
+            Value::Long(stretch) => check_role(key, stretch),
+        },
+        _ => Ok(()),
+    }
+}
+
+fn demand(holds: bool, what: impl FnOnce() -> String) -> Result<(), Fault> {
+    if holds { Ok(()) } else { Err(Fault::Malformed(what())) }
+}
+
+fn whole(value: Value<'_>) -> Result<&[u8], Fault> {
+    value.whole().ok_or_else(|| Fault::Malformed(TOO_LONG.to_owned()))
+}
+
+fn check_meta(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
+    match key {
+        SCHEDULED_COMPACTION | FINISHED_COMPACTION => {
+            let is_revision = value.whole().and_then(Revision::parse).is_some();
+            demand(is_revision, || "it is no revision".to_owned())
+        }
+        b"confState" => check_configuration(&members(value)?),
+        b"storageVersion" => {
+            // etcd takes one that it cannot read for none.
+            let version = value.whole().and_then(version);
+            let writes = version.as_ref().is_none_or(|version| version.0 >= 3 && *version >= (3, 5));
+            demand(writes, || "it is older than any etcd that keeps one".to_owned())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_cluster(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
+    match key {
+        b"clusterVersion" => {
+            demand(version(whole(value)?).is_some(), || "it is no version such as 3.5.0".to_owned())
+        }
+        b"downgrade" => check_downgrade(&members(value)?),
+        _ => Ok(()),
+    }
+}
+
+/// `authpb.User`. etcd looks each up once more by the name in it.
+fn check_user(key: &[u8], message: impl Source) -> Result<(), Fault> {
+    let mut named = false;
+    for field in Fields::of(message) {
+        let field = field?;
+        match field.tag {
+            1 => named = equal(field.bytes()?, key)?,
+            2 | 3 => drop(field.bytes()?),
+            4 => check_user_options(field.bytes()?)?,
+            _ => {}
+        }
+    }
+    demand(named, || "it is of another name".to_owned())
+}
+
+/// Whether `bytes` are those of `key`.
+fn equal(bytes: impl Source, key: &[u8]) -> Result<bool, Fault> {
+    let mut rest = Some(key);
+    bytes.pieces(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
+    Ok(rest.is_some_and(<[u8]>::is_empty))
+}
+
+/// `authpb.UserAddOptions`.
+fn check_user_options(message: impl Source) -> Result<(), Fault> {
+    for field in Fields::of(message) {
+        let field = field?;
+        if field.tag == 1 {
+            field.number()?;
+        }
+    }
+    Ok(())
+}
+
+/// `authpb.Role`.
+fn check_role(key: &[u8], message: impl Source) -> Result<(), Fault> {
+    let mut named = false;
+    for field in Fields::of(message) {
+        let field = field?;
+        match field.tag {
+            1 => named = equal(field.bytes()?, key)?,
+            2 => check_permission(field.bytes()?)?,
+            _ => {}
+        }
+    }
+    demand(named, || "it is of another name".to_owned())
+}
+
+/// `authpb.Permission`.
+fn check_permission(message: impl Source) -> Result<(), Fault> {
+    for field in Fields::of(message) {
+        let field = field?;
+        match field.tag {
+            1 => drop(field.number()?),
+            2 | 3 => drop(field.bytes()?),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The members of a JSON object, those that have the same name, too: Go reads one after the other.
+struct Members(Vec<(String, Json)>);
+
+impl<'de> Deserialize<'de> for Members {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct InOrder;
+
+        impl<'de> Visitor<'de> for InOrder {
+            type Value = Members;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            /// Of null there are none, as in Go.
+            fn visit_unit<E>(self) -> Result<Members, E> {
+                Ok(Members(Vec::new()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members, A::Error> {
+                let mut members = Vec::new();
+                while let Some((name, value)) = map.next_entry::<String, _>()? {
+                    members.push((folded(&name), value));
+                }
+                Ok(Members(members))
+            }
+        }
+
+        deserializer.deserialize_any(InOrder)
+    }
+}
+
+fn members(value: Value<'_>) -> Result<Vec<(String, Json)>, Fault> {
+    match serde_json::from_slice(whole(value)?) {
+        Ok(Members(members)) => Ok(members),
+        Err(error) => Err(Fault::Malformed(format!("it is not the JSON that etcd writes: {error}"))),
+    }
+}
+
+/// A name as Go compares it, where it looks for the field of an object: without regard to case.
+fn folded(name: &str) -> String {
+    name.chars()
+        .map(|character| match character {
+            // The long s and the Kelvin sign.
+            '\u{17F}' => 's',
+            '\u{212A}' => 'k',
+            other => other.to_ascii_lowercase(),
+        })
+        .collect()
+}
+
+/// `raftpb.ConfState`, as JSON since 3.5.
+fn check_configuration(members: &[(String, Json)]) -> Result<(), Fault> {
+    let numbers = |value: &Json| match value {
+        Json::Array(numbers) => numbers.iter().all(|number| number.is_u64() || number.is_null()),
+        other => other.is_null(),
+    };
+    for (name, value) in members {
+        let good = match name.as_str() {
+            "voters" | "learners" | "voters_outgoing" | "learners_next" => numbers(value),
+            "auto_leave" => value.is_boolean() || value.is_null(),
+            _ => true,
+        };
+        demand(good, || format!("its {name:?} is something else"))?;
+    }
+    Ok(())
+}
+
+/// `DowngradeInfo` in etcd's `membership/downgrade.go`.
+fn check_downgrade(members: &[(String, Json)]) -> Result<(), Fault> {
+    let (mut target, mut enabled) = ("", false);
+    for (name, value) in members {
+        let good = match name.as_str() {
+            "target-version" => {
+                target = value.as_str().unwrap_or(target);
+                value.is_string() || value.is_null()
+            }
+            "enabled" => {
+                enabled = value.as_bool().unwrap_or(enabled);
+                value.is_boolean() || value.is_null()
+            }
+            _ => true,
+        };
+        demand(good, || format!("its {name:?} is something else"))?;
+    }
+    let good = !enabled || version(target.as_bytes()).is_some();
+    demand(good, || "it goes to what is no version such as 3.5.0".to_owned())
+}
+
+/// Major and minor number of a version as `coreos/go-semver` reads it: three numbers, and what is behind `-` and `+`.
+fn version(text: &[u8]) -> Option<(i64, i64)> {
+    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= VERSION_SIZE_MAX)?;
+    let (text, metadata) = text.split_once('+').unwrap_or((text, ""));
+    let (text, prerelease) = text.split_once('-').unwrap_or((text, ""));
+    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
+    if !metadata.bytes().chain(prerelease.bytes()).all(usual) {
+        return None;
+    }
+    let number = |part: &str| {
+        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<i64>().ok()).flatten()
+    };
+    let mut parts = text.split('.').map(number);
+    let (major, minor, patch) = (parts.next()??, parts.next()??, parts.next()?);
+    (patch.is_some() && parts.next().is_none()).then_some((major, minor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::protobuf::Message;
+    use super::*;
+
+    fn verdict(bucket: &str, key: &[u8], value: &[u8]) -> Result<()> {
+        check(bucket.as_bytes(), key, Value::Whole(value))
+    }
+
+    fn why(bucket: &str, key: &[u8], value: &[u8]) -> String {
+        let error = verdict(bucket, key, value).unwrap_err();
+        assert_eq!(error.kind(), crate::Kind::DatabaseDamaged);
+        error.to_string()
+    }
+
+    #[test]
+    fn what_etcd_writes_passes() {
+        let revision = Revision { main: 7, sub: 0 }.to_bytes();
+        let user = Message::default().bytes(1, b"u").bytes(2, b"p").bytes(3, b"r").bytes(3, b"s");
+        let user = user.bytes(4, &Message::default().number(1, 1).finish()).finish();
+        let permission = Message::default().number(1, 2).bytes(2, b"a").bytes(3, b"b").finish();
+        let role = Message::default().bytes(1, b"r").bytes(2, &permission).finish();
+        let lease = Message::default().number(1, 7).number(2, 60).number(3, 0).finish();
+        for (bucket, key, value) in [
+            ("meta", "scheduledCompactRev", &revision[..]),
+            ("meta", "finishedCompactRev", &revision),
+            ("meta", "confState", br#"{"voters":[10276657743932975437],"auto_leave":false}"#),
+            ("meta", "confState", br#"{"voters":[1],"learners":null,"of_tomorrow":"x"}"#),
+            ("meta", "storageVersion", b"3.6.0"),
+            ("meta", "consistent_index", b"replaced"),
+            ("meta", "of_tomorrow", b""),
+            ("auth", "authRevision", &[0; 8]),
+            ("auth", "authEnabled", b""),
+            ("authUsers", "u", &user),
+            ("authRoles", "r", &role),
+            ("lease", "12345678", &lease),
+            ("cluster", "clusterVersion", b"3.5.0"),
+            ("cluster", "clusterVersion", b"3.6.0-alpha.0+x"),
+            ("cluster", "downgrade", br#"{"target-version":"","enabled":false}"#),
+            ("cluster", "downgrade", br#"{"target-version":"3.5.0","enabled":true}"#),
+            ("cluster", "downgrade", b"null"),
+            ("members", "no hexadecimal", b"replaced"),
+            ("of_tomorrow", "key", b""),
+        ] {
+            verdict(bucket, key.as_bytes(), value).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_etcd_does_not_start_on_is_refused_by_name() {
+        let misplaced = Message::default().bytes(2, b"x").finish();
+        let options = Message::default().bytes(4, &Message::default().bytes(1, b"x").finish()).finish();
+        let permission = Message::default().bytes(1, b"x").finish();
+        let role = Message::default().bytes(2, &permission).finish();
+        for (bucket, key, value, expected) in [
+            ("meta", "scheduledCompactRev", &b"abc"[..], "no revision"),
+            ("meta", "finishedCompactRev", b"", "no revision"),
+            ("meta", "finishedCompactRev", &[0xFF; 17], "no revision"),
+            ("meta", "confState", b"{", "not the JSON"),
+            ("meta", "confState", b"[]", "expected an object"),
+            ("meta", "confState", br#"{"voters":"x"}"#, "\"voters\" is something else"),
+            ("meta", "confState", br#"{"VOTERS":[-1]}"#, "\"voters\" is something else"),
+            ("meta", "storageVersion", b"3.4.0", "older than any"),
+            ("auth", "authRevision", b"1234567", "has 8 bytes, not 7"),
+            ("authUsers", "u", &Message::default().number(3, 1).finish(), "field 3 has the wire type 0"),
+            ("authUsers", "u", &options, "field 1 has the wire type 2"),
+            ("authUsers", "u", &Message::default().bytes(1, b"v").finish(), "another name"),
+            ("authUsers", "u", b"", "another name"),
+            ("authRoles", "r", &Message::default().bytes(1, b"rr").finish(), "another name"),
+            ("authRoles", "r", &role, "field 1 has the wire type 2"),
+            ("lease", "12345678", &misplaced, "field 2 has the wire type 2 instead of 0"),
+            ("cluster", "clusterVersion", b"3.5", "no version"),
+            ("cluster", "clusterVersion", b"3.5.x", "no version"),
+            ("cluster", "clusterVersion", b"3.5.0_", "no version"),
+            ("cluster", "clusterVersion", b"", "no version"),
+            ("cluster", "downgrade", b"", "not the JSON"),
+            ("cluster", "downgrade", br#"{"enabled":1,"enabled":true}"#, "something else"),
+            ("cluster", "downgrade", br#"{"Enabled":1}"#, "something else"),
+            ("cluster", "downgrade", br#"{"target-version":"x","enabled":true}"#, "no version"),
+        ] {
+            let error = why(bucket, key.as_bytes(), value);
+            assert!(error.contains(&format!("key {key:?}: ")), "{error}");
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_key_is_shown_so_that_it_says_nothing_of_its_own() {
+        let error = why("alarm", b"\x08", b"");
+        assert!(error.contains("key 0x08: "), "{error}");
+        let error = why("lease", b"two words", b"\x08");
+        assert!(error.contains("key 0x74776f20776f726473: "), "{error}");
+        let error = why("authUsers", &[b'u'; 100], b"\x08");
+        assert!(error.contains(&format!("key \"{}\"…: ", "u".repeat(64))), "{error}");
+    }
+}
