@@ -23,6 +23,8 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
     if let Some(MetricsPlace { directory, name }) = &metrics {
         check(directory, name, Existing::Replace, false)?;
     }
+    // A clock that no time can be told by is found before the drill, not after it.
+    now()?;
     if settings.dry_run {
         return plan(settings, context);
     }
@@ -31,7 +33,7 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
     let drilled = perform(settings, &mut seen, context);
     if let Some(place) = metrics {
         let text = DrillMetrics {
-            ended: now(),
+            ended: now()?,
             took: began.elapsed(),
             description: seen.description.as_ref(),
             outcome: drilled.as_ref().map_err(|error| Exit::of(error.kind())),
@@ -73,7 +75,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         timeout: settings.timeout,
         expected_size,
         options: &settings.options,
-        now: now(),
+        now: now()?,
         runtime: &context.runtime,
     };
     let progress = bar::progress(&context.console, context.quiet, "restoring");

@@ -6,16 +6,18 @@ use super::input::{Archive, open_file};
 use super::output::Place;
 use super::report::{MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
-use super::{Context, bar, now};
+use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
+use crate::pipeline::age::Clock;
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::member::{Request, Restored, Source, restore_cluster, restore_member};
+use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
 use crate::pipeline::open::{Options, open};
+use crate::pipeline::predecessor::Predecessor;
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
@@ -85,6 +87,13 @@ impl OpenSource {
         let description = inspect(&mut self.file, None).ok().and_then(|seen| seen.visible.description);
         self.file.rewind().ok()?;
         description
+    }
+
+    /// What time it is, and what time the file has.
+    fn clock(&self) -> Result<Clock> {
+        let modified = self.file.metadata().ok().filter(std::fs::Metadata::is_file);
+        let modified = modified.and_then(|metadata| time_of(metadata.modified().ok()?));
+        Ok(Clock { now: now()?, modified })
     }
 
     /// Bytes of the snapshot, as far as anybody can know beforehand, given what [`Self::describe`] saw.
@@ -166,6 +175,8 @@ fn to_members(
     goal.check()?;
     let description = source.describe();
     let expected_size = source.expected_size(description.as_ref());
+    let clock = source.clock()?;
+    check_age(cluster.bump, &source, description.as_ref(), clock)?;
     if dry_run {
         return context.reporter.result(&plan(&source, membership, &goal, expected_size));
     }
@@ -176,7 +187,7 @@ fn to_members(
         None => Source::Snapshot,
     };
     let (bump, skip_hash_check) = (cluster.bump, cluster.skip_hash_check);
-    let request = Request { membership, bump, skip_hash_check, expected_size, now: Some(now()) };
+    let request = Request { membership, bump, skip_hash_check, expected_size, clock: Some(clock) };
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
@@ -195,6 +206,20 @@ fn to_members(
     warn(&restored, cluster);
     let report = MemberReport::new(restored, archive.path(), membership, &names, began.elapsed());
     context.reporter.result(&report)
+}
+
+/// Refuses before anything is read what `--kubernetes` would be refused for in the end: an age that cannot be told.
+fn check_age(
+    bump: WantedBump,
+    source: &OpenSource,
+    description: Option<&Description>,
+    clock: Clock,
+) -> Result<()> {
+    let is_known_already = description.is_some() || source.identities.is_none();
+    if bump == WantedBump::Kubernetes(None) && is_known_already {
+        clock.age(description)?;
+    }
+    Ok(())
 }
 
 fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Option<u64>) -> Plan {
@@ -216,14 +241,20 @@ fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Opt
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_old_id(restored, &cluster.membership);
     let contents = &restored.contents;
-    if contents.kubernetes && restored.bump.is_none() {
-        let bump = restored.kubernetes_bump;
+    if contents.kubernetes && restored.raised_to.is_none() {
+        let number = restored.suggested_bump;
+        let number = number.map(|by| format!(", or with --bump-revision {by} --mark-compacted"));
         tracing::warn!(
             "this is the data of a Kubernetes cluster, and its revision was not raised: controllers and kubelets that watched \
              the lost cluster have seen revisions above {}, and will miss changes, in silence, until they are restarted. \
-             Restore again with --kubernetes, or with --bump-revision {bump} --mark-compacted, or restart all of them",
-            contents.revision
+             Restore again with --kubernetes{}, or restart all of them",
+            contents.revision,
+            number.unwrap_or_default()
         );
+    }
+    for predecessor in &restored.predecessors {
+        warn_of_unread(predecessor, cluster.bump);
+        warn_of_revisions_twice(predecessor, restored.raised_to);
     }
     if !contents.encryption_providers.is_empty() {
         let providers: Vec<&str> = contents.encryption_providers.iter().map(String::as_str).collect();
@@ -248,6 +279,31 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         );
     }
     warn_of_version(contents, cluster.etcd_version);
+}
+
+/// A member whose revision is not known may have given out revisions that the new one gives out again.
+fn warn_of_unread(predecessor: &Predecessor, bump: WantedBump) {
+    let Err(error) = &predecessor.reached else { return };
+    let consequence = match bump {
+        WantedBump::Kubernetes(_) => {
+            ": --kubernetes did not take it into account. If it was restored from the same snapshot, restart all that watched it"
+        }
+        _ => "",
+    };
+    tracing::warn!("the revision of {} cannot be read ({error}){consequence}", predecessor.path.display());
+}
+
+/// Clients of the member that was there before would see its revisions again, with other changes under them.
+fn warn_of_revisions_twice(predecessor: &Predecessor, raised_to: Option<i64>) {
+    let (Some(raised_to), Ok(reached)) = (raised_to, &predecessor.reached) else { return };
+    if raised_to <= reached.revision {
+        tracing::warn!(
+            "the revision was raised to {raised_to}, but {} had reached {}: what watched that one will miss changes, in \
+             silence, until it is restarted. Restore again with a larger --bump-revision, or with --kubernetes",
+            predecessor.path.display(),
+            reached.revision
+        );
+    }
 }
 
 /// The id is what keeps old members out, and it is a digest of names that nobody has to change.

@@ -3,7 +3,7 @@
 //! - [`meta`], [`page`]: the layout of a bbolt file.
 //! - [`snapshot`]: everything that can be checked of a snapshot while it streams by: first page, length, digest.
 //! - [`file`](mod@file): a database in a file, every page checked on the way.
-//! - [`mvcc`], [`contents`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
+//! - [`mvcc`], [`contents`], [`newest`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
 //! - [`membership`], [`edit`], [`member`]: the same data as that of a member of a new cluster.
 
 pub mod contents;
@@ -16,6 +16,7 @@ pub mod member;
 pub mod membership;
 pub mod meta;
 pub mod mvcc;
+pub mod newest;
 pub mod page;
 mod protobuf;
 pub mod snapshot;

@@ -81,12 +81,12 @@ pub(super) struct DatabaseReport {
 }
 
 impl DatabaseReport {
-    pub(super) fn new(contents: database::contents::Contents, bumped_by: Option<i64>) -> Self {
+    pub(super) fn new(contents: database::contents::Contents, raised_to: Option<i64>) -> Self {
         Self {
             revision: contents.revision,
             compact_revision: contents.compacted,
-            bumped_by,
-            bumped_to: bumped_by.and_then(|by| contents.last_write.checked_add(by)),
+            bumped_by: raised_to.map(|raised| raised - contents.revision),
+            bumped_to: raised_to,
             entries: contents.entries,
             leases: contents.leases,
             users: contents.users,
@@ -127,7 +127,7 @@ impl MemberReport {
             initial_cluster: membership.initial_cluster(),
             initial_cluster_token: membership.token().to_owned(),
             members,
-            database: DatabaseReport::new(restored.contents, restored.bump.map(|bump| bump.by)),
+            database: DatabaseReport::new(restored.contents, restored.raised_to),
             snapshot_size: restored.snapshot_size,
             digest: restored.digest,
             snapshot: restored.opened.map(Contents::of),
@@ -148,8 +148,8 @@ impl Report for MemberReport {
         let _ = write!(text, "{members} {} of the new cluster {}", names.join(", "), self.cluster_id);
         let _ =
             write!(text, ", database of {}, revision {}", size(self.snapshot_size), self.database.revision);
-        if let Some(by) = self.database.bumped_by {
-            let _ = write!(text, " raised by {by}");
+        if let (Some(by), Some(to)) = (self.database.bumped_by, self.database.bumped_to) {
+            let _ = write!(text, " raised by {by} to {to}");
         }
         let _ = write!(text, ", {}{}", seconds(self.duration_ms), self.verdict.text());
         if let [member] = &self.members[..] {

@@ -172,7 +172,7 @@ impl Restored {
             bump: WantedBump::None,
             skip_hash_check: false,
             expected_size: None,
-            now: None,
+            clock: None,
         };
         let create = |path: &Path| scratch.create_file(path);
         let (made, file) = write_members(input, source, &wanted, &create, progress, interrupt)?;
