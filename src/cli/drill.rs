@@ -9,9 +9,10 @@ use super::{Context, bar, now, tether};
 use crate::archive::manifest::Description;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::pipeline::drill::{Drilled, Program, Request, drill};
+use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
 use crate::pipeline::member::Source;
 use crate::store::local::{Existing, Unpublished, check};
+use crate::store::space::free_space;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -100,9 +101,11 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
         settings.etcd.display(),
     );
     let description = source.describe();
-    if let Some(expected) = source.expected_size(description.as_ref()) {
+    let expected = source.expected_size(description.as_ref());
+    if let Some(expected) = expected {
         let _ = write!(destination, ", at least {}", size(expected));
     }
+    check_room(&settings.scratch, expected, settings.members, free_space(&settings.scratch)?)?;
     context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))
 }
 

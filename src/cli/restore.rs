@@ -4,8 +4,9 @@ use super::args::RestoreArguments;
 use super::exit::Exit;
 use super::input::{Archive, open_file};
 use super::output::Place;
-use super::report::{MemberReport, Plan, RestoreReport, size};
+use super::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
+use super::term::quoted;
 use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
@@ -16,9 +17,11 @@ use crate::keys::Identities;
 use crate::pipeline::age::Clock;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
-use crate::pipeline::open::{Options, open};
-use crate::pipeline::predecessor::Predecessor;
+use crate::pipeline::open::{Options, open_admitted};
+use crate::pipeline::predecessor::{Predecessor, predecessors};
+use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
+use crate::store::space::free_space;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -113,18 +116,27 @@ fn to_snapshot(
     context: &Context,
 ) -> Result<Exit> {
     let place = Place::for_snapshot(output, force)?;
+    let description = source.describe();
+    let expected = source.expected_size(description.as_ref());
+    let (named, free) = (place.to_string(), place.free_space()?);
+    let admit = |promised| check_snapshot(Path::new(&named), promised, free.unwrap_or(u64::MAX));
+    expected.map_or(Ok(()), admit)?;
     if dry_run {
-        let plan = Plan::new("restore", source.archive().name(), place.to_string(), Vec::new());
-        return context.reporter.result(&plan);
+        let plan = Plan::new("restore", source.archive().name(), named, Vec::new());
+        return context.reporter.result(&plan.of_snapshot(description, expected, source.clock()?));
     }
     let began = Instant::now();
     let identities = source.identities.take().unwrap_or_default();
     let mut output = place.begin()?;
     let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let opened = open(&mut source.file, &identities, options, &mut output, &*progress, &context.interrupt);
+    let (file, interrupt) = (&mut source.file, &context.interrupt);
+    let opened = open_admitted(file, &identities, options, &mut output, &admit, &*progress, interrupt);
     let archive = Archive::named(&source.path);
     let opened = opened.map_err(|error| {
-        let blame = |error| archive.named_in(archive.or_damaged(error, &context.interrupt));
+        let blame = |error: Error| match error.kind() {
+            Kind::NoSpace => error,
+            _ => archive.named_in(archive.or_damaged(error, &context.interrupt)),
+        };
         output.explain(error, blame)
     })?;
     drop(progress);
@@ -154,6 +166,35 @@ impl Goal {
         }
     }
 
+    /// Refuses what does not fit, as a run would.
+    fn check_room(&self, membership: &Membership, expected: Option<u64>) -> Result<()> {
+        match self {
+            Self::Member { place, .. } => {
+                MemberRoom::of(place)?.check(&place.data_dir, place.wal_dir.as_deref(), expected)
+            }
+            Self::Cluster { directory, .. } => {
+                check_cluster(directory, expected, membership.members().len(), free_space(directory)?)
+            }
+        }
+    }
+
+    /// The members that were there before.
+    fn predecessors(&self, interrupt: &Interrupt) -> Vec<Predecessor> {
+        match self {
+            Self::Member { place, .. } => predecessors(place, interrupt),
+            Self::Cluster { .. } => Vec::new(),
+        }
+    }
+
+    /// Where a single member will be found by its etcd, from whatever directory that is started in.
+    fn directories(&self) -> Result<Option<MemberDirectories>> {
+        let Self::Member { place, .. } = self else { return Ok(None) };
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|error| Error::io("find", path.display(), error));
+        let wal_dir = place.wal_dir.as_deref().map(absolute).transpose()?;
+        Ok(Some(MemberDirectories { data_dir: absolute(&place.data_dir)?, wal_dir }))
+    }
+
     /// Names of the members that are made.
     fn names<'a>(&'a self, membership: &'a Membership) -> Vec<&'a str> {
         match self {
@@ -178,7 +219,14 @@ fn to_members(
     let clock = source.clock()?;
     check_age(cluster.bump, &source, description.as_ref(), clock)?;
     if dry_run {
-        return context.reporter.result(&plan(&source, membership, &goal, expected_size));
+        goal.check_room(membership, expected_size)?;
+        for predecessor in &goal.predecessors(&context.interrupt) {
+            warn_of_unread(predecessor, cluster.bump);
+            let lost = Lost::described(description.as_ref(), expected_size);
+            lost.warn_of_replaced(predecessor, membership);
+        }
+        let plan = plan(&source, membership, &goal).of_snapshot(description, expected_size, clock);
+        return context.reporter.result(&plan);
     }
     let began = Instant::now();
     let identities = source.identities.take();
@@ -191,6 +239,7 @@ fn to_members(
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
+    let directories = goal.directories()?;
     let restored = match goal {
         Goal::Member { name, place } => {
             let member = membership.member(&name, None)?;
@@ -204,7 +253,8 @@ fn to_members(
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
     drop(progress);
     warn(&restored, cluster);
-    let report = MemberReport::new(restored, archive.path(), membership, &names, began.elapsed());
+    let (path, directories, times) = (archive.path(), directories.as_ref(), (clock, began.elapsed()));
+    let report = MemberReport::new(restored, path, membership, &names, directories, times);
     context.reporter.result(&report)
 }
 
@@ -222,19 +272,84 @@ fn check_age(
     Ok(())
 }
 
-fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Option<u64>) -> Plan {
+fn plan(source: &OpenSource, membership: &Membership, goal: &Goal) -> Plan {
     let mut destination = goal.directory().display().to_string();
     for name in goal.names(membership) {
         if let Ok(member) = membership.member(name, None) {
-            let _ = write!(destination, ", member {name} ({})", member.hex_id());
+            let _ = write!(destination, ", member {} ({})", quoted(name), member.hex_id());
         }
     }
     let (cluster, all) = (membership.cluster_id(), membership.initial_cluster());
     let _ = write!(destination, " of cluster {cluster:x}, {all}");
-    if let Some(expected) = expected {
-        let _ = write!(destination, ", at least {}", size(expected));
-    }
     Plan::new("restore", source.archive().name(), destination, Vec::new())
+}
+
+/// What a snapshot is known to be of, beside the member that goes out of use for it.
+struct Lost {
+    cluster_id: Option<u64>,
+    revision: Option<i64>,
+    size: Option<u64>,
+}
+
+impl Lost {
+    /// As the description says.
+    fn described(description: Option<&Description>, size: Option<u64>) -> Self {
+        let revision = description.and_then(|description| description.revision);
+        Self {
+            cluster_id: description.and_then(cluster_id),
+            revision: revision.and_then(|revision| i64::try_from(revision).ok()),
+            size,
+        }
+    }
+
+    /// As it was found to be.
+    fn restored(restored: &Restored) -> Self {
+        let manifest = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
+        Self {
+            cluster_id: manifest.and_then(|manifest| cluster_id(&manifest.description)),
+            revision: Some(restored.contents.revision),
+            size: Some(restored.snapshot_size),
+        }
+    }
+
+    /// Signs that this is not the archive, or not the directory, that was meant.
+    fn warn_of_replaced(&self, replaced: &Predecessor, membership: &Membership) {
+        if !replaced.is_replaced {
+            return;
+        }
+        let path = replaced.path.display();
+        if let (Some(other), Some(lost)) = (replaced.cluster_id, self.cluster_id)
+            && ![lost, membership.cluster_id()].contains(&other)
+        {
+            tracing::warn!(
+                "the member that is replaced, {path}, is of the cluster {other:016x}, but the archive is of {lost:016x}: is it \
+                 the right archive, and the right directory?"
+            );
+        }
+        let Ok(reached) = &replaced.reached else { return };
+        if let Some(revision) = self.revision.filter(|revision| *revision < reached.revision) {
+            tracing::warn!(
+                "the member that is replaced, {path}, had reached revision {}, and the snapshot is of revision {revision}: what \
+                 was written in between is only in what is moved aside",
+                reached.revision
+            );
+        }
+        if let Some(bytes) = self.size.filter(|bytes| bytes.saturating_mul(TEN_TIMES) <= reached.size) {
+            tracing::warn!(
+                "the member that is replaced, {path}, has a database of {}, and the snapshot has {}: is it the right archive?",
+                size(reached.size),
+                size(bytes)
+            );
+        }
+    }
+}
+
+/// So much larger than what replaces it, a member is hardly of the same cluster.
+const TEN_TIMES: u64 = 10;
+
+/// The id of the cluster that an archive is of.
+fn cluster_id(description: &Description) -> Option<u64> {
+    u64::from_str_radix(description.cluster_id.as_ref()?, 16).ok()
 }
 
 /// What whoever starts the cluster has to know.
@@ -252,7 +367,9 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
             number.unwrap_or_default()
         );
     }
+    let lost = Lost::restored(restored);
     for predecessor in &restored.predecessors {
+        lost.warn_of_replaced(predecessor, &cluster.membership);
         warn_of_unread(predecessor, cluster.bump);
         warn_of_revisions_twice(predecessor, restored.raised_to);
     }

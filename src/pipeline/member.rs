@@ -14,9 +14,10 @@ use super::buffer::Pool;
 use super::delivery::Delivery;
 use super::digest::{digest, queue};
 use super::instructions::instructions;
-use super::open::{Opened, Options, open};
+use super::open::{Admit, Opened, Options, open_admitted};
 use super::plaintext::read_full;
 use super::predecessor::{Predecessor, newest_reached, predecessors};
+use super::space::{MemberRoom, check_cluster};
 use super::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use crate::archive::manifest::{Description, Digest};
 use crate::database::contents::Contents;
@@ -131,18 +132,14 @@ pub fn restore_member(
     // What an earlier run left goes first: it may be what takes the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
-    let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
-    check_space(
-        &data_dir,
-        request.expected_size,
-        1,
-        if free_for_log.is_some() { 0 } else { LOG_SIZE },
-        free,
-    )?;
-    check_space(log_place, free_for_log.map(|_| 0), 1, LOG_SIZE, free_for_log.unwrap_or(u64::MAX))?;
+    let room = MemberRoom { free, free_for_log };
+    let check_room = |expected| room.check(&data_dir, wal_dir.as_deref(), expected);
+    check_room(request.expected_size)?;
     let database = unpublished.create_snapshot(DATABASE)?;
-    let given_out = newest_reached(&predecessors);
-    let (made, _) = make_database(input, source, request, given_out, database, progress, interrupt)?;
+    let admit = |promised| check_room(Some(promised));
+    let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
+    let (made, _) = make_database(input, source, request, site, database, progress, interrupt)?;
+    let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
     write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
     let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
@@ -166,10 +163,11 @@ pub fn restore_cluster(
 ) -> Result<Restored> {
     let members = request.membership.members();
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
-    let count = members.len() as u64;
-    check_space(directory, request.expected_size, count, LOG_SIZE, unpublished.free_space()?)?;
-    let create = |path: &Path| unpublished.create(path);
-    let (made, _) = write_members(input, source, request, &create, progress, interrupt)?;
+    let free = unpublished.free_space()?;
+    let check_room = |expected| check_cluster(directory, expected, members.len(), free);
+    check_room(request.expected_size)?;
+    let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
+    let (made, _) = write_members(input, source, request, &create, &admit, progress, interrupt)?;
     for member in members {
         let text = instructions(request.membership, member);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
@@ -189,15 +187,17 @@ pub(super) fn write_members(
     source: &Source<'_>,
     request: &Request<'_>,
     create: &dyn Fn(&Path) -> Result<GrowingFile>,
+    admit: &Admit<'_>,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<(Made, File)> {
+    let site = Site { given_out: None, admit };
     let mut first = None;
     for member in request.membership.members() {
         let path = database_of(&member.name);
         let database = create(&path)?;
         match &mut first {
-            None => first = Some(make_database(input, source, request, None, database, progress, interrupt)?),
+            None => first = Some(make_database(input, source, request, site, database, progress, interrupt)?),
             Some((_, first)) => copy_database(first, database, interrupt)?,
         }
         let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
@@ -240,20 +240,29 @@ pub(super) struct Origin {
     pub(super) digest: Digest,
 }
 
-/// Reads the snapshot into `database`, checks it, and makes it that of a member. `given_out` is the newest revision known of
-/// a cluster that may have gone on from this snapshot.
+/// What is known of the place a member goes to.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    /// The newest revision of members that were there before: their cluster may have gone on from the same snapshot.
+    given_out: Option<i64>,
+    /// Whether a snapshot of the promised size fits.
+    admit: &'a Admit<'a>,
+}
+
+/// Reads the snapshot into `database`, checks it, and makes it that of a member.
 fn make_database(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
     request: &Request<'_>,
-    given_out: Option<i64>,
+    site: Site<'_>,
     mut output: GrowingFile,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<(Made, File)> {
     let origin = match source {
         Source::Archive { identities, options } => {
-            let opened = open(input, identities, options, &mut output, progress, interrupt)?;
+            let output = &mut output;
+            let opened = open_admitted(input, identities, options, output, site.admit, progress, interrupt)?;
             let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
             Origin { opened: Some(opened), snapshot_size, digest }
         }
@@ -266,7 +275,7 @@ fn make_database(
     }
     let description = origin.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
     let description = description.map(|manifest| &manifest.description);
-    let kubernetes = |age| kubernetes::bump(contents.revision, age, given_out);
+    let kubernetes = |age| kubernetes::bump(contents.revision, age, site.given_out);
     let (bump, suggested_bump) = match request.bump {
         WantedBump::None => (None, request.age(description).ok().map(kubernetes)),
         WantedBump::By(bump) => (Some(bump), None),
@@ -377,24 +386,4 @@ fn copy_database(first: &mut File, mut copy: GrowingFile, interrupt: &Interrupt)
         }
         copy.write_all(&buffer[..length]).map_err(failed)?;
     }
-}
-
-/// Refuses what cannot fit, before anything is read: a database of `expected` bytes and a log for each of `members`.
-pub(super) fn check_space(
-    place: &Path,
-    expected: Option<u64>,
-    members: u64,
-    log: u64,
-    free: u64,
-) -> Result<()> {
-    let Some(expected) = expected else { return Ok(()) };
-    let needed = expected.saturating_add(log).saturating_mul(members);
-    if needed <= free {
-        return Ok(());
-    }
-    let message = format!("{} needs {needed} bytes, but only {free} are free there", place.display());
-    Err(Error::new(Kind::NoSpace, message).with_hint(
-        "free some space, or name a place on another filesystem; what a killed run left in .etcd-seal-restore-… is \
-         removed by a run that comes more than a minute later",
-    ))
 }

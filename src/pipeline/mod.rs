@@ -27,6 +27,7 @@ pub mod open;
 mod plaintext;
 pub mod predecessor;
 pub mod save;
+pub mod space;
 mod stage;
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ pub mod name;
 pub mod predecessor;
 pub mod scratch;
 pub mod sidecar;
+pub mod space;
 mod stale;
 mod temporary;
 mod tree;
