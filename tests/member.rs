@@ -7,7 +7,7 @@ mod common;
 
 use common::contents::{Access, Client};
 use common::program::Sandbox;
-use common::{Etcd, Options, etcds, run, say};
+use common::{Etcd, Options, dead_address, etcds, run, say};
 use etcd_seal::database::contents::Contents;
 use etcd_seal::database::file::Database;
 use etcd_seal::database::hash_kv::read_keys;
@@ -484,4 +484,96 @@ fn the_smallest_databases_become_members_too() {
             }
         }
     }
+}
+
+/// A process that goes with the test.
+struct Shell(std::process::Child);
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The line that a restore prints last is what a shell needs to start etcd, whatever name and directory are made of; only where
+/// clients find it is added, as its configuration would.
+#[test]
+fn etcd_starts_from_the_printed_line() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        let odd = lost.sandbox.make_directory("it's a \"data\" $(directory)");
+        let served = (0..3).any(|attempt| {
+            let (peer, client) = (dead_address(), format!("http://{}", dead_address()));
+            let (name, place) = ("etcd'1;$HOME#(x)", format!("data {attempt}"));
+            let told = lost
+                .sandbox
+                .seal(["restore", "-i", "../key.txt", "--name", name, "--data-dir", &place])
+                .args(["--wal-dir", &format!("log {attempt}")])
+                .args(["--initial-advertise-peer-urls", &format!("http://{peer}")])
+                .args(["--initial-cluster", &format!("{name}=http://{peer}")])
+                .arg(&lost.archive)
+                .working_in(&odd)
+                .succeed();
+            let line = told.text().lines().last().unwrap().to_owned();
+            assert!(line.starts_with("etcd '--data-dir=/") && !line.contains("--initial-cluster"), "{line}");
+            let log = File::create(lost.sandbox.path("log")).unwrap();
+            let mut shell = Command::new("/bin/sh");
+            let _etcd = Shell(
+                shell
+                    .args(["-c", &format!("exec {line}")])
+                    .current_dir("/")
+                    .env_clear()
+                    .env("PATH", binary.parent().unwrap())
+                    .envs([("ETCD_LISTEN_CLIENT_URLS", &client), ("ETCD_ADVERTISE_CLIENT_URLS", &client)])
+                    .stderr(log.try_clone().unwrap())
+                    .stdout(log)
+                    .spawn()
+                    .unwrap(),
+            );
+            let mut etcdctl = Command::new(binary.with_file_name("etcdctl"));
+            etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &client, "--command-timeout=20s"]);
+            let answer = etcdctl.args(["get", "after", "-w", "json"]).output().unwrap();
+            let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+            answer["header"]["revision"] == lost.revision && answer["count"] == 1
+        });
+        let log = std::fs::read_to_string(lost.sandbox.path("log")).unwrap();
+        assert!(served, "{}:\n{log}", binary.display());
+    }
+}
+
+/// Signs that it is the wrong archive, or the wrong directory, are told before and after.
+#[test]
+fn a_member_that_does_not_fit_the_archive_is_not_replaced_in_silence() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let lost = Lost::new(&binary);
+    let words = |archive: &Path, more: &[&str]| {
+        let words = ["restore", "-i", "key.txt", "--data-dir", "place"];
+        lost.sandbox.seal(words).arg(archive).args(more).succeed()
+    };
+    let source = Etcd::start(&binary, &Options::default());
+    let recipient = recipient(&lost.sandbox);
+    let save =
+        ["save", "old.age", "--cluster-name", "prod", "-r", &recipient, "--endpoints", &source.address()];
+    lost.sandbox.seal(save).succeed();
+    source.fill("key", 900, 10_000);
+    source.fill("again", 50, 10);
+    let save = ["save", "new.age", "-r", &recipient, "--endpoints", &source.address()];
+    lost.sandbox.seal(save).succeed();
+    words(Path::new("new.age"), &["--initial-cluster-token", "one"]);
+    // The same archive again, as part of the same recovery.
+    let told = words(Path::new("new.age"), &["--initial-cluster-token", "one", "--replace"]);
+    assert!(!told.stderr.contains("that is replaced"), "{}", told.stderr);
+    for more in [&["--replace", "-n"][..], &["--replace"]] {
+        let told = words(Path::new("old.age"), more);
+        for sign in ["is of the cluster ", "had reached revision ", " has a database of "] {
+            assert!(told.stderr.contains(sign), "{sign}: {}", told.stderr);
+        }
+        assert!(told.text().contains("\nfrom cluster \"prod\" ("), "{}", told.text());
+        assert!(told.text().contains("snapshot of 2") && told.text().contains(" s old)"), "{}", told.text());
+    }
+    // What cannot be read stands in nobody's way.
+    std::fs::write(lost.sandbox.path("place/member/snap/db"), "no database").unwrap();
+    let told = words(Path::new("old.age"), &["--replace", "--kubernetes"]);
+    assert!(told.stderr.contains("--kubernetes did not take it into account"), "{}", told.stderr);
 }

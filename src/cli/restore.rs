@@ -123,7 +123,7 @@ fn to_snapshot(
     expected.map_or(Ok(()), admit)?;
     if dry_run {
         let plan = Plan::new("restore", source.archive().name(), named, Vec::new());
-        return context.reporter.result(&plan.of_snapshot(description, expected, source.clock()?));
+        return context.reporter.result(&plan);
     }
     let began = Instant::now();
     let identities = source.identities.take().unwrap_or_default();

@@ -93,7 +93,7 @@ mod tests {
         let given_out = 5_000_000_000;
         assert_eq!(100 + bump(100, Duration::ZERO, Some(given_out)), given_out + BEHIND);
         // What is known may be less than what time alone asks for.
-        assert_eq!(bump(100, Duration::from_secs(10), Some(50)), 15_100);
+        assert_eq!(bump(100, Duration::from_secs(1000), Some(50)), 1_500_100);
         assert!(bump(7, Duration::ZERO, Some(i64::MAX)) < i64::MAX / 2);
     }
 

@@ -54,6 +54,6 @@ impl Report for RestoreReport {
 
     fn text(&self) -> String {
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
-        format!("{path}: {}, {took}{}\n{UNKNOWN_SEALER}", self.contents.text(), self.verdict.text())
+        format!("{path}: {}, {took}{}; {UNKNOWN_SEALER}", self.contents.text(), self.verdict.text())
     }
 }
