@@ -105,6 +105,7 @@ pub mod keys;
 pub mod pipeline;
 pub mod progress;
 pub mod store;
+mod units;
 
 #[cfg(feature = "cli")]
 pub mod cli;

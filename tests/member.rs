@@ -8,7 +8,7 @@ mod common;
 use common::contents::{Access, Client};
 use common::dice::Dice;
 use common::program::Sandbox;
-use common::{Etcd, Options, bolt, etcds, run, say};
+use common::{Etcd, Options, bolt, dead_address, etcds, run, say};
 use etcd_seal::Kind;
 use etcd_seal::database::contents::Contents;
 use etcd_seal::database::file::Database;
@@ -16,6 +16,7 @@ use etcd_seal::database::hash_kv::read_keys;
 use etcd_seal::database::page::Entry;
 use etcd_seal::interrupt::Interrupt;
 use serde_json::Value;
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -64,13 +65,21 @@ impl Lost {
     /// A member of `binary` on what was restored.
     fn boot(&self, binary: &Path, directory: &str, more: &[&str]) -> Etcd {
         let _ = std::fs::remove_dir_all(self.sandbox.path(directory));
+        self.boot_told(binary, directory, more).0
+    }
+
+    /// The same, where there may be something already, with what the restore told.
+    fn boot_told(&self, binary: &Path, directory: &str, more: &[&str]) -> (Etcd, Value) {
         let options = Options { environment: verified(), ..Options::default() };
+        let told = RefCell::new(Value::Null);
         let mut members = Etcd::start_restored(&[binary.to_owned()], 1, &options, |names| {
-            let _ = std::fs::remove_dir_all(self.sandbox.path(directory));
-            self.restore(names, 0, directory, more);
+            if !more.contains(&"--replace") {
+                let _ = std::fs::remove_dir_all(self.sandbox.path(directory));
+            }
+            *told.borrow_mut() = self.restore(names, 0, directory, more);
             vec![self.data_dir(directory)]
         });
-        members.remove(0)
+        (members.remove(0), told.into_inner())
     }
 
     fn data_dir(&self, directory: &str) -> Vec<String> {
@@ -199,16 +208,13 @@ fn any_version_starts_on_what_was_saved_from_any() {
 fn a_raised_revision_is_above_all_and_everything_below_is_compacted() {
     for binary in etcds() {
         let lost = Lost::new(&binary);
-        for (more, by) in [
-            (&["--bump-revision", "1000000", "--mark-compacted"][..], 1_000_000),
-            (&["--kubernetes"], 1_000_000),
-        ] {
-            let mut member = lost.boot(&binary, "restored", more);
+        for more in [&["--bump-revision", "1000000", "--mark-compacted"][..], &["--kubernetes"]] {
+            let (mut member, told) = lost.boot_told(&binary, "restored", more);
             lost.assert_contents(&member);
-            let bumped = lost.revision + by;
-            let status = run(member.etcdctl().args(["get", "after", "-w", "json"]));
-            let status: Value = serde_json::from_str(&status).unwrap();
-            assert_eq!(status["header"]["revision"], bumped, "{status}");
+            let bumped = told["database"]["bumped_to"].as_i64().unwrap();
+            assert_eq!(bumped, lost.revision + told["database"]["bumped_by"].as_i64().unwrap());
+            assert_eq!(revision(&member), bumped);
+            assert!(bumped >= 2 * lost.revision, "{told}");
             // Whoever watches from a revision of the lost cluster is told to begin anew.
             let watched =
                 member.etcdctl().args(["get", "after", "--rev", &lost.revision.to_string()]).output();
@@ -220,6 +226,87 @@ fn a_raised_revision_is_above_all_and_everything_below_is_compacted() {
             lost.client(&member).run(&["del", "new"]);
             lost.assert_contents(&member);
         }
+    }
+}
+
+/// The revision a member is at.
+fn revision(member: &Etcd) -> i64 {
+    let answer = run(member.etcdctl().args(PATIENT).args(["get", "after", "-w", "json"]));
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    answer["header"]["revision"].as_i64().unwrap()
+}
+
+/// Where the newest writes were deletions that a compaction took away, the last key lies far below the revision that clients
+/// have seen, and etcd goes on from that of the compaction.
+#[test]
+fn a_revision_is_raised_above_a_compaction_that_took_the_newest_writes() {
+    for binary in etcds() {
+        let sandbox = Sandbox::new();
+        let source = Etcd::start(&binary, &Options::default());
+        source.fill("key", 30, 10);
+        for _ in 0..20 {
+            run(source.etcdctl().args(["put", "after", "x"]));
+            run(source.etcdctl().args(["del", "after"]));
+        }
+        let reached = revision(&source);
+        run(source.etcdctl().args(["compaction", &reached.to_string(), "--physical"]));
+        let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim_end().to_owned();
+        let address = source.address();
+        sandbox.seal(["save", "lost.age", "-r", &recipient, "--endpoints", &address]).succeed();
+        let archive = sandbox.path("lost.age");
+        let lost = Lost { sandbox, archive, contents: String::new(), revision: reached, hash: (0, 0) };
+        for by in [1, 20] {
+            let more = ["--bump-revision", &by.to_string(), "--mark-compacted"];
+            let (member, told) = lost.boot_told(&binary, "restored", &more);
+            assert_eq!(told["database"]["revision"], reached, "{told}");
+            assert_eq!(told["database"]["bumped_to"], reached + by, "{told}");
+            let found = contents(&lost.sandbox.path("restored"));
+            assert!(found.revision >= reached + by && found.last_write == reached + by, "{found:?}");
+            // What counts is the revision etcd itself gives out next.
+            run(member.etcdctl().args(["put", "after", "the restore"]));
+            assert_eq!(revision(&member), reached + by + 1, "{}", binary.display());
+        }
+    }
+}
+
+/// Clients of the first restored cluster must not see its revisions again, with other changes under them.
+#[test]
+fn a_second_restore_for_kubernetes_goes_beyond_all_that_the_first_gave_out() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        lost.sandbox.seal(["restore", "-i", "key.txt", "-o", "plain.db"]).arg(&lost.archive).succeed();
+        let mut given_out = lost.boot_and_put(&binary, &["--kubernetes"]);
+        // Again at once, once more while the log is ahead of the database, and as if the snapshot were as old as before.
+        for more in [&["--snapshot-age", "0"][..], &["--snapshot-age", "1h"], &[]] {
+            let words = [&["--kubernetes", "--replace"], more].concat();
+            let next = lost.boot_and_put(&binary, &words);
+            assert!(next.0 > given_out.1, "{more:?}: {next:?} after {given_out:?}");
+            given_out = next;
+        }
+        // What was moved aside counts, too, where its place is free.
+        std::fs::rename(
+            lost.sandbox.path("restored/member"),
+            lost.sandbox.path("restored/member.replaced-by-hand"),
+        )
+        .unwrap();
+        let words = ["--kubernetes", "--replace", "--snapshot-age", "0"];
+        let next = lost.boot_and_put(&binary, &words);
+        assert!(next.0 > given_out.1, "{next:?} after {given_out:?}");
+    }
+}
+
+impl Lost {
+    /// Restores with these words, boots it, puts five keys and kills it: the first and the last revision it gave out.
+    fn boot_and_put(&self, binary: &Path, words: &[&str]) -> (i64, i64) {
+        let (mut member, _) = self.boot_told(binary, "restored", words);
+        let first = revision(&member);
+        for put in 0..5 {
+            run(member.etcdctl().args(PATIENT).args(["put", "after", &put.to_string()]));
+        }
+        let last = revision(&member);
+        assert_eq!(last, first + 5);
+        member.kill();
+        (first, last)
     }
 }
 
@@ -522,4 +609,95 @@ fn change(buckets: &mut Buckets, dice: &mut Dice) -> String {
         });
         return format!("the bucket {name}, where {before} is now {after}");
     }
+}
+/// A process that goes with the test.
+struct Shell(std::process::Child);
+
+impl Drop for Shell {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The line that a restore prints last is what a shell needs to start etcd, whatever name and directory are made of; only where
+/// clients find it is added, as its configuration would.
+#[test]
+fn etcd_starts_from_the_printed_line() {
+    for binary in etcds() {
+        let lost = Lost::new(&binary);
+        let odd = lost.sandbox.make_directory("it's a \"data\" $(directory)");
+        let served = (0..3).any(|attempt| {
+            let (peer, client) = (dead_address(), format!("http://{}", dead_address()));
+            let (name, place) = ("etcd'1;$HOME#(x)", format!("data {attempt}"));
+            let told = lost
+                .sandbox
+                .seal(["restore", "-i", "../key.txt", "--name", name, "--data-dir", &place])
+                .args(["--wal-dir", &format!("log {attempt}")])
+                .args(["--initial-advertise-peer-urls", &format!("http://{peer}")])
+                .args(["--initial-cluster", &format!("{name}=http://{peer}")])
+                .arg(&lost.archive)
+                .working_in(&odd)
+                .succeed();
+            let line = told.text().lines().last().unwrap().to_owned();
+            assert!(line.starts_with("etcd '--data-dir=/") && !line.contains("--initial-cluster"), "{line}");
+            let log = File::create(lost.sandbox.path("log")).unwrap();
+            let mut shell = Command::new("/bin/sh");
+            let _etcd = Shell(
+                shell
+                    .args(["-c", &format!("exec {line}")])
+                    .current_dir("/")
+                    .env_clear()
+                    .env("PATH", binary.parent().unwrap())
+                    .envs([("ETCD_LISTEN_CLIENT_URLS", &client), ("ETCD_ADVERTISE_CLIENT_URLS", &client)])
+                    .stderr(log.try_clone().unwrap())
+                    .stdout(log)
+                    .spawn()
+                    .unwrap(),
+            );
+            let mut etcdctl = Command::new(binary.with_file_name("etcdctl"));
+            etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &client, "--command-timeout=20s"]);
+            let answer = etcdctl.args(["get", "after", "-w", "json"]).output().unwrap();
+            let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
+            answer["header"]["revision"] == lost.revision && answer["count"] == 1
+        });
+        let log = std::fs::read_to_string(lost.sandbox.path("log")).unwrap();
+        assert!(served, "{}:\n{log}", binary.display());
+    }
+}
+
+/// Signs that it is the wrong archive, or the wrong directory, are told before and after.
+#[test]
+fn a_member_that_does_not_fit_the_archive_is_not_replaced_in_silence() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let lost = Lost::new(&binary);
+    let words = |archive: &Path, more: &[&str]| {
+        let words = ["restore", "-i", "key.txt", "--data-dir", "place"];
+        lost.sandbox.seal(words).arg(archive).args(more).succeed()
+    };
+    let source = Etcd::start(&binary, &Options::default());
+    let recipient = recipient(&lost.sandbox);
+    let save =
+        ["save", "old.age", "--cluster-name", "prod", "-r", &recipient, "--endpoints", &source.address()];
+    lost.sandbox.seal(save).succeed();
+    source.fill("key", 900, 10_000);
+    source.fill("again", 50, 10);
+    let save = ["save", "new.age", "-r", &recipient, "--endpoints", &source.address()];
+    lost.sandbox.seal(save).succeed();
+    words(Path::new("new.age"), &["--initial-cluster-token", "one"]);
+    // The same archive again, as part of the same recovery.
+    let told = words(Path::new("new.age"), &["--initial-cluster-token", "one", "--replace"]);
+    assert!(!told.stderr.contains("that is replaced"), "{}", told.stderr);
+    for more in [&["--replace", "-n"][..], &["--replace"]] {
+        let told = words(Path::new("old.age"), more);
+        for sign in ["is of the cluster ", "had reached revision ", " has a database of "] {
+            assert!(told.stderr.contains(sign), "{sign}: {}", told.stderr);
+        }
+        assert!(told.text().contains("\nfrom cluster \"prod\" ("), "{}", told.text());
+        assert!(told.text().contains("snapshot of 2") && told.text().contains(" s old)"), "{}", told.text());
+    }
+    // What cannot be read stands in nobody's way.
+    std::fs::write(lost.sandbox.path("place/member/snap/db"), "no database").unwrap();
+    let told = words(Path::new("old.age"), &["--replace", "--kubernetes"]);
+    assert!(told.stderr.contains("--kubernetes did not take it into account"), "{}", told.stderr);
 }

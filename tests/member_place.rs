@@ -9,6 +9,7 @@ mod common;
 use common::bolt;
 use common::program::{Program, Sandbox};
 use common::{can, say};
+use etcd_seal::database::meta::Meta;
 use etcd_seal::database::mvcc::Revision;
 use etcd_seal::interrupt::Interrupt;
 use etcd_seal::store::member::MemberPlace;
@@ -395,7 +396,7 @@ fn a_plan_touches_nothing() {
     scene.restore("new").args(["-n", "--wal-dir", "log"]).succeed();
     let plan = ["--output-dir", "all", "--cluster-plan", "m1=http://10.0.0.1:2380,m2=http://10.0.0.2:2380"];
     let planned = scene.sandbox.seal(["restore", "x.age", "-n", "-i", "key.txt"]).args(plan).succeed();
-    assert!(planned.text().contains("member m1 (") && planned.text().contains("m2=http://10.0.0.2:2380"));
+    assert!(planned.text().contains("member \"m1\" (") && planned.text().contains("m2=http://10.0.0.2:2380"));
     assert_eq!(scene.sandbox.names("."), before);
 }
 
@@ -419,17 +420,11 @@ fn a_whole_cluster_appears_at_once() {
             assert_eq!(scene.sandbox.names(format!("{directory}/{name}")), ["RESTORE.txt", "member"]);
             let text =
                 fs::read_to_string(scene.sandbox.path(format!("{directory}/{name}/RESTORE.txt"))).unwrap();
-            for flag in told["members"]
-                .as_array()
-                .unwrap()
-                .iter()
-                .find(|member| member["name"] == name)
-                .unwrap()["etcd_flags"]
-                .as_array()
-                .unwrap()
-            {
-                assert!(text.contains(&format!("    {}\n", flag.as_str().unwrap())), "{text}");
-            }
+            assert!(text.contains(&format!("    NAME={name}\n")), "{text}");
+            let member = told["members"].as_array().unwrap().iter().find(|member| member["name"] == name);
+            let url = member.unwrap()["peer_urls"][0].as_str().unwrap();
+            assert!(text.contains(&format!("    PEER_URL={url}\n")), "{text}");
+            assert!(!text.contains("--initial-cluster="), "{text}");
         }
         let databases =
             |name: &str| fs::read(scene.sandbox.path(format!("{directory}/{name}/member/snap/db"))).unwrap();
@@ -925,5 +920,55 @@ fn an_error_at_any_step_leaves_no_empty_directory() {
         if call.starts_with("mkdir") {
             assert!(failed > 3, "{failed}");
         }
+    }
+}
+
+/// What does not fit is refused before anything is written, by a dry run with the same words, and also where only the manifest
+/// tells how much it is.
+#[test]
+fn what_does_not_fit_is_refused_before_a_byte_is_written() {
+    const SIZE: usize = 8 << 20;
+    let sandbox = Sandbox::new();
+    let mut database = snapshot();
+    database.truncate(database.len() - 32);
+    let meta = Meta::parse(database[..80].try_into().unwrap()).unwrap();
+    let meta = Meta { high_water_mark: (SIZE / 4096) as u64, ..meta };
+    database.resize(SIZE, 0);
+    for page in [0, 1] {
+        let bytes = meta.to_page(page);
+        let at = usize::try_from(page).unwrap() * 4096;
+        database[at..at + bytes.len()].copy_from_slice(&bytes);
+    }
+    let digest = Sha256::digest(&database);
+    database.extend_from_slice(&digest);
+    sandbox.write("snapshot.db", &database);
+    let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim_end().to_owned();
+    for (archive, more) in [("told.age", &[][..]), ("silent.age", &["--no-description"])] {
+        let save = ["save", archive, "--from", "snapshot.db", "-r", &recipient];
+        sandbox.seal(save).args(more).succeed();
+    }
+    sandbox.make_directory("small");
+    if !can("unshare", &["-m", "sh", "-c", "mount -t tmpfs tmpfs /tmp"]) {
+        return;
+    }
+    let run = |archive: &str, target: &str, more: &[&str]| {
+        // A member needs 61 MiB for its log, too.
+        let room = if target.starts_with("-o") { "4" } else { "66" };
+        let mount = format!("mount -t tmpfs -o size={room}m tmpfs small || exit 99");
+        let script = format!("{mount}; \"$@\"; code=$?; ls -A small; exit $code");
+        let program = sandbox.program("unshare").args(["-m", "bash", "-c", &script, "bash"]);
+        let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal"));
+        let words = ["restore", archive, "-i", "key.txt"];
+        let outcome = program.args(words).args(target.split(' ')).args(more).run().ends_with(1);
+        assert_eq!(outcome.text(), "", "something was left");
+        let line = outcome.stderr.lines().find(|line| line.contains("error: ")).unwrap().to_owned();
+        assert!(line.contains(&format!(" MiB, but only {room}.0 MiB are free there")), "{line}");
+        line
+    };
+    let cluster = format!("--output-dir small/all --cluster-plan {}", "m1=http://10.0.0.1:2380");
+    for target in ["-o small/s.db", "--data-dir small/d", &cluster] {
+        let told = run("told.age", target, &[]);
+        assert_eq!(run("told.age", target, &["-n"]), told);
+        assert_eq!(run("silent.age", target, &[]), told);
     }
 }

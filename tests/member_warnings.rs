@@ -9,6 +9,8 @@ use common::bolt;
 use common::program::{Outcome, Sandbox};
 use etcd_seal::database::mvcc::Revision;
 use etcd_seal::database::page::Entry;
+use std::fs::File;
+use std::time::{Duration, SystemTime};
 
 /// Key and value under the revisions from 2 on.
 fn keys(pairs: &[(&str, &[u8])]) -> Vec<Entry> {
@@ -52,16 +54,16 @@ fn data_of_kubernetes_ask_for_a_raised_revision() {
     assert!(told.stderr.contains(WATCHERS) && told.stderr.contains("--kubernetes"), "{}", told.stderr);
     // The flag is named as it can be typed, with a number.
     let flag = told.stderr.split("--bump-revision ").nth(1).unwrap();
-    let number = flag.strip_suffix('\n').unwrap_or(flag).split(' ').next().unwrap();
+    let number = flag.split(' ').next().unwrap();
     assert!(number.parse::<i64>().unwrap() >= 1_000_000, "{number}");
     assert!(flag.contains("--mark-compacted"));
 
     let told = restore(keys(&[POD]), &[], &["--bump-revision", number, "--mark-compacted"]);
     assert!(!told.stderr.contains(WATCHERS), "{}", told.stderr);
-    // Nobody knows how old a plain snapshot is: a week, by 1500 writes a second.
-    let told = restore(keys(&[POD]), &[], &["--kubernetes"]);
+    let told = restore(keys(&[POD]), &[], &["--kubernetes", "--snapshot-age", "10m"]);
     assert!(!told.stderr.contains(WATCHERS), "{}", told.stderr);
-    assert!(told.text().contains("revision 2 raised by 908000000"), "{}", told.text());
+    // By 1500 writes a second.
+    assert!(told.text().contains("revision 2 raised by 900002 to 900004"), "{}", told.text());
     let told = restore(keys(&[("plain", b"value")]), &[], &[]);
     assert!(!told.stderr.contains(WATCHERS), "{}", told.stderr);
 }
@@ -101,4 +103,53 @@ fn alarms_downgrades_and_newer_data_are_told() {
     }
     let told = restore(keys(&[("a", b"b")]), &[], &["--etcd-version", "3.4.0"]);
     assert!(!told.stderr.contains("alarm") && !told.stderr.contains("downgrade"), "{}", told.stderr);
+}
+
+/// A plain snapshot in a file, which was last written at `modified`, or comes from a pipe.
+fn restore_plain(modified: Option<SystemTime>, more: &[&str]) -> Outcome {
+    let sandbox = Sandbox::new();
+    let buckets = [(b"key".to_vec(), keys(&[POD])), (b"meta".to_vec(), Vec::new())];
+    let snapshot = bolt::database(4096, &buckets);
+    let path = sandbox.write("snapshot.db", &snapshot);
+    let words = ["restore", "--skip-hash-check", "--force", "--data-dir", "new", "--json", "--from-snapshot"];
+    let program = sandbox.seal(words).arg(if modified.is_some() { "snapshot.db" } else { "-" }).args(more);
+    let Some(modified) = modified else { return program.input(snapshot).run() };
+    File::options().write(true).open(path).unwrap().set_modified(modified).unwrap();
+    program.run()
+}
+
+/// Of a snapshot without a time of its own that of its file counts, and a week that it may have lain around before.
+#[test]
+fn the_time_of_a_file_stands_in_for_an_unknown_age() {
+    let bumped = |seconds| {
+        let modified = SystemTime::now() - Duration::from_secs(seconds);
+        let told = restore_plain(Some(modified), &["--kubernetes"]).ends_with(3).object();
+        told["database"]["bumped_by"].as_i64().unwrap()
+    };
+    let week = 7 * 86_400 * 1500;
+    for (seconds, at_least) in [(5, 5), (100_000, 100_000)] {
+        let by = bumped(seconds) - week;
+        // Whole seconds, and a slow machine.
+        assert!((at_least * 1500..(at_least + 60) * 1500).contains(&by), "{seconds}: {by}");
+    }
+}
+
+/// An age that cannot be told is no age of nothing, and there are two ways out.
+#[test]
+fn an_age_that_cannot_be_told_is_refused() {
+    let tomorrow = Some(SystemTime::now() + Duration::from_secs(86_400));
+    for (modified, why) in [(tomorrow, "the clock of this host says"), (None, "nothing tells how old")] {
+        let refused = restore_plain(modified, &["--kubernetes"]).ends_with(2).object();
+        assert!(refused["error"].as_str().unwrap().contains(why), "{refused}");
+        let hint = refused["hint"].as_str().unwrap();
+        assert!(hint.contains("--snapshot-age") && hint.contains("--bump-revision"), "{refused}");
+        let told = restore_plain(modified, &["--kubernetes", "--snapshot-age", "1s"]).ends_with(3).object();
+        assert_eq!(told["database"]["bumped_to"], 2 + 1502, "{told}");
+        restore_plain(modified, &["--bump-revision", "7", "--mark-compacted"]).ends_with(3);
+        // Without either there is a warning, with no number in it that nobody can know.
+        let told = restore_plain(modified, &[]).ends_with(3);
+        assert!(told.stderr.contains("--kubernetes, or restart all of them"), "{}", told.stderr);
+    }
+    let refused = restore_plain(tomorrow, &["--kubernetes", "-n"]).ends_with(2).object();
+    assert!(refused["error"].as_str().unwrap().contains("the clock of this host says"), "{refused}");
 }

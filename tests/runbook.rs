@@ -660,3 +660,45 @@ fn the_check_finds_members_that_are_unequal() {
     session.script = [before, &after.replace("timeout 120", "timeout 8")].concat();
     session.fails_at("check", Some(124));
 }
+
+/// What lies beside each member of a cluster says the same as the page, to the word.
+#[test]
+fn the_instructions_beside_a_member_are_those_of_the_page() {
+    let Some(etcd) = etcds().into_iter().next() else { return };
+    let disaster = Disaster::new(&etcd);
+    let output = Command::new(env!("CARGO_BIN_EXE_etcd-seal"))
+        .args(["restore", "-i", "key.txt", "--output-dir", "members", "--cluster-plan"])
+        .arg("etcd-1=https://10.0.0.1:2380,etcd-2=https://10.0.0.2:2380")
+        .arg(&disaster.archive)
+        .current_dir(disaster.place.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = fs::read_to_string(disaster.path("members/etcd-2/RESTORE.txt")).unwrap();
+    let pasted: Vec<String> =
+        text.split("\n\n").filter(|block| block.starts_with("    ")).map(str::to_owned).collect();
+    let named = [
+        "stop",
+        "place",
+        "start-service",
+        "start",
+        "check",
+        "kubeadm-stop",
+        "kubeadm-start-etcd",
+        "kubeadm-start-others",
+    ];
+    let of_page = blocks().into_iter().filter(|block| named.contains(&block.name.as_str()));
+    let mut expected: Vec<String> = of_page
+        .map(|block| block.text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"))
+        .collect();
+    let mut found: Vec<String> = pasted[1..].iter().map(|block| block.trim_end().to_owned()).collect();
+    (expected.sort(), found.sort());
+    assert_eq!(found, expected, "{text}");
+    // The settings are a part of those of step 4, in their order.
+    let settings: Vec<&str> = pasted[0].lines().map(|line| line.trim().split_once('=').unwrap().0).collect();
+    let page: Vec<String> = variables("settings-member").into_iter().take(settings.len()).collect();
+    assert_eq!(settings, page, "{text}");
+    for (variable, value) in [("NAME", "etcd-2"), ("PEER_URL", "https://10.0.0.2:2380")] {
+        assert!(pasted[0].contains(&format!("    {variable}={value}\n")), "{text}");
+    }
+}

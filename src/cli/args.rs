@@ -402,15 +402,20 @@ pub(crate) struct MemberArguments {
     /// With --output-dir: all members, NAME=URL,NAME=URL,…
     #[arg(long, value_name = "MEMBERS", requires = "output_dir", conflicts_with_all = ["name", "initial_cluster", "initial_advertise_peer_urls"])]
     pub(crate) cluster_plan: Option<String>,
-    /// Raise the revision by this much, so that no watcher of the lost cluster sees a revision twice
+    /// Raise the newest revision, that of a compaction included, by this much, so that no watcher sees a revision twice
     #[arg(long, value_name = "NUMBER", requires = "mark_compacted", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) bump_revision: Option<i64>,
     /// With --bump-revision: mark everything up to the raised revision as compacted, so that watchers start anew
     #[arg(long, requires = "bump_revision")]
     pub(crate) mark_compacted: bool,
     /// Raise the revision by what suits a Kubernetes cluster, computed from revision and age, and mark it compacted
+    ///
+    /// It ends above every revision known of the members that are in DIR, or were moved aside there, too.
     #[arg(long, conflicts_with = "bump_revision")]
     pub(crate) kubernetes: bool,
+    /// With --kubernetes: how old the snapshot is, where its own time or the clock of this host cannot tell
+    #[arg(long, value_name = "DURATION", requires = "kubernetes", value_parser = parse_duration)]
+    pub(crate) snapshot_age: Option<Duration>,
     /// The version of etcd that will run the member, such as 3.5.30, to warn if the data are newer
     #[arg(long, value_name = "VERSION", value_parser = parse_etcd_version)]
     pub(crate) etcd_version: Option<(u64, u64)>,

@@ -9,10 +9,11 @@ use super::{Context, bar, now, tether};
 use crate::archive::manifest::Description;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::pipeline::drill::{Drilled, Program, Request, drill};
+use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
 use crate::pipeline::member::Source;
 use crate::store::local::{Existing, Unpublished, check};
 use crate::store::scratch::Scratch;
+use crate::store::space::free_space;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
@@ -24,6 +25,8 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
     if let Some(MetricsPlace { directory, name }) = &metrics {
         check(directory, name, Existing::Replace, false)?;
     }
+    // A clock that no time can be told by is found before the drill, not after it.
+    now()?;
     if settings.dry_run {
         return plan(settings, context);
     }
@@ -32,7 +35,7 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
     let drilled = perform(settings, &mut seen, context);
     if let Some(place) = metrics {
         let text = DrillMetrics {
-            ended: now(),
+            ended: now()?,
             took: began.elapsed(),
             description: seen.description.as_ref(),
             outcome: drilled.as_ref().map_err(|error| Exit::of(error.kind())),
@@ -74,7 +77,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         timeout: settings.timeout,
         expected_size,
         options: &settings.options,
-        now: now(),
+        now: now()?,
         runtime: &context.runtime,
     };
     let progress = bar::progress(&context.console, context.quiet, "restoring");
@@ -100,9 +103,11 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
         settings.etcd.display(),
     );
     let description = source.describe();
-    if let Some(expected) = source.expected_size(description.as_ref()) {
+    let expected = source.expected_size(description.as_ref());
+    if let Some(expected) = expected {
         let _ = write!(destination, ", at least {}", size(expected));
     }
+    check_room(&settings.scratch, expected, settings.members, free_space(&settings.scratch)?)?;
     context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))
 }
 

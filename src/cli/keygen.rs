@@ -15,7 +15,7 @@ const NEVER_REPLACED: &str = "name another file: an identity is never replaced, 
 
 pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_key(&words.output).map_err(never_replaced)?;
-    let (identity, recipient) = generate_identity(&now().to_string());
+    let (identity, recipient) = generate_identity(&now()?.to_string());
     let mut output = place.begin()?;
     let written = output.write_all(identity.expose_secret().as_bytes());
     written.map_err(|error| Error::io("write", words.output.display(), error))?;

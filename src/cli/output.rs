@@ -6,6 +6,7 @@ use crate::interrupt::Interrupt;
 use crate::progress::Pulse;
 use crate::store::destination::Destination;
 use crate::store::local::{self, Existing, Published, Unpublished};
+use crate::store::space::free_space;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -59,6 +60,19 @@ impl Place {
             local::check(directory, name, existing, sidecar)?;
         }
         Ok(Self { destination, existing, sidecar })
+    }
+
+    /// Bytes that are free there; `None` where what is written does not stay.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub(crate) fn free_space(&self) -> Result<Option<u64>> {
+        match &self.destination {
+            Destination::Stdout => Ok(None),
+            Destination::Directory(directory) | Destination::File { directory, .. } => {
+                free_space(directory).map(Some)
+            }
+        }
     }
 
     /// Begins to write. A file in a directory has no name yet: [`Output::name`] gives it one.

@@ -4,19 +4,24 @@ use super::args::RestoreArguments;
 use super::exit::Exit;
 use super::input::{Archive, open_file};
 use super::output::Place;
-use super::report::{MemberReport, Plan, RestoreReport, size};
+use super::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
-use super::{Context, bar, now};
+use super::term::quoted;
+use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
+use crate::pipeline::age::Clock;
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::member::{Request, Restored, Source, restore_cluster, restore_member};
-use crate::pipeline::open::{Options, open};
+use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
+use crate::pipeline::open::{Options, open_admitted};
+use crate::pipeline::predecessor::{Predecessor, predecessors};
+use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
+use crate::store::space::free_space;
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -87,6 +92,13 @@ impl OpenSource {
         description
     }
 
+    /// What time it is, and what time the file has.
+    fn clock(&self) -> Result<Clock> {
+        let modified = self.file.metadata().ok().filter(std::fs::Metadata::is_file);
+        let modified = modified.and_then(|metadata| time_of(metadata.modified().ok()?));
+        Ok(Clock { now: now()?, modified })
+    }
+
     /// Bytes of the snapshot, as far as anybody can know beforehand, given what [`Self::describe`] saw.
     pub(super) fn expected_size(&self, description: Option<&Description>) -> Option<u64> {
         let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
@@ -104,18 +116,27 @@ fn to_snapshot(
     context: &Context,
 ) -> Result<Exit> {
     let place = Place::for_snapshot(output, force)?;
+    let description = source.describe();
+    let expected = source.expected_size(description.as_ref());
+    let (named, free) = (place.to_string(), place.free_space()?);
+    let admit = |promised| check_snapshot(Path::new(&named), promised, free.unwrap_or(u64::MAX));
+    expected.map_or(Ok(()), admit)?;
     if dry_run {
-        let plan = Plan::new("restore", source.archive().name(), place.to_string(), Vec::new());
+        let plan = Plan::new("restore", source.archive().name(), named, Vec::new());
         return context.reporter.result(&plan);
     }
     let began = Instant::now();
     let identities = source.identities.take().unwrap_or_default();
     let mut output = place.begin()?;
     let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let opened = open(&mut source.file, &identities, options, &mut output, &*progress, &context.interrupt);
+    let (file, interrupt) = (&mut source.file, &context.interrupt);
+    let opened = open_admitted(file, &identities, options, &mut output, &admit, &*progress, interrupt);
     let archive = Archive::named(&source.path);
     let opened = opened.map_err(|error| {
-        let blame = |error| archive.named_in(archive.or_damaged(error, &context.interrupt));
+        let blame = |error: Error| match error.kind() {
+            Kind::NoSpace => error,
+            _ => archive.named_in(archive.or_damaged(error, &context.interrupt)),
+        };
         output.explain(error, blame)
     })?;
     drop(progress);
@@ -145,6 +166,35 @@ impl Goal {
         }
     }
 
+    /// Refuses what does not fit, as a run would.
+    fn check_room(&self, membership: &Membership, expected: Option<u64>) -> Result<()> {
+        match self {
+            Self::Member { place, .. } => {
+                MemberRoom::of(place)?.check(&place.data_dir, place.wal_dir.as_deref(), expected)
+            }
+            Self::Cluster { directory, .. } => {
+                check_cluster(directory, expected, membership.members().len(), free_space(directory)?)
+            }
+        }
+    }
+
+    /// The members that were there before.
+    fn predecessors(&self, interrupt: &Interrupt) -> Vec<Predecessor> {
+        match self {
+            Self::Member { place, .. } => predecessors(place, interrupt),
+            Self::Cluster { .. } => Vec::new(),
+        }
+    }
+
+    /// Where a single member will be found by its etcd, from whatever directory that is started in.
+    fn directories(&self) -> Result<Option<MemberDirectories>> {
+        let Self::Member { place, .. } = self else { return Ok(None) };
+        let absolute =
+            |path: &Path| std::path::absolute(path).map_err(|error| Error::io("find", path.display(), error));
+        let wal_dir = place.wal_dir.as_deref().map(absolute).transpose()?;
+        Ok(Some(MemberDirectories { data_dir: absolute(&place.data_dir)?, wal_dir }))
+    }
+
     /// Names of the members that are made.
     fn names<'a>(&'a self, membership: &'a Membership) -> Vec<&'a str> {
         match self {
@@ -166,8 +216,17 @@ fn to_members(
     goal.check()?;
     let description = source.describe();
     let expected_size = source.expected_size(description.as_ref());
+    let clock = source.clock()?;
+    check_age(cluster.bump, &source, description.as_ref(), clock)?;
     if dry_run {
-        return context.reporter.result(&plan(&source, membership, &goal, expected_size));
+        goal.check_room(membership, expected_size)?;
+        for predecessor in &goal.predecessors(&context.interrupt) {
+            warn_of_unread(predecessor, cluster.bump);
+            let lost = Lost::described(description.as_ref(), expected_size);
+            lost.warn_of_replaced(predecessor, membership);
+        }
+        let plan = plan(&source, membership, &goal).of_snapshot(description, expected_size, clock);
+        return context.reporter.result(&plan);
     }
     let began = Instant::now();
     let identities = source.identities.take();
@@ -176,10 +235,11 @@ fn to_members(
         None => Source::Snapshot,
     };
     let (bump, skip_hash_check) = (cluster.bump, cluster.skip_hash_check);
-    let request = Request { membership, bump, skip_hash_check, expected_size, now: Some(now()) };
+    let request = Request { membership, bump, skip_hash_check, expected_size, clock: Some(clock) };
     let progress = bar::progress(&context.console, context.quiet, "restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
+    let directories = goal.directories()?;
     let restored = match goal {
         Goal::Member { name, place } => {
             let member = membership.member(&name, None)?;
@@ -193,37 +253,125 @@ fn to_members(
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
     drop(progress);
     warn(&restored, cluster);
-    let report = MemberReport::new(restored, archive.path(), membership, &names, began.elapsed());
+    let (path, directories, times) = (archive.path(), directories.as_ref(), (clock, began.elapsed()));
+    let report = MemberReport::new(restored, path, membership, &names, directories, times);
     context.reporter.result(&report)
 }
 
-fn plan(source: &OpenSource, membership: &Membership, goal: &Goal, expected: Option<u64>) -> Plan {
+/// Refuses before anything is read what `--kubernetes` would be refused for in the end: an age that cannot be told.
+fn check_age(
+    bump: WantedBump,
+    source: &OpenSource,
+    description: Option<&Description>,
+    clock: Clock,
+) -> Result<()> {
+    let is_known_already = description.is_some() || source.identities.is_none();
+    if bump == WantedBump::Kubernetes(None) && is_known_already {
+        clock.age(description)?;
+    }
+    Ok(())
+}
+
+fn plan(source: &OpenSource, membership: &Membership, goal: &Goal) -> Plan {
     let mut destination = goal.directory().display().to_string();
     for name in goal.names(membership) {
         if let Ok(member) = membership.member(name, None) {
-            let _ = write!(destination, ", member {name} ({})", member.hex_id());
+            let _ = write!(destination, ", member {} ({})", quoted(name), member.hex_id());
         }
     }
     let (cluster, all) = (membership.cluster_id(), membership.initial_cluster());
     let _ = write!(destination, " of cluster {cluster:x}, {all}");
-    if let Some(expected) = expected {
-        let _ = write!(destination, ", at least {}", size(expected));
-    }
     Plan::new("restore", source.archive().name(), destination, Vec::new())
+}
+
+/// What a snapshot is known to be of, beside the member that goes out of use for it.
+struct Lost {
+    cluster_id: Option<u64>,
+    revision: Option<i64>,
+    size: Option<u64>,
+}
+
+impl Lost {
+    /// As the description says.
+    fn described(description: Option<&Description>, size: Option<u64>) -> Self {
+        let revision = description.and_then(|description| description.revision);
+        Self {
+            cluster_id: description.and_then(cluster_id),
+            revision: revision.and_then(|revision| i64::try_from(revision).ok()),
+            size,
+        }
+    }
+
+    /// As it was found to be.
+    fn restored(restored: &Restored) -> Self {
+        let manifest = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
+        Self {
+            cluster_id: manifest.and_then(|manifest| cluster_id(&manifest.description)),
+            revision: Some(restored.contents.revision),
+            size: Some(restored.snapshot_size),
+        }
+    }
+
+    /// Signs that this is not the archive, or not the directory, that was meant.
+    fn warn_of_replaced(&self, replaced: &Predecessor, membership: &Membership) {
+        if !replaced.is_replaced {
+            return;
+        }
+        let path = replaced.path.display();
+        if let (Some(other), Some(lost)) = (replaced.cluster_id, self.cluster_id)
+            && ![lost, membership.cluster_id()].contains(&other)
+        {
+            tracing::warn!(
+                "the member that is replaced, {path}, is of the cluster {other:016x}, but the archive is of {lost:016x}: is it \
+                 the right archive, and the right directory?"
+            );
+        }
+        let Ok(reached) = &replaced.reached else { return };
+        if let Some(revision) = self.revision.filter(|revision| *revision < reached.revision) {
+            tracing::warn!(
+                "the member that is replaced, {path}, had reached revision {}, and the snapshot is of revision {revision}: what \
+                 was written in between is only in what is moved aside",
+                reached.revision
+            );
+        }
+        if let Some(bytes) = self.size.filter(|bytes| bytes.saturating_mul(TEN_TIMES) <= reached.size) {
+            tracing::warn!(
+                "the member that is replaced, {path}, has a database of {}, and the snapshot has {}: is it the right archive?",
+                size(reached.size),
+                size(bytes)
+            );
+        }
+    }
+}
+
+/// So much larger than what replaces it, a member is hardly of the same cluster.
+const TEN_TIMES: u64 = 10;
+
+/// The id of the cluster that an archive is of.
+fn cluster_id(description: &Description) -> Option<u64> {
+    u64::from_str_radix(description.cluster_id.as_ref()?, 16).ok()
 }
 
 /// What whoever starts the cluster has to know.
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_old_id(restored, &cluster.membership);
     let contents = &restored.contents;
-    if contents.kubernetes && restored.bump.is_none() {
-        let bump = restored.kubernetes_bump;
+    if contents.kubernetes && restored.raised_to.is_none() {
+        let number = restored.suggested_bump;
+        let number = number.map(|by| format!(", or with --bump-revision {by} --mark-compacted"));
         tracing::warn!(
             "this is the data of a Kubernetes cluster, and its revision was not raised: controllers and kubelets that watched \
              the lost cluster have seen revisions above {}, and will miss changes, in silence, until they are restarted. \
-             Restore again with --kubernetes, or with --bump-revision {bump} --mark-compacted, or restart all of them",
-            contents.revision
+             Restore again with --kubernetes{}, or restart all of them",
+            contents.revision,
+            number.unwrap_or_default()
         );
+    }
+    let lost = Lost::restored(restored);
+    for predecessor in &restored.predecessors {
+        lost.warn_of_replaced(predecessor, &cluster.membership);
+        warn_of_unread(predecessor, cluster.bump);
+        warn_of_revisions_twice(predecessor, restored.raised_to);
     }
     if !contents.encryption_providers.is_empty() {
         let providers: Vec<&str> = contents.encryption_providers.iter().map(String::as_str).collect();
@@ -251,6 +399,31 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         );
     }
     warn_of_version(contents, cluster.etcd_version);
+}
+
+/// A member whose revision is not known may have given out revisions that the new one gives out again.
+fn warn_of_unread(predecessor: &Predecessor, bump: WantedBump) {
+    let Err(error) = &predecessor.reached else { return };
+    let consequence = match bump {
+        WantedBump::Kubernetes(_) => {
+            ": --kubernetes did not take it into account. If it was restored from the same snapshot, restart all that watched it"
+        }
+        _ => "",
+    };
+    tracing::warn!("the revision of {} cannot be read ({error}){consequence}", predecessor.path.display());
+}
+
+/// Clients of the member that was there before would see its revisions again, with other changes under them.
+fn warn_of_revisions_twice(predecessor: &Predecessor, raised_to: Option<i64>) {
+    let (Some(raised_to), Ok(reached)) = (raised_to, &predecessor.reached) else { return };
+    if raised_to <= reached.revision {
+        tracing::warn!(
+            "the revision was raised to {raised_to}, but {} had reached {}: what watched that one will miss changes, in \
+             silence, until it is restarted. Restore again with a larger --bump-revision, or with --kubernetes",
+            predecessor.path.display(),
+            reached.revision
+        );
+    }
 }
 
 /// The id is what keeps old members out, and it is a digest of names that nobody has to change.

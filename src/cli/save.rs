@@ -82,11 +82,13 @@ impl Job<'_> {
     /// Asks etcd only once the destination has proved writable: a snapshot costs the member.
     fn seal_etcd(self, connection: &Connection) -> Result<Exit> {
         let (context, began) = (self.context, Instant::now());
+        // A clock that no archive can be dated by is found before etcd is asked.
+        now()?;
         let mut output = self.place.begin()?;
         let snapshot = context.runtime.block_on(etcd::open(connection, &context.interrupt))?;
-        let requested = now_less(snapshot.requested.elapsed());
+        let requested = now_less(snapshot.requested.elapsed())?;
         // Sealing begins now: not before the snapshot, whatever a clock that is set meanwhile says.
-        let manifest = manifest(&self.seal, &self.recipients, now().max(requested));
+        let manifest = manifest(&self.seal, &self.recipients, now()?.max(requested));
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
         let endpoint = snapshot.endpoint.clone();
@@ -114,7 +116,7 @@ impl Job<'_> {
         kind: Source,
         size: Option<u64>,
     ) -> Result<Exit> {
-        let (began, sealed_at) = (Instant::now(), now());
+        let (began, sealed_at) = (Instant::now(), now()?);
         let mut output = self.place.begin()?;
         let mut manifest = manifest(&self.seal, &self.recipients, sealed_at);
         manifest.description.source = kind;
@@ -214,10 +216,10 @@ fn host_name() -> Option<String> {
 }
 
 /// When something that took this long began.
-fn now_less(elapsed: Duration) -> Timestamp {
-    let now = Timestamp::now();
+fn now_less(elapsed: Duration) -> Result<Timestamp> {
+    let now = now()?;
     let began = SignedDuration::try_from(elapsed).ok().and_then(|elapsed| now.checked_sub(elapsed).ok());
-    whole_seconds(began.unwrap_or(now))
+    Ok(whole_seconds(began.unwrap_or(now)))
 }
 
 /// `<cluster>-<time>-r<revision>.db.zst.age`
@@ -343,7 +345,7 @@ mod tests {
 
     #[test]
     fn times_are_whole_seconds() {
-        let began = now_less(Duration::from_millis(90_500));
+        let began = now_less(Duration::from_millis(90_500)).unwrap();
         assert_eq!(began.subsec_nanosecond(), 0);
         assert!(began.to_string().ends_with('Z'), "{began}");
         let age = Timestamp::now().duration_since(began).as_secs();

@@ -171,6 +171,13 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
+/// `text` between double quotes, [sanitized](sanitize), so that it can pass for nothing but a name.
+#[must_use]
+pub(crate) fn quoted(text: &str) -> String {
+    let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
+    format!("\"{}\"", sanitize(&escaped))
+}
+
 /// Control characters (C0, DEL, C1) and the Unicode ones that reorder, break lines or show nothing.
 pub(super) fn is_tricky(character: char) -> bool {
     character.is_control()
@@ -395,6 +402,12 @@ fn passphrase_from(path: &Path) -> Result<SecretString> {
 mod tests {
     use super::*;
     use secrecy::ExposeSecret;
+
+    #[test]
+    fn a_quoted_name_ends_where_its_quotes_do() {
+        assert_eq!(quoted("prod"), "\"prod\"");
+        assert_eq!(quoted("a\", b\\\u{1b}"), r#""a\", b\\\u{1b}""#);
+    }
 
     #[test]
     fn ordinary_text_stays() {

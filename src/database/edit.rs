@@ -27,7 +27,7 @@ const AUTHENTICATION_ENABLED: &[u8] = b"authEnabled";
 /// The term of the new log, as `etcdutl` has it.
 pub(super) const FIRST_TERM: u64 = 1;
 
-/// Raises the revision, so that whoever watched the lost cluster sees no revision twice.
+/// Raises the revision, so that no watcher of the lost cluster sees a revision twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bump {
     /// Added to the newest revision.
@@ -35,13 +35,16 @@ pub struct Bump {
 }
 
 impl Bump {
-    /// The revision it leads to from `last`, that of the last write.
+    /// The revision it leads to from `newest`, which is that of the last write or of a compaction above it
+    /// ([`Contents::revision`](super::contents::Contents::revision)). etcd goes on from the larger of the two, so a number
+    /// added to the last write alone may end below what clients have seen.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where there is no such revision.
-    pub fn target(self, last: i64) -> Result<i64> {
-        last.checked_add(self.by).filter(|_| self.by > 0).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("revision {last} cannot be raised by {}", self.by))
+    /// [`Kind::Usage`] where there is no such revision above `newest`.
+    pub fn target(self, newest: i64) -> Result<i64> {
+        let raised = newest.checked_add(self.by);
+        raised.filter(|raised| *raised > newest && *raised < i64::MAX).ok_or_else(|| {
+            Error::new(Kind::Usage, format!("revision {newest} cannot be raised by {}", self.by))
                 .with_hint("name a positive number that leaves room below 2^63")
         })
     }

@@ -39,20 +39,24 @@ pub fn encryption_provider(value: &[u8]) -> Option<String> {
 
 /// Writes in a second that a busy etcd does at most: the figure etcd's own advice on disaster recovery reckons with.
 const WRITES_PER_SECOND: i64 = 1500;
-/// Of a snapshot that nobody knows the age of.
+/// What a snapshot without a time of its own may have lain around before the first time that is known of it.
 pub const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// What is added is a multiple of this, to be recognised.
-const STEP: i64 = 1_000_000;
+/// Writes that a member's database may be behind its cluster: those that are only in its log yet (bbolt commits every 100 ms,
+/// or every 10,000 writes), and those that other members were ahead.
+const BEHIND: i64 = 1_000_000;
 
 /// By how much to raise a revision so that it surely lies above all that the lost cluster ever gave out: as many writes as a
 /// busy etcd does in the time since the snapshot, and as many as it ever did before.
+///
+/// A later restore of the same snapshot is raised further, by the seconds between the two. `given_out` is the newest revision
+/// known of a cluster that went on from there, such as that of the member which is replaced; the result lies above it, too.
 #[must_use]
-pub fn bump(revision: i64, age: Option<Duration>) -> i64 {
-    let seconds = i64::try_from(age.unwrap_or(ASSUMED_AGE).as_secs()).unwrap_or(i64::MAX);
+pub fn bump(revision: i64, age: Duration, given_out: Option<i64>) -> i64 {
+    let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
     let lost = seconds.saturating_mul(WRITES_PER_SECOND).saturating_add(revision.max(1));
-    let steps = lost.saturating_add(STEP - 1) / STEP;
-    // Half of what is left at most, however old it is: there must be revisions for the new cluster, too.
-    steps.saturating_mul(STEP).min((i64::MAX - revision.max(0)) / 2)
+    let known = given_out.map_or(0, |newest| newest.saturating_add(BEHIND).saturating_sub(revision));
+    // Half of what is left at most: there must be revisions for the new cluster, too.
+    lost.max(known).min((i64::MAX - revision.max(0)) / 2)
 }
 
 #[cfg(test)]
@@ -72,12 +76,27 @@ mod tests {
 
     #[test]
     fn the_bump_is_above_all_that_can_have_been() {
-        let day = Some(Duration::from_secs(86_400));
-        assert_eq!(bump(1, Some(Duration::ZERO)), 1_000_000);
-        assert_eq!(bump(400_000, day), 130_000_000);
-        assert_eq!(bump(1, None), 908_000_000);
-        assert_eq!(bump(i64::MAX, day), 0);
-        assert!(bump(7, Some(Duration::MAX)) > i64::MAX / 4);
+        let day = Duration::from_secs(86_400);
+        assert_eq!(bump(1, Duration::ZERO, None), 1);
+        assert_eq!(bump(400_000, day, None), 130_000_000);
+        assert_eq!(bump(i64::MAX, day, None), 0);
+        assert!(bump(7, Duration::MAX, None) > i64::MAX / 4);
+    }
+
+    #[test]
+    fn seconds_count() {
+        let hour = Duration::from_secs(3600);
+        let (first, second) = (bump(5, hour, None), bump(5, hour + Duration::from_secs(1), None));
+        assert_eq!(second - first, WRITES_PER_SECOND);
+    }
+
+    #[test]
+    fn the_bump_is_above_what_was_given_out_since() {
+        let given_out = 5_000_000_000;
+        assert_eq!(100 + bump(100, Duration::ZERO, Some(given_out)), given_out + BEHIND);
+        // What is known may be less than what time alone asks for.
+        assert_eq!(bump(100, Duration::from_secs(1000), Some(50)), 1_500_100);
+        assert!(bump(7, Duration::ZERO, Some(i64::MAX)) < i64::MAX / 2);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! - [`snapshot`]: everything that can be checked of a snapshot while it streams by: first page, length, digest.
 //! - [`stream_check`]: the newest revision, the compaction and the members of a database, learned while it streams by.
 //! - [`file`](mod@file), [`value`]: a database in a file, every page checked on the way.
-//! - [`mvcc`], [`contents`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
+//! - [`mvcc`], [`contents`], [`newest`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
 //! - [`membership`], [`edit`], [`member`]: the same data as that of a member of a new cluster.
 
 pub mod contents;
@@ -17,6 +17,7 @@ pub mod member;
 pub mod membership;
 pub mod meta;
 pub mod mvcc;
+pub mod newest;
 mod node;
 pub mod page;
 mod protobuf;

@@ -1,77 +1,229 @@
-//! What stands beside each member of a restored cluster: how to bring it to life.
+//! How to bring a restored member to life: the words that start its etcd, and the text beside each member of a cluster.
+//!
+//! The blocks of that text are those of etcd-seal-recovery(7), to the word; a test compares them.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use crate::database::membership::{Member, Membership};
 use crate::store::member::MEMBER;
 
-/// The flags `member` has to be started with, one on each line. They must be the ones it was restored with.
+/// The flags that etcd needs to start on `member`, with its directories first where they are known. Client URLs and TLS are
+/// not among them: they are no part of a member.
+///
+/// What etcd reads of `--initial-cluster` and its like it reads for a new member alone: there is a log here.
 #[must_use]
-pub fn etcd_flags(membership: &Membership, member: &Member) -> Vec<String> {
-    vec![
-        format!("--name={}", member.name),
-        format!("--initial-advertise-peer-urls={}", member.peer_urls.join(",")),
-        format!("--initial-cluster={}", membership.initial_cluster()),
-        format!("--initial-cluster-token={}", membership.token()),
-        "--initial-cluster-state=new".to_owned(),
-    ]
+pub fn etcd_flags(member: &Member, data_dir: Option<&Path>, wal_dir: Option<&Path>) -> Vec<String> {
+    let directory = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
+    let listen: Vec<String> = member.peer_urls.iter().map(|url| listen_url(url)).collect();
+    let directories = data_dir
+        .map(|path| directory("data-dir", path))
+        .into_iter()
+        .chain(wal_dir.map(|path| directory("wal-dir", path)));
+    directories
+        .chain([
+            format!("--name={}", member.name),
+            format!("--listen-peer-urls={}", listen.join(",")),
+            format!("--initial-advertise-peer-urls={}", member.peer_urls.join(",")),
+        ])
+        .collect()
 }
 
-/// The text for whoever carries this member to its host.
+/// The command line that starts etcd with `flags`, for a shell to read.
+#[must_use]
+pub fn etcd_command(flags: &[String]) -> String {
+    let words: Vec<String> = flags.iter().map(|flag| shell_word(flag)).collect();
+    format!("etcd {}", words.join(" "))
+}
+
+/// `word` as a shell takes it for one word, whatever is in it.
+fn shell_word(word: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&byte);
+    if !word.is_empty() && word.bytes().all(plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', r"'\''"))
+}
+
+/// Where a member listens that others know by `url`: etcd listens at addresses, and resolves no name but `localhost`.
+fn listen_url(url: &str) -> String {
+    let parts = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("http"));
+    let Some((scheme, (host, port))) =
+        parts.and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once(':')?)))
+    else {
+        return url.to_owned();
+    };
+    let address = host.trim_start_matches('[').trim_end_matches(']');
+    if host == "localhost" || address.parse::<std::net::IpAddr>().is_ok() {
+        return url.to_owned();
+    }
+    format!("{scheme}://0.0.0.0:{port}")
+}
+
+/// The text beside this member, to be carried to its host with it.
 pub(super) fn instructions(membership: &Membership, member: &Member) -> String {
     let mut text = format!(
         "The member {name} of a restored etcd cluster, {hex}\n\
          ============================================================\n\n\
-         Every member of the cluster was made from the same archive: {members}. More is in etcd-seal-recovery(7).\n\
-         The directory `{MEMBER}` beside this file belongs into the data directory of the etcd on the host of {name}.\n\n\
-         Flags of etcd for this member (peer URLs, names and token must be these):\n\n",
-        name = member.name,
+         Every member of the cluster was made from the same archive: {members}.\n\
+         The directory `{MEMBER}` beside this file belongs into the data directory of the etcd on the host of {name}.\n\
+         These are steps 3 to 6 of etcd-seal-recovery(7), which says more. Do them as root, in one bash, in the\n\
+         directory in which this member lies as members/{name}.\n\n\
+         Settings. The last three are what the configuration of the etcd on that host says:\n\n",
+        name = shell_word(&member.name),
         hex = member.hex_id(),
         members = names(membership),
     );
-    for flag in etcd_flags(membership, member) {
-        let _ = writeln!(text, "    {flag}");
+    let settings = [
+        ("NAME", member.name.as_str()),
+        ("PEER_URL", &member.peer_urls.join(",")),
+        ("CLIENT_URL", &client_url(member)),
+        ("DATA_DIR", "/var/lib/etcd"),
+        ("OWNER", "etcd:etcd"),
+    ];
+    for (variable, value) in settings {
+        let _ = writeln!(text, "    {variable}={}", shell_word(value));
     }
-    text.push_str(STEPS);
-    let _ = write!(
-        text,
-        "\nCheck, once all members run:\n\n\
-         \x20   etcdctl member list -w table      # {count} members, all started\n\
-         \x20   etcdctl endpoint status --cluster -w table\n\
-         \x20   etcdctl endpoint hashkv --cluster # the same hash everywhere\n",
-        count = membership.members().len(),
-    );
+    for (title, block) in STEPS {
+        let _ = write!(text, "\n{title}\n\n");
+        for line in block.lines() {
+            let _ = writeln!(text, "    {line}");
+        }
+    }
     text
 }
 
 fn names(membership: &Membership) -> String {
-    let mut names: Vec<&str> = membership.members().iter().map(|member| member.name.as_str()).collect();
+    let mut names: Vec<String> = membership.members().iter().map(|member| shell_word(&member.name)).collect();
     names.sort_unstable();
     names.join(", ")
 }
 
-/// The order of steps, the same for every member.
-const STEPS: &str = "
-Steps, on every host, in this order:
+/// Where the clients of this member most likely find it.
+fn client_url(member: &Member) -> String {
+    let first = member.peer_urls.first().map(String::as_str).unwrap_or_default();
+    first.rsplit_once(':').map_or_else(|| first.to_owned(), |(host, _)| format!("{host}:2379"))
+}
 
-  1. Stop whatever writes to etcd (kube-apiserver), and every etcd of the old cluster. None of them may come back: a
-     member of the old cluster does not belong to this one.
-  2. Move the old data away: mv /var/lib/etcd/member /var/lib/etcd/member.old
-  3. Bring the directory `member` to its host, for the user that runs etcd alone, and give it its name when it is whole:
-         cp -a member /var/lib/etcd/member.new && chown -R etcd:etcd /var/lib/etcd && chmod 700 /var/lib/etcd &&
-             mv /var/lib/etcd/member.new /var/lib/etcd/member
-  4. Start etcd with the flags above, on all hosts within the time it waits for the others. One alone does not serve
-     before more than half of them run.
-  5. Start what writes to etcd, when the checks below are right.
+/// What to do, in this order, and the blocks of the page that do it.
+const STEPS: &[(&str, &str)] = &[
+    (
+        "3. Stop whatever writes to etcd, then every etcd of the old cluster, on every host. None may come back: a member of\n\
+         \x20  the old cluster does not belong to this one.",
+        "systemctl disable --now etcd && ! pgrep -x etcd",
+    ),
+    (
+        "4. On every host, this moves the old member aside and the new one in. If that etcd has a --wal-dir, its old log\n\
+         \x20  goes aside too, and the new one is in member/wal: move it there.",
+        r#"mkdir -p "$DATA_DIR" && rm -rf "$DATA_DIR/member.new" &&
+  cp -a "members/$NAME/member" "$DATA_DIR/member.new" &&
+  if [ -e "$DATA_DIR/member" ]; then
+    mv -T "$DATA_DIR/member" "$DATA_DIR/member.replaced-$(date +%s)"
+  fi &&
+  mv -T "$DATA_DIR/member.new" "$DATA_DIR/member" &&
+  chown -R "$OWNER" "$DATA_DIR" && chmod 700 "$DATA_DIR" && sync"#,
+    ),
+    (
+        "5. Start, on every host, one soon after the other: one alone waits for more than half of them.",
+        "systemctl enable --now etcd",
+    ),
+    (
+        "   Or by hand, with the TLS flags of your cluster added. Where PEER_URL has a name in place of an address,\n\
+         \x20  --listen-peer-urls needs an address, such as https://0.0.0.0:2380.",
+        r#"etcd --data-dir "$DATA_DIR" --name "$NAME" \
+  --listen-client-urls "$CLIENT_URL" \
+  --advertise-client-urls "$CLIENT_URL" \
+  --listen-peer-urls "$PEER_URL" \
+  --initial-advertise-peer-urls "$PEER_URL" >>etcd.log 2>&1 &"#,
+    ),
+    (
+        "6. Check, on one host, with what etcdctl needs in ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY and ETCDCTL_USER.\n\
+         \x20  Then start what writes to etcd again, and restart whatever watches it, unless the revision was raised\n\
+         \x20  (--kubernetes, --bump-revision): then it notices by itself.",
+        r#"export ETCDCTL_API=3 ETCDCTL_ENDPOINTS="$CLIENT_URL"
+timeout 120 sh -c '
+  until list=$(etcdctl member list) &&
+    ! echo "$list" | grep unstarted &&
+    [ "$(etcdctl endpoint hashkv --cluster |
+      cut -d, -f2 | sort -u | wc -l)" -eq 1 ]
+  do sleep 1
+  done' &&
+  etcdctl endpoint health --cluster &&
+  etcdctl endpoint status --cluster -w table &&
+  etcdctl get '' --prefix --keys-only --limit 10"#,
+    ),
+    (
+        "With kubeadm etcd is a static pod. Step 3 there, on every control plane node:",
+        r#"mkdir -p /root/stopped &&
+  mv /etc/kubernetes/manifests/*.yaml /root/stopped/ &&
+  timeout 120 sh -c '
+    while [ -n "$(crictl ps -q --name "etcd|kube-apiserver")" ]
+    do sleep 1
+    done'"#,
+    ),
+    (
+        "   In step 4 OWNER is root:root. The manifest needs no change as long as node names and addresses are the old ones:\n\
+         \x20  --name, --initial-advertise-peer-urls, --listen-peer-urls and --data-dir have to be those of the member;\n\
+         \x20  --initial-cluster and --initial-cluster-state are not read. Step 5, on every control plane node:",
+        "mv /root/stopped/etcd.yaml /etc/kubernetes/manifests/",
+    ),
+    (
+        "   After step 6 start the others, on every control plane node:",
+        "mv /root/stopped/*.yaml /etc/kubernetes/manifests/",
+    ),
+    (
+        "   and restart kubelet on every node, and what else watches the API. Without --kubernetes that is not a\n\
+         \x20  recommendation but a must.",
+        "",
+    ),
+];
 
-On a control plane of kubeadm etcd is a static pod:
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-  1. On every control plane host: mkdir -p /root/stopped && mv /etc/kubernetes/manifests/*.yaml /root/stopped/
-     Wait until crictl ps shows neither etcd nor kube-apiserver.
-  2. Steps 2 and 3 above; etcd runs as root there: leave chown out.
-  3. Put the flags above into /root/stopped/etcd.yaml, where it has others.
-  4. On every host: mv /root/stopped/etcd.yaml /etc/kubernetes/manifests/ and check as below, then move the other
-     manifests back.
-  5. Restart kubelet, kube-controller-manager and kube-scheduler everywhere, and whatever watches the API, unless the
-     revision was raised (--bump-revision): then they notice by themselves.
-";
+    #[test]
+    fn words_are_quoted_where_a_shell_needs_it() {
+        assert_eq!(shell_word("--name=etcd-1"), "--name=etcd-1");
+        assert_eq!(shell_word("--data-dir=/var/lib/my etcd"), "'--data-dir=/var/lib/my etcd'");
+        assert_eq!(shell_word("--name=a'b;$(rm)"), r"'--name=a'\''b;$(rm)'");
+        assert_eq!(
+            shell_word("--listen-peer-urls=http://[::1]:2380"),
+            "'--listen-peer-urls=http://[::1]:2380'"
+        );
+        assert_eq!(shell_word("~"), "'~'");
+        assert_eq!(shell_word(""), "''");
+    }
+
+    #[test]
+    fn etcd_listens_at_addresses() {
+        for (url, listen) in [
+            ("https://10.0.0.1:2380", "https://10.0.0.1:2380"),
+            ("http://localhost:2380", "http://localhost:2380"),
+            ("http://[::1]:2380", "http://[::1]:2380"),
+            ("https://etcd-1.example:2380", "https://0.0.0.0:2380"),
+            ("unix://localhost:2", "unix://localhost:2"),
+        ] {
+            assert_eq!(listen_url(url), listen);
+        }
+    }
+
+    #[test]
+    fn directories_come_first_and_nothing_that_etcd_ignores() {
+        let cluster = "a=https://10.0.0.1:2380,b=https://10.0.0.2:2380";
+        let membership = Membership::parse(cluster, "token").unwrap();
+        let member = membership.member("a", None).unwrap();
+        let flags = etcd_flags(member, Some(Path::new("/var/lib/my etcd")), Some(Path::new("/wal")));
+        assert_eq!(
+            etcd_command(&flags),
+            "etcd '--data-dir=/var/lib/my etcd' --wal-dir=/wal --name=a --listen-peer-urls=https://10.0.0.1:2380 \
+             --initial-advertise-peer-urls=https://10.0.0.1:2380"
+        );
+        let text = instructions(&membership, member);
+        assert!(
+            text.contains("    NAME=a\n") && text.contains("    CLIENT_URL=https://10.0.0.1:2379\n"),
+            "{text}"
+        );
+        assert!(!text.contains("token"), "{text}");
+    }
+}

@@ -38,6 +38,10 @@ pub struct Options {
     pub file_digest: bool,
 }
 
+/// Asked once, before the first byte of a snapshot is written, whether as many as its manifest promises may be. No more than
+/// that comes out.
+pub type Admit<'a> = dyn Fn(u64) -> Result<()> + Sync + 'a;
+
 /// What is known when the plaintext begins.
 pub(super) struct Layers<'a> {
     pub(super) options: &'a Options,
@@ -48,6 +52,7 @@ pub(super) struct Layers<'a> {
     pub(super) read: &'a AtomicU64,
     pub(super) progress: &'a dyn Progress,
     pub(super) interrupt: &'a Interrupt,
+    pub(super) admit: &'a Admit<'a>,
 }
 
 /// What is known when it has ended.
@@ -95,6 +100,7 @@ impl Layers<'_> {
 
     fn read_ours(&self, mut plaintext: Plaintext, output: &mut (dyn Write + Send)) -> Result<LayersRead> {
         let manifest = self.read_manifest(&mut plaintext)?;
+        manifest.content.description.snapshot_size.map_or(Ok(()), self.admit)?;
         self.progress.start(manifest.content.description.snapshot_size);
         let pool = Pool::default();
         std::thread::scope(|scope| {

@@ -9,16 +9,17 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use jiff::Timestamp;
-
+use super::age::{Clock, unknown_age};
 use super::buffer::Pool;
 use super::delivery::Delivery;
 use super::digest::{Digested, digest, queue};
 use super::instructions::instructions;
-use super::open::{Opened, Options, open};
+use super::open::{Admit, Opened, Options, open_admitted};
 use super::plaintext::read_full;
+use super::predecessor::{Predecessor, newest_reached, predecessors};
+use super::space::{MemberRoom, check_cluster};
 use super::stage::{Stop, Work, first_failure, join, no_reason, spawn};
-use crate::archive::manifest::Digest;
+use crate::archive::manifest::{Description, Digest};
 use crate::database::contents::Contents;
 use crate::database::edit::{Bump, become_member};
 use crate::database::file::Database;
@@ -63,8 +64,8 @@ pub enum WantedBump {
     None,
     /// By this much.
     By(Bump),
-    /// By what suits a Kubernetes cluster.
-    Kubernetes,
+    /// By what suits a Kubernetes cluster, whose snapshot is this old where that is said.
+    Kubernetes(Option<Duration>),
 }
 
 /// What the new cluster is to be.
@@ -79,7 +80,17 @@ pub struct Request<'a> {
     /// Bytes of the snapshot, where somebody has said them before: so much must be free.
     pub expected_size: Option<u64>,
     /// What time it is, where it matters how old the snapshot is.
-    pub now: Option<Timestamp>,
+    pub clock: Option<Clock>,
+}
+
+impl Request<'_> {
+    /// How old the snapshot is.
+    ///
+    /// # Errors
+    /// Those of [`Clock::age`].
+    fn age(&self, description: Option<&Description>) -> Result<Duration> {
+        self.clock.map_or_else(|| Err(unknown_age()), |clock| clock.age(description))
+    }
 }
 
 /// What came of it.
@@ -93,10 +104,12 @@ pub struct Restored {
     pub digest: Digest,
     /// What the database holds.
     pub contents: Contents,
-    /// By how much the revision was raised.
-    pub bump: Option<Bump>,
-    /// By how much to raise it were it of Kubernetes.
-    pub kubernetes_bump: i64,
+    /// The revision it was raised to, above that of the contents.
+    pub raised_to: Option<i64>,
+    /// By how much to raise it where it was not, were it of Kubernetes, as far as the age of the snapshot can be told.
+    pub suggested_bump: Option<i64>,
+    /// The members that were where it is now, and beside it.
+    pub predecessors: Vec<Predecessor>,
     /// Where it is.
     pub published: Published,
 }
@@ -115,26 +128,24 @@ pub fn restore_member(
     interrupt: &Interrupt,
 ) -> Result<Restored> {
     let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
+    let predecessors = predecessors(&place, interrupt);
     // What an earlier run left goes first: it may be what takes the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
-    let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
-    check_space(
-        &data_dir,
-        request.expected_size,
-        1,
-        if free_for_log.is_some() { 0 } else { LOG_SIZE },
-        free,
-    )?;
-    check_space(log_place, free_for_log.map(|_| 0), 1, LOG_SIZE, free_for_log.unwrap_or(u64::MAX))?;
+    let room = MemberRoom { free, free_for_log };
+    let check_room = |expected| room.check(&data_dir, wal_dir.as_deref(), expected);
+    check_room(request.expected_size)?;
     let database = unpublished.create_snapshot(DATABASE)?;
-    let (made, _) = make_database(input, source, request, database, progress, interrupt)?;
+    let admit = |promised| check_room(Some(promised));
+    let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
+    let (made, _) = make_database(input, source, request, site, database, progress, interrupt)?;
+    let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
     write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
     let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
     write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
     let published = unpublished.publish(interrupt)?;
-    Ok(made.published(published))
+    Ok(made.published(predecessors, published))
 }
 
 /// Restores every member of the cluster into one new directory, each under its name, with instructions.
@@ -152,15 +163,16 @@ pub fn restore_cluster(
 ) -> Result<Restored> {
     let members = request.membership.members();
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
-    let count = members.len() as u64;
-    check_space(directory, request.expected_size, count, LOG_SIZE, unpublished.free_space()?)?;
-    let create = |path: &Path| unpublished.create(path);
-    let (made, _) = write_members(input, source, request, &create, progress, interrupt)?;
+    let free = unpublished.free_space()?;
+    let check_room = |expected| check_cluster(directory, expected, members.len(), free);
+    check_room(request.expected_size)?;
+    let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
+    let (made, _) = write_members(input, source, request, &create, &admit, progress, interrupt)?;
     for member in members {
         let text = instructions(request.membership, member);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
-    Ok(made.published(unpublished.publish(interrupt)?))
+    Ok(made.published(Vec::new(), unpublished.publish(interrupt)?))
 }
 
 /// Where the database of the member `name` is among those of its cluster.
@@ -175,15 +187,17 @@ pub(super) fn write_members(
     source: &Source<'_>,
     request: &Request<'_>,
     create: &dyn Fn(&Path) -> Result<GrowingFile>,
+    admit: &Admit<'_>,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<(Made, File)> {
+    let site = Site { given_out: None, admit };
     let mut first = None;
     for member in request.membership.members() {
         let path = database_of(&member.name);
         let database = create(&path)?;
         match &mut first {
-            None => first = Some(make_database(input, source, request, database, progress, interrupt)?),
+            None => first = Some(make_database(input, source, request, site, database, progress, interrupt)?),
             Some((_, first)) => copy_database(first, database, interrupt)?,
         }
         let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
@@ -198,14 +212,24 @@ pub(super) fn write_members(
 pub(super) struct Made {
     pub(super) origin: Origin,
     pub(super) contents: Contents,
-    bump: Option<Bump>,
-    kubernetes_bump: i64,
+    raised_to: Option<i64>,
+    suggested_bump: Option<i64>,
 }
 
 impl Made {
-    fn published(self, published: Published) -> Restored {
-        let Self { origin: Origin { opened, snapshot_size, digest }, contents, bump, kubernetes_bump } = self;
-        Restored { opened, snapshot_size, digest, contents, bump, kubernetes_bump, published }
+    fn published(self, predecessors: Vec<Predecessor>, published: Published) -> Restored {
+        let Self { origin: Origin { opened, snapshot_size, digest }, contents, raised_to, suggested_bump } =
+            self;
+        Restored {
+            opened,
+            snapshot_size,
+            digest,
+            contents,
+            raised_to,
+            suggested_bump,
+            predecessors,
+            published,
+        }
     }
 }
 
@@ -216,18 +240,29 @@ pub(super) struct Origin {
     pub(super) digest: Digest,
 }
 
+/// What is known of the place a member goes to.
+#[derive(Clone, Copy)]
+struct Site<'a> {
+    /// The newest revision of members that were there before: their cluster may have gone on from the same snapshot.
+    given_out: Option<i64>,
+    /// Whether a snapshot of the promised size fits.
+    admit: &'a Admit<'a>,
+}
+
 /// Reads the snapshot into `database`, checks it, and makes it that of a member.
 fn make_database(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
     request: &Request<'_>,
+    site: Site<'_>,
     mut output: GrowingFile,
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<(Made, File)> {
     let origin = match source {
         Source::Archive { identities, options } => {
-            let opened = open(input, identities, options, &mut output, progress, interrupt)?;
+            let output = &mut output;
+            let opened = open_admitted(input, identities, options, output, site.admit, progress, interrupt)?;
             let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
             Origin { opened: Some(opened), snapshot_size, digest }
         }
@@ -238,17 +273,21 @@ fn make_database(
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }
-    let age = origin.opened.as_ref().zip(request.now).and_then(|(opened, now)| age(opened, now));
-    let kubernetes_bump = kubernetes::bump(contents.revision, age);
-    let bump = match request.bump {
-        WantedBump::None => None,
-        WantedBump::By(bump) => Some(bump),
-        WantedBump::Kubernetes => Some(Bump { by: kubernetes_bump }),
+    let description = origin.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
+    let description = description.map(|manifest| &manifest.description);
+    let kubernetes = |age| kubernetes::bump(contents.revision, age, site.given_out);
+    let (bump, suggested_bump) = match request.bump {
+        WantedBump::None => (None, request.age(description).ok().map(kubernetes)),
+        WantedBump::By(bump) => (Some(bump), None),
+        WantedBump::Kubernetes(age) => {
+            let age = age.map_or_else(|| request.age(description), Ok)?;
+            (Some(Bump { by: kubernetes(age) }), None)
+        }
     };
-    let raised_to = bump.map(|bump| bump.target(contents.last_write)).transpose()?;
+    let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
     become_member(&database, request.membership, raised_to, interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
-    Ok((Made { origin, contents, bump, kubernetes_bump }, file))
+    Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }
 
 /// Nothing that is in use depends on the list of free pages, and a member gets none; but whoever wrote it was at fault.
@@ -261,19 +300,6 @@ fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
         "use another archive; if this is the last copy there is, restore its snapshot with -o, and that with \
          --from-snapshot, --skip-hash-check and --force: members do without this list",
     ))
-}
-
-/// How old the snapshot is. Of one that was sealed from a file nobody knows how long it had lain there.
-fn age(opened: &Opened, now: Timestamp) -> Option<Duration> {
-    let since = |time: &str| {
-        let since = now.duration_since(time.parse().ok()?);
-        Some(Duration::try_from(since).unwrap_or_default())
-    };
-    let description = &opened.manifest.as_ref()?.description;
-    match &description.snapshot_started_at {
-        Some(started) => since(started),
-        None => since(&description.sealed_at).map(|sealed| sealed + kubernetes::ASSUMED_AGE),
-    }
 }
 
 /// A snapshot without an archive around it.
@@ -360,24 +386,4 @@ fn copy_database(first: &mut File, mut copy: GrowingFile, interrupt: &Interrupt)
         }
         copy.write_all(&buffer[..length]).map_err(failed)?;
     }
-}
-
-/// Refuses what cannot fit, before anything is read: a database of `expected` bytes and a log for each of `members`.
-pub(super) fn check_space(
-    place: &Path,
-    expected: Option<u64>,
-    members: u64,
-    log: u64,
-    free: u64,
-) -> Result<()> {
-    let Some(expected) = expected else { return Ok(()) };
-    let needed = expected.saturating_add(log).saturating_mul(members);
-    if needed <= free {
-        return Ok(());
-    }
-    let message = format!("{} needs {needed} bytes, but only {free} are free there", place.display());
-    Err(Error::new(Kind::NoSpace, message).with_hint(
-        "free some space, or name a place on another filesystem; what a killed run left in .etcd-seal-restore-… is \
-         removed by a run that comes more than a minute later",
-    ))
 }

@@ -12,6 +12,7 @@
 //!
 //! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
 
+pub mod age;
 mod batch;
 mod buffer;
 mod claims;
@@ -25,7 +26,9 @@ mod layers;
 pub mod member;
 pub mod open;
 mod plaintext;
+pub mod predecessor;
 pub mod save;
+pub mod space;
 mod stage;
 
 #[cfg(test)]

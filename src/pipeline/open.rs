@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU64;
 use sha2::{Digest as _, Sha256};
 
 pub use super::foreign::Foreign;
-pub use super::layers::Options;
+pub use super::layers::{Admit, Options};
 use super::layers::{Layers, LayersRead};
 use super::plaintext::{cut, decrypted, read_full};
 use super::stage::Work;
@@ -126,6 +126,22 @@ pub fn open(
     progress: &dyn Progress,
     interrupt: &Interrupt,
 ) -> Result<Opened> {
+    open_admitted(input, identities, options, output, &|_| Ok(()), progress, interrupt)
+}
+
+/// The same, where `admit` may refuse the size that the manifest promises before anything is written.
+///
+/// # Errors
+/// Those of [`open`], and of `admit`.
+pub fn open_admitted(
+    input: &mut (dyn Read + Send),
+    identities: &Identities,
+    options: &Options,
+    output: &mut (dyn Write + Send),
+    admit: &Admit<'_>,
+    progress: &dyn Progress,
+    interrupt: &Interrupt,
+) -> Result<Opened> {
     let _work = Work::new(progress, interrupt);
     let mut input = Tee::new(input, options.file_digest);
     let Begun { header, armored, payload } = Begun::new(&mut input)?;
@@ -135,8 +151,8 @@ pub fn open(
     let header_size = header.size();
 
     let archive_read = AtomicU64::new(header_size);
-    let layers =
-        Layers { options, header_size, description, armored, read: &archive_read, progress, interrupt };
+    let read = &archive_read;
+    let layers = Layers { options, header_size, description, armored, read, progress, interrupt, admit };
     let read = decrypted(payload, &key, &archive_read, options.jobs, interrupt, |plaintext| {
         layers.read(plaintext, output)
     })?;

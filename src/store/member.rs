@@ -32,7 +32,7 @@ pub const SNAPSHOT_DIRECTORY: &str = "snap";
 /// What every filesystem of the ext family has in its root.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// Between the name of what is moved aside and the time.
-const ASIDE: &str = ".replaced-";
+pub(super) const ASIDE: &str = ".replaced-";
 /// The marker of an unfinished restore in the directory of a log. etcd passes over files with this ending there.
 pub(super) const MARKER: &str = "etcd-seal-restore.tmp";
 /// Longer than any path: what is longer is no marker.

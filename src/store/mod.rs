@@ -1,7 +1,8 @@
 //! Where archives live: what they are called, what lies beside them, and how they come to be there.
 //!
 //! [`destination`] reads what the operator named, [`local`] writes and publishes, [`name`] makes and
-//! reads automatic names, [`member`] does so with the directories of a member, and [`sidecar`] is the `.sha256` file beside an archive.
+//! reads automatic names, [`member`] does so with the directories of a member, [`predecessor`] opens those that were
+//! there before, and [`sidecar`] is the `.sha256` file beside an archive.
 
 mod commit;
 pub mod destination;
@@ -10,11 +11,13 @@ pub mod growing;
 pub mod local;
 pub mod member;
 pub mod name;
+pub mod predecessor;
 mod removal;
 pub mod scratch;
 mod shape;
 pub mod sidecar;
 pub mod source;
+pub mod space;
 mod stale;
 mod temporary;
 mod tree;

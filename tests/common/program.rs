@@ -153,6 +153,13 @@ impl Program {
         self.env("PATH", path)
     }
 
+    /// Another directory to work in.
+    #[must_use]
+    pub fn working_in(mut self, directory: impl AsRef<Path>) -> Self {
+        self.command.current_dir(directory);
+        self
+    }
+
     /// What it reads on standard input, else nothing.
     #[must_use]
     pub fn input(mut self, input: impl Into<Vec<u8>>) -> Self {

@@ -3,7 +3,7 @@
 use super::units::size;
 use crate::archive;
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
-use crate::cli::term::sanitize;
+use crate::cli::term::quoted;
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -77,9 +77,8 @@ impl Contents {
     pub(super) fn text(&self) -> String {
         let mut text = format!("snapshot of {}", size(self.trailer.snapshot_size));
         if let Some(manifest) = &self.manifest {
-            let description = &manifest.description;
-            if let Some(cluster) = description.cluster_name.as_ref().or(description.cluster_id.as_ref()) {
-                let _ = write!(text, ", cluster {}", sanitize(cluster));
+            if let Some(cluster) = cluster(&manifest.description) {
+                let _ = write!(text, ", {cluster}");
             }
         }
         if let Some(revision) = revision(self.manifest.as_ref(), &self.trailer) {
@@ -93,6 +92,32 @@ impl Contents {
         }
         text
     }
+}
+
+/// `cluster "prod" (cdf818194e3a8c32)`, as far as it is known. What the maker of an archive wrote stands in quotes: it must not
+/// pass for words of the program.
+pub(super) fn cluster(description: &Description) -> Option<String> {
+    let id = description.cluster_id.as_deref().map(|id| {
+        let is_id = id.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_id { id.to_owned() } else { quoted(id) }
+    });
+    match (&description.cluster_name, id) {
+        (Some(name), Some(id)) => Some(format!("cluster {} ({id})", quoted(name))),
+        (Some(name), None) => Some(format!("cluster {}", quoted(name))),
+        (None, id) => id.map(|id| format!("cluster {id}")),
+    }
+}
+
+/// What is said of every archive that was opened and is not signed.
+pub(super) const UNKNOWN_SEALER: &str =
+    "nothing proves who sealed this archive: anybody who knows its recipient can";
+
+/// Who sealed an archive, in JSON.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SealedBy {
+    /// Nothing proves it.
+    Unknown,
 }
 
 /// What anybody sees; nothing of it is authenticated.

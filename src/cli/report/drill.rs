@@ -1,6 +1,6 @@
 //! Of `drill`.
 
-use super::contents::Contents;
+use super::contents::{Contents, SealedBy, UNKNOWN_SEALER};
 use super::member::DatabaseReport;
 use super::units::{count, milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
@@ -33,6 +33,8 @@ pub(crate) struct DrillReport {
     snapshot_size: u64,
     digest: Digest,
     #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_by: Option<SealedBy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<Contents>,
 }
 
@@ -58,6 +60,7 @@ impl DrillReport {
             remarks: drilled.remarks,
             snapshot_size: drilled.snapshot_size,
             digest: drilled.digest,
+            sealed_by: drilled.opened.is_some().then_some(SealedBy::Unknown),
             snapshot: drilled.opened.map(Contents::of),
         }
     }
@@ -97,6 +100,9 @@ impl Report for DrillReport {
             seconds(self.duration_ms),
             self.verdict.text()
         );
+        if self.sealed_by.is_some() {
+            let _ = write!(text, "\n{UNKNOWN_SEALER}");
+        }
         for remark in &self.remarks {
             let _ = write!(text, "\nnote: {}", sanitize(remark));
         }

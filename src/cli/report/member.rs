@@ -1,18 +1,19 @@
 //! Of `restore --data-dir` and `restore --output-dir`.
 
-use super::contents::Contents;
+use super::contents::{Contents, SealedBy, UNKNOWN_SEALER};
 use super::units::{milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
-use super::{Report, shown};
+use super::{Report, SourceReport, shown};
 use crate::archive::manifest::Digest;
-use crate::cli::term::sanitize;
+use crate::cli::term::{quoted, sanitize};
 use crate::database;
 use crate::database::membership::{Member, Membership};
-use crate::pipeline::instructions::etcd_flags;
-use crate::pipeline::member::Restored;
+use crate::pipeline::age::Clock;
+use crate::pipeline::instructions::{etcd_command, etcd_flags};
+use crate::pipeline::member::{INSTRUCTIONS, Restored};
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Of `restore --data-dir` and `restore --output-dir`.
@@ -30,8 +31,20 @@ pub(crate) struct MemberReport {
     database: DatabaseReport,
     snapshot_size: u64,
     digest: Digest,
+    #[serde(flatten)]
+    source: SourceReport,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_by: Option<SealedBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     snapshot: Option<Contents>,
+}
+
+/// Where a single member is on this host; those of a cluster are still to be carried to theirs.
+pub(crate) struct MemberDirectories {
+    /// `--data-dir`, absolute.
+    pub(crate) data_dir: PathBuf,
+    /// `--wal-dir`, absolute.
+    pub(crate) wal_dir: Option<PathBuf>,
 }
 
 /// One member that was made.
@@ -44,12 +57,14 @@ struct MadeMember {
 }
 
 impl MadeMember {
-    fn new(membership: &Membership, member: &Member) -> Self {
+    fn new(member: &Member, directories: Option<&MemberDirectories>) -> Self {
+        let data_dir = directories.map(|directories| directories.data_dir.as_path());
+        let wal_dir = directories.and_then(|directories| directories.wal_dir.as_deref());
         Self {
             name: member.name.clone(),
             id: format!("{:016x}", member.id),
             peer_urls: member.peer_urls.clone(),
-            etcd_flags: etcd_flags(membership, member),
+            etcd_flags: etcd_flags(member, data_dir, wal_dir),
         }
     }
 }
@@ -82,12 +97,12 @@ pub(super) struct DatabaseReport {
 }
 
 impl DatabaseReport {
-    pub(super) fn new(contents: database::contents::Contents, bumped_by: Option<i64>) -> Self {
+    pub(super) fn new(contents: database::contents::Contents, raised_to: Option<i64>) -> Self {
         Self {
             revision: contents.revision,
             compact_revision: contents.compacted,
-            bumped_by,
-            bumped_to: bumped_by.and_then(|by| contents.last_write.checked_add(by)),
+            bumped_by: raised_to.map(|raised| raised - contents.revision),
+            bumped_to: raised_to,
             entries: contents.entries,
             leases: contents.leases,
             users: contents.users,
@@ -112,30 +127,38 @@ impl MemberReport {
         archive: Option<&Path>,
         membership: &Membership,
         names: &[String],
-        took: Duration,
+        directories: Option<&MemberDirectories>,
+        (clock, took): (Clock, Duration),
     ) -> Self {
         let (verdict, path) =
             Verdict::of_published("restore", Proved::by(restored.digest), Some(restored.published));
         let members = membership.members().iter().filter(|member| names.contains(&member.name));
         let mut members: Vec<MadeMember> =
-            members.map(|member| MadeMember::new(membership, member)).collect();
+            members.map(|member| MadeMember::new(member, directories)).collect();
         members.sort_by(|one, other| one.name.cmp(&other.name));
+        let manifest = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
+        let description = manifest.map(|manifest| manifest.description.clone());
         Self {
             verdict,
             path,
             archive: shown(archive),
             duration_ms: milliseconds(took),
+            source: SourceReport::new(description, Some(restored.snapshot_size), clock),
+            sealed_by: restored.opened.is_some().then_some(SealedBy::Unknown),
             cluster_id: format!("{:016x}", membership.cluster_id()),
             initial_cluster: membership.initial_cluster(),
             initial_cluster_token: membership.token().to_owned(),
             members,
-            database: DatabaseReport::new(restored.contents, restored.bump.map(|bump| bump.by)),
+            database: DatabaseReport::new(restored.contents, restored.raised_to),
             snapshot_size: restored.snapshot_size,
             digest: restored.digest,
             snapshot: restored.opened.map(Contents::of),
         }
     }
 }
+
+/// Before the command line that starts etcd on the member.
+const START: &str = "start etcd so, with the client URLs and TLS flags that its configuration has:";
 
 impl Report for MemberReport {
     fn verdict(&self) -> &Verdict {
@@ -145,17 +168,27 @@ impl Report for MemberReport {
     fn text(&self) -> String {
         let mut text = format!("{}: ", sanitize(&self.path));
         let names: Vec<String> =
-            self.members.iter().map(|member| format!("{} ({})", member.name, member.id)).collect();
+            self.members.iter().map(|member| format!("{} ({})", quoted(&member.name), member.id)).collect();
         let members = if names.len() == 1 { "member" } else { "members" };
         let _ = write!(text, "{members} {} of the new cluster {}", names.join(", "), self.cluster_id);
         let _ =
             write!(text, ", database of {}, revision {}", size(self.snapshot_size), self.database.revision);
-        if let Some(by) = self.database.bumped_by {
-            let _ = write!(text, " raised by {by}");
+        if let (Some(by), Some(to)) = (self.database.bumped_by, self.database.bumped_to) {
+            let _ = write!(text, " raised by {by} to {to}");
         }
         let _ = write!(text, ", {}{}", seconds(self.duration_ms), self.verdict.text());
-        if let [member] = &self.members[..] {
-            let _ = write!(text, "\nstart etcd with: {}", sanitize(&member.etcd_flags.join(" ")));
+        let _ = write!(text, "\nfrom {}", self.source.text());
+        if self.sealed_by.is_some() {
+            let _ = write!(text, "\n{UNKNOWN_SEALER}");
+        }
+        match &self.members[..] {
+            [member] if member.etcd_flags.first().is_some_and(|flag| flag.starts_with("--data-dir=")) => {
+                let command = etcd_command(&member.etcd_flags);
+                let _ = write!(text, "\n{START}\n{}", sanitize(&command));
+            }
+            _ => {
+                let _ = write!(text, "\n{INSTRUCTIONS} beside each member says how to go on");
+            }
         }
         text
     }

@@ -1,8 +1,10 @@
 //! Of `--dry-run`.
 
-use super::Report;
 use super::verdict::{Proved, Verdict};
+use super::{Report, SourceReport};
+use crate::archive::manifest::Description;
 use crate::cli::term::sanitize;
+use crate::pipeline::age::Clock;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -16,6 +18,12 @@ pub(crate) struct Plan {
     destination: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     recipients: Vec<String>,
+    /// What is known of the snapshot.
+    #[serde(flatten)]
+    snapshot: Option<SourceReport>,
+    /// Nothing of it is authenticated.
+    #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
+    description: Option<Description>,
 }
 
 impl Plan {
@@ -33,7 +41,22 @@ impl Plan {
             source,
             destination,
             recipients,
+            snapshot: None,
+            description: None,
         }
+    }
+
+    /// Names what would be restored, as far as it can be told without opening it.
+    #[must_use]
+    pub(crate) fn of_snapshot(
+        mut self,
+        description: Option<Description>,
+        size: Option<u64>,
+        clock: Clock,
+    ) -> Self {
+        self.snapshot = Some(SourceReport::described(description.clone(), size, clock));
+        self.description = description;
+        self
     }
 }
 
@@ -51,6 +74,10 @@ impl Report for Plan {
         if !self.recipients.is_empty() {
             let _ = write!(text, ", for {}", self.recipients.join(", "));
         }
-        sanitize(&text).into_owned()
+        let mut text = sanitize(&text).into_owned();
+        if let Some(snapshot) = &self.snapshot {
+            let _ = write!(text, "\nfrom {}", snapshot.text());
+        }
+        text
     }
 }

@@ -1,6 +1,6 @@
 //! Of `restore`.
 
-use super::contents::Contents;
+use super::contents::{Contents, SealedBy, UNKNOWN_SEALER};
 use super::units::{milliseconds, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
@@ -20,6 +20,7 @@ pub(crate) struct RestoreReport {
     archive: String,
     archive_size: u64,
     duration_ms: u64,
+    sealed_by: SealedBy,
     #[serde(flatten)]
     contents: Contents,
 }
@@ -40,6 +41,7 @@ impl RestoreReport {
             archive: shown(archive),
             archive_size: opened.visible.archive_size,
             duration_ms: milliseconds(took),
+            sealed_by: SealedBy::Unknown,
             contents: Contents::of(opened),
         }
     }
@@ -52,6 +54,6 @@ impl Report for RestoreReport {
 
     fn text(&self) -> String {
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
-        format!("{path}: {}, {took}{}", self.contents.text(), self.verdict.text())
+        format!("{path}: {}, {took}{}; {UNKNOWN_SEALER}", self.contents.text(), self.verdict.text())
     }
 }

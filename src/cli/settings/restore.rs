@@ -123,6 +123,7 @@ fn refuse_with_output(words: &MemberArguments) -> Result<()> {
         ("--cluster-plan", words.cluster_plan.is_some()),
         ("--bump-revision", words.bump_revision.is_some()),
         ("--kubernetes", words.kubernetes),
+        ("--snapshot-age", words.snapshot_age.is_some()),
         ("--etcd-version", words.etcd_version.is_some()),
         ("--skip-hash-check", words.skip_hash_check),
         ("--owner", words.owner.is_some()),
@@ -174,7 +175,7 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
     let membership = Membership::parse(listed, &words.initial_cluster_token)?;
     let bump = match (words.bump_revision, words.kubernetes) {
         (Some(by), _) => WantedBump::By(Bump { by }),
-        (None, true) => WantedBump::Kubernetes,
+        (None, true) => WantedBump::Kubernetes(words.snapshot_age),
         (None, false) => WantedBump::None,
     };
     let cluster = |membership| {
@@ -189,7 +190,8 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
         (Some(data_dir), _) => {
             membership.member(&words.name, Some(&words.initial_advertise_peer_urls))?;
             refuse_unequal_members(&membership, words.kubernetes)?;
-            let replace = words.replace.then(|| crate::cli::now().strftime("%Y%m%dT%H%M%SZ").to_string());
+            let now = words.replace.then(crate::cli::now).transpose()?;
+            let replace = now.map(|now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
             let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: LOG_NAME };
             Ok(Target::Member(cluster(membership), words.name, place))
         }

@@ -6,7 +6,7 @@
 
 use super::{FIRST_TERM, configuration_state};
 use crate::database::membership::{Member, Membership};
-use crate::database::protobuf::Message;
+use crate::database::protobuf::{Fields, Message};
 
 /// The name of the first file: sequence and raft index, both 0.
 pub const LOG_NAME: &str = "0000000000000000-0000000000000000.wal";
@@ -48,6 +48,34 @@ pub fn first_log(membership: &Membership, member: &Member, with_voters: bool) ->
     let snapshot = if with_voters { snapshot.bytes(3, &configuration_state(membership)) } else { snapshot };
     log.record(SNAPSHOT, Some(&snapshot.finish()));
     log.bytes
+}
+
+/// The id of the cluster whose log begins with `head`, some hundred bytes of any of its files: each begins with a checksum and
+/// the ids of member and cluster. `None` where it does not.
+#[must_use]
+pub fn cluster_of(mut head: &[u8]) -> Option<u64> {
+    for _ in 0..2 {
+        let (length, rest) = head.split_first_chunk()?;
+        let marked = u64::from_le_bytes(*length);
+        let length = marked & !(0xFF << 56);
+        let padding = if marked >> 63 == 1 { marked >> 56 & 7 } else { 0 };
+        let (record, _) = rest.split_at_checked(usize::try_from(length).ok()?)?;
+        let (mut kind, mut data) = (0, &[][..]);
+        for field in Fields::of(record) {
+            let field = field.ok()?;
+            match field.tag {
+                1 => kind = field.number().ok()?,
+                3 => data = field.bytes().ok()?,
+                _ => {}
+            }
+        }
+        if kind == METADATA {
+            let ids = Fields::of(data).filter_map(Result::ok).filter(|field| field.tag == 2);
+            return ids.last()?.number().ok();
+        }
+        head = rest.get(usize::try_from(length.checked_add(padding)?).ok()?..)?;
+    }
+    None
 }
 
 /// The raft entry by which `member` joins.

@@ -5,7 +5,7 @@
 mod log;
 mod raft_snapshot;
 
-pub use log::{LOG_NAME, LOG_SIZE, first_log};
+pub use log::{LOG_NAME, LOG_SIZE, cluster_of, first_log};
 pub use raft_snapshot::{raft_snapshot, raft_snapshot_name};
 
 use super::edit::FIRST_TERM;

@@ -16,7 +16,6 @@ use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, Connection};
 use crate::interrupt::Interrupt;
-use crate::pipeline::instructions::etcd_flags;
 use crate::store::scratch::Scratch;
 
 /// The token of the new cluster.
@@ -203,15 +202,17 @@ fn remove_sockets(number: usize, scratch: &Scratch) -> Result<()> {
 fn arguments(number: usize, name: &str, membership: &Membership) -> Result<Vec<String>> {
     let member = membership.member(name, None)?;
     let (client, peer) = (client_socket(number), peer_socket(number));
-    let mut arguments = etcd_flags(membership, member);
-    arguments.extend([
+    Ok(vec![
+        format!("--name={name}"),
         format!("--data-dir={name}"),
+        // For an etcd that is started on nothing.
+        format!("--initial-advertise-peer-urls={}", member.peer_urls.join(",")),
+        format!("--initial-cluster={}", membership.initial_cluster()),
         format!("--listen-client-urls=unix://{client}"),
         format!("--advertise-client-urls=unix://{client}"),
         format!("--listen-peer-urls=unix://{peer}"),
         "--quota-backend-bytes=-1".to_owned(),
-    ]);
-    Ok(arguments)
+    ])
 }
 
 fn connection(socket: &Path, limit: Duration) -> Connection {

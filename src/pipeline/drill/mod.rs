@@ -19,10 +19,9 @@ use tokio::runtime::Handle;
 use self::checks::{Expected, Findings, agree, compare, failed, try_out};
 use self::cluster::{Cluster, Served, Site, Trouble, membership};
 pub use self::process::Program;
-use super::member::{
-    Made, Request as MemberRequest, Source, WantedBump, check_space, database_of, write_members,
-};
-use super::open::{self, Opened};
+use super::member::{Made, Request as MemberRequest, Source, WantedBump, database_of, write_members};
+use super::open::{self, Admit, Opened};
+use super::space;
 use crate::archive::manifest::Digest;
 use crate::database::contents::{Contents, major_and_minor};
 use crate::database::edit::turn_authentication_off_in_a_scratch_copy;
@@ -54,6 +53,16 @@ pub struct Request<'a> {
     pub now: Timestamp,
     /// Where etcd is talked to.
     pub runtime: &'a Handle,
+}
+
+/// Refuses a snapshot of `expected` bytes for which there is not enough room in `scratch`, where `free` bytes are free: two more
+/// copies than members are needed, as etcd defragments into one, and the member is saved again.
+///
+/// # Errors
+/// [`Kind::NoSpace`].
+pub fn check_room(scratch: &Path, expected: Option<u64>, members: usize, free: u64) -> Result<()> {
+    let expected = expected.map(|size| size.saturating_add(LOG_SIZE));
+    space::check(scratch, expected, members as u64 + 2, LOG_SIZE, free)
 }
 
 /// What was proved, and how long it took.
@@ -113,10 +122,10 @@ pub fn drill(
     let began = Instant::now();
     let membership = membership(request.members)?;
     let scratch = Scratch::create(request.scratch)?;
-    let expected_size = request.expected_size.map(|size| size.saturating_add(LOG_SIZE));
-    // Two more than members: etcd defragments into a copy, and the member is saved again.
-    check_space(request.scratch, expected_size, request.members as u64 + 2, LOG_SIZE, scratch.free_space()?)?;
-    let restored = Restored::new(input, source, &membership, &scratch, progress, interrupt)?;
+    let free = scratch.free_space()?;
+    let admit = |promised| check_room(request.scratch, Some(promised), request.members, free);
+    request.expected_size.map_or(Ok(()), admit)?;
+    let restored = Restored::new(input, source, &membership, &scratch, &admit, progress, interrupt)?;
     let site = Site {
         program: request.program,
         scratch: &scratch,
@@ -162,6 +171,7 @@ impl Restored {
         source: &Source<'_>,
         membership: &Membership,
         scratch: &Scratch,
+        admit: &Admit<'_>,
         progress: &dyn Progress,
         interrupt: &Interrupt,
     ) -> Result<Self> {
@@ -171,10 +181,10 @@ impl Restored {
             bump: WantedBump::None,
             skip_hash_check: false,
             expected_size: None,
-            now: None,
+            clock: None,
         };
         let create = |path: &Path| scratch.create_file(path);
-        let (made, file) = write_members(input, source, &wanted, &create, progress, interrupt)?;
+        let (made, file) = write_members(input, source, &wanted, &create, admit, progress, interrupt)?;
         let took = began.elapsed();
         let database = Database::open(&file)?;
         let contents = &made.contents;

@@ -164,6 +164,27 @@ fn what_is_promised_comes_out_and_not_a_frame_more() {
     assert_eq!(written, size - u64::from(PAGE), "the frame that is too much came out");
 }
 
+/// What is promised may be too much for where it would go: that is asked before the first byte.
+#[test]
+fn nothing_is_written_of_what_is_not_admitted() {
+    let key = key();
+    let bomb = Bomb { promised: Some(1 << 60), zeros: 4, last: PAGE };
+    let archive = bomb.seal(&key);
+    let options = open::Options { jobs: 1, allow_missing_digest: false, file_digest: false };
+    let asked = std::sync::atomic::AtomicU64::new(0);
+    let admit = |promised| {
+        asked.store(promised, std::sync::atomic::Ordering::Relaxed);
+        Err(crate::error::Error::new(Kind::NoSpace, "too much"))
+    };
+    let mut output = Vec::new();
+    let (mut input, interrupt) = (&archive[..], Interrupt::new());
+    let identities = &key.identities;
+    let opened =
+        open::open_admitted(&mut input, identities, &options, &mut output, &admit, &Silent, &interrupt);
+    assert_eq!(opened.unwrap_err().kind(), Kind::NoSpace);
+    assert_eq!((asked.into_inner(), output.len()), (1 << 60, 0));
+}
+
 #[test]
 fn what_no_reader_would_unpack_is_not_written() {
     let key = key();

@@ -1,0 +1,80 @@
+//! Where a snapshot comes from, as a restore names it: before, by what anybody reads of the archive, and after, by what was
+//! sealed.
+
+use super::contents::cluster;
+use super::units::{age, milliseconds, size};
+use crate::archive::manifest::Description;
+use crate::cli::term::sanitize;
+use crate::pipeline::age::Clock;
+use serde::Serialize;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// What is known of the source of a restore.
+#[derive(Serialize)]
+pub(crate) struct SourceReport {
+    /// Nothing of it was opened yet.
+    #[serde(skip)]
+    described_only: bool,
+    #[serde(skip)]
+    description: Option<Description>,
+    #[serde(skip)]
+    size: Option<u64>,
+    /// The first time that is known of the snapshot, and what it is the time of.
+    #[serde(skip)]
+    time: Option<(&'static str, String)>,
+    /// Since then; left out where the clock is behind it.
+    #[serde(rename = "snapshot_age_ms", skip_serializing_if = "Option::is_none")]
+    age: Option<u64>,
+}
+
+impl SourceReport {
+    /// What `description` says of a snapshot of `size` bytes; without one there is the time of its file.
+    #[must_use]
+    pub(crate) fn new(description: Option<Description>, size: Option<u64>, clock: Clock) -> Self {
+        let time = match &description {
+            Some(description) => Some(match &description.snapshot_started_at {
+                Some(started) => ("snapshot of", started.clone()),
+                None => ("sealed", description.sealed_at.clone()),
+            }),
+            None => clock.modified.map(|modified| ("file of", modified.to_string())),
+        };
+        let since = |time: &str| Duration::try_from(clock.now.duration_since(time.parse().ok()?)).ok();
+        let age = time.as_ref().and_then(|(_, time)| since(time)).map(milliseconds);
+        Self { described_only: false, description, size, time, age }
+    }
+
+    /// The same before anything was opened: nobody vouches for it yet.
+    #[must_use]
+    pub(crate) fn described(description: Option<Description>, size: Option<u64>, clock: Clock) -> Self {
+        Self { described_only: true, ..Self::new(description, size, clock) }
+    }
+
+    /// On one line.
+    pub(super) fn text(&self) -> String {
+        let mut facts = Vec::new();
+        if let Some(description) = &self.description {
+            facts.push(cluster(description).unwrap_or_else(|| "a cluster without a name".to_owned()));
+        }
+        if let Some((what, time)) = &self.time {
+            let old = self.age.map_or_else(
+                || "its age cannot be told: the clock of this host is behind".to_owned(),
+                |milliseconds| format!("{} old", age(Duration::from_millis(milliseconds))),
+            );
+            facts.push(format!("{what} {} ({old})", sanitize(time)));
+        }
+        if let Some(revision) = self.description.as_ref().and_then(|description| description.revision) {
+            facts.push(format!("revision {revision}"));
+        }
+        let mut text = facts.join(", ");
+        if let Some(bytes) = self.size {
+            let at_least = if self.described_only { "at least " } else { "" };
+            let separator = if text.is_empty() { "" } else { ", " };
+            let _ = write!(text, "{separator}{at_least}{}", size(bytes));
+        }
+        match (self.described_only, &self.description) {
+            (true, Some(_)) => format!("{text}, as its description says, which is not opened yet"),
+            _ => text,
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! The newest revision of a database, without reading all of it: from the last leaf of its keys and its last compaction.
+
+use super::file::{Database, damaged, missing_bucket};
+use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
+use super::node::{Buffers, Node};
+use super::page::{BRANCH, Bucket, LEAF};
+use crate::error::Result;
+use crate::interrupt::Interrupt;
+
+/// Branches above a leaf at most, as in [`Database::walk`].
+const DEPTH_MAX: usize = 32;
+
+/// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
+///
+/// Nothing else is checked: it tells what a member that goes out of use had reached.
+///
+/// # Errors
+/// Those of [`Database::walk`].
+pub fn newest_revision(database: &Database<'_>, interrupt: &Interrupt) -> Result<i64> {
+    let mut newest = last_write(database, interrupt)?.unwrap_or(0);
+    database.walk_bucket(META_BUCKET, interrupt, &mut |_, key, value| {
+        if [SCHEDULED_COMPACTION, FINISHED_COMPACTION].contains(&key)
+            && let Some((compaction, _)) = value.whole().and_then(Revision::parse)
+        {
+            newest = newest.max(compaction.main);
+        }
+        Ok(())
+    })?;
+    Ok(newest.max(1))
+}
+
+/// The last key of the bucket of keys.
+fn last_write(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<i64>> {
+    let buckets = database.buckets(interrupt)?;
+    let keys = buckets.iter().find(|bucket| bucket.name == KEY_BUCKET);
+    let keys = keys.ok_or_else(|| missing_bucket(KEY_BUCKET))?;
+    let mut id = match Bucket::parse(&keys.value) {
+        Some(Bucket::Tree { root, .. }) => root,
+        Some(Bucket::Inline { page, .. }) => {
+            let leaf = Node::inline(page, Buffers::default()).filter(|node| node.header.flags == LEAF);
+            return last_in_leaf(leaf.ok_or_else(|| damaged("an inline bucket is no leaf"))?, interrupt);
+        }
+        None => return Err(damaged("the bucket of keys is too short")),
+    };
+    for _ in 0..=DEPTH_MAX {
+        let mut node = Node::open(database, id, Buffers::default())?;
+        match node.header.flags {
+            LEAF => return last_in_leaf(node, interrupt),
+            BRANCH => {
+                while let Some(child) = node.next_child()? {
+                    id = child.page;
+                }
+            }
+            flags => return Err(damaged(format!("page {id} is no part of a tree (flags {flags:#x})"))),
+        }
+        interrupt.check()?;
+    }
+    Err(damaged(format!("page {id} lies deeper than any tree of bbolt")))
+}
+
+fn last_in_leaf(mut leaf: Node<'_>, interrupt: &Interrupt) -> Result<Option<i64>> {
+    let mut last = None;
+    while let Some(item) = leaf.next_item()? {
+        interrupt.check()?;
+        let revision = Revision::parse(item.key).map(|(revision, _)| revision.main);
+        last = Some(revision.ok_or_else(|| damaged("a key in the bucket key is no revision"))?);
+    }
+    Ok(last)
+}
