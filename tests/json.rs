@@ -53,6 +53,7 @@ fn assert_types(name: &str, value: &Value) {
             let named = integers.contains(&name)
                 || of_database.contains(&name)
                 || name.starts_with("damaged_")
+                || name.ends_with("_count")
                 || name.ends_with("_size")
                 || name.ends_with("_ms");
             named && number.is_u64()

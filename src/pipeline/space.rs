@@ -54,7 +54,7 @@ pub fn check_cluster(directory: &Path, expected: Option<u64>, members: usize, fr
 /// # Errors
 /// [`Kind::NoSpace`].
 pub fn check_snapshot(path: &Path, expected: u64, free: u64) -> Result<()> {
-    check(path, Some(expected), 1, 0, free)
+    check(path, Some(expected), 1, 0, free).map_err(|error| error.with_hint(Kind::NoSpace.hint()))
 }
 
 /// Refuses what cannot fit: a database of `expected` bytes and a log for each of `members`.

@@ -110,7 +110,7 @@ pub(super) fn cluster(description: &Description) -> Option<String> {
 
 /// What is said of every archive that was opened and is not signed.
 pub(super) const UNKNOWN_SEALER: &str =
-    "nothing proves who sealed this archive: anybody who knows its recipient can";
+    "nothing proves who sealed this archive: anybody who knows its recipient or passphrase can";
 
 /// Who sealed an archive, in JSON.
 #[derive(Clone, Copy, Serialize)]

@@ -248,4 +248,9 @@ fn sizes_are_for_people() {
     assert_eq!(exact_size(12), "12 bytes");
     assert_eq!(exact_size(2048), "2048 bytes (2.0 KiB)");
     assert_eq!(seconds(61_987), "61.9 s");
+    for (seconds, text) in
+        [(0, "0 s"), (119, "119 s"), (120, "2 min"), (7199, "119 min"), (7200, "2 h"), (200_000, "2 days")]
+    {
+        assert_eq!(super::units::age(Duration::from_secs(seconds)), text);
+    }
 }

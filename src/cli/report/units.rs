@@ -38,11 +38,9 @@ pub(crate) fn count(number: u64, what: &str) -> String {
 
 /// How old something is, in the largest unit that says enough.
 pub(crate) fn age(age: Duration) -> String {
+    const UNITS: [(u64, &str); 3] = [(86_400, "days"), (3600, "h"), (60, "min")];
     let seconds = age.as_secs();
-    match seconds {
-        ..120 => format!("{seconds} s"),
-        ..7200 => format!("{} min", seconds / 60),
-        ..172_800 => format!("{} h", seconds / 3600),
-        _ => format!("{} days", seconds / 86_400),
-    }
+    let unit = UNITS.into_iter().find(|(unit, _)| seconds >= 2 * unit);
+    let (unit, name) = unit.unwrap_or((1, "s"));
+    format!("{} {name}", seconds / unit)
 }
