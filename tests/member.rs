@@ -8,11 +8,13 @@ mod common;
 use common::contents::{Access, Client};
 use common::dice::Dice;
 use common::program::Sandbox;
+use common::sandbox::Running;
 use common::{Etcd, Options, bolt, dead_address, etcds, run, say};
 use etcd_seal::Kind;
 use etcd_seal::database::contents::Contents;
 use etcd_seal::database::file::Database;
 use etcd_seal::database::hash_kv::read_keys;
+use etcd_seal::database::mvcc::Revision;
 use etcd_seal::database::page::Entry;
 use etcd_seal::interrupt::Interrupt;
 use serde_json::Value;
@@ -700,4 +702,82 @@ fn a_member_that_does_not_fit_the_archive_is_not_replaced_in_silence() {
     std::fs::write(lost.sandbox.path("place/member/snap/db"), "no database").unwrap();
     let told = words(Path::new("old.age"), &["--replace", "--kubernetes"]);
     assert!(told.stderr.contains("--kubernetes did not take it into account"), "{}", told.stderr);
+}
+
+/// Bytes of memory that a restore takes at most, whatever it restores.
+const MEMORY_MAX: u64 = 96 * 1024 * 1024;
+
+/// Restores `snapshot` and says how much memory that took; it ends with `code`.
+fn restore_watched(sandbox: &Sandbox, snapshot: &str, peer_url: Option<(&str, &str)>, code: i32) -> u64 {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-seal"));
+    command.current_dir(sandbox.path("")).args(["restore", "--skip-hash-check", "--force"]);
+    command.args(["--data-dir", "restored", "--from-snapshot", snapshot]);
+    if let Some((name, peer_url)) = peer_url {
+        command.args(["--name", name, "--initial-cluster", &format!("{name}={peer_url}")]);
+        command.args(["--initial-advertise-peer-urls", peer_url]);
+    }
+    let (ended, memory) = Running::start(&mut command).wait_and_watch();
+    assert_eq!(ended.code, code, "{ended:?}");
+    memory
+}
+
+/// What a page claims to be takes no memory.
+#[test]
+fn a_path_of_large_branches_takes_no_memory() {
+    let sandbox = Sandbox::new();
+    // 64 MiB each.
+    bolt::chain(&sandbox.path("chain.db"), 4, 16_384);
+    let memory = restore_watched(&sandbox, "chain.db", None, 3);
+    assert!(memory < MEMORY_MAX, "{memory} bytes of memory");
+    assert_eq!(contents(&sandbox.path("restored")).entries, 1);
+}
+
+/// Made to fill the memory with what is kept of every bucket.
+#[test]
+fn a_flood_of_buckets_is_refused() {
+    let sandbox = Sandbox::new();
+    let name = |number: u32| [b"z", &number.to_be_bytes()[..]].concat();
+    let mut buckets: Buckets = (0..100_000).map(|number| (name(number), Vec::new())).collect();
+    buckets.insert(0, (b"key".to_vec(), Vec::new()));
+    buckets.insert(1, (b"meta".to_vec(), Vec::new()));
+    sandbox.write("buckets.db", bolt::database(4096, &buckets));
+    let memory = restore_watched(&sandbox, "buckets.db", None, 13);
+    assert!(memory < MEMORY_MAX, "{memory} bytes of memory");
+}
+
+/// A host that let etcd take requests of any size is served, and values are not taken into memory for it.
+#[test]
+fn values_of_any_size_are_restored() {
+    const SIZES: [usize; 5] = [100, 40_000_000, 1_500_000, 2_200_000, 40_000_000];
+    let pair = |(main, size): (i64, usize)| {
+        let key = format!("key {main}").into_bytes();
+        let mut pair = [&[0x0A, u8::try_from(key.len()).unwrap()], &key[..]].concat();
+        // The revisions of its first and its last write, and its version.
+        pair.extend([0x10, u8::try_from(main).unwrap(), 0x18, u8::try_from(main).unwrap(), 0x20, 1, 0x2A]);
+        let mut rest = size;
+        while rest >= 0x80 {
+            pair.push(u8::try_from(rest & 0x7F).unwrap() | 0x80);
+            rest >>= 7;
+        }
+        pair.push(u8::try_from(rest).unwrap());
+        pair.resize(pair.len() + size, u8::try_from(main).unwrap());
+        (Revision { main, sub: 0 }.to_bytes().to_vec(), pair, false)
+    };
+    let keys: Vec<Entry> = (2..).zip(SIZES).map(pair).collect();
+    let buckets = [(b"key".to_vec(), keys), (b"meta".to_vec(), Vec::new())];
+    for binary in etcds() {
+        let sandbox = Sandbox::new();
+        sandbox.write("large.db", bolt::in_one_leaf(4096, &buckets));
+        let restored = Etcd::try_restored(&binary, &Options::default(), |(name, peer_url)| {
+            let _ = std::fs::remove_dir_all(sandbox.path("restored"));
+            let memory = restore_watched(&sandbox, "large.db", Some((name, peer_url)), 3);
+            assert!(memory < MEMORY_MAX, "{memory} bytes of memory");
+            vec!["--data-dir".to_owned(), sandbox.path("restored").display().to_string()]
+        });
+        let member = restored.unwrap_or_else(|said| panic!("{} does not start:\n{said}", binary.display()));
+        let file = File::open(sandbox.path("restored/member/snap/db")).unwrap();
+        let keys = read_keys(&Database::open(&file).unwrap(), 6, None, &Interrupt::new()).unwrap();
+        assert_eq!(keys.count, SIZES.len() as u64);
+        assert_eq!(hash_kv(&member, 6), (u64::from(keys.hash), -1));
+    }
 }

@@ -153,3 +153,24 @@ fn an_age_that_cannot_be_told_is_refused() {
     let refused = restore_plain(tomorrow, &["--kubernetes", "-n"]).ends_with(2).object();
     assert!(refused["error"].as_str().unwrap().contains("the clock of this host says"), "{refused}");
 }
+
+/// Few are named, and all of them counted.
+#[test]
+fn a_flood_of_alarms_is_counted() {
+    // The member in three bytes, seven bits each, and NOSPACE.
+    let alarm = |member: u32| {
+        let [low, middle, high] = [0, 7, 14].map(|shift| (member >> shift & 0x7F).to_le_bytes()[0]);
+        [0x08, 0x80 | low, 0x80 | middle, high, 0x10, 1]
+    };
+    let mut alarms: Vec<[u8; 6]> = (0..20_000).map(alarm).collect();
+    alarms.sort_unstable();
+    let others: Vec<(&str, &[u8], &[u8])> =
+        alarms.iter().map(|alarm| ("alarm", &alarm[..], &b""[..])).collect();
+    let told = restore(keys(&[("a", b"b")]), &others, &[]);
+    assert_eq!(told.stderr.matches("the alarm NOSPACE of member").count(), 10, "{}", told.stderr);
+    assert!(told.stderr.contains("… and 19990 more alarms are raised in it"), "{}", told.stderr);
+    assert!(told.stderr.lines().count() < 20, "{}", told.stderr);
+    let report = restore(keys(&[("a", b"b")]), &others, &["--json"]).object();
+    assert_eq!(report["database"]["alarm_count"], 20_000, "{report}");
+    assert_eq!(report["database"]["alarms"].as_array().unwrap().len(), 10, "{report}");
+}

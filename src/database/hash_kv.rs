@@ -167,3 +167,35 @@ impl LastWrites {
 fn parse(key: &[u8]) -> Result<(Revision, bool)> {
     Revision::parse(key).ok_or_else(|| damaged("a key in the bucket key is no revision"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The table is what a drill of many keys takes its memory for.
+    #[test]
+    fn a_key_takes_sixteen_bytes_in_the_table() {
+        assert_eq!(size_of::<(Digest, u32)>(), 16);
+    }
+
+    #[test]
+    fn keys_have_the_same_digest_in_every_place() {
+        let digests = Digests::new();
+        let digest = |key: &[u8]| digests.of(key).unwrap();
+        assert_eq!(digest(b"key"), digest(&b"a key"[2..]));
+        let all = [digest(b""), digest(b"key"), digest(b"kex"), digest(&[0; 3])];
+        assert!((0..4).all(|one| (0..one).all(|other| all[one] != all[other])));
+    }
+
+    #[test]
+    fn the_last_write_of_a_key_counts() {
+        let mut last = LastWrites::new();
+        let digest = |number| [number, 7, number];
+        (0..1000).for_each(|number| last.set(digest(number), number));
+        last.set(digest(5), 1000);
+        last.set(digest(6), LastWrites::DELETED);
+        assert_eq!((last.get(digest(5)), last.get(digest(7))), (Some(1000), Some(7)));
+        let existing: std::collections::BTreeSet<u32> = last.existing().collect();
+        assert_eq!((existing.len(), existing.contains(&5), existing.contains(&6)), (999, false, false));
+    }
+}

@@ -1,11 +1,59 @@
 //! A bbolt file of any page size, written from its entries with whole pages: what other machines' etcds make.
 
 use etcd_seal::database::meta::{Meta, NO_FREELIST};
+use etcd_seal::database::mvcc::Revision;
 use etcd_seal::database::page::{Bucket, Entry, branch, leaf};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+/// Bytes of a page of [`chain`].
+const PAGE_SIZE: u64 = 4096;
+
+/// Writes a database whose keys lie below `depth` branches of one child each, which claim `pages` pages. Most of it is a hole.
+pub fn chain(path: &Path, depth: u64, pages: u64) {
+    let revision = Revision { main: 2, sub: 0 }.to_bytes().to_vec();
+    let overflow = u32::try_from(pages - 1).unwrap();
+    let file = File::create(path).unwrap();
+    let write = |page: &[u8], id: u64| file.write_all_at(page, id * PAGE_SIZE).unwrap();
+    let (root, first) = (2, 3);
+    let last = first + depth * pages;
+    for id in (first..last).step_by(usize::try_from(pages).unwrap()) {
+        write(&branch(id, &[(revision.clone(), id + pages)], |_| Some(overflow)).unwrap(), id);
+    }
+    let pair = (revision, b"\x0A\x01a".to_vec(), false);
+    write(&leaf(last, &[pair], |_| Some(0)).unwrap(), last);
+    let buckets = [
+        (b"key".to_vec(), Bucket::tree(first, 0), true),
+        (b"meta".to_vec(), Bucket::inline(&leaf(0, &[], |_| Some(0)).unwrap(), 0), true),
+    ];
+    write(&leaf(root, &buckets, |_| Some(0)).unwrap(), root);
+    let meta = Meta {
+        page_size: u32::try_from(PAGE_SIZE).unwrap(),
+        flags: 0,
+        root,
+        root_sequence: 0,
+        freelist: NO_FREELIST,
+        high_water_mark: last + 1,
+        transaction: 8,
+    };
+    file.set_len(meta.database_size().unwrap()).unwrap();
+    write(&meta.to_page(0), 0);
+    write(&Meta { transaction: 7, ..meta }.to_page(1), 1);
+}
 
 /// The file, without etcd's digest.
 pub fn database(page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> {
-    let mut writer = Writer { page_size, bytes: vec![0; 2 * page_size] };
+    with_leaves_of(page_size, page_size, buckets)
+}
+
+/// The file, each of whose buckets is one leaf, however large: bbolt splits no leaf of less than five entries.
+pub fn in_one_leaf(page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> {
+    with_leaves_of(usize::MAX, page_size, buckets)
+}
+
+fn with_leaves_of(leaf_size: usize, page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> {
+    let mut writer = Writer { leaf_size, page_size, bytes: vec![0; 2 * page_size] };
     let root: Vec<Entry> = buckets
         .iter()
         .map(|(name, entries)| {
@@ -35,6 +83,8 @@ pub fn database(page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> 
 }
 
 struct Writer {
+    /// Bytes of a leaf with more than one entry, at most.
+    leaf_size: usize,
     page_size: usize,
     bytes: Vec<u8>,
 }
@@ -64,7 +114,7 @@ impl Writer {
             let mut size = 16;
             let fits = rest.iter().take_while(|(key, value, _)| {
                 size += 16 + key.len() + value.len();
-                size <= self.page_size
+                size <= self.leaf_size
             });
             let (taken, after) = rest.split_at(fits.count().max(1));
             let page = leaf(self.next(), taken, self.overflow()).unwrap();
