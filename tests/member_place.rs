@@ -29,6 +29,8 @@ struct Scene {
 }
 
 const LOG: &str = "0000000000000000-0000000000000000.wal";
+/// What keeps etcd from a log that is not published yet.
+const MARKER: &str = "ffffffffffffffff-ffffffffffffffff.wal";
 /// A directory being made.
 const TEMPORARY: &str = ".etcd-seal-restore-";
 
@@ -258,7 +260,7 @@ fn a_log_that_was_used_is_never_taken_for_a_leftover() {
     let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
     let _ = program.args(Scene::words("data")).args(["--wal-dir", "log"]).run();
     assert!(scene.sandbox.path("data/member").exists());
-    assert!(scene.sandbox.names("log").iter().any(|name| name.contains("restore")));
+    assert!(scene.sandbox.names("log").iter().any(|name| name == MARKER));
     fs::rename(scene.sandbox.path("data/member"), scene.sandbox.path("data/member.replaced-by-hand"))
         .unwrap();
     let mut log = fs::OpenOptions::new().append(true).open(scene.sandbox.path(format!("log/{LOG}"))).unwrap();
@@ -793,7 +795,7 @@ fn what_only_has_the_name_of_a_leftover_stays_and_is_named() {
 #[test]
 fn nothing_but_a_file_is_opened_where_an_etcd_may_run() {
     let scene = Scene::new();
-    for plant in ["data/member/snap/db", "log/0.wal", "log/etcd-seal-restore.tmp"] {
+    for plant in ["data/member/snap/db", "log/0.wal", &format!("log/{MARKER}")] {
         scene.reset(&["data", "log"]);
         scene.make_directory("data/member/snap");
         scene.make_directory("log");
@@ -842,6 +844,59 @@ fn killed_while_it_replaces_it_always_leaves_a_member() {
         }
     }
     assert!(killed >= 5, "{killed}");
+}
+
+/// Member and log apart cannot be published by one rename. Killed in between, whatever is there, no etcd starts on it: it would
+/// make a new cluster, or serve the one's data with the other's log.
+#[test]
+fn no_etcd_starts_between_a_log_and_its_member() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    for etcd in common::etcds() {
+        for call in ["renameat,renameat2", "fsync", "unlinkat"] {
+            let (mut marked, mut when) = (0, 0);
+            loop {
+                when += 1;
+                scene.reset(&["data", "log"]);
+                scene.restore("data").args(["--wal-dir", "log"]).succeed();
+                let fault = format!("inject={call}:signal=KILL:when={when}");
+                let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+                let program =
+                    scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
+                let words = ["--wal-dir", "log", "--replace"];
+                let ended = program.args(Scene::words("data")).args(words).run();
+                assert!(scene.sandbox.path("data/member").exists(), "{call} {when}");
+                if ended.status.success() {
+                    break;
+                }
+                if !scene.sandbox.names("log").contains(&MARKER.to_owned()) {
+                    continue;
+                }
+                marked += 1;
+                let told = scene.restore("data").args(["--wal-dir", "log"]).run().ends_with(2);
+                assert!(told.stderr.contains("did not come to its end"), "{}", told.stderr);
+                let urls =
+                    ["--listen-client-urls=unix://localhost:1", "--advertise-client-urls=unix://localhost:1"];
+                let member =
+                    scene.sandbox.program("timeout").args(["-s", "KILL", "20"]).arg(&etcd).args(urls);
+                let member = member.arg("--listen-peer-urls=unix://localhost:2");
+                let refused = member.args(["--data-dir=data", "--wal-dir=log"]).run();
+                let said = format!("{}{}", refused.stderr, refused.text());
+                assert!(
+                    refused.status.code().is_some_and(|code| code != 0 && code != 137),
+                    "{call} {when}: {said}"
+                );
+                // The marker's wrong checksum, or, while it is the only file there, that no log begins in it.
+                assert!(said.contains("wal: "), "{call} {when}: {said}");
+                // And the next run puts it right.
+                scene.restore("data").args(words).succeed();
+                assert!(!scene.sandbox.names("log").contains(&MARKER.to_owned()));
+            }
+            assert!(marked > 0, "{call}");
+        }
+    }
 }
 
 /// Where names cannot be exchanged, it is said that for a moment there is no member.

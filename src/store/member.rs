@@ -7,7 +7,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,8 +33,12 @@ pub const SNAPSHOT_DIRECTORY: &str = "snap";
 const LOST_AND_FOUND: &[u8] = b"lost+found";
 /// Between the name of what is moved aside and the time.
 pub(super) const ASIDE: &str = ".replaced-";
-/// The marker of an unfinished restore in the directory of a log. etcd passes over files with this ending there.
-pub(super) const MARKER: &str = "etcd-seal-restore.tmp";
+/// The marker of an unfinished restore in the directory of a log. It has the name of a log's last file, so that every etcd
+/// reads it, and begins with [`NO_LOG`], so that none starts there before the restore has come to its end.
+pub(super) const MARKER: &str = "ffffffffffffffff-ffffffffffffffff.wal";
+/// A record of etcd's log: its length of four bytes and four of padding, its type, which is a checksum of everything before,
+/// and a checksum that is wrong. etcd gives up on it; what only looked torn it would cut off.
+const NO_LOG: [u8; 16] = [4, 0, 0, 0, 0, 0, 0, 0x84, 0x08, 4, 0x10, 1, 0, 0, 0, 0];
 /// Longer than any path: what is longer is no marker.
 const MARKER_SIZE_MAX: u64 = 64 * 1024;
 
@@ -99,9 +103,15 @@ impl MemberPlace {
         if published && self.replace.is_none() {
             let member = data.base.join(OsStr::new(MEMBER));
             return Err(Error::new(Kind::DestinationExists, format!("{} exists already", member.display()))
-                .with_hint(
-                    "if its etcd is stopped for good, pass --replace: it is moved aside, never deleted",
-                ));
+                .with_hint(match log {
+                    Some(log) if log.has_marker() => format!(
+                        "a restore did not come to its end there, and no etcd starts while {} is there: pass --replace, which \
+                         moves everything aside and restores again",
+                        log.base.join(OsStr::new(MARKER)).display()
+                    ),
+                    _ => "if its etcd is stopped for good, pass --replace: it is moved aside, never deleted"
+                        .to_owned(),
+                }));
         }
         if published {
             refuse_running(&data.base)?;
@@ -156,23 +166,21 @@ impl MemberPlace {
         let written = log.look(OsStr::new(self.log_name)).ok().flatten();
         let expected = written.map(|stat| self.marker(&stat)).transpose()?;
         // Killed between the two, it left the marker alone.
-        let alone = expected.is_none() && content.starts_with(&self.data_dir_line()?);
+        let alone = expected.is_none() && content.starts_with(&self.marker_start()?);
         Ok(alone || expected == Some(content))
     }
 
     /// What the marker says: the data directory, and which file the log is, as nobody has written it since.
     fn marker(&self, log: &Stat) -> Result<Vec<u8>> {
-        let mut marker = self.data_dir_line()?;
+        let mut marker = self.marker_start()?;
         marker.extend(format!("{} {}.{:09}\n", log.st_ino, log.st_mtime, log.st_mtime_nsec).into_bytes());
         Ok(marker)
     }
 
-    fn data_dir_line(&self) -> Result<Vec<u8>> {
+    fn marker_start(&self) -> Result<Vec<u8>> {
         let absolute = std::path::absolute(&self.data_dir)
             .map_err(|error| Error::io("find", self.data_dir.display(), error))?;
-        let mut line = absolute.into_os_string().into_vec();
-        line.push(b'\n');
-        Ok(line)
+        Ok([&NO_LOG[..], absolute.as_os_str().as_bytes(), b"\n"].concat())
     }
 }
 
@@ -314,6 +322,12 @@ impl Part {
         Ok(ancestors(&self.base)?.iter().any(|above| is_same(above, &member)))
     }
 
+    /// Whether there is the marker of a restore that did not come to its end.
+    fn has_marker(&self) -> bool {
+        matches!(self.target, Target::Inside)
+            && self.base.look(OsStr::new(MARKER)).is_ok_and(|found| found.is_some())
+    }
+
     /// Whether it is the entry `name` of `directory`.
     fn is_entry_of(&self, directory: &Directory, name: &OsStr) -> bool {
         matches!(self.target, Target::Inside) && directory.names(name, self.base.file()) == Ok(true)
@@ -393,14 +407,6 @@ impl Unfinished {
         Part { base: Arc::clone(self.tree.base()), target: self.target.clone() }
     }
 
-    /// Whether there is an old log where this one goes.
-    fn replaces_log(&self) -> Result<bool> {
-        match self.target {
-            Target::Inside => Ok(contents(self.tree.base())?.iter().any(|name| is_of_log(name))),
-            Target::Beside(_) => Ok(false),
-        }
-    }
-
     fn seal(&self) -> Result<()> {
         self.tree.seal(matches!(self.target, Target::Beside(_)))
     }
@@ -473,14 +479,13 @@ impl UnpublishedMember {
     /// 3. `member` gets its name, in exchange for an old one where that is to be replaced: this is the commit;
     /// 4. the directory is fsynced.
     ///
-    /// Where the log is apart, no single rename can publish both. Then the log gets its name before step 3, with a marker
-    /// beside it. Where an old log is to be replaced, step 3 becomes:
+    /// Where the log is apart, no single rename can publish both, and etcd would start on one without the other, if only to
+    /// make a new cluster. So before step 3:
     ///
-    /// 1. an old member is moved aside: an etcd that starts now finds a log without a member, and does not start on it;
-    /// 2. the marker is put where the log goes, so that the new log never lies there without it;
-    /// 3. the log gets its name, in exchange for an old file of that name, and the other old files are moved aside. There is a
-    ///    log at every moment, because an etcd that finds neither member nor log makes a new cluster;
-    /// 4. `member` gets its name: this is the commit. The marker goes once that is durable.
+    /// 1. the marker is put where the log goes, which keeps every etcd from starting there;
+    /// 2. the files of an old log are moved aside, and the new log gets its name.
+    ///
+    /// The marker goes once the member is known to be durable.
     ///
     /// What fails before the commit is undone. A process killed before it leaves the old member under one name or the other,
     /// and a later run removes what it left; killed between the two renames of an exchange, it leaves the new one beside the
@@ -525,19 +530,13 @@ impl UnpublishedMember {
             (Some(time), Target::Inside) if member_of(&base)? => Some(time),
             _ => None,
         };
-        let replaces_log = self.log.as_ref().map_or(Ok(false), Unfinished::replaces_log)?;
-        if let (Some(time), true) = (&replaced, replaces_log) {
-            aside.rename(&base, member, time)?;
-            // The old member must not come back beside the new log.
-            base.sync()?;
-        }
         if let Some(log) = &mut self.log {
             publish_log(&self.place, log, aside)?;
             log.tree.base().check_in_place()?;
         }
         base.check_in_place()?;
-        if let (Some(time), false) = (&replaced, replaces_log) {
-            if aside.exchange(&self.data.tree, &base, member, &base, time)? {
+        if let Some(time) = &replaced {
+            if aside.exchange(&self.data.tree, &base, member, time)? {
                 return Ok(());
             }
             aside.rename(&base, member, time)?;
@@ -588,30 +587,18 @@ fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> 
         Some(time) => OldLog::collect(&base, time, aside)?,
         None => None,
     };
-    // The marker first: the log never lies there without it.
+    // That of an earlier run makes room for this one's.
     if let Some(old) = &mut old {
         old.shift(|name| name == MARKER.as_bytes(), aside)?;
     }
     log.publish(&[MARKER])?;
     base.sync()?;
-    let exchanged = match &mut old {
-        Some(old) => old.exchange(&log.tree, place.log_name, aside)?,
-        None => false,
-    };
     if let Some(old) = &mut old {
-        if !exchanged {
-            old.shift(|name| name == place.log_name.as_bytes(), aside)?;
-        }
-    }
-    if !exchanged {
-        log.publish(&[place.log_name])?;
-    }
-    base.sync()?;
-    old.map_or(Ok(()), |mut old| {
         old.shift(|_| true, aside)?;
         old.collected.sync()?;
-        base.sync()
-    })
+    }
+    log.publish(&[place.log_name])?;
+    base.sync()
 }
 
 /// The files of a log that is to be moved aside, into a directory in its own.
@@ -646,18 +633,6 @@ impl OldLog {
             aside.shift(&self.base, name, &self.collected, name)?;
         }
         Ok(())
-    }
-
-    /// Puts the file `name` of `tree` in the place of an old one of the same name; whether there was one, and the filesystem
-    /// can.
-    fn exchange(&mut self, tree: &Tree, name: &str, aside: &mut Aside) -> Result<bool> {
-        let there = self.names.iter().any(|old| old == name.as_bytes());
-        let name = OsStr::new(name);
-        if !there || !aside.exchange_for(tree, &self.base, name, &self.collected, name)? {
-            return Ok(false);
-        }
-        self.names.retain(|old| old != name.as_bytes());
-        Ok(true)
     }
 }
 
@@ -718,42 +693,23 @@ impl Aside {
         self.shift(directory, name, directory, &new_name)
     }
 
-    /// Gives the entry `name` of `tree` the same name in `to`, and what had it a name with `time` in `beside`, so that at
-    /// every moment one of the two has it. False where the filesystem cannot: then nothing is changed.
-    fn exchange(
-        &mut self,
-        tree: &Tree,
-        to: &Arc<Directory>,
-        name: &OsStr,
-        beside: &Arc<Directory>,
-        time: &str,
-    ) -> Result<bool> {
-        let new_name = free_name(beside, name, time)?;
-        self.exchange_for(tree, to, name, beside, &new_name)
-    }
-
-    /// The same with the whole name for what is replaced.
-    fn exchange_for(
-        &mut self,
-        tree: &Tree,
-        to: &Arc<Directory>,
-        name: &OsStr,
-        beside: &Arc<Directory>,
-        new_name: &OsStr,
-    ) -> Result<bool> {
+    /// Gives the entry `name` of `tree` the same name in `to`, and what had it there a name with `time`, so that at every
+    /// moment one of the two has it. False where the filesystem cannot: then nothing is changed.
+    fn exchange(&mut self, tree: &Tree, to: &Arc<Directory>, name: &OsStr, time: &str) -> Result<bool> {
+        let new_name = &*free_name(to, name, time)?;
         let tree = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
         // First the new one gets the name for the old, so that the old one never is in a tree, which a later run removes.
-        self.step(&Arc::new(tree), name, beside, new_name, How::Staged)?;
-        match exchange(to, name, beside, new_name) {
+        self.step(&Arc::new(tree), name, to, new_name, How::Staged)?;
+        match exchange(to, name, to, new_name) {
             Ok(()) => {
-                self.remember(to, name, beside, new_name, How::Exchanged);
+                self.remember(to, name, to, new_name, How::Exchanged);
                 Ok(true)
             }
             Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
                 self.steps
                     .pop()
                     .map_or(Ok(()), |step| step.undo())
-                    .map_err(|error| Error::io("take back", beside.join(new_name).display(), error.into()))?;
+                    .map_err(|error| Error::io("take back", to.join(new_name).display(), error.into()))?;
                 tracing::warn!(
                     "the filesystem of {} cannot exchange two names: for a moment nothing has that name, so let no etcd start \
                      there",
