@@ -174,6 +174,8 @@ fn manifest(seal: &SealArguments, recipients: &Recipients, sealed_at: Timestamp)
         description,
         endpoint: None,
         member_name: None,
+        tls: None,
+        conditions: Vec::new(),
         host: host_name(),
         tags: seal.tags.clone(),
         note: seal.note.clone(),
@@ -251,6 +253,7 @@ fn status_after(status: &Status) -> Option<StatusAfter> {
         raft_term: status.raft_term,
         raft_index: status.raft_index,
         database_size: positive(status.database_size)?,
+        conditions: Vec::new(),
     })
 }
 

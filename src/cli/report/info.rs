@@ -5,6 +5,7 @@ use super::units::{exact_size, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
 use crate::archive::manifest::{Description, Digest, Manifest, Source, StatusAfter, Trailer};
+use crate::archive::member::{Condition, Tls};
 use crate::cli::term::sanitize;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
@@ -41,6 +42,10 @@ pub(super) struct ManifestRest {
     endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     member_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -119,6 +124,8 @@ impl InfoReport {
             ManifestRest {
                 endpoint: manifest.endpoint,
                 member_name: manifest.member_name,
+                tls: manifest.tls,
+                conditions: manifest.conditions,
                 host: manifest.host,
                 tags: manifest.tags,
                 note: manifest.note,
@@ -178,6 +185,15 @@ impl Report for InfoReport {
     }
 }
 
+/// How the member was authenticated, in words.
+fn of_tls(tls: Tls) -> &'static str {
+    match tls {
+        Tls::Verified => "the member's certificate was verified",
+        Tls::Unverified => "the member's certificate was not verified",
+        Tls::None => "none",
+    }
+}
+
 /// Lines of `info`: what and which.
 pub(super) struct Facts(String);
 
@@ -234,6 +250,10 @@ impl Facts {
     pub(super) fn manifest(&mut self, manifest: &ManifestRest) {
         self.some("endpoint", manifest.endpoint.as_ref());
         self.some("member name", manifest.member_name.as_ref());
+        self.some("tls", manifest.tls.map(of_tls));
+        for condition in &manifest.conditions {
+            self.add("condition", condition);
+        }
         self.some("host", manifest.host.as_ref());
         for tag in &manifest.tags {
             self.add("tag", tag);
@@ -259,6 +279,9 @@ impl Facts {
             self.add("raft term after", after.raft_term);
             self.add("raft index after", after.raft_index);
             self.add("database size after", exact_size(after.database_size));
+            for condition in &after.conditions {
+                self.add("condition after", condition);
+            }
         }
         self.some("stream open", trailer.stream_open_ms.map(seconds));
     }
