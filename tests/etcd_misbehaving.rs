@@ -8,9 +8,11 @@ use common::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
 use common::fake::{Ending, Fake, Script, Step};
 use common::sandbox::{Ended, PAGE_SIZE, Running, Sandbox, finish, finish_with, random, snapshot_of};
 use common::{can, connection};
+use etcd_client::proto::PbStatusResponse;
 use etcd_seal::error::{Error, Kind};
 use etcd_seal::etcd::{self, Connection, Snapshot};
 use etcd_seal::interrupt::Interrupt;
+use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::marker;
 use std::net::{SocketAddr, TcpListener};
@@ -187,14 +189,18 @@ async fn learners_and_alarmed_members_stand_back() {
     script.status.errors = vec!["memberID:2 alarm:CORRUPT".to_owned()];
     let alarmed = Fake::start(script);
     let mut script = Script::of(&steps);
+    script.status.leader = 0;
+    let cut_off = Fake::start(script);
+    let mut script = Script::of(&steps);
     script.status.leader = 2;
     let leader = Fake::start(script);
-    let fakes = [learner, alarmed, leader];
-    let [learner, alarmed, leader] = fakes.each_ref().map(|fake| fake.address.to_string());
+    let fakes = [learner, alarmed, cut_off, leader];
+    let [learner, alarmed, cut_off, leader] = fakes.each_ref().map(|fake| fake.address.to_string());
 
     let chosen =
         async |endpoints: &[&String]| open(&connection(endpoints)).await.map(|snapshot| snapshot.endpoint);
-    assert_eq!(chosen(&[&learner, &alarmed, &leader]).await.unwrap(), leader);
+    assert_eq!(chosen(&[&learner, &alarmed, &cut_off, &leader]).await.unwrap(), leader);
+    assert_eq!(chosen(&[&learner, &alarmed, &cut_off]).await.unwrap(), cut_off);
     assert_eq!(chosen(&[&learner, &alarmed]).await.unwrap(), alarmed);
     assert_eq!(chosen(&[&learner]).await.unwrap(), learner);
     let dead = common::dead_address();
@@ -666,5 +672,91 @@ fn honest_members_of_every_kind_are_believed() {
         assert_eq!(saved.code, 0, "{name}: {}", saved.err());
         let restored = finish(sandbox.open("restore").arg(sandbox.archive()).args(["-o", "-"])).with(0);
         assert!(restored.stdout == good, "{name}: byte for byte");
+    });
+}
+
+/// What a member says against itself: `save` ends with what it is worth, and it is recorded and shown.
+#[test]
+fn what_a_member_reports_is_recorded_and_what_makes_its_data_doubtful_is_exit_3() {
+    type Change = fn(&mut PbStatusResponse);
+    let other = "the words of another \u{1b}[2J".repeat(30);
+    let other = json!({"condition": "other", "text": &other[..200]});
+    let (of_two, of_three) = ("0000000000000002", "0000000000000003");
+    let cases: Vec<(Change, i32, Option<&str>, Value)> = vec![
+        (|status| status.leader = 0, 3, Some("no_leader"), json!([{"condition": "no_leader"}])),
+        (
+            |status| status.errors = vec!["etcdserver: no leader".to_owned()],
+            3,
+            Some("no_leader"),
+            json!([{"condition": "no_leader"}]),
+        ),
+        (
+            |status| status.errors = vec!["memberID:2 alarm:CORRUPT ".to_owned()],
+            3,
+            Some("member_corrupt"),
+            json!([{"condition": "corrupt", "member_id": of_two}]),
+        ),
+        (|status| status.is_learner = true, 3, Some("learner"), json!([{"condition": "learner"}])),
+        (
+            |status| {
+                status.errors =
+                    ["memberID:3 alarm:NOSPACE ", "memberID:3 alarm:CORRUPT "].map(str::to_owned).to_vec();
+            },
+            0,
+            None,
+            json!([
+                {"condition": "corrupt", "member_id": of_three},
+                {"condition": "nospace", "member_id": of_three}
+            ]),
+        ),
+        (
+            |status| (status.raft_index, status.raft_applied_index) = (9000, 3999),
+            0,
+            None,
+            json!([{"condition": "lagging", "behind": 5001}]),
+        ),
+        (|status| status.errors = vec!["the words of another \u{1b}[2J".repeat(30)], 0, None, json!([other])),
+    ];
+    let good = recognizable_snapshot();
+    for_each(cases, |_, (change, code, kind, conditions)| {
+        let sandbox = Sandbox::new();
+        let mut script = Script::sending(&good, good.len(), &[]);
+        change(&mut script.status);
+        let fake = Fake::start(script);
+        let endpoint = fake.address.to_string();
+
+        let saved =
+            finish(impatient(&sandbox, &endpoint).args(["--json", "-q"]).arg(sandbox.backups())).with(code);
+        let told: Value = serde_json::from_slice(&saved.stdout).unwrap();
+        assert_eq!(told["exit_code"], code, "{told}");
+        assert_eq!(told["kind"].as_str(), kind, "{told}");
+        assert_eq!(
+            (&told["conditions"], &told["status_after"]["conditions"]),
+            (&conditions, &Value::Null),
+            "{told}"
+        );
+        let count = conditions.as_array().unwrap().len();
+        assert_eq!(saved.err().matches(" the member reports ").count(), count, "{}", saved.err());
+        assert!(!saved.err().contains('\u{1b}'), "{}", saved.err());
+
+        for command in ["info", "verify"] {
+            let open = || {
+                let mut open = sandbox.open(command);
+                open.arg(sandbox.archive());
+                open
+            };
+            let told: Value = serde_json::from_slice(&finish(open().arg("--json")).with(0).stdout).unwrap();
+            assert_eq!(told["conditions"], conditions, "{command}: {told}");
+            let text = finish(&mut open()).with(0).out();
+            let said = conditions[0]["condition"].as_str().unwrap();
+            let said = match said {
+                "no_leader" => "no leader",
+                "corrupt" => "CORRUPT alarm of member",
+                "lagging" => "lagging by 5001 entries",
+                "other" => "the words of another",
+                said => said,
+            };
+            assert!(text.contains(said) && !text.contains('\u{1b}'), "{command}: {text}");
+        }
     });
 }

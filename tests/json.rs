@@ -58,7 +58,8 @@ fn assert_types(name: &str, value: &Value) {
             named && number.is_u64()
         }
         (
-            "ok" | "armored" | "zstd" | "authenticated" | "dry_run" | "auth_enabled" | "kubernetes",
+            "ok" | "armored" | "zstd" | "authenticated" | "opened" | "dry_run" | "auth_enabled"
+            | "kubernetes",
             Value::Bool(_),
         ) => true,
         (name, Value::String(text)) => {
@@ -309,7 +310,8 @@ fn a_key_adds_to_what_info_tells_and_verify_agrees() {
     let (manifest, trailer) = documents(&sandbox, &archive);
     let tell = |command: &mut Command| object(&finish(command.arg("--json").arg(&archive)).with(0).out());
     let public = tell(sandbox.program().arg("info"));
-    assert_eq!(public["authenticated"], false);
+    assert_eq!((&public["authenticated"], &public["opened"]), (&false.into(), &false.into()));
+    assert!(!public.contains_key("sealed_by"));
     for secret in ["endpoint", "member_name", "host", "tags", "note", "recipients", "database_sha256"] {
         assert!(!public.contains_key(secret), "{secret}");
     }
@@ -317,14 +319,17 @@ fn a_key_adds_to_what_info_tells_and_verify_agrees() {
     assert_eq!(sizes[0], saved["archive_size"].as_u64().unwrap());
     assert!(sizes[0] >= sizes[1] + sizes[2], "{sizes:?}");
     let opened = tell(&mut sandbox.open("info"));
-    assert_eq!(opened["authenticated"], true);
+    // That it opens proves nothing of who sealed it.
+    assert_eq!((&opened["authenticated"], &opened["opened"]), (&false.into(), &true.into()));
+    assert_eq!(opened["sealed_by"], "unknown");
     let verified = tell(&mut sandbox.open("verify"));
     assert_eq!((&verified["proved"], &verified["sidecar"]), (&"content".into(), &"equal".into()));
+    assert_eq!((verified.get("authenticated"), &verified["sealed_by"]), (None, &"unknown".into()));
     for told in [&opened, &verified] {
         assert_part_of(&manifest, told);
         assert_part_of(&trailer, told);
     }
-    let fact = |name: &str| !["authenticated", "command", "frames"].contains(&name);
+    let fact = |name: &str| !["opened", "command", "frames"].contains(&name);
     let description: Map<String, Value> = public
         .iter()
         .filter(|(name, _)| fact(name))
@@ -370,6 +375,8 @@ fn what_is_unknown_is_left_out() {
         "snapshot_started_at",
         "endpoint",
         "member_name",
+        "tls",
+        "conditions",
         "tags",
         "note",
         "status_after",
@@ -536,7 +543,12 @@ fn a_dry_run_asks_nobody_and_touches_nothing() {
     for command in &mut commands {
         let (ended, calls) = traced(command.arg("-n"));
         let ended = ended.with(0);
-        assert!(!one_line(&(ended.out() + &ended.err())).is_empty());
+        // A password that TLS would not protect is warned of.
+        let (warnings, plan): (Vec<String>, Vec<String>) = (ended.out() + &ended.err())
+            .lines()
+            .map(str::to_owned)
+            .partition(|line| line.starts_with("etcd-seal: warning: the password goes to"));
+        assert_eq!((warnings.len() <= 1, plan.len()), (true, 1), "{warnings:?} {plan:?}");
         assert_eq!(written_paths(&calls), [].into(), "{command:?}");
         assert!(!calls.iter().any(|call| call.name == "connect"), "{command:?}");
         assert_eq!(sandbox.files(), before);

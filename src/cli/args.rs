@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {
-    /// Print nothing when all went well, but what was asked for: info, a recipient, JSON
+    /// Hide success, never warnings: print no result when all went well, but what was asked for: info, a recipient, JSON
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say more: decisions, retries, the causes of errors
@@ -64,15 +64,17 @@ pub(crate) enum Command {
     /// Show what an archive says of itself
     ///
     /// Without a key: the public description, the types of the recipients and the sizes, none of it
-    /// authenticated. With a key: the manifest and the trailer too. An archive in a file is not read as a whole:
-    /// etcd-seal verify does that.
+    /// authenticated. With a key: the manifest and the trailer too, as they were sealed. That an archive opens does
+    /// not prove who sealed it: archives are not signed, and anybody with a recipient can seal one. So the JSON says
+    /// "opened": true, "sealed_by": "unknown", and never "authenticated": true. An archive in a file is not read as
+    /// a whole: etcd-seal verify does that.
     Info(InfoArguments),
     /// Prove that archives are whole
     ///
     /// Without a key: the SHA-256 in the sidecar beside each archive, and its structure as far as anybody can
     /// see it; without a sidecar only the structure, and the exit status is 3. With a key: every chunk, every
-    /// frame, the seek table, the lengths and etcd's own digest, in memory. All archives are tried; the worst
-    /// exit status counts.
+    /// frame, the seek table, the lengths and etcd's own digest, in memory: that the archive is whole, not who sealed
+    /// it, for archives are not signed. All archives are tried; the worst exit status counts.
     Verify(VerifyArguments),
     /// Bring an archive back: the snapshot, a member, or a whole cluster
     ///

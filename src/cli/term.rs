@@ -116,7 +116,7 @@ pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
     use tracing_subscriber::layer::{Layer, SubscriberExt};
     use tracing_subscriber::util::SubscriberInitExt;
     let (ours, others) = match verbosity {
-        Verbosity::Quiet => (LevelFilter::OFF, LevelFilter::OFF),
+        Verbosity::Quiet => (LevelFilter::WARN, LevelFilter::OFF),
         Verbosity::Normal => (LevelFilter::INFO, LevelFilter::OFF),
         Verbosity::Verbose => (LevelFilter::DEBUG, LevelFilter::INFO),
     };

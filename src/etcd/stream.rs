@@ -1,7 +1,8 @@
 //! A snapshot stream, read to its clean end.
 
 use super::choice::Candidate;
-use super::connection::Connection;
+use super::condition::Condition;
+use super::connection::{Connection, Tls};
 use super::failure;
 use super::gate::Gate;
 use super::member::Member;
@@ -24,10 +25,14 @@ use tokio::time::timeout;
 pub struct Snapshot {
     /// The endpoint that serves it, as given.
     pub endpoint: String,
+    /// How the member proved who it is.
+    pub tls: Tls,
     /// The member's name, where the member list could be read.
     pub member_name: Option<String>,
     /// Status of the same member before the stream.
     pub status: Status,
+    /// What it said against itself, and how far it lags behind the other members that were asked.
+    pub conditions: Vec<Condition>,
     /// Storage version as told on the stream (3.6+).
     pub storage_version: Option<String>,
     /// When the snapshot was requested.
@@ -60,7 +65,7 @@ impl Snapshot {
         connection: &Connection,
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let Candidate { endpoint, mut member, status } = candidate;
+        let Candidate { endpoint, mut member, status, conditions } = candidate;
         let member_name = unless_interrupted(interrupt, member.name(status.member_id)).await?;
         let limits = Limits::from_now(connection, member.pace().cloned());
         let wait = limits.wait_for_member();
@@ -72,8 +77,10 @@ impl Snapshot {
         };
         let mut snapshot = Self {
             endpoint,
+            tls: connection.tls_of(member.endpoint()),
             member_name,
             status,
+            conditions,
             storage_version: None,
             requested: wait.since,
             announced: 0,

@@ -89,8 +89,9 @@ impl Script {
     #[must_use]
     pub fn of(steps: &[Step]) -> Self {
         let header = PbResponseHeader { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
-        let status =
-            PbStatusResponse { header: Some(header), version: "3.5.0".to_owned(), ..Default::default() };
+        // Another member leads.
+        let (version, leader) = ("3.5.0".to_owned(), 7);
+        let status = PbStatusResponse { header: Some(header), version, leader, ..Default::default() };
         Self { status, steps: steps.to_vec(), ..Self::default() }
     }
 

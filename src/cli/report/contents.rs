@@ -2,6 +2,7 @@
 
 use super::units::size;
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
+use crate::archive::member::Condition;
 use crate::cli::term::sanitize;
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use serde::Serialize;
@@ -11,6 +12,30 @@ use std::fmt::Write as _;
 pub(super) fn without_size(mut manifest: Manifest) -> Manifest {
     manifest.description.snapshot_size = None;
     manifest
+}
+
+/// What the member said of its condition, before and after the stream.
+pub(super) fn conditions<'a>(
+    manifest: &'a Manifest,
+    trailer: &'a Trailer,
+) -> impl Iterator<Item = &'a Condition> {
+    let after = trailer.status_after.iter().flat_map(|status| &status.conditions);
+    manifest.conditions.iter().chain(after)
+}
+
+/// `; the member reported no leader, …`, each once, or nothing.
+pub(super) fn reported(manifest: &Manifest, trailer: &Trailer) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for condition in conditions(manifest, trailer).map(ToString::to_string) {
+        if !told.contains(&condition) {
+            told.push(condition);
+        }
+    }
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!("; the member reported {}", sanitize(&told.join(", ")))
+    }
 }
 
 /// What an archive held, read to its end.
@@ -78,6 +103,9 @@ impl Contents {
         if self.trailer.digest == Digest::Verified {
             text.push_str(", etcd's digest matches");
         }
+        if let Some(manifest) = &self.manifest {
+            text.push_str(&reported(manifest, &self.trailer));
+        }
         if let Some(foreign) = &self.foreign {
             let _ = write!(text, "; not made by etcd-seal: it lacks {}", foreign.lacks.join(", and "));
         }
@@ -85,10 +113,33 @@ impl Contents {
     }
 }
 
+/// Who sealed an archive. A signature would tell; there are none yet.
+#[derive(Clone, Copy, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum SealedBy {
+    /// It opened, which proves only that it was sealed for the key.
+    Unknown,
+}
+
+impl SealedBy {
+    /// In words, for an archive with recipient stanzas of these types.
+    pub(super) fn text(self, stanzas: &[String]) -> String {
+        let Self::Unknown = self;
+        let with_what =
+            if stanzas.iter().any(|stanza| stanza == "scrypt") { "passphrase" } else { "recipient" };
+        format!("unknown (anybody with the {with_what} can seal)")
+    }
+}
+
 /// What anybody sees; nothing of it is authenticated.
 #[derive(Serialize)]
 pub(super) struct VisibleReport {
+    /// Whether it is proved who sealed the archive.
     pub(super) authenticated: bool,
+    /// Whether the archive was opened with a key, so that what follows is what was sealed.
+    pub(super) opened: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sealed_by: Option<SealedBy>,
     #[serde(flatten)]
     pub(super) description: Option<Description>,
     pub(super) stanzas: Vec<String>,
@@ -98,10 +149,18 @@ pub(super) struct VisibleReport {
 }
 
 impl VisibleReport {
+    /// It was opened with a key.
+    pub(super) fn set_opened(&mut self) {
+        self.opened = true;
+        self.sealed_by = Some(SealedBy::Unknown);
+    }
+
     pub(super) fn new(visible: Visible) -> Self {
         let payload_size = visible.payload_size();
         Self {
             authenticated: false,
+            opened: false,
+            sealed_by: None,
             description: visible.description,
             stanzas: visible.stanzas,
             armored: visible.armored,

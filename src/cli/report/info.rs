@@ -98,7 +98,7 @@ impl InfoReport {
 
     /// Of an archive of somebody else's making, with a key.
     pub(super) fn of_foreign(mut self, foreign: Foreign) -> Self {
-        self.visible.authenticated = true;
+        self.visible.set_opened();
         self.foreign = Some(foreign.into());
         self
     }
@@ -119,7 +119,7 @@ impl InfoReport {
         let archive_size = visible.archive_size;
         let mut visible = VisibleReport::new(visible);
         let manifest = manifest.map(|manifest| {
-            visible.authenticated = true;
+            visible.set_opened();
             visible.description = Some(manifest.description);
             ManifestRest {
                 endpoint: manifest.endpoint,
@@ -209,9 +209,13 @@ impl Facts {
     }
 
     pub(super) fn visible(&mut self, visible: &VisibleReport, archive_size: u64) {
-        let authenticated =
-            if visible.authenticated { "yes" } else { "no: what the header says, without a key" };
-        self.add("authenticated", authenticated);
+        match visible.sealed_by {
+            Some(sealed_by) => {
+                self.add("opened by this key", "yes");
+                self.add("sealed by", sealed_by.text(&visible.stanzas));
+            }
+            None => self.add("authenticated", "no: what the header says, without a key"),
+        }
         match &visible.description {
             Some(description) => self.description(description),
             None => self.add("description", "none"),
@@ -227,7 +231,7 @@ impl Facts {
 
     pub(super) fn description(&mut self, description: &Description) {
         self.add("format", format_args!("{} {}", description.format, description.format_version));
-        self.add("sealed by", &description.tool);
+        self.add("tool", &description.tool);
         self.add("sealed at", &description.sealed_at);
         self.some("snapshot started at", description.snapshot_started_at.as_ref());
         let source = match description.source {

@@ -5,7 +5,7 @@ use super::values::{parse_bool, parse_duration, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection};
+use crate::etcd::{self, Connection, Tls, Way};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -84,6 +84,47 @@ impl ConnectionSettings {
     /// Those of [`etcd::check`].
     pub(crate) fn check(&self) -> Result<()> {
         etcd::check(&self.connection)
+    }
+
+    /// Says, once for all endpoints, what is asked for that TLS would protect and does not.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for endpoints that are none.
+    pub(crate) fn warn_of_what_tls_does_not_protect(&self) -> Result<()> {
+        for warning in self.unprotected()? {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    fn unprotected(&self) -> Result<Vec<String>> {
+        let connection = &self.connection;
+        let plain = |way: &Way| way.tls == Tls::None && !way.local;
+        let plain: Vec<_> = connection.ways()?.into_iter().filter(plain).map(|way| way.endpoint).collect();
+        let plain = plain.join(", ");
+        let mut warnings = Vec::new();
+        if !plain.is_empty() {
+            if connection.user.is_some() || self.user_without_password.is_some() {
+                warnings
+                    .push(format!("the password goes to {plain} in clear text, without TLS: use https://"));
+            }
+            if connection.cert.is_some() {
+                warnings.push(format!(
+                    "the client certificate is not used at {plain}, without TLS: use https://"
+                ));
+            }
+            if connection.cacert.is_some() {
+                warnings.push(format!("--cacert verifies nothing at {plain}, without TLS: use https://"));
+            }
+        }
+        if connection.insecure_skip_tls_verify {
+            warnings.push(
+                "--insecure-skip-tls-verify (or ETCDCTL_INSECURE_SKIP_TLS_VERIFY) is on: any certificate is accepted, \
+                 so another server may answer in place of etcd; name the cluster's authority with --cacert instead"
+                    .to_owned(),
+            );
+        }
+        Ok(warnings)
     }
 
     /// Asks for what is missing.
@@ -299,6 +340,38 @@ mod tests {
         assert_eq!(settings.connection.user.unwrap().1.expose_secret(), "p");
         let settings = resolve(&["--user", "a:b", "--password", "c"], &[]).unwrap();
         assert_eq!(settings.connection.user.unwrap().0, "a:b");
+    }
+
+    #[test]
+    fn what_tls_does_not_protect_is_told_once() {
+        let told = |words: &[&str]| resolve(words, &[]).unwrap().unprotected().unwrap();
+        let begins = |words: &[&str], beginnings: &[&str]| {
+            let told = told(words);
+            assert_eq!(told.len(), beginnings.len(), "{words:?}: {told:?}");
+            for (warning, beginning) in told.iter().zip(beginnings) {
+                assert!(warning.starts_with(beginning), "{words:?}: {warning}");
+            }
+        };
+        let (password, user) = ("the password goes to", "--user=root:x");
+        begins(&[], &[]);
+        begins(&["--endpoints=https://h:1", user, "--cacert=/ca", "--cert=/c", "--key=/k"], &[]);
+        begins(&["--endpoints=unix:///s", user], &[]);
+        begins(&[user], &[password]);
+        begins(&["--user=root", "--endpoints=http://h:1"], &[password]);
+        begins(
+            &[user, "--endpoints=http://h:1,https://h:2,g:3"],
+            &["the password goes to http://h:1, g:3 in"],
+        );
+        begins(
+            &["--endpoints=http://h:1,http://h:2", user, "--cacert=/ca", "--cert=/c", "--key=/k"],
+            &[
+                "the password goes to http://h:1, http://h:2 in",
+                "the client certificate is not used at http://h:1, http://h:2,",
+                "--cacert verifies nothing at http://h:1, http://h:2,",
+            ],
+        );
+        begins(&["--endpoints=h:1,h:2", "--cacert=/ca", user], &[]);
+        begins(&["--endpoints=h:1,h:2", "--insecure-skip-tls-verify"], &["--insecure-skip-tls-verify (or"]);
     }
 
     #[test]
