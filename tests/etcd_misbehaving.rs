@@ -98,6 +98,57 @@ async fn silence_is_a_stall() {
     }
 }
 
+/// Messages of `length` bytes, each after `pause`.
+fn slowly(count: usize, length: usize, pause: Duration) -> Vec<Step> {
+    let left = |sent: usize| ((count - sent) * length) as u64;
+    (1..=count).flat_map(|sent| [Step::Wait(pause), Send(left(sent), length)]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
+    let with = |fake: &Fake, min_rate| Connection {
+        stall_timeout: Duration::from_secs(1),
+        min_rate,
+        ..fake.connection()
+    };
+    // A byte each 50 ms never stands still, and would take a minute; so do pauses nearly as long as the stall timeout.
+    let fake = Fake::start(Script::of(&slowly(1200, 1, Duration::from_millis(50))));
+    let pauses = Fake::start(Script::of(&slowly(60, 1, Duration::from_millis(700))));
+    for fake in [&fake, &pauses] {
+        let began = Instant::now();
+        let error = read(&with(fake, 64 * 1024)).await.err().unwrap();
+        assert_eq!(error.kind(), Kind::EtcdStalled, "{error}");
+        assert!(error.to_string().contains("drips") && error.hint().contains("--min-rate"), "{error}");
+        assert!(error.to_string().starts_with(&fake.address.to_string()), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+    let unbounded = with(&fake, 0);
+    let reading = tokio::time::timeout(Duration::from_secs(4), read(&unbounded)).await;
+    assert!(reading.is_err(), "0 is no bound");
+
+    // Above the bound for several windows; and less than one window brings, in less time.
+    let honest = Fake::start(Script::of(&slowly(80, 8 * 1024, Duration::from_millis(50))));
+    assert_eq!(read(&with(&honest, 64 * 1024)).await.unwrap().1, 80 * 8 * 1024);
+    let small = Fake::start(Script::of(&slowly(5, 32, Duration::from_millis(100))));
+    assert_eq!(read(&with(&small, 64 * 1024)).await.unwrap().1, 5 * 32);
+}
+
+/// What we do not take is not what the member does not send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_no_drip() {
+    let fake = Fake::start(Script::of(&slowly(40, 4 * 1024, Duration::from_millis(10))));
+    let connection =
+        Connection { stall_timeout: Duration::from_secs(1), min_rate: 64 * 1024, ..fake.connection() };
+    let mut snapshot = open(&connection).await.unwrap();
+    let mut length = 0;
+    while let Some(bytes) = snapshot.next().await.unwrap() {
+        length += bytes.len();
+        // 40 KiB a second.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(length, 40 * 4 * 1024);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_ends_a_silence() {
     let fake = Fake::start(Script::of(&[Send(512, 512), Hang]));

@@ -8,7 +8,8 @@
 
 use super::settings::environment::{self, Environment};
 use super::settings::values::{
-    DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_etcd_version, parse_frame_size, parse_rate,
+    DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_etcd_version, parse_frame_size, parse_min_rate,
+    parse_rate,
 };
 use super::{exit, report};
 use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN};
@@ -278,6 +279,12 @@ pub(crate) struct ConnectionArguments {
     /// so the slower it is, the more a busy database file may grow. To hold etcd back counts as no standstill.
     #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
     pub(crate) limit_rate: Option<u64>,
+    /// The fewest bytes a second the member must send, averaged over the stall timeout; 0 for no bound [default: 64KiB]
+    ///
+    /// Only the time counts in which the member is waited for: not that in which --limit-rate or the output holds it back. A
+    /// member that sends a byte now and then never stands still, and would keep the snapshot open for ever.
+    #[arg(long, value_name = "SIZE", value_parser = parse_min_rate)]
+    pub(crate) min_rate: Option<u64>,
     /// Not supported yet: name the members with --endpoints
     #[arg(short = 'd', long, value_name = "DOMAIN")]
     pub(crate) discovery_srv: Option<String>,
@@ -522,7 +529,7 @@ pub(crate) enum Generate {
 pub(crate) const CONNECTION_HEADING: &str = "Connection";
 
 /// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
-const CONNECTION_FLAGS: [&str; 17] = [
+const CONNECTION_FLAGS: [&str; 18] = [
     "endpoints",
     "cacert",
     "cert",
@@ -537,6 +544,7 @@ const CONNECTION_FLAGS: [&str; 17] = [
     "keepalive_timeout",
     "stall_timeout",
     "limit_rate",
+    "min_rate",
     "discovery_srv",
     "discovery_srv_name",
     "insecure_discovery",
@@ -566,7 +574,7 @@ fn secret(text: &str) -> Result<SecretString, String> {
 #[must_use]
 pub(crate) fn variable_of(flag: &str) -> String {
     let flag = flag.replace('-', "_").to_uppercase();
-    let ours = ["STALL_TIMEOUT", "LIMIT_RATE"].contains(&flag.as_str());
+    let ours = ["STALL_TIMEOUT", "LIMIT_RATE", "MIN_RATE"].contains(&flag.as_str());
     if ours { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
 }
 

@@ -15,6 +15,7 @@ mod input;
 mod keygen;
 mod man;
 mod output;
+mod repeats;
 mod report;
 mod restore;
 mod save;
@@ -120,11 +121,13 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
             move || command.run(&context)
         })
     });
-    result.unwrap_or_else(|error| {
+    let exit = result.unwrap_or_else(|error| {
         let exit = Exit::of(error.kind());
         reporter.failure(&error, exit, None);
         exit
-    })
+    });
+    console.tell_left_out_warnings();
+    exit
 }
 
 fn verbosity(output: &OutputArguments) -> Verbosity {

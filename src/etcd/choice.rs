@@ -109,7 +109,7 @@ mod tests {
     fn a_healthy_follower_comes_first_and_troubled_members_last() {
         let candidates = vec![
             candidate("cut off, and says so", |status| {
-                status.errors.push("etcdserver: no leader".to_owned())
+                status.errors.push("etcdserver: no leader".to_owned());
             }),
             candidate("corrupt", |status| status.errors.push("memberID:2 alarm:CORRUPT ".to_owned())),
             candidate("cut off", |status| status.has_leader = false),

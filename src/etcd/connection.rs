@@ -33,6 +33,8 @@ pub struct Connection {
     /// Bytes a second that are read from etcd at most, of everything it sends; less than
     /// [`LOWEST_RATE`](super::LOWEST_RATE) counts as that.
     pub limit_rate: Option<u64>,
+    /// Bytes a second that a member must send at least, averaged over the stall timeout; 0 is no bound.
+    pub min_rate: u64,
     /// HTTP/2 keepalive interval; values under 10 s become 10 s.
     pub keepalive_time: Duration,
     /// HTTP/2 keepalive timeout.

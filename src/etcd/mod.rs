@@ -20,6 +20,7 @@ mod flow;
 mod gate;
 mod link;
 mod member;
+mod min_rate;
 mod pace;
 mod probe;
 mod rules;

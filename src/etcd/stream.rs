@@ -6,6 +6,7 @@ use super::connection::{Connection, Tls};
 use super::failure;
 use super::gate::Gate;
 use super::member::Member;
+use super::min_rate::{Drip, MinRate};
 use super::pace::Pace;
 use super::rules::StreamRules;
 use super::status::{Status, present};
@@ -43,6 +44,7 @@ pub struct Snapshot {
     stream: Stream,
     rules: StreamRules,
     limits: Limits,
+    min_rate: MinRate,
     first: Option<Vec<u8>>,
     interrupt: Interrupt,
 }
@@ -88,6 +90,7 @@ impl Snapshot {
             stream: Stream::Flowing(stream),
             rules: StreamRules::default(),
             limits,
+            min_rate: MinRate::new(connection.min_rate, connection.stall_timeout, connection.limit_rate),
             first: None,
             interrupt: interrupt.clone(),
         };
@@ -174,6 +177,9 @@ impl Snapshot {
                 .message(message.remaining_bytes(), message.blob().len())
                 .map_err(|error| error.within(&self.endpoint))?;
             if carries_bytes {
+                self.min_rate
+                    .received(self.limits.waited(wait), message.blob().len())
+                    .map_err(|drip| self.too_slow(drip))?;
                 return Ok(Some(message.0.blob));
             }
         }
@@ -198,6 +204,20 @@ impl Snapshot {
             Ok(Err(error)) => Err(self.broken(error)),
             Err(exceeded) => Err(self.limits.error(exceeded, &self.rules.so_far()).within(&self.endpoint)),
         }
+    }
+
+    fn too_slow(&self, drip: Drip) -> Error {
+        let what = format!(
+            "{}: the snapshot stream drips {}: {} bytes in {:?} of waiting for the member",
+            self.endpoint,
+            self.rules.so_far(),
+            drip.bytes,
+            drip.window
+        );
+        Error::new(Kind::EtcdStalled, what).with_hint(
+            "look at the member's disk and load, at the network and at what stands between; \
+             name another member with --endpoints, or lower --min-rate, or turn it off with 0",
+        )
     }
 
     fn broken(&self, error: etcd_client::Error) -> Error {
@@ -279,6 +299,12 @@ impl Limits {
 
     fn held(&self) -> Duration {
         self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.held())
+    }
+
+    /// How long the member was waited for since `wait` began, without the time in which we held it back.
+    fn waited(&self, wait: Wait) -> Duration {
+        let held = wait.held_before.map_or(Duration::ZERO, |before| self.held().saturating_sub(before));
+        wait.since.elapsed().saturating_sub(held)
     }
 
     /// What is left of the limit that runs out first.

@@ -1,7 +1,7 @@
 //! etcdctl's connection flags and variables, resolved.
 
 use super::environment::{self, Environment};
-use super::values::{parse_bool, parse_duration, parse_rate};
+use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
@@ -12,12 +12,14 @@ use std::time::Duration;
 
 /// etcdctl's default endpoint.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
-/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), but for the stall timeout, which it has not.
+/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), but for the stall timeout and the lowest rate, which it has not.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes a second; slower than any link over which a cluster could be backed up.
+const MIN_RATE: u64 = 64 * 1024;
 
 /// How to reach etcd, but for a password that is still to be asked for.
 pub(crate) struct ConnectionSettings {
@@ -49,6 +51,10 @@ impl ConnectionSettings {
             Some(rate) => Some(rate),
             None => environment.parsed(environment::LIMIT_RATE, parse_rate)?,
         };
+        let min_rate = match flags.min_rate {
+            Some(rate) => Some(rate),
+            None => environment.parsed(environment::MIN_RATE, parse_min_rate)?,
+        };
         let bound = |flag, name| duration(flag, name).and_then(|value| not_zero(value, name));
         let command_timeout = bound(flags.command_timeout, "command-timeout")?;
         let connection = Connection {
@@ -65,6 +71,7 @@ impl ConnectionSettings {
             stream_timeout: command_timeout,
             stall_timeout: bound(flags.stall_timeout, "stall-timeout")?.unwrap_or(STALL_TIMEOUT),
             limit_rate,
+            min_rate: min_rate.unwrap_or(MIN_RATE),
             keepalive_time: duration(flags.keepalive_time, "keepalive-time")?.unwrap_or(KEEPALIVE_TIME),
             keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
                 .unwrap_or(KEEPALIVE_TIMEOUT),
@@ -234,7 +241,7 @@ mod tests {
         assert_eq!(connection.command_timeout, Duration::from_secs(5));
         assert_eq!(connection.stream_timeout, None);
         assert_eq!(connection.stall_timeout, Duration::from_secs(30));
-        assert_eq!(connection.limit_rate, None);
+        assert_eq!((connection.limit_rate, connection.min_rate), (None, 65_536));
         assert_eq!(connection.keepalive_time, Duration::from_secs(2));
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(6));
     }
@@ -259,6 +266,7 @@ mod tests {
                 ("ETCDCTL_KEEPALIVE_TIMEOUT", "7s"),
                 ("ETCD_SEAL_STALL_TIMEOUT", "500ms"),
                 ("ETCD_SEAL_LIMIT_RATE", "20MiB"),
+                ("ETCD_SEAL_MIN_RATE", "0"),
             ],
         );
         assert_eq!(connection.endpoints, ["https://a:2379", "b:2379"]);
@@ -274,7 +282,7 @@ mod tests {
         assert_eq!(connection.keepalive_time, Duration::ZERO);
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(7));
         assert_eq!(connection.stall_timeout, Duration::from_millis(500));
-        assert_eq!(connection.limit_rate, Some(20 << 20));
+        assert_eq!((connection.limit_rate, connection.min_rate), (Some(20 << 20), 0));
     }
 
     #[test]
@@ -296,6 +304,7 @@ mod tests {
                 "--keepalive-timeout=4s",
                 "--stall-timeout=5s",
                 "--limit-rate=64KiB",
+                "--min-rate=1KiB",
             ],
             &[
                 ("ETCDCTL_ENDPOINTS", "e:1"),
@@ -312,6 +321,7 @@ mod tests {
                 ("ETCDCTL_KEEPALIVE_TIMEOUT", "9s"),
                 ("ETCD_SEAL_STALL_TIMEOUT", "9s"),
                 ("ETCD_SEAL_LIMIT_RATE", "nonsense"),
+                ("ETCD_SEAL_MIN_RATE", "nonsense"),
                 ("ETCDCTL_DISCOVERY_SRV", "example.org"),
             ],
         );
@@ -328,7 +338,7 @@ mod tests {
         assert_eq!(connection.keepalive_time, Duration::from_secs(3));
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(4));
         assert_eq!(connection.stall_timeout, Duration::from_secs(5));
-        assert_eq!(connection.limit_rate, Some(65_536));
+        assert_eq!((connection.limit_rate, connection.min_rate), (Some(65_536), 1024));
     }
 
     #[test]
