@@ -83,6 +83,8 @@ fn manifest(recipients: &Recipients, level: i32, frame_size: u32) -> Manifest {
         description,
         endpoint: None,
         member_name: None,
+        tls: None,
+        conditions: Vec::new(),
         host: None,
         tags: Vec::new(),
         note: None,

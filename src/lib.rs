@@ -74,6 +74,8 @@
 //!         },
 //!         endpoint: None,
 //!         member_name: None,
+//!         tls: None,
+//!         conditions: Vec::new(),
 //!         host: None,
 //!         tags: Vec::new(),
 //!         note: None,

@@ -373,11 +373,11 @@ fn an_etcd_too_old_for_the_data_is_told_so() {
 }
 
 /// A drill whose etcd waits for ever, and the process id of that.
-fn started_and_stuck(scene: &Scene) -> (std::process::Child, Pid) {
+fn started_and_stuck(scene: &Scene, more: &[&str]) -> (std::process::Child, Pid) {
     let id_file = scene.sandbox.path("id");
     let script = format!("echo $$ > {}.new; mv {0}.new {0}; exec sleep 600", id_file.display());
     let waits = scene.script("waits", &script);
-    let mut command = scene.drill("a.age", &waits).command;
+    let mut command = scene.drill("a.age", &waits).args(more).command;
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     (child, written_id(&id_file))
 }
@@ -409,15 +409,17 @@ fn is_gone(id: Pid) {
 
 #[test]
 fn a_signal_leaves_neither_processes_nor_plaintext() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 143), (Signal::INT, 130)] {
         let scene = Scene::new();
         if !small(&scene) {
             return;
         }
-        let (child, etcd) = started_and_stuck(&scene);
+        let (child, etcd) = started_and_stuck(&scene, &["--metrics-file", "drill.prom"]);
         kill_process(Pid::from_child(&child), signal).unwrap();
         let output = child.wait_with_output().unwrap();
         assert_eq!(output.status.code(), Some(code), "{output:?}");
+        let told = metrics(&std::fs::read_to_string(scene.sandbox.path("drill.prom")).unwrap());
+        assert!((told["success"], told["exit_code"]) == (0.0, code.into()), "{told:?}");
         is_gone(etcd);
         scene.is_clean();
     }
@@ -429,7 +431,7 @@ fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
     if !small(&scene) {
         return;
     }
-    let (mut child, etcd) = started_and_stuck(&scene);
+    let (mut child, etcd) = started_and_stuck(&scene, &[]);
     child.kill().unwrap();
     child.wait().unwrap();
     is_gone(etcd);

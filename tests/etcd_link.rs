@@ -136,6 +136,8 @@ async fn to_hold_the_member_back_is_no_stall() {
     let slow = Connection {
         limit_rate: Some(128 * 1024),
         stall_timeout: Duration::from_secs(1),
+        // Nor a drip, though it is less.
+        min_rate: 256 * 1024,
         ..fake.connection()
     };
     assert_eq!(read(&slow).await.unwrap(), 2 * MESSAGE as u64 + 32);

@@ -8,10 +8,11 @@ use common::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
 use common::fake::{Ending, Fake, Script, Step};
 use common::sandbox::{Ended, PAGE_SIZE, Running, Sandbox, finish, finish_with, random, snapshot_of};
 use common::{can, connection};
-use etcd_client::proto::PbResponseHeader;
+use etcd_client::proto::{PbResponseHeader, PbStatusResponse};
 use etcd_seal::error::{Error, Kind};
 use etcd_seal::etcd::{self, Connection, Snapshot};
 use etcd_seal::interrupt::Interrupt;
+use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::marker;
@@ -96,6 +97,57 @@ async fn silence_is_a_stall() {
         assert_eq!(error.kind(), Kind::EtcdStalled, "{error}");
         assert!(error.to_string().starts_with(&fake.address.to_string()), "{error}");
     }
+}
+
+/// Messages of `length` bytes, each after `pause`.
+fn slowly(count: usize, length: usize, pause: Duration) -> Vec<Step> {
+    let left = |sent: usize| ((count - sent) * length) as u64;
+    (1..=count).flat_map(|sent| [Step::Wait(pause), Send(left(sent), length)]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
+    let with = |fake: &Fake, min_rate| Connection {
+        stall_timeout: Duration::from_secs(1),
+        min_rate,
+        ..fake.connection()
+    };
+    // A byte each 50 ms never stands still, and would take a minute; so do pauses nearly as long as the stall timeout.
+    let fake = Fake::start(Script::of(&slowly(1200, 1, Duration::from_millis(50))));
+    let pauses = Fake::start(Script::of(&slowly(60, 1, Duration::from_millis(700))));
+    for fake in [&fake, &pauses] {
+        let began = Instant::now();
+        let error = read(&with(fake, 64 * 1024)).await.err().unwrap();
+        assert_eq!(error.kind(), Kind::EtcdStalled, "{error}");
+        assert!(error.to_string().contains("drips") && error.hint().contains("--min-rate"), "{error}");
+        assert!(error.to_string().starts_with(&fake.address.to_string()), "{error}");
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    }
+    let unbounded = with(&fake, 0);
+    let reading = tokio::time::timeout(Duration::from_secs(4), read(&unbounded)).await;
+    assert!(reading.is_err(), "0 is no bound");
+
+    // Above the bound for several windows; and less than one window brings, in less time.
+    let honest = Fake::start(Script::of(&slowly(80, 8 * 1024, Duration::from_millis(50))));
+    assert_eq!(read(&with(&honest, 64 * 1024)).await.unwrap().1, 80 * 8 * 1024);
+    let small = Fake::start(Script::of(&slowly(5, 32, Duration::from_millis(100))));
+    assert_eq!(read(&with(&small, 64 * 1024)).await.unwrap().1, 5 * 32);
+}
+
+/// What we do not take is not what the member does not send.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_reader_is_no_drip() {
+    let fake = Fake::start(Script::of(&slowly(40, 4 * 1024, Duration::from_millis(10))));
+    let connection =
+        Connection { stall_timeout: Duration::from_secs(1), min_rate: 64 * 1024, ..fake.connection() };
+    let mut snapshot = open(&connection).await.unwrap();
+    let mut length = 0;
+    while let Some(bytes) = snapshot.next().await.unwrap() {
+        length += bytes.len();
+        // 40 KiB a second.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(length, 40 * 4 * 1024);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -189,14 +241,18 @@ async fn learners_and_alarmed_members_stand_back() {
     script.status.errors = vec!["memberID:2 alarm:CORRUPT".to_owned()];
     let alarmed = Fake::start(script);
     let mut script = Script::of(&steps);
+    script.status.leader = 0;
+    let cut_off = Fake::start(script);
+    let mut script = Script::of(&steps);
     script.status.leader = 2;
     let leader = Fake::start(script);
-    let fakes = [learner, alarmed, leader];
-    let [learner, alarmed, leader] = fakes.each_ref().map(|fake| fake.address.to_string());
+    let fakes = [learner, alarmed, cut_off, leader];
+    let [learner, alarmed, cut_off, leader] = fakes.each_ref().map(|fake| fake.address.to_string());
 
     let chosen =
         async |endpoints: &[&String]| open(&connection(endpoints)).await.map(|snapshot| snapshot.endpoint);
-    assert_eq!(chosen(&[&learner, &alarmed, &leader]).await.unwrap(), leader);
+    assert_eq!(chosen(&[&learner, &alarmed, &cut_off, &leader]).await.unwrap(), leader);
+    assert_eq!(chosen(&[&learner, &alarmed, &cut_off]).await.unwrap(), cut_off);
     assert_eq!(chosen(&[&learner, &alarmed]).await.unwrap(), alarmed);
     assert_eq!(chosen(&[&learner]).await.unwrap(), learner);
     let dead = common::dead_address();
@@ -696,5 +752,91 @@ fn honest_members_of_every_kind_are_believed() {
         assert_eq!(saved.code, 0, "{name}: {}", saved.err());
         let restored = finish(sandbox.open("restore").arg(sandbox.archive()).args(["-o", "-"])).with(0);
         assert!(restored.stdout == good, "{name}: byte for byte");
+    });
+}
+
+/// What a member says against itself: `save` ends with what it is worth, and it is recorded and shown.
+#[test]
+fn what_a_member_reports_is_recorded_and_what_makes_its_data_doubtful_is_exit_3() {
+    type Change = fn(&mut PbStatusResponse);
+    let other = "the words of another \u{1b}[2J".repeat(30);
+    let other = json!({"condition": "other", "text": &other[..200]});
+    let (of_two, of_three) = ("0000000000000002", "0000000000000003");
+    let cases: Vec<(Change, i32, Option<&str>, Value)> = vec![
+        (|status| status.leader = 0, 3, Some("no_leader"), json!([{"condition": "no_leader"}])),
+        (
+            |status| status.errors = vec!["etcdserver: no leader".to_owned()],
+            3,
+            Some("no_leader"),
+            json!([{"condition": "no_leader"}]),
+        ),
+        (
+            |status| status.errors = vec!["memberID:2 alarm:CORRUPT ".to_owned()],
+            3,
+            Some("member_corrupt"),
+            json!([{"condition": "corrupt", "member_id": of_two}]),
+        ),
+        (|status| status.is_learner = true, 3, Some("learner"), json!([{"condition": "learner"}])),
+        (
+            |status| {
+                status.errors =
+                    ["memberID:3 alarm:NOSPACE ", "memberID:3 alarm:CORRUPT "].map(str::to_owned).to_vec();
+            },
+            0,
+            None,
+            json!([
+                {"condition": "corrupt", "member_id": of_three},
+                {"condition": "nospace", "member_id": of_three}
+            ]),
+        ),
+        (
+            |status| (status.raft_index, status.raft_applied_index) = (9000, 3999),
+            0,
+            None,
+            json!([{"condition": "lagging", "behind": 5001}]),
+        ),
+        (|status| status.errors = vec!["the words of another \u{1b}[2J".repeat(30)], 0, None, json!([other])),
+    ];
+    let good = recognizable_snapshot();
+    for_each(cases, |_, (change, code, kind, conditions)| {
+        let sandbox = Sandbox::new();
+        let mut script = Script::sending(&good, good.len(), &[]);
+        change(&mut script.status);
+        let fake = Fake::start(script);
+        let endpoint = fake.address.to_string();
+
+        let saved =
+            finish(impatient(&sandbox, &endpoint).args(["--json", "-q"]).arg(sandbox.backups())).with(code);
+        let told: Value = serde_json::from_slice(&saved.stdout).unwrap();
+        assert_eq!(told["exit_code"], code, "{told}");
+        assert_eq!(told["kind"].as_str(), kind, "{told}");
+        assert_eq!(
+            (&told["conditions"], &told["status_after"]["conditions"]),
+            (&conditions, &Value::Null),
+            "{told}"
+        );
+        let count = conditions.as_array().unwrap().len();
+        assert_eq!(saved.err().matches(" the member reports ").count(), count, "{}", saved.err());
+        assert!(!saved.err().contains('\u{1b}'), "{}", saved.err());
+
+        for command in ["info", "verify"] {
+            let open = || {
+                let mut open = sandbox.open(command);
+                open.arg(sandbox.archive());
+                open
+            };
+            let told: Value = serde_json::from_slice(&finish(open().arg("--json")).with(0).stdout).unwrap();
+            assert_eq!(told["conditions"], conditions, "{command}: {told}");
+            let text = finish(&mut open()).with(0).out();
+            let said = conditions[0]["condition"].as_str().unwrap();
+            let said = match said {
+                "no_leader" => "no leader",
+                "corrupt" => "CORRUPT alarm of member",
+                "lagging" => "lagging by 5001 entries",
+                "other" => "the words of another",
+                said => said,
+            };
+            assert!(text.contains(said) && !text.contains('\u{1b}'), "{command}: {text}");
+        }
     });
 }

@@ -13,7 +13,7 @@ mod common;
 use common::proxy::{Hold, delaying, holding};
 use common::sandbox::{Ended, Running, Sandbox, await_that, finish, finish_with, names, random, signal};
 use common::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, etcds, run, say};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -196,6 +196,11 @@ impl Scene {
     /// returns the snapshot.
     fn judged(&self, ended: &Ended) -> PathBuf {
         assert_eq!(ended.code, 0);
+        self.whole()
+    }
+
+    /// The same, however the save ended.
+    fn whole(&self) -> PathBuf {
         let (archive, snapshot) = (self.sandbox.archive(), self.sandbox.path("snapshot.db"));
         let mut restore = self.sandbox.open("restore");
         let _ = finish(restore.arg(&archive).arg("--force").arg("-o").arg(&snapshot)).with(0);
@@ -408,12 +413,12 @@ fn an_alarm_for_want_of_space_is_no_reason_to_go_without_a_backup() {
         assert!(full, "the quota is kept");
         assert!(run(scene.etcd.etcdctl().args(["alarm", "list"])).contains("NOSPACE"));
         scene.succeeds(held);
-        let ended = finish(scene.save_from(&scene.etcd.address(), &[]).arg(scene.sandbox.backups())).with(0);
-        assert!(
-            ended.err().contains("reports trouble") && ended.err().contains("NOSPACE"),
-            "{}",
-            ended.err()
-        );
+        // Not even -q hides it.
+        let ended =
+            finish(scene.save_from(&scene.etcd.address(), &["-q"]).arg(scene.sandbox.backups())).with(0);
+        assert_eq!(ended.out(), "");
+        let warning = format!("{}: the member reports NOSPACE alarm of member ", scene.etcd.address());
+        assert!(ended.err().contains(&warning), "{}", ended.err());
         scene.judged(&ended);
     }
 }
@@ -664,10 +669,13 @@ fn written(directory: &Path) -> u64 {
 fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
     for binary in versions() {
         let mut members = Etcd::start_cluster(&binary, 3, &Options::default());
-        let leads = |member: &Etcd| {
+        let status = |member: &Etcd| {
             let status = run(member.etcdctl().args(["endpoint", "status", "-w", "json"]));
-            let status: Value = serde_json::from_str(&status).unwrap();
-            status[0]["Status"]["leader"] == status[0]["Status"]["header"]["member_id"]
+            serde_json::from_str::<Value>(&status).unwrap()[0]["Status"].take()
+        };
+        let leads = |member: &Etcd| {
+            let status = status(member);
+            status["leader"] == status["header"]["member_id"]
         };
         let leader = members.remove(members.iter().position(leads).unwrap());
         let mut other = members.remove(1);
@@ -686,11 +694,31 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
             scene.etcd.restart();
         }
 
-        // Others die, even so many that there is no quorum: the one that serves does not care.
-        let held = scene.held_from(&here, &[&there], Destination::Directory, &[]);
+        // Others die, even so many that there is no quorum: the one that serves goes on, and says so at the end.
+        let held = scene.held_from(&here, &[&there], Destination::Directory, &["--json", "-q"]);
         leader.kill();
         other.kill();
-        scene.succeeds(held);
+        await_that("the member notices", || {
+            status(&scene.etcd)["leader"].as_u64().is_none_or(|leader| leader == 0)
+        });
+        let ended = held.release().with(3);
+        let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        assert_eq!((&told["kind"], &told["conditions"]), (&json!("no_leader"), &Value::Null), "{told}");
+        assert_eq!(told["status_after"]["conditions"], json!([{"condition": "no_leader"}]), "{told}");
+        assert!(
+            ended.err().contains("by the end of the stream the member reports no leader"),
+            "{}",
+            ended.err()
+        );
+        scene.whole();
+
+        // Cut off from the beginning, and the only one that answers.
+        let both = [here.as_str(), &there].join(",");
+        let ended = finish(scene.save_from(&both, &["-q"]).arg(scene.sandbox.backups())).with(3);
+        assert!(ended.out().contains("saved, but the member had no leader"), "{}", ended.out());
+        let told = finish(scene.sandbox.open("info").arg(scene.sandbox.archive())).with(0).out();
+        assert_eq!(told.matches("no leader").count(), 2, "before and after: {told}");
+        scene.whole();
         say("saved without a quorum");
     }
 }

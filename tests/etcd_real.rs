@@ -7,8 +7,9 @@
 mod common;
 
 use common::{Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run};
+use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use etcd_seal::error::{Error, Kind};
-use etcd_seal::etcd::{self, Connection, Snapshot};
+use etcd_seal::etcd::{self, Condition, Connection, Snapshot, Tls};
 use etcd_seal::interrupt::Interrupt;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -82,7 +83,8 @@ async fn a_plain_member_serves_a_snapshot_of_many_messages() {
         assert_eq!(snapshot.member_name.as_deref(), Some(member.name()));
         assert!(snapshot.announced > 4096 * 1000);
         assert!(snapshot.status.revision > 1);
-        assert!(snapshot.status.is_leader);
+        assert!(snapshot.status.is_leader && snapshot.status.has_leader);
+        assert_eq!(snapshot.tls, Tls::None);
         assert!(snapshot.status.database_size > 0);
         assert!(snapshot.status.version.starts_with("3."));
         taken(&connection(&[format!("http://{}", member.address())])).await;
@@ -92,16 +94,44 @@ async fn a_plain_member_serves_a_snapshot_of_many_messages() {
     }
 }
 
+/// etcd tells the alarms of the whole cluster, in words.
+#[tokio::test(flavor = "multi_thread")]
+async fn alarms_are_told_apart_by_the_member_they_name() {
+    for binary in etcds() {
+        let member = Etcd::start(&binary, &Options::default());
+        let connection = connection(&[member.address()]);
+        assert_eq!(open(&connection).await.conditions, []);
+        let own = open(&connection).await.status.member_id;
+        // The highest id that an alarm can name in decimal without being taken for a negative number.
+        let alarms = [(AlarmType::Nospace, i64::MAX.cast_unsigned()), (AlarmType::Corrupt, own)];
+        let mut client = etcd_client::Client::connect([member.address()], None).await.unwrap();
+        for (alarm, id) in alarms {
+            let mut options = AlarmOptions::new();
+            options.with_member(id);
+            client.alarm(AlarmAction::Activate, alarm, Some(options)).await.unwrap();
+        }
+        let snapshot = open(&connection).await;
+        assert_eq!(
+            snapshot.conditions,
+            [Condition::Corrupt(own), Condition::Nospace(i64::MAX.cast_unsigned())]
+        );
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unix_sockets_serve_with_and_without_tls() {
     for binary in etcds() {
         let member = Etcd::start(&binary, &Options { unix: true, ..Options::default() });
-        taken(&connection(&[format!("unix://{}", member.address())])).await;
+        let snapshot = taken(&connection(&[format!("unix://{}", member.address())])).await;
+        assert_eq!(snapshot.tls, Tls::None);
 
         let pki = Pki::new();
         let tls = Some(ServerTls { leaf: pki.issue("server", LOOPBACK_NAMES), client_authority: None });
         let member = Etcd::start(&binary, &Options { unix: true, tls, ..Options::default() });
-        taken(&trusting(&pki, connection(&[format!("unixs://{}", member.address())]))).await;
+        let at = || connection(&[format!("unixs://{}", member.address())]);
+        assert_eq!(taken(&trusting(&pki, at())).await.tls, Tls::Verified);
+        let believing = Connection { insecure_skip_tls_verify: true, ..at() };
+        assert_eq!(taken(&believing).await.tls, Tls::Unverified);
         let error = refused(&connection(&[format!("unix://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "unixs://");
     }

@@ -10,9 +10,11 @@ use common::proxy::{Harm, proxy};
 use common::refusal::{RECIPIENT, Scene, fill_with_noise, snapshot};
 use common::{Etcd, Options, dead_address, etcds};
 use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -466,4 +468,52 @@ fn a_signal_after_the_commit_is_too_late() {
     assert_eq!(strace.wait().unwrap().code(), Some(0));
     assert_eq!(sandbox.names("out"), ["b.age", "b.age.sha256"]);
     scene.seal(["verify", "out/b.age"]);
+}
+
+/// With a key, what is wrong with a header is the same to whatever reads the archive, and however it is read.
+#[test]
+fn all_who_open_agree_on_what_is_wrong_with_a_header() {
+    const OF_HEADERS: [&str; 4] =
+        ["not_an_archive", "header_damaged", "format_newer", "no_matching_identity"];
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/vectors");
+    let index: Value = serde_json::from_slice(&fs::read(vectors.join("index.json")).unwrap()).unwrap();
+    let sandbox = Sandbox::new();
+    let mut compared = 0;
+    for vector in index["vectors"].as_array().unwrap() {
+        let Some(kind) = vector["open"]["kind"].as_str().filter(|kind| OF_HEADERS.contains(kind)) else {
+            continue;
+        };
+        let Some(identity) = vector["identity"].as_str() else { continue };
+        let file = vectors.join(vector["file"].as_str().unwrap());
+        let key = vectors.join(identity);
+        let seal = |words: &[&str]| sandbox.seal(words).arg("-i").arg(&key).arg("--json");
+        let input = || fs::read(&file).unwrap();
+        let ways = [
+            seal(&["verify"]).arg(&file).run(),
+            seal(&["verify", "-"]).input(input()).run(),
+            seal(&["info"]).arg(&file).run(),
+            seal(&["info", "-"]).input(input()).run(),
+            seal(&["restore", "-o", "out.db"]).arg(&file).run(),
+            seal(&["restore", "-o", "out.db", "-"]).input(input()).run(),
+        ];
+        let told = ways.map(|outcome| (outcome.status.code(), outcome.object()["kind"].take()));
+        for (exit, told_kind) in &told {
+            assert_eq!((exit, told_kind), (&told[0].0, &Value::from(kind)), "{}: {told:?}", file.display());
+        }
+        // Without a key, too, a file and a pipe are the same.
+        let keyless = [
+            sandbox.seal(["verify", "--json"]).arg(&file).run(),
+            sandbox.seal(["verify", "-", "--json"]).input(input()).run(),
+            sandbox.seal(["info", "--json"]).arg(&file).run(),
+            sandbox.seal(["info", "-", "--json"]).input(input()).run(),
+        ];
+        let kinds = keyless.map(|outcome| match outcome.object()["kind"].take() {
+            // What is only a verdict of `verify`.
+            Value::String(kind) if kind != "structure_only" => kind,
+            _ => "none".to_owned(),
+        });
+        assert!(kinds.iter().all(|kind| *kind == kinds[0]), "{}: {kinds:?}", file.display());
+        compared += 1;
+    }
+    assert!(compared > 20, "{compared}");
 }

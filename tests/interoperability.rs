@@ -339,7 +339,11 @@ fn the_environment_of_etcdctl_serves_and_flags_beat_it() {
         };
         unverified("--insecure-skip-tls-verify").succeed();
         unverified("--insecure-skip-tls-verify").env("ETCDCTL_CACERT", &root.certificate).succeed();
-        unverified("-q").env("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "true").succeed();
+        // Not even -q hides it, and the archive remembers.
+        let saved = unverified("-q").env("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "true").succeed();
+        assert_eq!(saved.stderr.matches("any certificate is accepted").count(), 1, "{}", saved.stderr);
+        let info = sandbox.seal(["info", "unverified.age", "-i", "key.txt", "--json"]).succeed();
+        assert_eq!(info.object()["tls"], "unverified");
         unverified("-q").run().ends_with(14);
         let refused =
             unverified("--insecure-skip-tls-verify=false").env("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "true");

@@ -3,8 +3,10 @@
 
 mod keys_support;
 
+use age::Recipient as _;
+use age_core::format::{FileKey, Stanza};
 use etcd_seal::error::Kind;
-use etcd_seal::keys::{Identities, Recipients, generate_identity};
+use etcd_seal::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Recipients, generate_identity};
 use keys_support::{
     Answering, PLAINTEXT, identities, open, recipients, run, run_well, seal, shared, ssh_key, tool_or_skip,
 };
@@ -12,6 +14,8 @@ use secrecy::{ExposeSecret, SecretString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
+use zeroize::Zeroizing;
 
 const PASSPHRASE: &str = "correct horse battery staple";
 
@@ -254,4 +258,61 @@ fn identity_files_encrypted_by_age_open() {
         assert_eq!(opened.as_deref(), Some(PLAINTEXT));
         assert_eq!(answering.count(), 1);
     }
+}
+
+/// Anybody who knows a public key can name it 256 times in a header. What that costs the owner is bounded.
+#[test]
+fn a_header_full_of_stanzas_that_name_a_key_is_refused_soon() {
+    if skip(&["ssh-keygen"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let locked = ["-t", "ed25519", "-a", "100", "-N", PASSPHRASE];
+    for (name, arguments) in [
+        ("ed25519", &["-t", "ed25519", "-N", ""][..]),
+        ("rsa", &["-t", "rsa", "-b", "2048", "-N", ""]),
+        ("locked", &locked),
+    ] {
+        let key = ssh_key(directory.path(), name, arguments);
+        let recipient: age::ssh::Recipient = fs::read_to_string(public(&key)).unwrap().parse().unwrap();
+        let stanzas = |count: usize, bad: bool| -> Vec<Stanza> {
+            let file_key = || FileKey::new(Box::new([7; 16]));
+            let mut stanzas: Vec<_> =
+                (0..count).flat_map(|_| recipient.wrap_file_key(&file_key()).unwrap().0).collect();
+            for stanza in stanzas.iter_mut().filter(|_| bad) {
+                stanza.body[0] ^= 1;
+            }
+            stanzas
+        };
+        let answering = Answering::with(PASSPHRASE);
+        let identities = identities(&[&key], &answering).unwrap();
+        let error = identities.unwrap(&stanzas(256, true)).err().unwrap();
+        assert_eq!(error.kind(), Kind::HeaderDamaged, "{name}: {error}");
+        assert!(error.to_string().starts_with("more than 4 stanzas of the header name the ssh-"), "{error}");
+        assert!(answering.count() <= 1, "{name}");
+        // A recipient given twice is no such thing: the first stanza opens.
+        assert!(identities.unwrap(&stanzas(8, false)).unwrap().is_some(), "{name}");
+        // Nor are stanzas that fail and are few.
+        let few: Vec<Stanza> = stanzas(3, true).into_iter().chain(stanzas(1, false)).collect();
+        assert!(identities.unwrap(&few).unwrap().is_some(), "{name}");
+    }
+}
+
+/// The cheap kind is tried as often as there are stanzas, with every identity.
+#[test]
+fn a_header_full_of_x25519_stanzas_is_tried_by_many_identities_in_time() {
+    let keys: Vec<_> = (0..8).map(|_| generate_identity("2026-11-03T04:05:06Z")).collect();
+    let foreign = age::x25519::Identity::generate().to_public();
+    let stanzas: Vec<Stanza> =
+        (0..256).flat_map(|_| foreign.wrap_file_key(&FileKey::new(Box::new([7; 16]))).unwrap().0).collect();
+    let files = keys.iter().enumerate().map(|(number, (text, _))| KeyFile {
+        name: number.to_string(),
+        text: Zeroizing::new(text.expose_secret().as_bytes().to_vec()),
+    });
+    let prompt = shared(&Answering::nobody());
+    let identities = Identities::parse(files.collect(), &prompt, DEFAULT_MAX_WORK_FACTOR).unwrap();
+    let began = Instant::now();
+    assert!(identities.unwrap(&stanzas).unwrap().is_none());
+    // Unoptimized and on a busy machine; optimized it is a tenth of a second.
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

@@ -275,7 +275,7 @@ fn a_passphrase_is_age_s_in_both_directions() {
     let seen = sandbox.seal(["info", "--json", "ours.age"]).succeed().object();
     assert_eq!((seen["stanzas"].to_string().as_str(), seen.get("source")), ("[\"scrypt\"]", None));
     let opened = ours(sandbox.seal(["info", "--json", "ours.age"])).succeed().object();
-    assert_eq!((&opened["authenticated"], &opened["source"]), (&true.into(), &"file".into()));
+    assert_eq!((&opened["opened"], &opened["source"]), (&true.into(), &"file".into()));
     sandbox.program("zstd").args(["-q", "snapshot.db", "-o", "snapshot.zst"]).succeed();
     for age in tools("age") {
         let mut opening = Dialogue::begin(&sandbox.program(&age).args(["-d", "ours.age"]));
@@ -422,7 +422,7 @@ fn archives_of_others_open_and_say_what_they_lack() {
             let piped = piped.input(fs::read(sandbox.path(archive)).unwrap()).succeed().object();
             assert_eq!(piped["digest"], "verified");
             for info in [seal(&["info", archive]).object(), piped] {
-                assert_eq!((&info["authenticated"], &info["foreign"]["zstd"]), (&true.into(), &zstd.into()));
+                assert_eq!((&info["opened"], &info["foreign"]["zstd"]), (&true.into(), &zstd.into()));
                 for same in ["armored", "archive_size", "header_size", "payload_size"] {
                     assert_eq!(info[same], seen[same], "{info} {seen}");
                 }

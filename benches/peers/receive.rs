@@ -23,6 +23,7 @@ pub(crate) fn receive(endpoint: &str, files: Option<[&str; 3]>) -> Outcome {
         stream_timeout: None,
         stall_timeout: Duration::from_secs(60),
         limit_rate: None,
+        min_rate: 0,
         keepalive_time: Duration::from_secs(10),
         keepalive_timeout: Duration::from_secs(20),
     };

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Number, Value};
 
 use super::frame::{damaged, is_frame_size};
+use super::member::{Condition, Tls};
 use crate::error::{Error, Kind, Result};
 
 /// The value of `format` in every document.
@@ -89,6 +90,12 @@ pub struct Manifest {
     /// The member's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub member_name: Option<String>,
+    /// How the member was authenticated.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+    /// What the member said of its condition before the stream.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
     /// The host that sealed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
@@ -124,6 +131,9 @@ pub struct StatusAfter {
     pub raft_index: u64,
     /// Database file size in bytes.
     pub database_size: u64,
+    /// What the member said of its condition.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub conditions: Vec<Condition>,
 }
 
 /// What the database in the snapshot says of itself, learned while it streamed by.
@@ -362,6 +372,8 @@ pub(crate) fn manifest_for_tests() -> Manifest {
         },
         endpoint: Some("127.0.0.1:2379".to_owned()),
         member_name: None,
+        tls: None,
+        conditions: Vec::new(),
         host: None,
         tags: Vec::new(),
         note: None,

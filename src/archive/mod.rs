@@ -9,7 +9,7 @@
 //!    skippable frame with the trailer, then
 //! 4. [`seek_table`]: the sizes of all of these, so that [`read_at`] can find any byte without reading the rest.
 //!
-//! [`expansion`] says how much may come out of all that.
+//! [`expansion`] says how much may come out of all that, and [`member`] what is recorded of the member that served.
 //!
 //! etcd-seal-archive(5) is the specification. Whatever differs from it in any way is damage.
 
@@ -17,6 +17,7 @@ pub mod expansion;
 pub mod frame;
 pub mod header;
 pub mod manifest;
+pub mod member;
 pub mod payload;
 pub mod read_at;
 pub mod seek_table;

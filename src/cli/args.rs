@@ -8,7 +8,8 @@
 
 use super::settings::environment::{self, Environment};
 use super::settings::values::{
-    DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_etcd_version, parse_frame_size, parse_rate,
+    DEFAULT_FRAME_SIZE, parse_bool, parse_duration, parse_etcd_version, parse_frame_size, parse_min_rate,
+    parse_rate,
 };
 use super::{exit, report};
 use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN};
@@ -40,7 +41,7 @@ pub(crate) struct Arguments {
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {
-    /// Print nothing when all went well, but what was asked for: info, a recipient, JSON
+    /// Hide success, never warnings: print no result when all went well, but what was asked for: info, a recipient, JSON
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say more: decisions, retries, the causes of errors
@@ -64,15 +65,17 @@ pub(crate) enum Command {
     /// Show what an archive says of itself
     ///
     /// Without a key: the public description, the types of the recipients and the sizes, none of it
-    /// authenticated. With a key: the manifest and the trailer too. An archive in a file is not read as a whole:
-    /// etcd-seal verify does that.
+    /// authenticated. With a key: the manifest and the trailer too, as they were sealed. That an archive opens does
+    /// not prove who sealed it: archives are not signed, and anybody with a recipient can seal one. So the JSON says
+    /// "opened": true, "sealed_by": "unknown", and never "authenticated": true. An archive in a file is not read as
+    /// a whole: etcd-seal verify does that.
     Info(InfoArguments),
     /// Prove that archives are whole
     ///
     /// Without a key: the SHA-256 in the sidecar beside each archive, and its structure as far as anybody can
     /// see it; without a sidecar only the structure, and the exit status is 3. With a key: every chunk, every
-    /// frame, the seek table, the lengths and etcd's own digest, in memory. All archives are tried; the worst
-    /// exit status counts.
+    /// frame, the seek table, the lengths and etcd's own digest, in memory: that the archive is whole, not who sealed
+    /// it, for archives are not signed. All archives are tried; the worst exit status counts.
     Verify(VerifyArguments),
     /// Bring an archive back: the snapshot, a member, or a whole cluster
     ///
@@ -276,6 +279,12 @@ pub(crate) struct ConnectionArguments {
     /// so the slower it is, the more a busy database file may grow. To hold etcd back counts as no standstill.
     #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
     pub(crate) limit_rate: Option<u64>,
+    /// The fewest bytes a second the member must send, averaged over the stall timeout; 0 for no bound [default: 64KiB]
+    ///
+    /// Only the time counts in which the member is waited for: not that in which --limit-rate or the output holds it back. A
+    /// member that sends a byte now and then never stands still, and would keep the snapshot open for ever.
+    #[arg(long, value_name = "SIZE", value_parser = parse_min_rate)]
+    pub(crate) min_rate: Option<u64>,
     /// Not supported yet: name the members with --endpoints
     #[arg(short = 'd', long, value_name = "DOMAIN")]
     pub(crate) discovery_srv: Option<String>,
@@ -528,7 +537,7 @@ pub(crate) enum Generate {
 pub(crate) const CONNECTION_HEADING: &str = "Connection";
 
 /// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
-const CONNECTION_FLAGS: [&str; 17] = [
+const CONNECTION_FLAGS: [&str; 18] = [
     "endpoints",
     "cacert",
     "cert",
@@ -543,6 +552,7 @@ const CONNECTION_FLAGS: [&str; 17] = [
     "keepalive_timeout",
     "stall_timeout",
     "limit_rate",
+    "min_rate",
     "discovery_srv",
     "discovery_srv_name",
     "insecure_discovery",
@@ -572,7 +582,7 @@ fn secret(text: &str) -> Result<SecretString, String> {
 #[must_use]
 pub(crate) fn variable_of(flag: &str) -> String {
     let flag = flag.replace('-', "_").to_uppercase();
-    let ours = ["STALL_TIMEOUT", "LIMIT_RATE"].contains(&flag.as_str());
+    let ours = ["STALL_TIMEOUT", "LIMIT_RATE", "MIN_RATE"].contains(&flag.as_str());
     if ours { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
 }
 

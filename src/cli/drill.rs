@@ -38,7 +38,7 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
             ended: now()?,
             took: began.elapsed(),
             description: seen.description.as_ref(),
-            outcome: drilled.as_ref().map_err(|error| Exit::of(error.kind())),
+            outcome: drilled.as_ref().map_err(|error| context.stopped_by.exit_of(error, &context.interrupt)),
         }
         .text();
         match (place.write(&text), &drilled) {

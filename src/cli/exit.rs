@@ -22,7 +22,7 @@ pub enum Exit {
     Locked = 11,
     /// No identity opened the archive.
     NoIdentity = 12,
-    /// The archive is damaged or forged.
+    /// The archive is damaged, or not what it claims to be.
     Damaged = 13,
     /// etcd is unreachable or at fault.
     Etcd = 14,
@@ -45,15 +45,16 @@ pub const TABLE: &[(Exit, &str)] = &[
     ),
     (
         Exit::Partly,
-        "partly: sidecar or directory not synced after the commit; verify without identity and sidecar \
-         (structure only); no digest of etcd's and --allow-missing-digest or --skip-hash-check",
+        "partly: saved from a member without leader, one that a CORRUPT alarm names, or a lone learner; sidecar or \
+         directory not synced after the commit; verify without identity and sidecar (structure only); no digest of \
+         etcd's and --allow-missing-digest or --skip-hash-check",
     ),
     (Exit::NotFound, "archive not found"),
     (Exit::Locked, "reserved: locked"),
     (Exit::NoIdentity, "no identity or passphrase opened the archive"),
     (
         Exit::Damaged,
-        "damaged or forged archive; --from or --from-snapshot with bad data; a drill that failed on it",
+        "damaged, or not what it claims: an archive, its sidecar, or the data of --from or --from-snapshot; a drill that failed on it",
     ),
     (Exit::Etcd, "etcd unreachable or at fault: TLS, authentication, stall, incomplete, wrong digest"),
     (Exit::Newer, "archive format newer than this program"),

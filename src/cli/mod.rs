@@ -15,6 +15,7 @@ mod input;
 mod keygen;
 mod man;
 mod output;
+mod repeats;
 mod report;
 mod restore;
 mod save;
@@ -38,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
+use supervise::StoppedBy;
 use term::{Console, Terminal, Verbosity};
 
 /// What every command works with.
@@ -52,6 +54,8 @@ struct Context {
     terminal: Arc<Terminal>,
     /// Whether to stop.
     interrupt: Interrupt,
+    /// Which signal asked to.
+    stopped_by: StoppedBy,
     /// Where etcd is talked to.
     runtime: tokio::runtime::Handle,
     /// `-q`.
@@ -109,18 +113,21 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
     let prepared =
         checked.and_then(|()| keep_secrets_out_of_dumps()).and_then(|()| command.step_aside(&environment));
     let result = prepared.and_then(|()| {
-        supervise::supervise(&reporter, console, patience, |interrupt, runtime| {
+        supervise::supervise(&reporter, console, patience, |interrupt, stopped_by, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
-            let context = Context { environment, reporter, console, terminal, interrupt, runtime, quiet };
+            let context =
+                Context { environment, reporter, console, terminal, interrupt, stopped_by, runtime, quiet };
             move || command.run(&context)
         })
     });
-    result.unwrap_or_else(|error| {
+    let exit = result.unwrap_or_else(|error| {
         let exit = Exit::of(error.kind());
         reporter.failure(&error, exit, None);
         exit
-    })
+    });
+    console.tell_left_out_warnings();
+    exit
 }
 
 fn verbosity(output: &OutputArguments) -> Verbosity {

@@ -10,6 +10,7 @@ use super::settings::keys::RecipientSettings;
 use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
+use crate::archive::member::{Condition, Tls};
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, End, Flow, Snapshot, Status};
 use crate::interrupt::Interrupt;
@@ -25,6 +26,7 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     let settings = SaveSettings::resolve(words, &context.environment)?;
     if let SourceSettings::Etcd(connection) = &settings.source {
         connection.check()?;
+        connection.warn_of_what_tls_does_not_protect()?;
     }
     if settings.dry_run {
         return plan(&settings, context);
@@ -91,12 +93,13 @@ impl Job<'_> {
         let manifest = manifest(&self.seal, &self.recipients, now()?.max(requested));
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
-        let endpoint = snapshot.endpoint.clone();
+        let name = snapshot.endpoint.clone();
         let frame_size = manifest.description.frame_size as usize;
         let flow = snapshot.flow(&context.runtime, frame_size, output.pulse(), &context.interrupt);
-        let source = EtcdSource(flow);
+        let (conditions, endpoint) = (manifest.conditions.clone(), name.clone());
+        let source = EtcdSource { flow, endpoint, conditions };
         self.seal(source, manifest, output, began, |error| match error.kind() {
-            Kind::EtcdBadSnapshot if !error.to_string().contains(&endpoint) => error.within(endpoint),
+            Kind::EtcdBadSnapshot if !error.to_string().contains(&name) => error.within(name),
             _ => error,
         })
     }
@@ -176,6 +179,8 @@ fn manifest(seal: &SealArguments, recipients: &Recipients, sealed_at: Timestamp)
         description,
         endpoint: None,
         member_name: None,
+        tls: None,
+        conditions: Vec::new(),
         host: host_name(),
         tags: seal.tags.clone(),
         note: seal.note.clone(),
@@ -195,13 +200,23 @@ fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Timestamp) ->
     description.revision = positive(status.revision);
     description.snapshot_started_at = Some(requested.to_string());
     manifest.endpoint = Some(snapshot.endpoint.clone());
+    manifest.tls = Some(tls(snapshot.tls));
+    manifest.conditions = conditions(&snapshot.conditions);
+    for condition in &manifest.conditions {
+        tracing::warn!("{}: the member reports {condition}", snapshot.endpoint);
+    }
     manifest.member_name.clone_from(&snapshot.member_name);
     manifest
 }
 
-/// 64-bit ids are 16 hex digits; 0 is no id.
+/// 64-bit ids are 16 hex digits.
+fn hex_id(id: u64) -> String {
+    format!("{id:016x}")
+}
+
+/// 0 is no id.
 fn id(id: u64) -> Option<String> {
-    (id != 0).then(|| format!("{id:016x}"))
+    (id != 0).then(|| hex_id(id))
 }
 
 /// What is unknown is left out: etcd tells it as 0.
@@ -230,20 +245,49 @@ fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
 }
 
 /// A snapshot stream of etcd's, for the thread of the pipeline that pulls.
-struct EtcdSource(Flow);
+struct EtcdSource {
+    flow: Flow,
+    /// Who serves it, and what the member reported before.
+    endpoint: String,
+    conditions: Vec<Condition>,
+}
 
 impl SnapshotSource for EtcdSource {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        self.0.take()
+        self.flow.take()
     }
 
     fn finish(&mut self) -> Result<AfterStream> {
-        let Some(End { open_for, status }) = self.0.end() else { return Ok(AfterStream::default()) };
-        Ok(AfterStream {
-            status_after: status.as_ref().and_then(status_after),
-            stream_open_ms: u64::try_from(open_for.as_millis()).ok(),
-        })
+        let Some(End { open_for, status }) = self.flow.end() else { return Ok(AfterStream::default()) };
+        let status_after = status.as_ref().and_then(status_after);
+        let now = status_after.iter().flat_map(|status| &status.conditions);
+        for condition in now.filter(|condition| !self.conditions.contains(condition)) {
+            tracing::warn!("{}: by the end of the stream the member reports {condition}", self.endpoint);
+        }
+        Ok(AfterStream { status_after, stream_open_ms: u64::try_from(open_for.as_millis()).ok() })
     }
+}
+
+/// As the manifest has it.
+fn tls(tls: etcd::Tls) -> Tls {
+    match tls {
+        etcd::Tls::Verified => Tls::Verified,
+        etcd::Tls::Unverified => Tls::Unverified,
+        etcd::Tls::None => Tls::None,
+    }
+}
+
+/// As the documents have them.
+fn conditions(reported: &[etcd::Condition]) -> Vec<Condition> {
+    let recorded = reported.iter().map(|condition| match condition {
+        etcd::Condition::NoLeader => Condition::NoLeader,
+        etcd::Condition::Corrupt(member) => Condition::Corrupt { member_id: hex_id(*member) },
+        etcd::Condition::Nospace(member) => Condition::Nospace { member_id: hex_id(*member) },
+        etcd::Condition::Learner => Condition::Learner,
+        etcd::Condition::Lagging(behind) => Condition::Lagging { behind: *behind },
+        etcd::Condition::Other(text) => Condition::other(text),
+    });
+    Condition::bounded(recorded.collect())
 }
 
 /// As the trailer has it; `None` for a status that makes no sense.
@@ -253,6 +297,7 @@ fn status_after(status: &Status) -> Option<StatusAfter> {
         raft_term: status.raft_term,
         raft_index: status.raft_index,
         database_size: positive(status.database_size)?,
+        conditions: conditions(&status.conditions_alone()),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::interrupt::Interrupt;
 use crate::store::local::abandon_all;
 use std::io;
 use std::os::fd::AsFd;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -29,6 +30,19 @@ pub(super) const CLEANING_PATIENCE: Duration = Duration::from_secs(10);
 /// Descriptors the runtime takes, and some.
 const RUNTIME_DESCRIPTORS: usize = 8;
 
+/// Which signal asked a command to stop. Clones tell the same.
+#[derive(Clone, Default)]
+pub(super) struct StoppedBy(Arc<OnceLock<Exit>>);
+
+impl StoppedBy {
+    /// The code that the program ends with where its command fails with `error`: that of the signal, if the command was
+    /// asked to stop, whatever became of it then.
+    pub(super) fn exit_of(&self, error: &Error, interrupt: &Interrupt) -> Exit {
+        let stopped = interrupt.check().is_err_and(|reason| reason.kind() == Kind::Interrupted);
+        self.0.get().copied().filter(|_| stopped).unwrap_or_else(|| Exit::of(error.kind()))
+    }
+}
+
 /// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it, for which it has `patience`.
 ///
 /// # Errors
@@ -37,18 +51,18 @@ pub(super) fn supervise<C>(
     reporter: &Reporter,
     console: &Console,
     patience: Duration,
-    prepare: impl FnOnce(Interrupt, Handle) -> C,
+    prepare: impl FnOnce(Interrupt, StoppedBy, Handle) -> C,
 ) -> Result<Exit>
 where
     C: FnOnce() -> Result<Exit> + Send + 'static,
 {
     let runtime = start_runtime()?;
-    let interrupt = Interrupt::new();
+    let (interrupt, stopped_by) = (Interrupt::new(), StoppedBy::default());
     let mut signals = {
         let _entered = runtime.enter();
         Signals::install()?
     };
-    let command = prepare(interrupt.clone(), runtime.handle().clone());
+    let command = prepare(interrupt.clone(), stopped_by.clone(), runtime.handle().clone());
     let (done, mut end) = oneshot::channel();
     let work = move || {
         // Whoever waits may have gone already: then nobody needs the result.
@@ -58,7 +72,7 @@ where
         .name("command".to_owned())
         .spawn(work)
         .map_err(|error| Error::io("start", "a thread", error))?;
-    let ended = runtime.block_on(watch(&mut end, &mut signals, &interrupt, patience));
+    let ended = runtime.block_on(watch(&mut end, &mut signals, (&interrupt, &stopped_by), patience));
     runtime.shutdown_background();
     match ended {
         Ended::ByItself(result) => result,
@@ -155,13 +169,20 @@ fn ignored_signals() -> u64 {
 type End = oneshot::Receiver<Result<Exit>>;
 
 /// Waits for the end, or for a signal and then for the end as long as `patience`.
-async fn watch(end: &mut End, signals: &mut Signals, interrupt: &Interrupt, patience: Duration) -> Ended {
+async fn watch(
+    end: &mut End,
+    signals: &mut Signals,
+    (interrupt, stopped_by): (&Interrupt, &StoppedBy),
+    patience: Duration,
+) -> Ended {
     let signal = tokio::select! {
         biased;
         result = &mut *end => return Ended::ByItself(received(result)),
         signal = signals.next() => signal,
         error = failed_and_stuck(interrupt) => return Ended::FailedStuck(error),
     };
+    // Before the command can know that it is to stop.
+    let signal = *stopped_by.0.get_or_init(|| signal);
     if !interrupt.raise() {
         // Publishing has begun: the command ends as if nothing had happened.
         return Ended::ByItself(received(end.await));
@@ -236,7 +257,7 @@ mod tests {
             if let Some(kind) = signal {
                 raise(kind);
             }
-            watch(&mut end, &mut signals, &interrupt, patience).await
+            watch(&mut end, &mut signals, (&interrupt, &StoppedBy::default()), patience).await
         })
     }
 

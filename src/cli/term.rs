@@ -1,6 +1,7 @@
 //! The terminal: lines on standard error, questions on /dev/tty, and text that cannot play tricks on either.
 
 use super::input::read_secret;
+use super::repeats::Repeats;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Prompt;
 use crate::store::source;
@@ -13,6 +14,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::callsite::Identifier;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
@@ -34,6 +36,8 @@ struct Shared {
     bar: Option<ProgressBar>,
     /// How the terminal was before a question without echo.
     before_question: Option<Termios>,
+    /// The warnings shown so far; their kind is the place in the code that warns.
+    repeats: Repeats<Identifier>,
 }
 
 impl Console {
@@ -56,6 +60,14 @@ impl Console {
         match bar {
             Some(bar) => bar.suspend(write),
             None => write(),
+        }
+    }
+
+    /// Tells how many warnings were not shown since the last time, because there were too many of their kind.
+    pub(crate) fn tell_left_out_warnings(&self) {
+        let lines = self.shared().repeats.take_left_out();
+        if !lines.is_empty() {
+            self.write(&lines);
         }
     }
 
@@ -83,7 +95,10 @@ pub(crate) struct ConsoleWriter(Console);
 
 impl Write for ConsoleWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.write(&String::from_utf8_lossy(bytes));
+        // Nothing at all is what a line comes to that was only counted.
+        if !bytes.is_empty() {
+            self.0.write(&String::from_utf8_lossy(bytes));
+        }
         Ok(bytes.len())
     }
 
@@ -117,18 +132,20 @@ pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
     use tracing_subscriber::layer::{Layer, SubscriberExt};
     use tracing_subscriber::util::SubscriberInitExt;
     let (ours, others) = match verbosity {
-        Verbosity::Quiet => (LevelFilter::OFF, LevelFilter::OFF),
+        Verbosity::Quiet => (LevelFilter::WARN, LevelFilter::OFF),
         Verbosity::Normal => (LevelFilter::INFO, LevelFilter::OFF),
         Verbosity::Verbose => (LevelFilter::DEBUG, LevelFilter::INFO),
     };
     let filter = Targets::new().with_target("etcd_seal", ours).with_default(others);
-    let lines = tracing_subscriber::fmt::layer().event_format(Lines).with_writer(console.clone());
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(Lines(console.clone())).with_writer(console.clone());
     // Only a log that is there already can be in the way, and then it is used.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }
 
-/// `etcd-seal: warning: …`: no time, which cron and the journal add, and lower case.
-struct Lines;
+/// `etcd-seal: warning: …`: no time, which cron and the journal add, and lower case. Too many warnings of one kind are counted
+/// on this console instead.
+struct Lines(Console);
 
 impl<S, N> FormatEvent<S, N> for Lines
 where
@@ -149,7 +166,12 @@ where
         };
         let mut text = String::new();
         context.field_format().format_fields(Writer::new(&mut text), event)?;
-        writeln!(writer, "etcd-seal: {level}{}", sanitize(&text))
+        let text = sanitize(&text);
+        let metadata = event.metadata();
+        if *metadata.level() == Level::WARN && !self.0.shared().repeats.shows(metadata.callsite(), &text) {
+            return Ok(());
+        }
+        writeln!(writer, "etcd-seal: {level}{text}")
     }
 }
 

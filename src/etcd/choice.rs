@@ -1,31 +1,48 @@
 //! Which member serves: the one whose load matters least and whose data is good.
 
+use super::condition::Condition;
 use super::status::Status;
 use crate::error::{Error, Kind, Result};
 
-/// Entries a member may have left to apply before it counts as lagging: from here on etcd itself refuses
-/// proposals with "too many requests" (`maxGapBetweenApplyAndCommitIndex` in etcdserver).
-const BEARABLE_LAG: u64 = 5000;
-
-/// A member that answered: where it was given, what it said, and whatever belongs to it.
+/// A member that answered: where it was given, what it said, and the connection to it.
 pub(super) struct Candidate<M> {
     pub(super) endpoint: String,
     pub(super) member: M,
     pub(super) status: Status,
+    /// What there is to be said against it; known once it has been compared with the others.
+    pub(super) conditions: Vec<Condition>,
 }
 
-/// Orders the candidates, best first: none that reports errors, none that lags, no leader; then as given.
+impl<M> Candidate<M> {
+    pub(super) fn new(endpoint: String, member: M, status: Status) -> Self {
+        Self { endpoint, member, status, conditions: Vec::new() }
+    }
+
+    /// How little it is to be preferred. Alarms that name other members, and a NOSPACE alarm, do not count: every member
+    /// tells them, and they say nothing against its data.
+    fn demerit(&self) -> impl Ord + use<M> {
+        let has = |held_against: fn(&Condition, &Status) -> bool| {
+            self.conditions.iter().any(|condition| held_against(condition, &self.status))
+        };
+        (
+            has(|condition, status| *condition == Condition::Corrupt(status.member_id)),
+            has(|condition, _| *condition == Condition::NoLeader),
+            has(|condition, _| matches!(condition, Condition::Other(_))),
+            has(|condition, _| matches!(condition, Condition::Lagging(_))),
+            self.status.is_leader,
+        )
+    }
+}
+
+/// Orders the candidates, best first: none whose data are called corrupt, none without a leader, none with another error,
+/// none that lags, not the leader itself; then as given.
 /// Learners are left out, but for one that is the only endpoint there is.
 ///
 /// # Errors
 /// [`Kind::Usage`] when the candidates are of different clusters: which of them is meant cannot be guessed.
 pub(super) fn order<M>(mut candidates: Vec<Candidate<M>>, only_endpoint: bool) -> Result<Vec<Candidate<M>>> {
     refuse_two_clusters(&candidates)?;
-    if only_endpoint {
-        if candidates.iter().any(|candidate| candidate.status.is_learner) {
-            tracing::warn!("the only endpoint is a learner, whose data may lag behind");
-        }
-    } else {
+    if !only_endpoint {
         candidates.retain(|candidate| {
             if candidate.status.is_learner {
                 tracing::warn!(
@@ -37,10 +54,10 @@ pub(super) fn order<M>(mut candidates: Vec<Candidate<M>>, only_endpoint: bool) -
         });
     }
     let newest = candidates.iter().map(|candidate| candidate.status.raft_index).max().unwrap_or(0);
-    candidates.sort_by_key(|Candidate { status, .. }| {
-        let lags = newest.saturating_sub(status.raft_applied_index) > BEARABLE_LAG;
-        (!status.errors.is_empty(), lags, status.is_leader)
-    });
+    for candidate in &mut candidates {
+        candidate.conditions = candidate.status.conditions(newest);
+    }
+    candidates.sort_by_key(Candidate::demerit);
     Ok(candidates)
 }
 
@@ -73,6 +90,7 @@ mod tests {
             raft_index: 9000,
             raft_applied_index: 9000,
             raft_term: 2,
+            has_leader: true,
             database_size: 1,
             database_size_in_use: 1,
             is_leader: false,
@@ -80,7 +98,7 @@ mod tests {
             errors: Vec::new(),
         };
         change(&mut status);
-        Candidate { endpoint: endpoint.to_owned(), member: (), status }
+        Candidate::new(endpoint.to_owned(), (), status)
     }
 
     fn ordered(candidates: Vec<Candidate<()>>) -> Vec<String> {
@@ -90,14 +108,47 @@ mod tests {
     #[test]
     fn a_healthy_follower_comes_first_and_troubled_members_last() {
         let candidates = vec![
-            candidate("alarmed", |status| status.errors.push("NOSPACE".to_owned())),
+            candidate("cut off, and says so", |status| {
+                status.errors.push("etcdserver: no leader".to_owned());
+            }),
+            candidate("corrupt", |status| status.errors.push("memberID:2 alarm:CORRUPT ".to_owned())),
+            candidate("cut off", |status| status.has_leader = false),
+            candidate("burning", |status| status.errors.push("on fire".to_owned())),
             candidate("lagging", |status| status.raft_applied_index = 3999),
             candidate("leader", |status| status.is_leader = true),
             candidate("follower", |_| ()),
             candidate("follower too", |status| status.raft_applied_index = 4000),
             candidate("learner", |status| status.is_learner = true),
         ];
-        assert_eq!(ordered(candidates), ["follower", "follower too", "leader", "lagging", "alarmed"]);
+        assert_eq!(
+            ordered(candidates),
+            [
+                "follower",
+                "follower too",
+                "leader",
+                "lagging",
+                "burning",
+                "cut off, and says so",
+                "cut off",
+                "corrupt"
+            ]
+        );
+    }
+
+    /// Every member tells the alarms of all.
+    #[test]
+    fn an_alarm_counts_against_the_member_it_names() {
+        let alarms = ["memberID:3 alarm:CORRUPT ", "memberID:4 alarm:NOSPACE "].map(str::to_owned);
+        let candidates = [2, 3, 4].map(|member_id| {
+            candidate(&member_id.to_string(), |status| {
+                status.member_id = member_id;
+                status.errors = alarms.to_vec();
+            })
+        });
+        assert_eq!(ordered(candidates.into()), ["2", "4", "3"]);
+        let candidate = order(vec![candidate("2", |status| status.errors = alarms.to_vec())], true);
+        let conditions = [Condition::Corrupt(3), Condition::Nospace(4)];
+        assert_eq!(candidate.unwrap()[0].conditions, conditions);
     }
 
     #[test]

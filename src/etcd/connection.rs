@@ -1,5 +1,7 @@
 //! The connection flags, resolved.
 
+use super::endpoint::{Address, Endpoint};
+use crate::error::Result;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,13 +33,60 @@ pub struct Connection {
     /// Bytes a second that are read from etcd at most, of everything it sends; less than
     /// [`LOWEST_RATE`](super::LOWEST_RATE) counts as that.
     pub limit_rate: Option<u64>,
+    /// Bytes a second that a member must send at least, averaged over the stall timeout; 0 is no bound.
+    pub min_rate: u64,
     /// HTTP/2 keepalive interval; values under 10 s become 10 s.
     pub keepalive_time: Duration,
     /// HTTP/2 keepalive timeout.
     pub keepalive_timeout: Duration,
 }
 
+/// How a member proves who it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tls {
+    /// By a certificate that is verified.
+    Verified,
+    /// By any certificate.
+    Unverified,
+    /// There is no TLS.
+    None,
+}
+
+/// An endpoint, and what protects the way to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Way {
+    /// The endpoint, as given.
+    pub endpoint: String,
+    /// How the member there proves who it is.
+    pub tls: Tls,
+    /// Whether it is a Unix socket, so that nothing leaves this host.
+    pub local: bool,
+}
+
 impl Connection {
+    /// The ways to all endpoints, each once.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for endpoints that are none.
+    pub fn ways(&self) -> Result<Vec<Way>> {
+        let endpoints = Endpoint::parse_all(self)?;
+        let way = |endpoint: Endpoint| Way {
+            tls: self.tls_of(&endpoint),
+            local: matches!(endpoint.address, Address::Unix(_)),
+            endpoint: endpoint.given,
+        };
+        Ok(endpoints.into_iter().map(way).collect())
+    }
+
+    /// How the member at `endpoint` proves who it is.
+    pub(super) fn tls_of(&self, endpoint: &Endpoint) -> Tls {
+        match (endpoint.tls, self.insecure_skip_tls_verify) {
+            (false, _) => Tls::None,
+            (true, true) => Tls::Unverified,
+            (true, false) => Tls::Verified,
+        }
+    }
+
     /// Whether an endpoint without a scheme is spoken to over TLS: etcdctl's rule.
     pub(super) fn prefers_tls(&self) -> bool {
         self.cacert.is_some()

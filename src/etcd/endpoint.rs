@@ -173,6 +173,7 @@ mod tests {
             stream_timeout: None,
             stall_timeout: std::time::Duration::ZERO,
             limit_rate: None,
+            min_rate: 0,
             keepalive_time: std::time::Duration::ZERO,
             keepalive_timeout: std::time::Duration::ZERO,
         };

@@ -74,11 +74,6 @@ impl Member {
         });
     }
 
-    /// Where it is.
-    pub(super) fn endpoint(&self) -> &Endpoint {
-        &self.endpoint
-    }
-
     /// Asks for the status.
     ///
     /// # Errors
@@ -101,6 +96,11 @@ impl Member {
         let list = self.list.join_next().await?.ok()??;
         let member = list.members().iter().find(|member| member.id() == member_id)?;
         super::status::present(member.name())
+    }
+
+    /// Where it is.
+    pub(super) fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// What keeps too much from piling up between the member and whoever reads its stream.

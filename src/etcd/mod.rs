@@ -10,6 +10,7 @@
 
 mod choice;
 mod client;
+mod condition;
 mod connection;
 mod diagnosis;
 mod dialer;
@@ -19,6 +20,7 @@ mod flow;
 mod gate;
 mod link;
 mod member;
+mod min_rate;
 mod pace;
 mod probe;
 mod rules;
@@ -28,7 +30,8 @@ mod tls;
 mod wait;
 
 pub use client::{Client, HashKv, ListedMember};
-pub use connection::Connection;
+pub use condition::Condition;
+pub use connection::{Connection, Tls, Way};
 pub use flow::{End, Flow};
 pub use pace::LOWEST_RATE;
 pub use probe::{check, open};

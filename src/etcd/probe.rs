@@ -27,7 +27,6 @@ pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snap
         match Box::pin(Snapshot::open(candidate, connection, interrupt)).await {
             Ok(snapshot) => {
                 warn_of(&failures);
-                warn_of_trouble(&snapshot);
                 return Ok(snapshot);
             }
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
@@ -60,13 +59,6 @@ fn warn_of(failures: &[Error]) {
     }
 }
 
-/// A snapshot of a troubled member is better than none, but whoever restores it restores its alarms too.
-fn warn_of_trouble(snapshot: &Snapshot) {
-    for error in &snapshot.status.errors {
-        tracing::warn!(endpoint = snapshot.endpoint, error, "the member that serves reports trouble");
-    }
-}
-
 /// Probes every endpoint at the same time; each is bounded, so the whole is. The candidates come in the order given.
 async fn probe_all(dialer: Dialer, prepared: Vec<Prepared>) -> Result<(Vec<Candidate<Member>>, Vec<Error>)> {
     let dialer = Arc::new(dialer);
@@ -88,7 +80,7 @@ async fn probe_all(dialer: Dialer, prepared: Vec<Prepared>) -> Result<(Vec<Candi
     let mut failures = Vec::new();
     for (_, endpoint, answer) in answers {
         match answer {
-            Ok((member, status)) => candidates.push(Candidate { endpoint, member, status }),
+            Ok((member, status)) => candidates.push(Candidate::new(endpoint, member, status)),
             Err(error) => failures.push(error),
         }
     }

@@ -25,11 +25,13 @@ pub struct Status {
     pub database_size: i64,
     /// Database bytes in use.
     pub database_size_in_use: i64,
+    /// Whether this member knows a leader.
+    pub has_leader: bool,
     /// Whether this member leads.
     pub is_leader: bool,
     /// Whether it is a learner.
     pub is_learner: bool,
-    /// Errors the member reports, such as alarms.
+    /// Errors the member reports, such as alarms; [`Condition`](super::Condition) tells them apart.
     pub errors: Vec<String>,
 }
 
@@ -48,6 +50,7 @@ impl Status {
             raft_term: response.raft_term(),
             database_size: response.db_size(),
             database_size_in_use: response.raft_used_db_size(),
+            has_leader: response.leader() != 0,
             is_leader: response.leader() != 0 && response.leader() == header.member_id(),
             is_learner: response.is_learner(),
             errors: response.errors().to_vec(),

@@ -1,10 +1,12 @@
 //! A snapshot stream, read to its clean end.
 
 use super::choice::Candidate;
-use super::connection::Connection;
+use super::condition::Condition;
+use super::connection::{Connection, Tls};
 use super::failure;
 use super::gate::Gate;
 use super::member::Member;
+use super::min_rate::{Drip, MinRate};
 use super::pace::Pace;
 use super::rules::StreamRules;
 use super::status::{Status, present};
@@ -24,10 +26,14 @@ use tokio::time::timeout;
 pub struct Snapshot {
     /// The endpoint that serves it, as given.
     pub endpoint: String,
+    /// How the member proved who it is.
+    pub tls: Tls,
     /// The member's name, where the member list could be read.
     pub member_name: Option<String>,
     /// Status of the same member before the stream.
     pub status: Status,
+    /// What it said against itself, and how far it lags behind the other members that were asked.
+    pub conditions: Vec<Condition>,
     /// Storage version as told on the stream (3.6+).
     pub storage_version: Option<String>,
     /// When the snapshot was requested.
@@ -38,6 +44,7 @@ pub struct Snapshot {
     stream: Stream,
     rules: StreamRules,
     limits: Limits,
+    min_rate: MinRate,
     first: Option<Vec<u8>>,
     interrupt: Interrupt,
 }
@@ -60,7 +67,7 @@ impl Snapshot {
         connection: &Connection,
         interrupt: &Interrupt,
     ) -> Result<Self> {
-        let Candidate { endpoint, mut member, status } = candidate;
+        let Candidate { endpoint, mut member, status, conditions } = candidate;
         let member_name = unless_interrupted(interrupt, member.name(status.member_id)).await?;
         let limits = Limits::from_now(connection, member.pace().cloned());
         let wait = limits.wait_for_member();
@@ -72,8 +79,10 @@ impl Snapshot {
         };
         let mut snapshot = Self {
             endpoint,
+            tls: connection.tls_of(member.endpoint()),
             member_name,
             status,
+            conditions,
             storage_version: None,
             requested: wait.since,
             announced: 0,
@@ -81,6 +90,7 @@ impl Snapshot {
             stream: Stream::Flowing(stream),
             rules: StreamRules::default(),
             limits,
+            min_rate: MinRate::new(connection.min_rate, connection.stall_timeout, connection.limit_rate),
             first: None,
             interrupt: interrupt.clone(),
         };
@@ -168,6 +178,9 @@ impl Snapshot {
                 .message(message.remaining_bytes(), message.blob().len())
                 .map_err(|error| error.within(&self.endpoint))?;
             if carries_bytes {
+                self.min_rate
+                    .received(self.limits.waited(wait), message.blob().len())
+                    .map_err(|drip| self.too_slow(drip))?;
                 return Ok(Some(message.0.blob));
             }
         }
@@ -192,6 +205,20 @@ impl Snapshot {
             Ok(Err(error)) => Err(self.broken(error)),
             Err(exceeded) => Err(self.limits.error(exceeded, &self.rules.so_far()).within(&self.endpoint)),
         }
+    }
+
+    fn too_slow(&self, drip: Drip) -> Error {
+        let what = format!(
+            "{}: the snapshot stream drips {}: {} bytes in {:?} of waiting for the member",
+            self.endpoint,
+            self.rules.so_far(),
+            drip.bytes,
+            drip.window
+        );
+        Error::new(Kind::EtcdStalled, what).with_hint(
+            "look at the member's disk and load, at the network and at what stands between; \
+             name another member with --endpoints, or lower --min-rate, or turn it off with 0",
+        )
     }
 
     fn broken(&self, error: etcd_client::Error) -> Error {
@@ -288,6 +315,12 @@ impl Limits {
 
     fn held(&self) -> Duration {
         self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.held())
+    }
+
+    /// How long the member was waited for since `wait` began, without the time in which we held it back.
+    fn waited(&self, wait: Wait) -> Duration {
+        let held = wait.held_before.map_or(Duration::ZERO, |before| self.held().saturating_sub(before));
+        wait.since.elapsed().saturating_sub(held)
     }
 
     /// What is left of the limit that runs out first.

@@ -8,6 +8,10 @@ use age_core::format::{FileKey, Stanza};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use std::sync::{Arc, OnceLock};
 
+/// So many stanzas that name a key are tried. 32 bits name a key, so that two keys may share a name, but no more than that do
+/// by chance; each attempt costs the owner of an ssh-rsa key some 30 ms, and a header has room for 256.
+const ATTEMPTS_MAX: usize = 4;
+
 /// How private keys of the two kinds that OpenSSH has written begin.
 const OPENSSH_BEGIN: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----";
 const PEM_RSA_BEGIN: &[u8] = b"-----BEGIN RSA PRIVATE KEY-----";
@@ -127,8 +131,10 @@ impl SshIdentity {
         }
         let identity = self.unlock().map_err(|error| UnwrapError::Told(error.repeat()))?;
         let mut failure = None;
-        // 32 bits name a key: two keys may share them, so that one failure says nothing about the next stanza.
-        for stanza in mine {
+        for (attempts, stanza) in mine.enumerate() {
+            if attempts == ATTEMPTS_MAX {
+                return Err(UnwrapError::Told(self.named_too_often()));
+            }
             match identity.unwrap_stanza(stanza) {
                 Some(Ok(file_key)) => return Ok(Some(file_key)),
                 Some(Err(error)) => failure = Some(error),
@@ -136,6 +142,16 @@ impl SshIdentity {
             }
         }
         failure.map_or(Ok(None), |error| Err(UnwrapError::Age(error)))
+    }
+
+    fn named_too_often(&self) -> Error {
+        let (kind, file) = (&self.stanza_type, &self.file);
+        Error::new(
+            Kind::HeaderDamaged,
+            format!(
+                "more than {ATTEMPTS_MAX} stanzas of the header name the {kind} key {file}, and it opens none of them"
+            ),
+        )
     }
 
     fn is_named_by(&self, stanza: &Stanza) -> bool {

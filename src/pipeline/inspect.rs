@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use age::armor::ArmoredReader;
 
 use super::foreign::{begins_as_zstd, taken_apart};
-use super::open::{Foreign, Visible, refuse_armored_ours};
+use super::open::{Foreign, Visible, refuse_armored_ours, unlocked};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
 use crate::archive::header::{Header, armor_begin, read_prefix};
@@ -18,7 +18,7 @@ use crate::keys::Identities;
 /// Both ends of an archive. What lies between them was not looked at.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// What anybody sees; authentic only where identities were given.
+    /// What anybody sees; where identities were given, it is what was sealed, by anybody who knew a recipient.
     pub visible: Visible,
     /// What is inside, where identities were given.
     pub inside: Option<Inside>,
@@ -65,12 +65,18 @@ fn inspect_ends(
     if armored {
         refuse_armored_ours(&header)?;
     }
-    let visible = Visible { archive_size, ..Visible::of(&header, armored)? };
+    let (key, visible) = match identities {
+        None => (None, Visible::of(&header, armored)?),
+        Some(identities) => {
+            let (key, visible) = unlocked(&header, armored, identities)?;
+            (Some(key), visible)
+        }
+    };
+    let visible = Visible { archive_size, ..visible };
     if archive_size.checked_sub(header.size()).and_then(Chunks::of_payload).is_none() {
         return Err(super::plaintext::cut(archive_size));
     }
-    let Some(identities) = identities else { return Ok(Inspected { visible, inside: None }) };
-    let key = header.unlock(identities)?;
+    let Some(key) = key else { return Ok(Inspected { visible, inside: None }) };
     let mut payload = PayloadAt::new(input, &key, header.size())?;
     let mut first = [0; 9];
     let long_enough = payload.size() >= first.len() as u64;

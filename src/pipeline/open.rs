@@ -16,7 +16,7 @@ use super::plaintext::{cut, decrypted, read_full};
 use super::stage::Work;
 use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
-use crate::archive::payload::{Chunks, SEALED_CHUNK_SIZE};
+use crate::archive::payload::{Chunks, PayloadKey, SEALED_CHUNK_SIZE};
 use crate::database::stream_check::Facts;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -62,7 +62,7 @@ impl Visible {
 /// An archive read to its end, every layer checked.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// What anybody sees. All of it is authentic now.
+    /// What anybody sees. All of it is what was sealed; who sealed it is not known.
     pub visible: Visible,
     /// `None` for an archive of ours.
     pub foreign: Option<Foreign>,
@@ -145,8 +145,7 @@ pub fn open_admitted(
     let _work = Work::new(progress, interrupt);
     let mut input = Tee::new(input, options.file_digest);
     let Begun { header, armored, payload } = Begun::new(&mut input)?;
-    let key = header.unlock(identities)?;
-    let mut visible = Visible::of(&header, armored)?;
+    let (key, mut visible) = unlocked(&header, armored, identities)?;
     let description = header.description()?;
     let header_size = header.size();
 
@@ -170,6 +169,17 @@ pub fn open_admitted(
         frames,
         facts,
     })
+}
+
+/// What a header comes to with a key, whichever way the archive is read. The key comes first: a MAC that is wrong is damage,
+/// also where the header claims a later version, and where no identity matches nothing more is judged.
+pub(super) fn unlocked(
+    header: &Header,
+    armored: bool,
+    identities: &Identities,
+) -> Result<(PayloadKey, Visible)> {
+    let key = header.unlock(identities)?;
+    Ok((key, Visible::of(header, armored)?))
 }
 
 /// Whoever has our stanza must be of our format in full, and that is never armoured.

@@ -1,7 +1,7 @@
 //! A server that speaks etcd's protocol and misbehaves as no real etcd can be made to.
 
 use super::connection;
-use Step::{Fail, Hang, Repeat, Send, SendBytes};
+use Step::{Fail, Hang, Repeat, Send, SendBytes, Wait};
 use etcd_client::proto::{
     PbAlarmRequest, PbAlarmResponse, PbDefragmentRequest, PbDefragmentResponse, PbDowngradeRequest,
     PbDowngradeResponse, PbHashKvRequest, PbHashKvResponse, PbHashRequest, PbHashResponse,
@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tonic::codegen::tokio_stream::StreamExt;
@@ -39,6 +40,8 @@ pub enum Step {
     SendBytes(u64, Vec<u8>),
     /// The same message, again and again.
     Repeat(u64, usize),
+    /// So much time in which it sends nothing.
+    Wait(Duration),
     /// Nothing any more, and no end.
     Hang,
     /// An error instead of an end.
@@ -94,8 +97,9 @@ impl Script {
     #[must_use]
     pub fn of(steps: &[Step]) -> Self {
         let header = PbResponseHeader { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
-        let status =
-            PbStatusResponse { header: Some(header), version: "3.5.0".to_owned(), ..Default::default() };
+        // Another member leads.
+        let (version, leader) = ("3.5.0".to_owned(), 7);
+        let status = PbStatusResponse { header: Some(header), version, leader, ..Default::default() };
         Self { status, steps: steps.to_vec(), ..Self::default() }
     }
 
@@ -244,6 +248,7 @@ async fn play(script: Script, sender: mpsc::Sender<Result<PbSnapshotResponse, St
             Repeat(remaining, length) => loop {
                 sender.send(Ok(message(remaining, length))).await.ok()?;
             },
+            Wait(time) => tokio::time::sleep(time).await,
             Hang => sender.closed().await,
             Fail(code, text) => sender.send(Err(Status::new(code, text))).await.ok()?,
         }

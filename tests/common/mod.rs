@@ -630,6 +630,7 @@ pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
         stream_timeout: None,
         stall_timeout: PATIENCE,
         limit_rate: None,
+        min_rate: 0,
         keepalive_time: Duration::from_secs(2),
         keepalive_timeout: Duration::from_secs(6),
     }

@@ -3,7 +3,8 @@
 use super::units::size;
 use crate::archive;
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
-use crate::cli::term::quoted;
+use crate::archive::member::Condition;
+use crate::cli::term::{quoted, sanitize};
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -18,6 +19,30 @@ pub(super) fn without_size(mut manifest: Manifest) -> Manifest {
 pub(super) fn revision(manifest: Option<&Manifest>, trailer: &Trailer) -> Option<u64> {
     let contents = trailer.contents.as_ref().map(|contents| contents.revision);
     contents.or_else(|| manifest?.description.revision)
+}
+
+/// What the member said of its condition, before and after the stream.
+pub(super) fn conditions<'a>(
+    manifest: &'a Manifest,
+    trailer: &'a Trailer,
+) -> impl Iterator<Item = &'a Condition> {
+    let after = trailer.status_after.iter().flat_map(|status| &status.conditions);
+    manifest.conditions.iter().chain(after)
+}
+
+/// `; the member reported no leader, …`, each once, or nothing.
+pub(super) fn reported(manifest: &Manifest, trailer: &Trailer) -> String {
+    let mut told: Vec<String> = Vec::new();
+    for condition in conditions(manifest, trailer).map(ToString::to_string) {
+        if !told.contains(&condition) {
+            told.push(condition);
+        }
+    }
+    if told.is_empty() {
+        String::new()
+    } else {
+        format!("; the member reported {}", sanitize(&told.join(", ")))
+    }
 }
 
 /// What an archive held, read to its end.
@@ -87,6 +112,9 @@ impl Contents {
         if self.trailer.digest == Digest::Verified {
             text.push_str(", etcd's digest matches");
         }
+        if let Some(manifest) = &self.manifest {
+            text.push_str(&reported(manifest, &self.trailer));
+        }
         if let Some(foreign) = &self.foreign {
             let _ = write!(text, "; not made by etcd-seal: it lacks {}", foreign.lacks.join(", and "));
         }
@@ -112,18 +140,33 @@ pub(super) fn cluster(description: &Description) -> Option<String> {
 pub(super) const UNKNOWN_SEALER: &str =
     "nothing proves who sealed this archive: anybody who knows its recipient or passphrase can";
 
-/// Who sealed an archive, in JSON.
+/// Who sealed an archive. A signature would tell; there are none yet.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SealedBy {
-    /// Nothing proves it.
+    /// It opened, which proves only that it was sealed for the key.
     Unknown,
+}
+
+impl SealedBy {
+    /// In words, for an archive with recipient stanzas of these types.
+    pub(super) fn text(self, stanzas: &[String]) -> String {
+        let Self::Unknown = self;
+        let with_what =
+            if stanzas.iter().any(|stanza| stanza == "scrypt") { "passphrase" } else { "recipient" };
+        format!("unknown (anybody with the {with_what} can seal)")
+    }
 }
 
 /// What anybody sees; nothing of it is authenticated.
 #[derive(Serialize)]
 pub(super) struct VisibleReport {
+    /// Whether it is proved who sealed the archive.
     pub(super) authenticated: bool,
+    /// Whether the archive was opened with a key, so that what follows is what was sealed.
+    pub(super) opened: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) sealed_by: Option<SealedBy>,
     #[serde(flatten)]
     pub(super) description: Option<Description>,
     pub(super) stanzas: Vec<String>,
@@ -133,10 +176,18 @@ pub(super) struct VisibleReport {
 }
 
 impl VisibleReport {
+    /// It was opened with a key.
+    pub(super) fn set_opened(&mut self) {
+        self.opened = true;
+        self.sealed_by = Some(SealedBy::Unknown);
+    }
+
     pub(super) fn new(visible: Visible) -> Self {
         let payload_size = visible.payload_size();
         Self {
             authenticated: false,
+            opened: false,
+            sealed_by: None,
             description: visible.description,
             stanzas: visible.stanzas,
             armored: visible.armored,

@@ -5,6 +5,7 @@ use super::units::{exact_size, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
 use crate::archive::manifest::{self, Description, Digest, Manifest, Source, StatusAfter, Trailer};
+use crate::archive::member::{Condition, Tls};
 use crate::cli::term::sanitize;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
@@ -41,6 +42,10 @@ pub(super) struct ManifestRest {
     endpoint: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     member_name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls: Option<Tls>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    conditions: Vec<Condition>,
     #[serde(skip_serializing_if = "Option::is_none")]
     host: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -95,7 +100,7 @@ impl InfoReport {
 
     /// Of an archive of somebody else's making, with a key.
     pub(super) fn of_foreign(mut self, foreign: Foreign) -> Self {
-        self.visible.authenticated = true;
+        self.visible.set_opened();
         self.foreign = Some(foreign.into());
         self
     }
@@ -116,11 +121,13 @@ impl InfoReport {
         let archive_size = visible.archive_size;
         let mut visible = VisibleReport::new(visible);
         let manifest = manifest.map(|manifest| {
-            visible.authenticated = true;
+            visible.set_opened();
             visible.description = Some(manifest.description);
             ManifestRest {
                 endpoint: manifest.endpoint,
                 member_name: manifest.member_name,
+                tls: manifest.tls,
+                conditions: manifest.conditions,
                 host: manifest.host,
                 tags: manifest.tags,
                 note: manifest.note,
@@ -181,6 +188,15 @@ impl Report for InfoReport {
     }
 }
 
+/// How the member was authenticated, in words.
+fn of_tls(tls: Tls) -> &'static str {
+    match tls {
+        Tls::Verified => "the member's certificate was verified",
+        Tls::Unverified => "the member's certificate was not verified",
+        Tls::None => "none",
+    }
+}
+
 /// Lines of `info`: what and which.
 pub(super) struct Facts(String);
 
@@ -196,9 +212,13 @@ impl Facts {
     }
 
     pub(super) fn visible(&mut self, visible: &VisibleReport, archive_size: u64) {
-        let authenticated =
-            if visible.authenticated { "yes" } else { "no: what the header says, without a key" };
-        self.add("authenticated", authenticated);
+        match visible.sealed_by {
+            Some(sealed_by) => {
+                self.add("opened by this key", "yes");
+                self.add("sealed by", sealed_by.text(&visible.stanzas));
+            }
+            None => self.add("authenticated", "no: what the header says, without a key"),
+        }
         match &visible.description {
             Some(description) => self.description(description),
             None => self.add("description", "none"),
@@ -214,7 +234,7 @@ impl Facts {
 
     pub(super) fn description(&mut self, description: &Description) {
         self.add("format", format_args!("{} {}", description.format, description.format_version));
-        self.add("sealed by", &description.tool);
+        self.add("tool", &description.tool);
         self.add("sealed at", &description.sealed_at);
         self.some("snapshot started at", description.snapshot_started_at.as_ref());
         let source = match description.source {
@@ -237,6 +257,10 @@ impl Facts {
     pub(super) fn manifest(&mut self, manifest: &ManifestRest) {
         self.some("endpoint", manifest.endpoint.as_ref());
         self.some("member name", manifest.member_name.as_ref());
+        self.some("tls", manifest.tls.map(of_tls));
+        for condition in &manifest.conditions {
+            self.add("condition", condition);
+        }
         self.some("host", manifest.host.as_ref());
         for tag in &manifest.tags {
             self.add("tag", tag);
@@ -270,6 +294,9 @@ impl Facts {
             self.add("raft term after", after.raft_term);
             self.add("raft index after", after.raft_index);
             self.add("database size after", exact_size(after.database_size));
+            for condition in &after.conditions {
+                self.add("condition after", condition);
+            }
         }
         self.some("stream open", trailer.stream_open_ms.map(seconds));
     }

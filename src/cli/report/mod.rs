@@ -74,6 +74,7 @@ impl Reporter {
     /// [`Kind::Io`] when standard output cannot take it. A reader that went away is none: what was
     /// asked for is done, and the exit status says so.
     pub(crate) fn result(&self, report: &impl Report) -> Result<Exit> {
+        self.console.tell_left_out_warnings();
         let verdict = report.verdict();
         let quiet = self.verbosity == Verbosity::Quiet;
         if quiet && !self.json && !report.is_the_answer() && verdict.exit_code == Exit::Done {
@@ -88,6 +89,7 @@ impl Reporter {
 
     /// Tells a failure, of the archive at `path` where there are several.
     pub(crate) fn failure(&self, error: &Error, exit: Exit, path: Option<&Path>) {
+        self.console.tell_left_out_warnings();
         if self.json {
             // Standard output may be what failed; there is nobody left to tell.
             let _ = self.put(&json_line(&Failure::new(error, exit, path)));

@@ -1,7 +1,7 @@
 //! Of `save`.
 
 use super::Report;
-use super::contents::{revision, without_size};
+use super::contents::{conditions, reported, revision, without_size};
 use super::units::{milliseconds, ratio, seconds, size};
 use super::verdict::{Proved, Verdict};
 use crate::archive::manifest::{Manifest, Trailer};
@@ -32,7 +32,7 @@ impl SaveReport {
     /// What was sealed, and where it is; `None` is standard output.
     #[must_use]
     pub(crate) fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
-        let proved = Proved::by(saved.trailer.digest);
+        let proved = proved(&saved.manifest, &saved.trailer);
         let (verdict, path) = Verdict::of_published("save", proved, published);
         let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);
         Self {
@@ -45,6 +45,14 @@ impl SaveReport {
             manifest: without_size(saved.manifest),
             trailer: saved.trailer,
         }
+    }
+}
+
+/// What is to be said against the member counts before what is to be said against the snapshot.
+fn proved(manifest: &Manifest, trailer: &Trailer) -> Proved {
+    match Proved::of_member(conditions(manifest, trailer), manifest.description.member_id.as_deref()) {
+        Proved::AsAsked => Proved::by(trailer.digest),
+        worse => worse,
     }
 }
 
@@ -71,6 +79,7 @@ impl Report for SaveReport {
             let _ = write!(text, ", stream open {}", seconds(open));
         }
         let _ = write!(text, ", sha256 {}", self.archive_sha256);
+        text.push_str(&reported(&self.manifest, &self.trailer));
         text + &self.verdict.text()
     }
 }

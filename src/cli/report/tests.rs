@@ -4,6 +4,7 @@ use super::*;
 use crate::archive::manifest::{
     self, Description, Digest, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter, Trailer,
 };
+use crate::archive::member::{Condition, Tls};
 use crate::cli::exit::Exit;
 use crate::cli::term::is_tricky;
 use crate::database::stream_check::Facts;
@@ -36,6 +37,8 @@ fn manifest() -> Manifest {
         },
         endpoint: Some("https://10.0.0.1:2379".to_owned()),
         member_name: Some("a".to_owned()),
+        tls: Some(Tls::Verified),
+        conditions: vec![Condition::Nospace { member_id: "8e9e05c52164694d".to_owned() }],
         host: Some("backup".to_owned()),
         tags: vec!["nightly".to_owned(), "two\nlines".to_owned()],
         note: Some("before the upgrade".to_owned()),
@@ -58,6 +61,7 @@ fn trailer(digest: Digest) -> Trailer {
             raft_term: 2,
             raft_index: 140,
             database_size: 624_459_776,
+            conditions: vec![Condition::other("says \u{1b}[2J"), Condition::Lagging { behind: 5001 }],
         }),
         stream_open_ms: Some(1234),
     }

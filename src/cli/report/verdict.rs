@@ -2,6 +2,7 @@
 
 use super::shown;
 use crate::archive::manifest::Digest;
+use crate::archive::member::Condition;
 use crate::cli::exit::Exit;
 use crate::error::{Error, Kind};
 use crate::store::local::Published;
@@ -17,6 +18,12 @@ pub(crate) enum Proved {
     WithoutDigest,
     /// Only what anybody sees, with nothing to compare.
     StructureOnly,
+    /// A snapshot of a member that knew no leader.
+    WithoutLeader,
+    /// A snapshot of a member that etcd itself calls corrupt.
+    OfCorruptMember,
+    /// A snapshot of a learner.
+    OfLearner,
 }
 
 impl Proved {
@@ -27,6 +34,21 @@ impl Proved {
             Digest::Verified => Self::AsAsked,
             Digest::Absent => Self::WithoutDigest,
         }
+    }
+
+    /// What a snapshot of the member `id` is worth under these conditions; the gravest decides.
+    #[must_use]
+    pub(super) fn of_member<'a>(conditions: impl Iterator<Item = &'a Condition>, id: Option<&str>) -> Self {
+        let verdict = |condition: &Condition| match condition {
+            Condition::Corrupt { member_id } if Some(member_id.as_str()) == id => {
+                Some((0, Self::OfCorruptMember))
+            }
+            Condition::NoLeader => Some((1, Self::WithoutLeader)),
+            Condition::Learner => Some((2, Self::OfLearner)),
+            _ => None,
+        };
+        let gravest = conditions.filter_map(verdict).min_by_key(|(order, _)| *order);
+        gravest.map_or(Self::AsAsked, |(_, proved)| proved)
     }
 
     /// The exit code.
@@ -50,6 +72,27 @@ impl Proved {
                 error: "structure only: there is no sidecar beside it, and no identity to open it was given"
                     .into(),
                 hint: "pass -i or -p to prove the content, or bring back the .sha256 file".into(),
+            }),
+            Self::WithoutLeader => Some(Shortfall {
+                kind: "no_leader",
+                error: "saved, but the member had no leader: it may be cut off from its cluster, and its data old"
+                    .into(),
+                hint: "name all members in --endpoints and save again: one that has a leader is then preferred; \
+                       if the cluster has lost its quorum, keep this archive and compare its revision with other members'"
+                    .into(),
+            }),
+            Self::OfCorruptMember => Some(Shortfall {
+                kind: "member_corrupt",
+                error: "saved, but etcd's CORRUPT alarm names this member: its data differ from the other members'"
+                    .into(),
+                hint: "save again from another member, named in --endpoints, and replace this one as etcd's \
+                       documentation of data corruption says"
+                    .into(),
+            }),
+            Self::OfLearner => Some(Shortfall {
+                kind: "learner",
+                error: "saved, but from a learner, whose data may lag behind the cluster's".into(),
+                hint: "name the voting members in --endpoints; a learner beside them is skipped".into(),
             }),
         }
     }

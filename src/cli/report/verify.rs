@@ -1,6 +1,6 @@
 //! Of `verify`.
 
-use super::contents::{Contents, VisibleReport};
+use super::contents::{Contents, SealedBy, VisibleReport};
 use super::units::{milliseconds, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
@@ -38,6 +38,11 @@ pub(crate) struct VerifyReport {
     verdict: Verdict,
     path: String,
     proved: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sealed_by: Option<SealedBy>,
+    /// Types of the recipient stanzas.
+    #[serde(skip)]
+    stanzas: Vec<String>,
     sidecar: SidecarState,
     archive_size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,6 +60,8 @@ impl VerifyReport {
             verdict: Verdict::new("verify", Proved::by(opened.digest)),
             path: shown(path),
             proved: "content",
+            sealed_by: Some(SealedBy::Unknown),
+            stanzas: opened.visible.stanzas.clone(),
             sidecar,
             archive_size: opened.visible.archive_size,
             archive_sha256: opened.visible.archive_sha256.map(hex::encode),
@@ -74,6 +81,8 @@ impl VerifyReport {
             verdict: Verdict::new("verify", proved),
             path: shown(path),
             proved: what,
+            sealed_by: None,
+            stanzas: Vec::new(),
             sidecar,
             archive_size: visible.archive_size,
             archive_sha256: visible.archive_sha256.map(hex::encode),
@@ -99,6 +108,7 @@ impl Report for VerifyReport {
             }
         };
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
-        format!("{path}: {found}, {took}{}", self.verdict.text())
+        let sealed_by = self.sealed_by.map(|by| format!("; sealed by: {}", by.text(&self.stanzas)));
+        format!("{path}: {found}, {took}{}{}", sealed_by.unwrap_or_default(), self.verdict.text())
     }
 }

@@ -1,23 +1,25 @@
 //! etcdctl's connection flags and variables, resolved.
 
 use super::environment::{self, Environment};
-use super::values::{parse_bool, parse_duration, parse_rate};
+use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection};
+use crate::etcd::{self, Connection, Tls, Way};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// etcdctl's default endpoint.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
-/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), but for the stall timeout, which it has not.
+/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), but for the stall timeout and the lowest rate, which it has not.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes a second; slower than any link over which a cluster could be backed up.
+const MIN_RATE: u64 = 64 * 1024;
 
 /// How to reach etcd, but for a password that is still to be asked for.
 pub(crate) struct ConnectionSettings {
@@ -49,6 +51,10 @@ impl ConnectionSettings {
             Some(rate) => Some(rate),
             None => environment.parsed(environment::LIMIT_RATE, parse_rate)?,
         };
+        let min_rate = match flags.min_rate {
+            Some(rate) => Some(rate),
+            None => environment.parsed(environment::MIN_RATE, parse_min_rate)?,
+        };
         let bound = |flag, name| duration(flag, name).and_then(|value| not_zero(value, name));
         let command_timeout = bound(flags.command_timeout, "command-timeout")?;
         let connection = Connection {
@@ -65,6 +71,7 @@ impl ConnectionSettings {
             stream_timeout: command_timeout,
             stall_timeout: bound(flags.stall_timeout, "stall-timeout")?.unwrap_or(STALL_TIMEOUT),
             limit_rate,
+            min_rate: min_rate.unwrap_or(MIN_RATE),
             keepalive_time: duration(flags.keepalive_time, "keepalive-time")?.unwrap_or(KEEPALIVE_TIME),
             keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
                 .unwrap_or(KEEPALIVE_TIMEOUT),
@@ -84,6 +91,47 @@ impl ConnectionSettings {
     /// Those of [`etcd::check`].
     pub(crate) fn check(&self) -> Result<()> {
         etcd::check(&self.connection)
+    }
+
+    /// Says, once for all endpoints, what is asked for that TLS would protect and does not.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] for endpoints that are none.
+    pub(crate) fn warn_of_what_tls_does_not_protect(&self) -> Result<()> {
+        for warning in self.unprotected()? {
+            tracing::warn!("{warning}");
+        }
+        Ok(())
+    }
+
+    fn unprotected(&self) -> Result<Vec<String>> {
+        let connection = &self.connection;
+        let plain = |way: &Way| way.tls == Tls::None && !way.local;
+        let plain: Vec<_> = connection.ways()?.into_iter().filter(plain).map(|way| way.endpoint).collect();
+        let plain = plain.join(", ");
+        let mut warnings = Vec::new();
+        if !plain.is_empty() {
+            if connection.user.is_some() || self.user_without_password.is_some() {
+                warnings
+                    .push(format!("the password goes to {plain} in clear text, without TLS: use https://"));
+            }
+            if connection.cert.is_some() {
+                warnings.push(format!(
+                    "the client certificate is not used at {plain}, without TLS: use https://"
+                ));
+            }
+            if connection.cacert.is_some() {
+                warnings.push(format!("--cacert verifies nothing at {plain}, without TLS: use https://"));
+            }
+        }
+        if connection.insecure_skip_tls_verify {
+            warnings.push(
+                "--insecure-skip-tls-verify (or ETCDCTL_INSECURE_SKIP_TLS_VERIFY) is on: any certificate is accepted, \
+                 so another server may answer in place of etcd; name the cluster's authority with --cacert instead"
+                    .to_owned(),
+            );
+        }
+        Ok(warnings)
     }
 
     /// Asks for what is missing.
@@ -193,7 +241,7 @@ mod tests {
         assert_eq!(connection.command_timeout, Duration::from_secs(5));
         assert_eq!(connection.stream_timeout, None);
         assert_eq!(connection.stall_timeout, Duration::from_secs(30));
-        assert_eq!(connection.limit_rate, None);
+        assert_eq!((connection.limit_rate, connection.min_rate), (None, 65_536));
         assert_eq!(connection.keepalive_time, Duration::from_secs(2));
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(6));
     }
@@ -218,6 +266,7 @@ mod tests {
                 ("ETCDCTL_KEEPALIVE_TIMEOUT", "7s"),
                 ("ETCD_SEAL_STALL_TIMEOUT", "500ms"),
                 ("ETCD_SEAL_LIMIT_RATE", "20MiB"),
+                ("ETCD_SEAL_MIN_RATE", "0"),
             ],
         );
         assert_eq!(connection.endpoints, ["https://a:2379", "b:2379"]);
@@ -233,7 +282,7 @@ mod tests {
         assert_eq!(connection.keepalive_time, Duration::ZERO);
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(7));
         assert_eq!(connection.stall_timeout, Duration::from_millis(500));
-        assert_eq!(connection.limit_rate, Some(20 << 20));
+        assert_eq!((connection.limit_rate, connection.min_rate), (Some(20 << 20), 0));
     }
 
     #[test]
@@ -255,6 +304,7 @@ mod tests {
                 "--keepalive-timeout=4s",
                 "--stall-timeout=5s",
                 "--limit-rate=64KiB",
+                "--min-rate=1KiB",
             ],
             &[
                 ("ETCDCTL_ENDPOINTS", "e:1"),
@@ -271,6 +321,7 @@ mod tests {
                 ("ETCDCTL_KEEPALIVE_TIMEOUT", "9s"),
                 ("ETCD_SEAL_STALL_TIMEOUT", "9s"),
                 ("ETCD_SEAL_LIMIT_RATE", "nonsense"),
+                ("ETCD_SEAL_MIN_RATE", "nonsense"),
                 ("ETCDCTL_DISCOVERY_SRV", "example.org"),
             ],
         );
@@ -287,7 +338,7 @@ mod tests {
         assert_eq!(connection.keepalive_time, Duration::from_secs(3));
         assert_eq!(connection.keepalive_timeout, Duration::from_secs(4));
         assert_eq!(connection.stall_timeout, Duration::from_secs(5));
-        assert_eq!(connection.limit_rate, Some(65_536));
+        assert_eq!((connection.limit_rate, connection.min_rate), (Some(65_536), 1024));
     }
 
     #[test]
@@ -299,6 +350,38 @@ mod tests {
         assert_eq!(settings.connection.user.unwrap().1.expose_secret(), "p");
         let settings = resolve(&["--user", "a:b", "--password", "c"], &[]).unwrap();
         assert_eq!(settings.connection.user.unwrap().0, "a:b");
+    }
+
+    #[test]
+    fn what_tls_does_not_protect_is_told_once() {
+        let told = |words: &[&str]| resolve(words, &[]).unwrap().unprotected().unwrap();
+        let begins = |words: &[&str], beginnings: &[&str]| {
+            let told = told(words);
+            assert_eq!(told.len(), beginnings.len(), "{words:?}: {told:?}");
+            for (warning, beginning) in told.iter().zip(beginnings) {
+                assert!(warning.starts_with(beginning), "{words:?}: {warning}");
+            }
+        };
+        let (password, user) = ("the password goes to", "--user=root:x");
+        begins(&[], &[]);
+        begins(&["--endpoints=https://h:1", user, "--cacert=/ca", "--cert=/c", "--key=/k"], &[]);
+        begins(&["--endpoints=unix:///s", user], &[]);
+        begins(&[user], &[password]);
+        begins(&["--user=root", "--endpoints=http://h:1"], &[password]);
+        begins(
+            &[user, "--endpoints=http://h:1,https://h:2,g:3"],
+            &["the password goes to http://h:1, g:3 in"],
+        );
+        begins(
+            &["--endpoints=http://h:1,http://h:2", user, "--cacert=/ca", "--cert=/c", "--key=/k"],
+            &[
+                "the password goes to http://h:1, http://h:2 in",
+                "the client certificate is not used at http://h:1, http://h:2,",
+                "--cacert verifies nothing at http://h:1, http://h:2,",
+            ],
+        );
+        begins(&["--endpoints=h:1,h:2", "--cacert=/ca", user], &[]);
+        begins(&["--endpoints=h:1,h:2", "--insecure-skip-tls-verify"], &["--insecure-skip-tls-verify (or"]);
     }
 
     #[test]

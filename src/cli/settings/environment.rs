@@ -41,6 +41,8 @@ pub(crate) const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
 pub(crate) const NICE: &str = "ETCD_SEAL_NICE";
 /// The most bytes a second to take from etcd.
 pub(crate) const LIMIT_RATE: &str = "ETCD_SEAL_LIMIT_RATE";
+/// `--min-rate`.
+pub(crate) const MIN_RATE: &str = "ETCD_SEAL_MIN_RATE";
 /// The identity file of the reading commands.
 pub(crate) const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
 /// The file that answers instead of the terminal when a passphrase is needed.
@@ -78,6 +80,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable { name: STALL_TIMEOUT, meaning: "The value of --stall-timeout.", commands: &["save"] },
     Variable { name: NICE, meaning: "The value of --nice, true or false.", commands: WORKING },
     Variable { name: LIMIT_RATE, meaning: "The value of --limit-rate.", commands: &["save"] },
+    Variable { name: MIN_RATE, meaning: "The value of --min-rate.", commands: &["save"] },
     Variable {
         name: IDENTITY,
         meaning: "The path of an identity file. -i and -p replace it.",

@@ -133,6 +133,14 @@ pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     Ok(rate)
 }
 
+/// A number of bytes a second, or 0.
+///
+/// # Errors
+/// What is wrong, for a message that names the flag or variable.
+pub(crate) fn parse_min_rate(text: &str) -> Result<u64, String> {
+    parse_size(text).ok_or_else(|| format!("`{text}` is no number of bytes a second such as 64KiB, nor 0"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -229,6 +229,7 @@ fn connection(socket: &Path, limit: Duration) -> Connection {
         stream_timeout: None,
         stall_timeout: limit,
         limit_rate: None,
+        min_rate: 0,
         keepalive_time: limit,
         keepalive_timeout: limit,
     }

@@ -88,6 +88,8 @@ fn manifest(now: Timestamp, recipients: &Recipients) -> Manifest {
         description,
         endpoint: None,
         member_name: None,
+        tls: None,
+        conditions: Vec::new(),
         host: None,
         tags: Vec::new(),
         note: None,

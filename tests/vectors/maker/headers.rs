@@ -113,6 +113,9 @@ impl Maker {
         let damaged = |file, what, args: &[&str], body: &str| {
             made(file, what, "header_damaged", vec![stanza("etcd-snapshot", args, body.as_bytes())])
         };
+        let stanza_2 = stanza("etcd-snapshot", &["v2"], two.as_bytes());
+        let version_2 = self.seal_with(vec![], vec![stanza_2], &later.plaintext());
+        let changed_mac = other_letter(&version_2, mac_at(&version_2) + 4);
         let twice = vec![description_stanza(one.as_bytes()), description_stanza(one.as_bytes())];
         vec![
             made("description-twice.age", "two description stanzas", "header_damaged", twice),
@@ -123,15 +126,25 @@ impl Maker {
             damaged("stanza-version-zeros.age", "the version has a leading zero", &["v01"], &one),
             damaged("stanza-v1-document-2.age", "stanza and document disagree on the version", &["v1"], &two),
             damaged("stanza-v2-document-1.age", "stanza and document disagree on the version", &["v2"], &one),
+            Vector::failure_at_the_ends(
+                "version-2-mac-changed.age",
+                "a later version, and the MAC is wrong: damage for whoever has the key",
+                "header_damaged",
+                changed_mac,
+            )
+            .look_fails("format_newer"),
+            Vector::failure_for_all(
+                "version-2-wrong-identity.age",
+                "a later version, opened with an identity it was not made for",
+                "format_newer",
+                version_2.clone(),
+            )
+            .with_key(SECOND_KEY),
             Vector::failure_for_all(
                 "version-2.age",
                 "a later version, which is no damage",
                 "format_newer",
-                self.seal_with(
-                    vec![],
-                    vec![stanza("etcd-snapshot", &["v2"], two.as_bytes())],
-                    &later.plaintext(),
-                ),
+                version_2,
             ),
             Vector::failure_at_the_ends(
                 "version-2-no-description.age",

@@ -1,7 +1,7 @@
 //! What is wrong with payloads.
 
 use super::seal::{SEALED_CHUNK_SIZE, payload_at};
-use super::{Maker, Vector, snapshot};
+use super::{Maker, SECOND_KEY, Vector, snapshot};
 
 const DAMAGED: &str = "payload_damaged";
 
@@ -52,6 +52,14 @@ impl Maker {
             cut("cut-after-header.age", "header and nonce alone", &small, payload)
                 .damaged(payload, payload + 1)
                 .look_fails(DAMAGED),
+            Vector::failure_at_the_ends(
+                "cut-after-header-wrong-identity.age",
+                "header and nonce alone, opened with an identity it was not made for",
+                "no_matching_identity",
+                small[..payload].to_vec(),
+            )
+            .look_fails(DAMAGED)
+            .with_key(SECOND_KEY),
         ]
     }
 

@@ -1,0 +1,107 @@
+//! What a member's status says of its condition.
+
+use super::status::Status;
+
+/// Entries a member may have left to apply before it counts as lagging: from here on etcd itself refuses
+/// proposals with "too many requests" (`maxGapBetweenApplyAndCommitIndex` in etcdserver).
+pub(super) const BEARABLE_LAG: u64 = 5000;
+
+/// How etcd words that a member knows no leader (`ErrNoLeader` in etcdserver).
+const NO_LEADER: &str = "etcdserver: no leader";
+
+/// One thing that a member reports of itself or of its cluster, and that makes its data doubtful or its use difficult.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Condition {
+    /// It knows no leader: it may be cut off from its cluster.
+    NoLeader,
+    /// The CORRUPT alarm of the member of this id. Alarms are those of the whole cluster.
+    Corrupt(u64),
+    /// The NOSPACE alarm of the member of this id.
+    Nospace(u64),
+    /// It is a learner.
+    Learner,
+    /// It has yet to apply so many entries of what its cluster committed.
+    Lagging(u64),
+    /// Anything else, in the member's own words.
+    Other(String),
+}
+
+impl Status {
+    /// What the member is to be blamed for, the gravest first. `newest` is the newest raft index that any member told.
+    pub(super) fn conditions(&self, newest: u64) -> Vec<Condition> {
+        let mut conditions: Vec<Condition> = self.errors.iter().map(|error| of_error(error)).collect();
+        if !self.has_leader && !conditions.contains(&Condition::NoLeader) {
+            conditions.push(Condition::NoLeader);
+        }
+        if self.is_learner {
+            conditions.push(Condition::Learner);
+        }
+        let behind = newest.max(self.raft_index).saturating_sub(self.raft_applied_index);
+        if behind > BEARABLE_LAG {
+            conditions.push(Condition::Lagging(behind));
+        }
+        conditions.sort_by_key(|condition| match condition {
+            Condition::Corrupt(id) if *id == self.member_id => 0,
+            Condition::NoLeader => 1,
+            Condition::Learner => 2,
+            Condition::Lagging(_) => 3,
+            Condition::Corrupt(_) => 4,
+            Condition::Nospace(_) => 5,
+            Condition::Other(_) => 6,
+        });
+        conditions
+    }
+
+    /// The same of this member alone, which was told after a stream: its lag is what it says itself.
+    #[must_use]
+    pub fn conditions_alone(&self) -> Vec<Condition> {
+        self.conditions(self.raft_index)
+    }
+}
+
+fn of_error(error: &str) -> Condition {
+    if error.trim() == NO_LEADER {
+        return Condition::NoLeader;
+    }
+    of_alarm(error).unwrap_or_else(|| Condition::Other(error.to_owned()))
+}
+
+/// An alarm as etcd prints it: `memberID:589039656758842375 alarm:NOSPACE `, the id in decimal. An alarm that names no
+/// member, or that this program does not know, is none.
+fn of_alarm(text: &str) -> Option<Condition> {
+    let mut words = text.split_ascii_whitespace();
+    let member_id = words.next()?.strip_prefix("memberID:")?.parse().ok()?;
+    let alarm = match words.next()?.strip_prefix("alarm:")? {
+        "NOSPACE" => Condition::Nospace(member_id),
+        "CORRUPT" => Condition::Corrupt(member_id),
+        _ => return None,
+    };
+    words.next().is_none().then_some(alarm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn alarms_are_read_as_etcd_prints_them() {
+        assert_eq!(
+            of_error("memberID:589039656758842375 alarm:NOSPACE "),
+            Condition::Nospace(0x082c_b072_6bba_9407)
+        );
+        assert_eq!(of_error("memberID:2  alarm:CORRUPT"), Condition::Corrupt(2));
+        assert_eq!(of_error("etcdserver: no leader"), Condition::NoLeader);
+        for other in [
+            "memberID:2",
+            "memberID:x alarm:CORRUPT",
+            "memberID:-2 alarm:CORRUPT",
+            "memberID:99999999999999999999 alarm:CORRUPT",
+            "alarm:CORRUPT",
+            "memberID:2 alarm:ON_FIRE",
+            "memberID:2 alarm:CORRUPT or so",
+            "",
+        ] {
+            assert_eq!(of_error(other), Condition::Other(other.to_owned()));
+        }
+    }
+}
