@@ -129,8 +129,9 @@ pub struct StatusAfter {
     pub raft_term: u64,
     /// Raft index.
     pub raft_index: u64,
-    /// Database file size in bytes.
-    pub database_size: u64,
+    /// Database file size in bytes; unknown where a defragmentation has made it smaller meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database_size: Option<u64>,
     /// What the member said of its condition.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,

@@ -82,7 +82,7 @@ fn mismatch(what: impl Into<String>) -> Error {
 
 /// Whether Status after the stream fits the snapshot: bbolt never makes a database smaller, but a defragmentation does.
 pub(super) fn is_as_large(after: &StatusAfter, checked: &Checked) -> bool {
-    after.database_size >= checked.size.saturating_sub(DIGEST_SIZE)
+    after.database_size.is_none_or(|size| size >= checked.size.saturating_sub(DIGEST_SIZE))
 }
 
 /// Holds a trailer against the snapshot that came out of the archive.
@@ -93,7 +93,8 @@ pub(super) fn hold_trailer(trailer: &Trailer, checked: &Checked, facts: Option<&
     if let Some(after) = trailer.status_after.as_ref().filter(|after| !is_as_large(after, checked)) {
         return Err(mismatch(format!(
             "the snapshot is {} bytes long, but the member's database was {} bytes long after it",
-            checked.size, after.database_size
+            checked.size,
+            after.database_size.unwrap_or_default()
         )));
     }
     match (&trailer.contents, facts.map(Contents::from)) {
@@ -129,11 +130,16 @@ mod tests {
         Facts { revision: 42, compacted: Some(30), members: vec![7, 0xab] }
     }
 
+    fn status_after(database_size: u64) -> StatusAfter {
+        let (database_size, conditions) = (Some(database_size), Vec::new());
+        StatusAfter { revision: 42, raft_term: 1, raft_index: 9, database_size, conditions }
+    }
+
     fn held(change: impl FnOnce(&mut Description, &mut StatusAfter)) -> Result<()> {
         let mut description = manifest_for_tests().description;
         description.revision = Some(42);
         description.member_id = Some("00000000000000ab".to_owned());
-        let mut after = StatusAfter { revision: 42, raft_term: 1, raft_index: 9, database_size: 8192 };
+        let mut after = status_after(8192);
         change(&mut description, &mut after);
         Claims { description: &description, status_after: Some(&after) }.hold(&Ok(facts()))
     }
@@ -177,7 +183,7 @@ mod tests {
             database_sha256: String::new(),
             digest: crate::archive::manifest::Digest::Verified,
             contents,
-            status_after: Some(StatusAfter { revision: 42, raft_term: 1, raft_index: 9, database_size }),
+            status_after: Some(status_after(database_size)),
             stream_open_ms: None,
         };
         let contents = || Some(Contents::from(&facts()));

@@ -338,11 +338,9 @@ fn end_of_stream(
     }
     let mut after = source.finish()?;
     Claims { description, status_after: after.status_after.as_ref() }.hold(&facts)?;
-    if after.status_after.as_ref().is_some_and(|after| !is_as_large(after, &checked)) {
-        tracing::warn!(
-            "the member's database was defragmented meanwhile: the archive has no status after the stream"
-        );
-        after.status_after = None;
+    if let Some(status) = after.status_after.as_mut().filter(|status| !is_as_large(status, &checked)) {
+        tracing::warn!("the member's database became smaller while it was saved: it was defragmented");
+        status.database_size = None;
     }
     let contents = facts.as_ref().ok().map(Contents::from);
     Ok(End { checked, contents, after })

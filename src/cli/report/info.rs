@@ -293,7 +293,7 @@ impl Facts {
             self.add("revision after", after.revision);
             self.add("raft term after", after.raft_term);
             self.add("raft index after", after.raft_index);
-            self.add("database size after", exact_size(after.database_size));
+            self.some("database size after", after.database_size.map(exact_size));
             for condition in &after.conditions {
                 self.add("condition after", condition);
             }

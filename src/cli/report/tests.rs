@@ -60,7 +60,7 @@ fn trailer(digest: Digest) -> Trailer {
             revision: 125,
             raft_term: 2,
             raft_index: 140,
-            database_size: 624_459_776,
+            database_size: Some(624_459_776),
             conditions: vec![Condition::other("says \u{1b}[2J"), Condition::Lagging { behind: 5001 }],
         }),
         stream_open_ms: Some(1234),
