@@ -698,6 +698,9 @@ fn a_link_that_another_user_may_have_made_is_refused_and_one_of_root_s_is_follow
     assert_eq!(scene.sandbox.names("roots-disk"), ["snap"]);
 }
 
+/// What ends the names of what is moved aside here.
+const TIME: &str = "20261125T000000Z";
+
 /// The owner of the directory swaps that of the log for a link, at the worst moment or at any: nothing ever lands where the
 /// link leads.
 #[test]
@@ -706,7 +709,6 @@ fn a_link_that_appears_at_any_moment_is_never_followed() {
     if !is_root(&scene) {
         return;
     }
-    const TIME: &str = "20261125T000000Z";
     let (mut published, mut refused) = (0, 0);
     for round in 0..200 {
         scene.reset(&["data", "evil", "victim"]);

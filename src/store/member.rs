@@ -550,11 +550,10 @@ impl UnpublishedMember {
         self.data.tree.base().sync()?;
         let Some(log) = &self.log else { return Ok(()) };
         let path = log.path();
-        let removed = match &log.target {
+        match &log.target {
             Target::Inside => remove_marker(log.tree.base()),
             Target::Beside(_) => log.tree.directory_at(path).and_then(|directory| remove_marker(&directory)),
-        };
-        removed
+        }
     }
 
     fn write_marker(&self, log: &Unfinished) -> Result<()> {

@@ -184,7 +184,7 @@ impl Walk {
 
     fn follow(&mut self, name: &OsStr, link: &OwnedFd, stat: &Stat) -> Result<(), Obstacle> {
         let directory = rustix::fs::fstat(&self.at)?;
-        if !is_private(&directory) && !(is_sticky(&directory) && is_trusted(stat.st_uid)) {
+        if !(is_private(&directory) || is_sticky(&directory) && is_trusted(stat.st_uid)) {
             return Err(Obstacle::ForeignLink(self.shown.join(name)));
         }
         self.links += 1;
