@@ -195,7 +195,7 @@ impl Contents {
             FINISHED_COMPACTION => found.finished = compaction(),
             b"consistent_index" => self.consistent_index = value.try_into().ok().map(u64::from_be_bytes),
             b"storageVersion" => {
-                self.storage_version = text(value).filter(|text| text.len() <= VERSION_SIZE_MAX)
+                self.storage_version = text(value).filter(|text| text.len() <= VERSION_SIZE_MAX);
             }
             _ => {}
         }

@@ -86,6 +86,11 @@ impl<'f> Node<'f> {
             return Err(damaged(format!("page {id} claims {} more pages", header.overflow)));
         }
         let size = pages * page_size;
+        if header.flags != LEAF {
+            // There may be as many of these as a path is long, and what they take over may be of a large leaf.
+            buffers.elements.shrink();
+            buffers.contents.shrink();
+        }
         match usize::try_from(size) {
             Ok(size) if header.flags == LEAF && header.overflow > 0 && size <= WHOLE_MAX => {
                 buffers.elements.load(file, begin, 0, size)?;
@@ -221,6 +226,11 @@ struct Window {
 impl Window {
     fn forget(&mut self) {
         self.bytes.clear();
+    }
+
+    /// Gives back what is more than a window.
+    fn shrink(&mut self) {
+        self.bytes.shrink_to(WINDOW_SIZE);
     }
 
     /// Takes a copy of a whole node.

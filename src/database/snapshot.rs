@@ -98,12 +98,13 @@ impl FirstPages {
     fn first(&self) -> Result<Meta> {
         match self.meta_at(0, 0) {
             Ok((first, HeaderState::Right)) => Ok(first),
-            Ok((_, HeaderState::Wrong)) => Err(not_a_snapshot(FIRST_PAGE_DAMAGED)),
             Err(MetaFault::Magic) => Err(not_a_snapshot("it does not begin with a bbolt meta page")),
             Err(MetaFault::Version(version)) => {
                 Err(not_a_snapshot(format_args!("its first page is of bbolt file version {version}, not 2")))
             }
-            Err(MetaFault::Damaged) => Err(not_a_snapshot(FIRST_PAGE_DAMAGED)),
+            Err(MetaFault::Damaged) | Ok((_, HeaderState::Wrong)) => {
+                Err(not_a_snapshot("its first page is damaged"))
+            }
         }
     }
 
@@ -133,8 +134,6 @@ enum HeaderState {
     Right,
     Wrong,
 }
-
-const FIRST_PAGE_DAMAGED: &str = "its first page is damaged";
 
 fn not_a_snapshot(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::NotASnapshot, format!("not an etcd snapshot: {what}"))

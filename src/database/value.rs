@@ -97,7 +97,7 @@ impl Source for Stretch<'_> {
 
     fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
         let mut rest = *self;
-        let mut piece = [0; PIECE_SIZE];
+        let mut piece = vec![0; PIECE_SIZE];
         while rest.size > 0 {
             let taken = rest.beginning(&mut piece)?;
             let size = taken.len() as u64;
