@@ -182,7 +182,11 @@ fn destinations_that_cannot_be_written() {
     assert!(said.contains("cannot write the snapshot"), "{said}");
     let said = told_to_nobody("verify a.age -i key.txt", 1);
     assert!(said.contains("only this report of it is lost"), "{said}");
-    insta::assert_snapshot!(scene.told());
+    // How large the snapshot is depends on the etcd that made it.
+    let told = scene.told().to_owned();
+    let size = told.split_once("s.db needs ").and_then(|(_, rest)| rest.split_once(", but only"));
+    let told = size.map_or(told.clone(), |(size, _)| told.replace(&format!("needs {size},"), "needs …,"));
+    insta::assert_snapshot!(told);
 }
 
 #[test]
