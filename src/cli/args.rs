@@ -467,7 +467,8 @@ pub(crate) struct DrillArguments {
     ///
     /// It holds the data in plaintext as long as the drill takes (mode 0700, never published, always removed), and needs
     /// room for a few copies of them. What a killed drill left there is removed by the next. The time to recovery is that
-    /// of its disk: where it is in memory, no disk is measured.
+    /// of its disk: where it is in memory, no disk is measured. A directory that other users can write is refused, unless it is
+    /// sticky, as /tmp is.
     #[arg(long, value_name = "DIR")]
     pub(crate) scratch: Option<PathBuf>,
     /// How long etcd may take until it serves

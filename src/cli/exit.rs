@@ -63,10 +63,11 @@ pub const TABLE: &[(Exit, &str)] = &[
 ];
 
 /// What is to be said of the ends that are no choice of the program, for the manual.
-pub(crate) const WITHOUT_CODE: &str = "Whom the system ends has none of these codes. A shell then tells 128 and the number of the signal: 137 after SIGKILL, 134 \
+pub(crate) const WITHOUT_CODE: &str = "A process that the system kills has none of these codes. A shell then tells 128 and the number of the signal: 137 after SIGKILL, 134 \
      (SIGABRT) where memory was refused. In that case, too, what lies under the final name is complete, or nothing lies \
      there; but on a filesystem that knows neither links nor RENAME_NOREPLACE, as some of FUSE, an empty file may. A temporary \
-     of the name .etcd-seal-*.tmp may be left, and the next run in the same directory removes it, once it is a minute old.";
+     of the name .etcd-seal-*.tmp may be left. The next run in the same directory removes it once it is a minute old; where \
+     another user could have put it there, it stays and a warning names it.";
 
 /// As its number.
 impl Serialize for Exit {

@@ -345,13 +345,11 @@ impl StreamCheck {
         if size != REVISION_SIZE && size != REVISION_SIZE + 1 {
             return Noted::Nothing;
         }
-        match page.get(position..position + size) {
-            Some(key) => keys_noted(key),
-            None => {
-                self.wait(header, position, size, Part::LastKey, meta);
-                Noted::Nothing
-            }
-        }
+        let Some(key) = page.get(position..position + size) else {
+            self.wait(header, position, size, Part::LastKey, meta);
+            return Noted::Nothing;
+        };
+        keys_noted(key)
     }
 
     fn branch(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
@@ -362,13 +360,11 @@ impl StreamCheck {
             return Noted::Nothing;
         }
         let last = HEADER_SIZE + (usize::from(header.count) - 1) * ELEMENT_SIZE;
-        match page.get(last..last + ELEMENT_SIZE) {
-            Some(element) => child_noted(element),
-            None => {
-                self.wait(header, last, ELEMENT_SIZE, Part::LastElement, meta);
-                Noted::Nothing
-            }
-        }
+        let Some(element) = page.get(last..last + ELEMENT_SIZE) else {
+            self.wait(header, last, ELEMENT_SIZE, Part::LastElement, meta);
+            return Noted::Nothing;
+        };
+        child_noted(element)
     }
 
     /// Notes what a page says that is neither a leaf nor a branch of keys, once all of it is there. There is always room for
@@ -594,7 +590,8 @@ mod tests {
 
     /// Pages by number; the others are zeros.
     fn database(root: u64, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
-        let end = |(id, page): &(u64, Vec<u8>)| *id as usize + page.len().div_ceil(PAGE_SIZE);
+        let end =
+            |(id, page): &(u64, Vec<u8>)| usize::try_from(*id).unwrap() + page.len().div_ceil(PAGE_SIZE);
         let high_water_mark = pages.iter().map(end).max().unwrap();
         let mut bytes = vec![0; high_water_mark * PAGE_SIZE];
         let meta = Meta {
@@ -608,7 +605,7 @@ mod tests {
         };
         let metas = [(0, meta.to_page(0).to_vec()), (1, Meta { transaction: 6, ..meta }.to_page(1).to_vec())];
         for (id, page) in metas.iter().chain(pages) {
-            let at = *id as usize * PAGE_SIZE;
+            let at = usize::try_from(*id).unwrap() * PAGE_SIZE;
             bytes[at..at + page.len()].copy_from_slice(page);
         }
         bytes

@@ -81,8 +81,35 @@ fn mismatch(what: impl Into<String>) -> Error {
 }
 
 /// Whether Status after the stream fits the snapshot: bbolt never makes a database smaller, but a defragmentation does.
-pub(super) fn is_as_large(after: &StatusAfter, checked: &Checked) -> bool {
-    after.database_size.is_none_or(|size| size >= checked.size.saturating_sub(DIGEST_SIZE))
+pub(super) fn is_as_large(after: &StatusAfter, snapshot_size: u64) -> bool {
+    after.database_size.is_none_or(|size| size >= snapshot_size.saturating_sub(DIGEST_SIZE))
+}
+
+/// Holds what was told against what the trailer says of the database, which only reading all of it can prove.
+///
+/// # Errors
+/// [`Kind::ContentsMismatch`].
+pub(super) fn hold_ends(description: &Description, trailer: &Trailer) -> Result<()> {
+    let claims = Claims { description, status_after: trailer.status_after.as_ref() };
+    if let Some(contents) = &trailer.contents {
+        let facts = facts(contents)
+            .ok_or_else(|| mismatch("what the trailer says of the database makes no sense"))?;
+        claims.hold_revision(&facts)?;
+        if !facts.members.is_empty() {
+            claims.hold_member(&facts)?;
+        }
+    }
+    hold_size(trailer, trailer.snapshot_size)
+}
+
+/// The facts that a trailer tells.
+fn facts(contents: &Contents) -> Option<Facts> {
+    let id = |id: &String| u64::from_str_radix(id, 16).ok();
+    Some(Facts {
+        revision: contents.revision.try_into().ok()?,
+        compacted: contents.compact_revision.map(i64::try_from).transpose().ok()?,
+        members: contents.members.iter().map(id).collect::<Option<_>>()?,
+    })
 }
 
 /// Holds a trailer against the snapshot that came out of the archive.
@@ -90,18 +117,22 @@ pub(super) fn is_as_large(after: &StatusAfter, checked: &Checked) -> bool {
 /// # Errors
 /// [`Kind::ContentsMismatch`].
 pub(super) fn hold_trailer(trailer: &Trailer, checked: &Checked, facts: Option<&Facts>) -> Result<()> {
-    if let Some(after) = trailer.status_after.as_ref().filter(|after| !is_as_large(after, checked)) {
-        return Err(mismatch(format!(
-            "the snapshot is {} bytes long, but the member's database was {} bytes long after it",
-            checked.size,
-            after.database_size.unwrap_or_default()
-        )));
-    }
+    hold_size(trailer, checked.size)?;
     match (&trailer.contents, facts.map(Contents::from)) {
         (Some(told), found) if found.as_ref() != Some(told) => {
             Err(mismatch("what the trailer says of the database is not what is in it"))
         }
         _ => Ok(()),
+    }
+}
+
+fn hold_size(trailer: &Trailer, snapshot_size: u64) -> Result<()> {
+    match trailer.status_after.as_ref().filter(|after| !is_as_large(after, snapshot_size)) {
+        None => Ok(()),
+        Some(after) => Err(mismatch(format!(
+            "the snapshot is {snapshot_size} bytes long, but the member's database was {} bytes long after it",
+            after.database_size.unwrap_or_default()
+        ))),
     }
 }
 

@@ -4,6 +4,7 @@ use std::io::{Read, Seek, SeekFrom};
 
 use age::armor::ArmoredReader;
 
+use super::claims::hold_ends;
 use super::foreign::{begins_as_zstd, taken_apart};
 use super::open::{Foreign, Visible, refuse_armored_ours, unlocked};
 use crate::archive::cannot_read;
@@ -95,6 +96,7 @@ fn inspect_ends(
 
 fn inspect_ours(header: &Header, payload: PayloadAt<impl Read + Seek>) -> Result<Inside> {
     let archive = ArchiveAt::new(payload, header.description()?)?;
+    hold_ends(&archive.manifest.content.description, &archive.trailer)?;
     let frames = archive.frames();
     Ok(Inside::Ours { manifest: Box::new(archive.manifest.content), trailer: archive.trailer, frames })
 }

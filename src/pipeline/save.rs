@@ -338,7 +338,7 @@ fn end_of_stream(
     }
     let mut after = source.finish()?;
     Claims { description, status_after: after.status_after.as_ref() }.hold(&facts)?;
-    if let Some(status) = after.status_after.as_mut().filter(|status| !is_as_large(status, &checked)) {
+    if let Some(status) = after.status_after.as_mut().filter(|status| !is_as_large(status, checked.size)) {
         tracing::warn!("the member's database became smaller while it was saved: it was defragmented");
         status.database_size = None;
     }

@@ -101,10 +101,8 @@ impl Contents {
     /// What of it fits into a line.
     pub(super) fn text(&self) -> String {
         let mut text = format!("snapshot of {}", size(self.trailer.snapshot_size));
-        if let Some(manifest) = &self.manifest {
-            if let Some(cluster) = cluster(&manifest.description) {
-                let _ = write!(text, ", {cluster}");
-            }
+        if let Some(cluster) = self.manifest.as_ref().and_then(|manifest| cluster(&manifest.description)) {
+            let _ = write!(text, ", {cluster}");
         }
         if let Some(revision) = revision(self.manifest.as_ref(), &self.trailer) {
             let _ = write!(text, ", revision {revision}");

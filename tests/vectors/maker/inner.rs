@@ -11,6 +11,7 @@ use super::snapshot::{self, PAGE_SIZE};
 use super::{Maker, Vector};
 
 const DAMAGED: &str = "structure_damaged";
+const MISMATCH: &str = "contents_mismatch";
 
 impl Maker {
     pub(super) fn inner(&self) -> Vec<Vector> {
@@ -390,32 +391,34 @@ impl Maker {
         let sealed = |file, what, change: &dyn Fn(&mut Layers)| {
             let mut layers = self.small();
             change(&mut layers);
-            Vector::failure(file, what, "contents_mismatch", self.archive(&layers))
+            Vector::failure(file, what, MISMATCH, self.archive(&layers))
         };
+        let at_the_ends =
+            |file, what, change: &dyn Fn(&mut Layers)| sealed(file, what, change).inspect_fails(MISMATCH);
         let other_member = json!("0123456789abcdef");
         let mut unreadable = snapshot::database(3, |_| 0);
         // The flags of the page of buckets, which is no leaf any more.
         unreadable[2 * PAGE_SIZE + 8] = 0;
         let unreadable = self.layers(snapshot::with_digest(unreadable));
         vec![
-            sealed(
+            at_the_ends(
                 "claims-revision.age",
                 "the database ends before the revision of the manifest",
                 &|layers| {
                     layers.set("revision", &json!(43));
                 },
             ),
-            sealed(
+            at_the_ends(
                 "claims-revision-after.age",
                 "the database ends behind the revision after it",
                 &|layers| {
                     layers.trailer["status_after"]["revision"] = json!(41);
                 },
             ),
-            sealed("claims-member.age", "the member is none of those in the database", &|layers| {
+            at_the_ends("claims-member.age", "the member is none of those in the database", &|layers| {
                 layers.set("member_id", &other_member);
             }),
-            sealed("claims-size.age", "the snapshot is larger than the database after it", &|layers| {
+            at_the_ends("claims-size.age", "the snapshot is larger than the database after it", &|layers| {
                 layers.trailer["status_after"]["database_size"] = json!(3 * PAGE_SIZE - 1);
             }),
             sealed(
@@ -428,7 +431,7 @@ impl Maker {
             Vector::failure(
                 "claims-unreadable.age",
                 "the database has no buckets, and so no revision",
-                "contents_mismatch",
+                MISMATCH,
                 self.archive(&unreadable),
             ),
         ]
