@@ -695,7 +695,8 @@ fn the_instructions_beside_a_member_are_those_of_the_page() {
         .map(|block| block.text.lines().map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n"))
         .collect();
     let mut found: Vec<String> = pasted[1..].iter().map(|block| block.trim_end().to_owned()).collect();
-    (expected.sort(), found.sort());
+    expected.sort();
+    found.sort();
     assert_eq!(found, expected, "{text}");
     // The settings are a part of those of step 4, in their order.
     let settings: Vec<&str> = pasted[0].lines().map(|line| line.trim().split_once('=').unwrap().0).collect();
