@@ -107,7 +107,6 @@ pub mod keys;
 pub mod pipeline;
 pub mod progress;
 pub mod store;
-mod units;
 
 #[cfg(feature = "cli")]
 pub mod cli;

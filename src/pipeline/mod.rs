@@ -30,6 +30,7 @@ pub mod predecessor;
 pub mod save;
 pub mod space;
 mod stage;
+pub(crate) mod units;
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "offsets in archives of a few hundred kilobytes")]

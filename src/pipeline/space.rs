@@ -3,11 +3,11 @@
 
 use std::path::Path;
 
+use super::units::size;
 use crate::database::member::LOG_SIZE;
 use crate::error::{Error, Kind, Result};
 use crate::store::member::MemberPlace;
 use crate::store::space::{are_on_one_filesystem, free_space};
-use crate::units::size;
 
 /// Bytes that are free where a member goes.
 #[derive(Clone, Copy, Debug)]

@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-pub(crate) use crate::units::size;
+pub(crate) use crate::pipeline::units::size;
 use std::time::Duration;
 
 /// Bytes for people, and exactly.
