@@ -18,6 +18,7 @@ use etcd_seal::database::file::Database;
 use etcd_seal::database::hash_kv::read_keys;
 use etcd_seal::database::membership::Membership;
 use etcd_seal::database::meta::Meta;
+use etcd_seal::database::mvcc::Revision;
 use etcd_seal::database::page::{Entry, FREELIST, Header};
 use etcd_seal::interrupt::Interrupt;
 
@@ -107,6 +108,27 @@ fn what_is_damaged_or_no_etcd_is_told() {
         let fault = contents(&path).unwrap().pages.unwrap().freelist_fault.unwrap();
         assert!(fault.contains(why), "{name}: {fault}");
     }
+}
+
+/// etcd panics on a revision that was written twice, as a deletion and as none.
+#[test]
+fn a_revision_that_is_there_twice_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("db");
+    let revision = |main, sub, mark: &[u8]| {
+        let key = [&Revision { main, sub }.to_bytes()[..], mark].concat();
+        (key, b"\x0a\x01a".to_vec(), false)
+    };
+    let read = |keys: &[Entry]| {
+        let buckets = [(b"key".to_vec(), keys.to_vec()), (b"meta".to_vec(), Vec::new())];
+        std::fs::write(&path, bolt::database(4096, &buckets)).unwrap();
+        contents(&path)
+    };
+    let read_well = read(&[revision(2, 0, b""), revision(2, 1, b"t"), revision(3, 0, b"")]).unwrap();
+    assert_eq!((read_well.revision, read_well.deletions), (3, 1));
+    let error = read(&[revision(2, 0, b""), revision(2, 0, b"t")]).unwrap_err();
+    assert_eq!(error.kind(), Kind::DatabaseDamaged);
+    assert!(error.to_string().ends_with("the revision is there twice"), "{error}");
 }
 
 /// A database that contradicts itself is an error, never a panic, and never more than its own size in memory.

@@ -4,7 +4,7 @@ mod common;
 
 use common::program::Sandbox;
 use common::refusal::{IDENTITY, RECIPIENT, Scene, snapshot};
-use common::{Etcd, Options, dead_address, etcds, run};
+use common::{Etcd, LOOPBACK_NAMES, Options, Pki, dead_address, etcds, run};
 use std::fs;
 
 /// A scene, or the end of the test where there is none to be had.
@@ -40,6 +40,22 @@ fn a_dry_run_checks_what_it_can() {
     // Nobody is asked for a passphrase or password before that.
     let save = ["save", "out", "-p", "--endpoints", "ftp://h:1"];
     let _ = sandbox.seal(save).run().ends_with(2).says("unknown scheme");
+}
+
+/// cron has nobody look at certificates: the end of the client's is told two weeks before, also with -q.
+#[test]
+fn a_client_certificate_that_ends_soon_is_warned_of() {
+    let (sandbox, pki) = (Sandbox::new(), Pki::new());
+    sandbox.make_directory("out");
+    for (days, told) in [(30, None), (5, Some("expires in ")), (-1, Some("has expired, "))] {
+        let leaf = pki.issue_for_days("client", LOOPBACK_NAMES, days);
+        let save = ["save", "-n", "-q", "out", "-r", RECIPIENT, "--endpoints", "https://127.0.0.1:1"];
+        let save = sandbox.seal(save).arg("--cert").arg(&leaf.certificate).arg("--key").arg(&leaf.key);
+        let outcome = save.succeed();
+        let warnings: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("warning: ")).collect();
+        assert_eq!(warnings.len(), usize::from(told.is_some()), "{days}: {warnings:?}");
+        assert!(told.is_none_or(|told| warnings[0].contains(told)), "{days}: {warnings:?}");
+    }
 }
 
 #[test]

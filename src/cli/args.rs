@@ -423,6 +423,8 @@ pub(crate) struct MemberArguments {
     #[arg(long, conflicts_with = "bump_revision")]
     pub(crate) kubernetes: bool,
     /// With --kubernetes: how old the snapshot is, where its own time or the clock of this host cannot tell
+    ///
+    /// A second restore of the same snapshot needs a greater age than the first, by a second at least.
     #[arg(long, value_name = "DURATION", requires = "kubernetes", value_parser = parse_duration)]
     pub(crate) snapshot_age: Option<Duration>,
     /// The version of etcd that will run the member, such as 3.5.30, to warn if the data are newer

@@ -26,7 +26,7 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     let settings = SaveSettings::resolve(words, &context.environment)?;
     if let SourceSettings::Etcd(connection) = &settings.source {
         connection.check()?;
-        connection.warn_of_what_tls_does_not_protect()?;
+        connection.warn_of_tls(now()?)?;
     }
     if settings.dry_run {
         return plan(&settings, context);

@@ -129,8 +129,9 @@ impl Contents {
             }
         }
         contents.compacted = found.scheduled.max(found.finished);
-        contents.last_write = found.last.unwrap_or(0);
-        contents.revision = found.last.max(contents.compacted).unwrap_or(0).max(1);
+        let last = found.last.map(|last| last.main);
+        contents.last_write = last.unwrap_or(0);
+        contents.revision = last.max(contents.compacted).unwrap_or(0).max(1);
         contents.pages = Some(walked);
         Ok(contents)
     }
@@ -174,7 +175,10 @@ impl Contents {
         let (revision, deletion) = Revision::parse(key)
             .ok_or_else(|| startup::refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
         let pair = KeyValue::parse(value).map_err(|fault| startup::refusal(key, fault))?;
-        found.last = found.last.max(Some(revision.main));
+        if found.last.is_some_and(|last| last >= revision) {
+            return Err(startup::refusal(key, Fault::Malformed("the revision is there twice".to_owned())));
+        }
+        found.last = Some(revision);
         self.entries += 1;
         self.deletions += u64::from(deletion);
         let mut buffers = [[0; BEGINNING_SIZE]; 2];
@@ -221,7 +225,7 @@ pub fn major_and_minor(version: &str) -> Option<(u64, u64)> {
 /// What is only known at the end.
 #[derive(Default)]
 struct Found {
-    last: Option<i64>,
+    last: Option<Revision>,
     scheduled: Option<i64>,
     finished: Option<i64>,
 }

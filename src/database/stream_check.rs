@@ -14,7 +14,7 @@
 //!
 //! Whether the trees are sound is not asked here: [`Database::walk`](super::file::Database::walk) does that.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use super::meta::Meta;
@@ -26,11 +26,17 @@ use super::snapshot::FirstPages;
 
 /// The bucket of members: the id in hexadecimal, and JSON (`membership/store.go` in etcd).
 const MEMBERS_BUCKET: &[u8] = b"members";
-/// Pages that leave a note of their own at most, eight bytes each: those of 8 GiB at the usual 4 KiB a page, the largest
-/// database etcd advises. Beyond it the newest revision is the largest in any leaf of keys.
+/// Pages that leave a note of their own, eight bytes each: those of 8 GiB at the usual 4 KiB a page, the largest database etcd
+/// advises. Of the pages behind them the branches and the newest leaves do, up to the two numbers below.
 const NOTES_MAX: usize = 2 << 20;
-/// Bytes of all other notes at most. Those of an hour of stale copies take less than half.
-const OTHER_NOTES_SIZE_MAX: usize = 8 << 20;
+/// Branches and empty leaves behind those at most: those of a database of 256 GiB.
+const FAR_NOTES_MAX: usize = 1 << 17;
+/// Leaves of keys behind those at most. No stale one holds a newer key than the last leaf.
+const FAR_LEAVES_MAX: usize = 1 << 12;
+/// Bytes of the notes of leaves of buckets at most. Those of an hour of stale copies take less.
+const BUCKETS_SIZE_MAX: usize = 8 << 20;
+/// Bytes of all other notes at most. etcd writes such pages anew only when its members change.
+const OTHERS_SIZE_MAX: usize = 4 << 20;
 /// Bytes of a page that leaves such a note at most, overflow included.
 const NOTED_PAGE_SIZE_MAX: usize = 1 << 20;
 /// Bytes of all pages that leave such a note and have not passed as a whole, at most.
@@ -53,24 +59,14 @@ pub struct Facts {
     pub members: Vec<u64>,
 }
 
-/// Why the facts could not be read.
+/// Why the facts could not be read: the database is damaged, or not one of etcd, or made to go beyond the bounds above, which
+/// no etcd does.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unreadable {
-    why: String,
-    beyond_bounds: bool,
-}
-
-impl Unreadable {
-    /// Whether the bounds on memory may be the reason. Otherwise the database is damaged, or not one of etcd.
-    #[must_use]
-    pub fn is_beyond_bounds(&self) -> bool {
-        self.beyond_bounds
-    }
-}
+pub struct Unreadable(String);
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.why)
+        formatter.write_str(&self.0)
     }
 }
 
@@ -84,16 +80,17 @@ pub struct StreamCheck {
     partial: Vec<u8>,
     /// What the pages left, by page number.
     notes: Vec<Note>,
-    /// The largest revision in any leaf of keys.
-    largest: i64,
+    /// The same of the branches and empty leaves behind the first [`NOTES_MAX`] pages.
+    far_notes: HashMap<u64, Note>,
+    /// The newest leaves of keys there: the last revision and the page number.
+    far_leaves: BTreeSet<(i64, u64)>,
     /// What the pages left that have more to say, by page number.
     other_notes: HashMap<u64, OtherNote>,
-    other_notes_size: usize,
+    buckets_size: usize,
+    others_size: usize,
     /// Bytes of overflow pages that are waited for, by their position and the page they belong to.
     waiting: BTreeMap<(u64, u64), Awaited>,
     unfinished_size: usize,
-    /// Whether something had no room.
-    beyond_bounds: bool,
 }
 
 /// What a page says of the facts.
@@ -316,17 +313,34 @@ impl StreamCheck {
     }
 
     fn note(&mut self, id: u64, noted: &Noted) {
-        if let Noted::Keys(revision) = noted {
-            self.largest = self.largest.max(*revision);
+        match (usize::try_from(id), noted) {
+            (Ok(at), Noted::Nothing) if at >= self.notes.len() => {}
+            (Ok(at), _) if at < NOTES_MAX => {
+                if at >= self.notes.len() {
+                    self.notes.resize(at + 1, Note::default());
+                }
+                self.notes[at] = Note::new(noted);
+            }
+            (_, Noted::Nothing) => {}
+            (_, Noted::Keys(revision)) => {
+                self.far_leaves.insert((*revision, id));
+                if self.far_leaves.len() > FAR_LEAVES_MAX {
+                    self.far_leaves.pop_first();
+                }
+            }
+            _ if self.far_notes.len() < FAR_NOTES_MAX => drop(self.far_notes.insert(id, Note::new(noted))),
+            _ => {}
         }
-        let Some(at) = usize::try_from(id).ok().filter(|at| *at < NOTES_MAX) else { return };
-        if matches!(noted, Noted::Nothing) && at >= self.notes.len() {
-            return;
+    }
+
+    fn noted(&self, id: u64) -> Noted {
+        let near = usize::try_from(id).ok().filter(|at| *at < NOTES_MAX);
+        if let Some(at) = near {
+            return self.notes.get(at).map_or(Noted::Nothing, |note| note.get());
         }
-        if at >= self.notes.len() {
-            self.notes.resize(at + 1, Note::default());
-        }
-        self.notes[at] = Note::new(noted);
+        let leaf = self.far_leaves.iter().rev().find(|(_, leaf)| *leaf == id);
+        let branch = || self.far_notes.get(&id).map_or(Noted::Nothing, |note| note.get());
+        leaf.map_or_else(branch, |(revision, _)| Noted::Keys(*revision))
     }
 
     fn leaf(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
@@ -379,30 +393,28 @@ impl StreamCheck {
             self.unfinished_size += size;
             let at = (header.id + 1) * page.len() as u64;
             self.waiting.insert((at, header.id), Awaited { what: Part::Whole, bytes: page.to_vec(), size });
-        } else {
-            self.beyond_bounds = true;
         }
     }
 
     fn put_other_note(&mut self, id: u64, page: &[u8], meta: &Meta) {
         let Some(note) = OtherNote::of(page) else { return };
+        let (sum, limit) = match note {
+            OtherNote::Buckets(_) => (&mut self.buckets_size, BUCKETS_SIZE_MAX),
+            _ => (&mut self.others_size, OTHERS_SIZE_MAX),
+        };
         let size = note.size();
-        if self.other_notes_size + size > OTHER_NOTES_SIZE_MAX && id != meta.root {
-            self.beyond_bounds = true;
-            return;
+        if *sum + size <= limit || id == meta.root {
+            *sum += size;
+            self.other_notes.insert(id, note);
         }
-        self.other_notes_size += size;
-        self.other_notes.insert(id, note);
     }
 
     /// Waits for `size` bytes at `position` in a page, which lie behind its first page.
     fn wait(&mut self, header: Header, position: usize, size: usize, what: Part, meta: &Meta) {
         let page_size = meta.page_size as usize;
-        if position.saturating_add(size) > (header.overflow as usize + 1).saturating_mul(page_size) {
-            return;
-        }
-        if self.waiting.len() >= WAITING_MAX {
-            self.beyond_bounds = true;
+        let inside =
+            position.saturating_add(size) <= (header.overflow as usize + 1).saturating_mul(page_size);
+        if !inside || self.waiting.len() >= WAITING_MAX {
             return;
         }
         let at = header.id * u64::from(meta.page_size) + position as u64;
@@ -438,7 +450,7 @@ impl StreamCheck {
     /// # Errors
     /// [`Unreadable`], where they do not lead to what every database of etcd has.
     pub fn finish(self) -> Result<Facts, Unreadable> {
-        self.facts().map_err(|why| Unreadable { why, beyond_bounds: self.beyond_bounds })
+        self.facts().map_err(Unreadable)
     }
 
     fn facts(&self) -> Result<Facts, String> {
@@ -478,10 +490,7 @@ impl StreamCheck {
             Place::Inline(_) => return Err("its bucket \"key\" holds no keys".to_owned()),
         };
         for _ in 0..=DEPTH_MAX {
-            let Some(at) = usize::try_from(id).ok().filter(|at| *at < NOTES_MAX) else {
-                return Ok(Some(self.largest));
-            };
-            match self.notes.get(at).map_or(Noted::Nothing, |note| note.get()) {
+            match self.noted(id) {
                 Noted::Keys(revision) => return Ok(Some(revision)),
                 Noted::Branch(child) => id = child,
                 Noted::EmptyLeaf => return Ok(None),
@@ -510,8 +519,8 @@ impl StreamCheck {
         let mut left = self.other_notes.len();
         while let Some(id) = next.pop() {
             let Some(note) = self.other_notes.get(&id) else {
-                match self.notes.get(usize::try_from(id).unwrap_or(usize::MAX)).map(|note| note.get()) {
-                    Some(Noted::EmptyLeaf) => continue,
+                match self.noted(id) {
+                    Noted::EmptyLeaf => continue,
                     _ => return Err(format!("page {id} is not what the page above it says")),
                 }
             };
@@ -752,16 +761,34 @@ mod tests {
         pages.extend((3..9000).map(|id| root(id, 2)));
         let mut check = StreamCheck::default();
         check.update(&database(8999, &pages));
-        assert!(check.other_notes_size < OTHER_NOTES_SIZE_MAX / 2, "{}", check.other_notes_size);
+        assert!(check.buckets_size < BUCKETS_SIZE_MAX / 2, "{}", check.buckets_size);
         assert_eq!(check.finish(), Ok(expected(20)));
     }
 
     #[test]
     fn there_is_always_room_for_the_root() {
         let pages = [keys(2, &[20], 10), root(3, 2)];
-        let mut check = StreamCheck { other_notes_size: OTHER_NOTES_SIZE_MAX, ..StreamCheck::default() };
+        let mut check = StreamCheck { buckets_size: BUCKETS_SIZE_MAX, ..StreamCheck::default() };
         check.update(&database(3, &pages));
         assert_eq!(check.finish(), Ok(expected(20)));
+    }
+
+    #[test]
+    fn pages_far_behind_are_followed_too() {
+        let first = NOTES_MAX as u64;
+        let mut check = StreamCheck::default();
+        check.note(first, &Noted::Branch(first + 3));
+        check.note(first + 1, &Noted::EmptyLeaf);
+        check.note(first + 2, &Noted::Keys(900));
+        check.note(first + 3, &Noted::Keys(20));
+        check.note(first + 4, &Noted::Nothing);
+        assert!(check.notes.is_empty());
+        assert_eq!(check.last_revision(&Place::Tree(first)), Ok(Some(20)));
+        assert_eq!(check.last_revision(&Place::Tree(first + 1)), Ok(None));
+        assert!(check.last_revision(&Place::Tree(first + 4)).is_err());
+        (0..2 * FAR_LEAVES_MAX as u64).for_each(|id| check.note(first + 10 + id, &Noted::Keys(10)));
+        assert_eq!(check.far_leaves.len(), FAR_LEAVES_MAX);
+        assert_eq!(check.last_revision(&Place::Tree(first)), Ok(Some(20)));
     }
 
     #[test]
@@ -787,6 +814,6 @@ mod tests {
         assert!(check.unfinished_size <= UNFINISHED_SIZE_MAX, "{}", check.unfinished_size);
         assert!(check.waiting.len() <= WAITING_MAX + UNFINISHED_SIZE_MAX / PAGE_SIZE);
         assert!(check.notes.len() <= NOTES_MAX);
-        assert!(check.finish().unwrap_err().is_beyond_bounds());
+        check.finish().unwrap_err();
     }
 }

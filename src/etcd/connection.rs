@@ -1,7 +1,9 @@
 //! The connection flags, resolved.
 
 use super::endpoint::{Address, Endpoint};
+use super::tls;
 use crate::error::Result;
+use jiff::Timestamp;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -76,6 +78,14 @@ impl Connection {
             endpoint: endpoint.given,
         };
         Ok(endpoints.into_iter().map(way).collect())
+    }
+
+    /// When the client certificate expires; `None` where there is none, or where that cannot be read.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::error::Kind::Usage) where its file cannot be read, or holds no certificate.
+    pub fn client_certificate_end(&self) -> Result<Option<Timestamp>> {
+        tls::client_certificate_end(self)
     }
 
     /// How the member at `endpoint` proves who it is.

@@ -3,6 +3,7 @@
 use super::connection::Connection;
 use super::failure;
 use crate::error::{Error, Kind, Result};
+use jiff::Timestamp;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
@@ -12,6 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme
 use std::path::Path;
 use std::sync::Arc;
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as Transport, Identity};
+use x509_cert::der::Decode as _;
 use zeroize::Zeroizing;
 
 /// The files of `--cacert`, `--cert` and `--key`, read and found usable.
@@ -93,6 +95,20 @@ impl TlsFiles {
                 .with_source(error)
         })
     }
+}
+
+/// When the client certificate of `--cert` expires; `None` where there is none, or where that cannot be read.
+///
+/// # Errors
+/// [`Kind::Usage`] where the file cannot be read, or holds no certificate.
+pub(super) fn client_certificate_end(connection: &Connection) -> Result<Option<Timestamp>> {
+    let Some(path) = &connection.cert else { return Ok(None) };
+    let chain = certificates("--cert", path, &read("--cert", path)?)?;
+    let parsed = chain.first().and_then(|first| x509_cert::Certificate::from_der(first).ok());
+    Ok(parsed.and_then(|certificate| {
+        let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+        Timestamp::from_second(end.as_secs().try_into().ok()?).ok()
+    }))
 }
 
 /// A certificate is of no use without its key.

@@ -52,7 +52,8 @@ impl Clock {
 
 /// Nothing tells how old the snapshot is.
 pub(super) fn unknown_age() -> Error {
-    let message = "nothing tells how old the snapshot is: it has no time of its own, and no file's";
+    let message =
+        "nothing tells how old the snapshot is: it has no time of its own that can be read, and no file's";
     Error::new(Kind::Usage, message).with_hint(NAME_IT)
 }
 

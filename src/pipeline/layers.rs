@@ -13,8 +13,8 @@ use super::plaintext::Plaintext;
 use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
-    FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC, SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC,
-    ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header, walk_frame,
+    FRAME_SIZE_DEFAULT, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC, SKIPPABLE_HEADER_SIZE,
+    TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header, walk_frame,
 };
 use crate::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_manifest,
@@ -104,7 +104,9 @@ impl Layers<'_> {
         self.progress.start(manifest.content.description.snapshot_size);
         let pool = Pool::default();
         std::thread::scope(|scope| {
-            let (frames, contents) = ordered(scope, "decompress", self.options.jobs, || {
+            let large = manifest.content.description.frame_size > FRAME_SIZE_DEFAULT;
+            let jobs = if large { 1 } else { self.options.jobs };
+            let (frames, contents) = ordered(scope, "decompress", jobs, || {
                 let mut unpacker = FrameUnpacker::new()?;
                 let pool = pool.clone();
                 Ok(move |frame: FoundFrame| frame.unpack(&mut unpacker, pool.take()))

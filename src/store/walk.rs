@@ -60,9 +60,6 @@ pub(super) fn open_directory(path: &Path) -> Result<File, Obstacle> {
     if FileType::from_raw_mode(found.stat.st_mode) != FileType::Directory {
         return Err(Errno::NOTDIR.into());
     }
-    if found.through_proc {
-        return Ok(File::from(rustix::fs::openat(&found.directory, ".", flags, Mode::empty())?));
-    }
     let file = rustix::fs::openat(&found.directory, &*found.name, flags | OFlags::NOFOLLOW, Mode::empty())?;
     Ok(File::from(file))
 }
@@ -225,4 +222,24 @@ fn components(path: &Path) -> Vec<OsString> {
         _ => None,
     };
     path.components().rev().filter_map(name).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::MetadataExt;
+
+    /// `/proc/self/cwd` stands for a directory, and what follows it lies in that.
+    #[test]
+    fn a_path_goes_on_behind_a_link_of_proc() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("one/two")).unwrap();
+        let open = File::open(place.path()).unwrap();
+        let link = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&open));
+        for below in ["", "/", "/one", "/one/two", "/one/../one/two"] {
+            let opened = open_directory(Path::new(&format!("{link}{below}"))).ok().unwrap();
+            let expected = std::fs::metadata(format!("{link}{below}")).unwrap();
+            assert_eq!(opened.metadata().unwrap().ino(), expected.ino(), "{below:?}");
+        }
+    }
 }

@@ -572,7 +572,12 @@ impl Pki {
         self.issue_for_days(common_name, names, -1)
     }
 
-    fn issue_for_days(&self, common_name: &str, names: &str, days: i32) -> Leaf {
+    /// The same, valid for so many days from now on.
+    ///
+    /// # Panics
+    /// If openssl fails.
+    #[must_use]
+    pub fn issue_for_days(&self, common_name: &str, names: &str, days: i32) -> Leaf {
         let leaf = Leaf {
             certificate: self.path(&format!("{common_name}{days}.pem")),
             key: self.path(&format!("{common_name}{days}.key")),

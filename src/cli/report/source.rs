@@ -6,6 +6,7 @@ use super::units::{age, milliseconds, size};
 use crate::archive::manifest::Description;
 use crate::cli::term::sanitize;
 use crate::pipeline::age::Clock;
+use jiff::Timestamp;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -57,8 +58,12 @@ impl SourceReport {
             facts.push(cluster(description).unwrap_or_else(|| "a cluster without a name".to_owned()));
         }
         if let Some((what, time)) = &self.time {
+            let why = match time.parse::<Timestamp>() {
+                Ok(_) => "the clock of this host is behind",
+                Err(_) => "this is no time that can be read",
+            };
             let old = self.age.map_or_else(
-                || "its age cannot be told: the clock of this host is behind".to_owned(),
+                || format!("its age cannot be told: {why}"),
                 |milliseconds| format!("{} old", age(Duration::from_millis(milliseconds))),
             );
             facts.push(format!("{what} {} ({old})", sanitize(time)));

@@ -3,9 +3,11 @@
 use super::environment::{self, Environment};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
+use crate::cli::report::count;
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, Tls, Way};
+use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -93,15 +95,24 @@ impl ConnectionSettings {
         etcd::check(&self.connection)
     }
 
-    /// Says, once for all endpoints, what is asked for that TLS would protect and does not.
+    /// Says, once for all endpoints, what is asked for that TLS would protect and does not, and that it will soon be refused.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for endpoints that are none.
-    pub(crate) fn warn_of_what_tls_does_not_protect(&self) -> Result<()> {
-        for warning in self.unprotected()? {
+    /// [`Kind::Usage`] for endpoints that are none, and for a client certificate that cannot be read.
+    pub(crate) fn warn_of_tls(&self, now: Timestamp) -> Result<()> {
+        for warning in self.unprotected()?.into_iter().chain(self.expiring(now)?) {
             tracing::warn!("{warning}");
         }
         Ok(())
+    }
+
+    /// A client certificate that ends soon ends the backups, too, and cron has nobody look at it.
+    fn expiring(&self, now: Timestamp) -> Result<Option<String>> {
+        let Some(path) = &self.connection.cert else { return Ok(None) };
+        let end = self.connection.client_certificate_end()?;
+        Ok(end
+            .and_then(|end| expiry(end, now))
+            .map(|when| format!("the client certificate {} {when}", path.display())))
     }
 
     fn unprotected(&self) -> Result<Vec<String>> {
@@ -144,6 +155,20 @@ impl ConnectionSettings {
             self.connection.user = Some((name, password));
         }
         Ok(self.connection)
+    }
+}
+
+/// A certificate that expires within this is warned of: two runs of a weekly job.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// What is to be said of a certificate that ends at `end`.
+fn expiry(end: Timestamp, now: Timestamp) -> Option<String> {
+    let left = end.duration_since(now);
+    let days = count(left.abs().as_hours().unsigned_abs() / 24, "day");
+    if left.is_negative() {
+        Some(format!("has expired, {days} ago: renew it"))
+    } else {
+        (left <= EXPIRES_SOON).then(|| format!("expires in {days}: renew it before backups fail"))
     }
 }
 
@@ -228,6 +253,17 @@ mod tests {
 
     fn connection(words: &[&str], variables: &[(&str, &str)]) -> Connection {
         resolve(words, variables).unwrap().connection
+    }
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_told_in_time() {
+        let told =
+            |hours| expiry(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours), Timestamp::UNIX_EPOCH);
+        assert_eq!(told(14 * 24 + 1), None);
+        assert_eq!(told(14 * 24).unwrap(), "expires in 14 days: renew it before backups fail");
+        assert_eq!(told(47).unwrap(), "expires in 1 day: renew it before backups fail");
+        assert_eq!(told(0).unwrap(), "expires in 0 days: renew it before backups fail");
+        assert_eq!(told(-73).unwrap(), "has expired, 3 days ago: renew it");
     }
 
     #[test]
