@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_directory, is_file_name};
+use super::removal::remove_empty;
 use super::shape::stranger_in;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
@@ -41,7 +42,8 @@ pub(super) struct Tree {
     /// Where it lies.
     base: Arc<Directory>,
     name: OsString,
-    file: File,
+    /// Shared with what removes it for a process that must exit.
+    file: Arc<File>,
     locked: bool,
     named: bool,
     /// Whom it is for once it is published, as what a killed run has left may be already.
@@ -58,9 +60,9 @@ impl Tree {
                 Err(Errno::EXIST) => continue,
                 Err(error) => return Err(base.creation_failed(error)),
             }
-            register::<Self>(base, &name);
+            register(base, &name, remove_empty);
             let prepared = base.open_created(&name).map(|file| {
-                let locked = try_lock(&file).is_ok();
+                let (locked, file) = (try_lock(&file).is_ok(), Arc::new(file));
                 Self { base: Arc::clone(base), name: name.clone(), file, locked, named: true, owner }
             });
             let tree = prepared.map_err(|error| {
@@ -69,6 +71,7 @@ impl Tree {
                 let _ = base.remove_directory(&name);
                 Error::io("prepare", base.join(&name).display(), error.into())
             })?;
+            tree.register();
             if base.names(&tree.name, &tree.file) == Ok(true) {
                 remove_beside(&tree);
                 return Ok(tree);
@@ -194,17 +197,23 @@ impl Tree {
         let base = self.base.file();
         rustix::fs::renameat(base, from, base, &*self.name)?;
         self.named = true;
-        register::<Self>(&self.base, &self.name);
+        self.register();
         Ok(())
     }
 
-    /// Removes it with all that is still in it.
+    /// Removes it with all that is still in it, and nothing that has got its name meanwhile.
     pub(super) fn remove(&mut self) -> rustix::io::Result<()> {
         if self.named {
-            self.base.remove_tree(&self.name)?;
+            self.base.remove_tree(&self.name, &self.file)?;
             self.forget();
         }
         Ok(())
+    }
+
+    /// Has it removed should the process have to exit.
+    fn register(&self) {
+        let file = Arc::clone(&self.file);
+        register(&self.base, &self.name, move |base, name| base.remove_tree(name, &file));
     }
 
     fn forget(&mut self) {
@@ -309,8 +318,8 @@ impl Unfinished for Tree {
         directory.open_directory(name)
     }
 
-    fn remove(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
-        directory.remove_tree(name)
+    fn remove(directory: &Directory, name: &OsStr, file: &File) -> rustix::io::Result<()> {
+        directory.remove_tree(name, file)
     }
 
     fn directory(&self) -> &Directory {
@@ -336,5 +345,85 @@ impl Drop for Tree {
             tracing::warn!(path = %self.path().display(), %error, "cannot remove a temporary; a later run will");
             self.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::temporary::abandon;
+    use std::fs;
+
+    /// A place where another user can rename everything, with a directory of this user's there.
+    struct Scene {
+        place: tempfile::TempDir,
+        base: Arc<Directory>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            use std::os::unix::fs::PermissionsExt;
+            let place = tempfile::tempdir().unwrap();
+            fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+            fs::create_dir(place.path().join("precious")).unwrap();
+            fs::write(place.path().join("precious/file"), "mine").unwrap();
+            let base = Arc::new(Directory::open(place.path()).unwrap());
+            Self { place, base }
+        }
+
+        fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+            self.place.path().join(name)
+        }
+
+        /// A tree with a file in it.
+        fn tree(&self) -> Tree {
+            let tree = Tree::create(&self.base, None).unwrap();
+            drop(tree.create_file(Path::new("member/snap/db")).unwrap());
+            tree
+        }
+
+        /// Does what the other user can: gives the name to this user's other directory.
+        fn swap(&self, name: &OsStr) {
+            fs::rename(self.path(name), self.path("moved")).unwrap();
+            fs::rename(self.path("precious"), self.path(name)).unwrap();
+        }
+
+        fn assert_kept(&self, name: &OsStr) {
+            assert_eq!(fs::read(self.path(name).join("file")).unwrap(), b"mine");
+        }
+    }
+
+    #[test]
+    fn what_has_got_its_name_stays_when_it_is_dropped() {
+        let scene = Scene::new();
+        let tree = scene.tree();
+        let name = tree.name.clone();
+        scene.swap(&name);
+        drop(tree);
+        scene.assert_kept(&name);
+        assert_eq!(fs::read_dir(scene.path("moved")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_has_got_its_name_stays_when_the_process_must_exit() {
+        let scene = Scene::new();
+        let tree = scene.tree();
+        let name = tree.name.clone();
+        scene.swap(&name);
+        abandon(|abandoned| abandoned == name);
+        scene.assert_kept(&name);
+        assert_eq!(fs::read_dir(scene.path("moved")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_has_got_the_name_of_a_leftover_stays() {
+        let scene = Scene::new();
+        let name = OsStr::new(".etcd-seal-restore-0000000000000001");
+        fs::create_dir_all(scene.path(name).join("member/snap")).unwrap();
+        let leftover = scene.base.open_directory(name).unwrap();
+        // After the last look at it.
+        scene.swap(name);
+        <Tree as Unfinished>::remove(&scene.base, name, &leftover).unwrap();
+        scene.assert_kept(name);
     }
 }
