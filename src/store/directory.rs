@@ -176,20 +176,28 @@ impl Directory {
 
     /// Opens a directory that was just created, once a umask cannot keep its owner out of it any more. No link in its place
     /// is followed.
-    pub(super) fn open_created(&self, name: &OsStr) -> rustix::io::Result<File> {
-        if let Ok(file) = self.open_directory(name) {
-            rustix::fs::fchmod(&file, Mode::RWXU)?;
-            return Ok(file);
+    ///
+    /// Where another user can have given its name to another directory, that one is refused, and nothing about it changed.
+    pub(super) fn open_created(&self, name: &OsStr) -> std::result::Result<File, Unusable> {
+        let sure = self.protects_names()?;
+        let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let created = rustix::fs::openat(&self.file, name, flags | OFlags::PATH, Mode::empty())?;
+        let open =
+            || rustix::fs::openat(&created, ".", flags | OFlags::RDONLY, Mode::empty()).map(File::from);
+        if !sure && !is_just_created(&rustix::fs::fstat(&created)?) {
+            return Err(Unusable::Replaced);
         }
-        let created = rustix::fs::openat(
-            &self.file,
-            name,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
+        // One that a umask keeps even its owner out of is looked at below.
+        if !sure && open().is_ok_and(|file| is_empty(&file) == Ok(false)) {
+            return Err(Unusable::Replaced);
+        }
         // What is only open as a path can be changed through its name in /proc alone.
-        rustix::fs::chmod(format!("/proc/self/fd/{}", created.as_raw_fd()), Mode::RWXU)?;
-        self.open_directory(name)
+        match open() {
+            Ok(file) => rustix::fs::fchmod(&file, Mode::RWXU)?,
+            Err(_) => rustix::fs::chmod(format!("/proc/self/fd/{}", created.as_raw_fd()), Mode::RWXU)?,
+        }
+        let file = open()?;
+        if sure || is_empty(&file)? { Ok(file) } else { Err(Unusable::Replaced) }
     }
 
     /// Opens the directory `name` in it as one of its own; follows no link.
@@ -198,11 +206,11 @@ impl Directory {
     }
 
     /// Opens the directory `name`, which is created if need be, for its owner alone whatever the umask takes away.
-    pub(super) fn enter_or_create(&self, name: &OsStr) -> rustix::io::Result<Self> {
+    pub(super) fn enter_or_create(&self, name: &OsStr) -> std::result::Result<Self, Unusable> {
         match self.create_directory(name) {
             Ok(()) => Ok(Self { path: self.join(name), file: self.open_created(name)? }),
-            Err(Errno::EXIST) => self.enter(name),
-            Err(error) => Err(error),
+            Err(Errno::EXIST) => Ok(self.enter(name)?),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -305,6 +313,55 @@ impl Directory {
     }
 }
 
+/// Why a directory cannot be used that was just created.
+#[derive(Debug)]
+pub(super) enum Unusable {
+    /// The system refuses.
+    System(Errno),
+    /// Another user has put something else in its place.
+    Replaced,
+}
+
+impl From<Errno> for Unusable {
+    fn from(error: Errno) -> Self {
+        Self::System(error)
+    }
+}
+
+impl Unusable {
+    /// The error of `action`, which was for `path`, on the directory `created`.
+    pub(super) fn into_error(self, action: &str, path: &Path, created: &Path) -> Error {
+        match self {
+            Self::System(error) => Error::io(action, path.display(), error.into()),
+            Self::Replaced => meddled(format!("{} was replaced by another meanwhile", created.display())),
+        }
+    }
+}
+
+/// The refusal of what another user has done in a directory while files are made there.
+pub(super) fn meddled(message: String) -> Error {
+    Error::new(Kind::Io, message)
+        .with_hint("another program or user writes into the same directory: stop that, and run it again")
+}
+
+/// Whether a directory of ours looks so before anything is done to it: a umask may have taken permissions away, and the
+/// directory around it may hand down its group.
+fn is_just_created(stat: &Stat) -> bool {
+    const SET_GROUP: u32 = 0o2000;
+    stat.st_uid == rustix::process::geteuid().as_raw()
+        && stat.st_mode & 0o7777 & !(Mode::RWXU.as_raw_mode() | SET_GROUP) == 0
+}
+
+/// Whether a directory holds nothing.
+fn is_empty(directory: &File) -> rustix::io::Result<bool> {
+    for entry in rustix::fs::Dir::read_from(directory)? {
+        if is_file_name(OsStr::from_bytes(entry?.file_name().to_bytes())) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Whether fsync says that it cannot be done, not that it failed. ENOTSUP has the number of EOPNOTSUPP on Linux.
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP))
@@ -380,5 +437,72 @@ fn refused(action: &str, path: &Path, error: Errno) -> Error {
     match error {
         Errno::ACCESS | Errno::PERM | Errno::ROFS => failure.with_hint(PERMISSION_HINT),
         _ => failure,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// What becomes of a directory that `prepare` has put where one was just created; with its permissions after.
+    fn opened(around: u32, prepare: impl Fn(&Path)) -> (std::result::Result<File, Unusable>, u32) {
+        let place = tempfile::tempdir().unwrap();
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(around)).unwrap();
+        let base = Directory::open(place.path()).unwrap();
+        let path = place.path().join("made");
+        base.create_directory(OsStr::new("made")).unwrap();
+        prepare(&path);
+        let file = base.open_created(OsStr::new("made"));
+        (file, fs::symlink_metadata(&path).unwrap().permissions().mode() & 0o7777)
+    }
+
+    fn is_replaced(around: u32, prepare: impl Fn(&Path)) -> bool {
+        matches!(opened(around, prepare).0, Err(Unusable::Replaced))
+    }
+
+    fn set_mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_directory_is_for_its_owner_alone_whatever_the_umask_takes_away() {
+        for around in [0o700, 0o777] {
+            for mode in [0o700, 0o500, 0o300, 0o000] {
+                let (file, mode) = opened(around, |path| set_mode(path, mode));
+                assert_eq!((file.is_ok(), mode), (true, 0o700));
+            }
+        }
+    }
+
+    #[test]
+    fn what_another_user_can_have_put_in_its_place_is_refused_and_stays_as_it_is() {
+        let with_content = |path: &Path| fs::write(path.join("file"), "mine").unwrap();
+        assert!(is_replaced(0o777, with_content));
+        let (refused, mode) = opened(0o777, |path| set_mode(path, 0o755));
+        assert!(matches!(refused, Err(Unusable::Replaced)));
+        assert_eq!(mode, 0o755);
+        // Nothing keeps a directory from being looked at once nobody else can enter it.
+        let closed = |path: &Path| {
+            with_content(path);
+            set_mode(path, 0);
+        };
+        assert!(is_replaced(0o777, closed));
+        let error = Unusable::Replaced.into_error("prepare", Path::new("x"), Path::new("x"));
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (Kind::Io, "x was replaced by another meanwhile".into())
+        );
+    }
+
+    #[test]
+    fn a_directory_of_another_user_in_its_place_is_refused() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give a directory to another user");
+            return;
+        }
+        let given = |path: &Path| std::os::unix::fs::chown(path, Some(1234), Some(1234)).unwrap();
+        assert!(is_replaced(0o777, given));
     }
 }

@@ -19,7 +19,7 @@ use super::growing::GrowingFile;
 use super::local::Published;
 use super::stale::try_lock;
 pub use super::tree::Owner;
-use super::tree::{Tree, exchange, is_tree_name, rename_without_replacing};
+use super::tree::{Tree, exchange, is_tree_name, move_back, rename_without_replacing};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
@@ -380,8 +380,8 @@ fn is_aside(name: &[u8]) -> bool {
 struct Unfinished {
     tree: Tree,
     target: Target,
-    /// What has its name, to be taken back should a later step fail.
-    published: Vec<OsString>,
+    /// What has its name, and which file it is, to be taken back should a later step fail.
+    published: Vec<(OsString, Option<Stat>)>,
 }
 
 impl Unfinished {
@@ -390,12 +390,12 @@ impl Unfinished {
         match &self.target {
             Target::Beside(name) => {
                 self.tree.publish(name)?;
-                self.published.push(name.clone());
+                self.published.push((name.clone(), None));
             }
             Target::Inside => {
                 for entry in entries.iter().map(OsStr::new) {
-                    self.tree.publish_entry(entry, self.tree.base())?;
-                    self.published.push(entry.to_owned());
+                    let published = self.tree.publish_entry(entry, self.tree.base())?;
+                    self.published.push((entry.to_owned(), Some(published)));
                 }
             }
         }
@@ -415,9 +415,9 @@ impl Unfinished {
     fn take_back(&mut self) {
         let base = Arc::clone(self.tree.base());
         let taken =
-            std::mem::take(&mut self.published).iter().rev().try_for_each(|name| match &self.target {
-                Target::Beside(_) => self.tree.unpublish(name),
-                Target::Inside => self.tree.take_back(name, &base),
+            std::mem::take(&mut self.published).iter().rev().try_for_each(|(name, entry)| match entry {
+                None => self.tree.unpublish(name),
+                Some(entry) => self.tree.take_back(name, &base, name, entry),
             });
         if let Err(error) = taken {
             tracing::warn!(path = %self.tree.path().display(), %error, "cannot take back what was published");
@@ -511,7 +511,7 @@ impl UnpublishedMember {
             if let Some(log) = &mut self.log {
                 log.take_back();
             }
-            aside.take_back();
+            aside.take_back(&mut self.data.tree);
             return Err(error);
         }
         aside.tell();
@@ -536,7 +536,7 @@ impl UnpublishedMember {
         }
         base.check_in_place()?;
         if let Some(time) = &replaced {
-            if aside.exchange(&self.data.tree, &base, member, time)? {
+            if aside.exchange(&mut self.data.tree, &base, member, time)? {
                 return Ok(());
             }
             aside.rename(&base, member, time)?;
@@ -618,11 +618,11 @@ impl OldLog {
         let name = free_name(base, OsStr::new(LOG_DIRECTORY), time)?;
         base.create_directory(&name).map_err(|error| base.creation_failed(error))?;
         aside.made = Some((Arc::clone(base), name.clone()));
-        let collected = base.enter(&name);
-        let collected =
-            collected.map_err(|error| Error::io("open", base.join(&name).display(), error.into()))?;
-        check_just_made(&collected)?;
-        Ok(Some(Self { base: Arc::clone(base), names, collected: Arc::new(collected) }))
+        let path = base.join(&name);
+        let collected = base.open_created(&name);
+        let collected = collected.map_err(|error| error.into_error("open", &path, &path))?;
+        let collected = Arc::new(Directory::of(path, collected));
+        Ok(Some(Self { base: Arc::clone(base), names, collected }))
     }
 
     /// Moves those aside that are `wanted`.
@@ -633,18 +633,6 @@ impl OldLog {
         }
         Ok(())
     }
-}
-
-/// Refuses a directory that another user has put in the place of the one that was just made.
-fn check_just_made(directory: &Directory) -> Result<()> {
-    let failed = |error: Errno| Error::io("open", directory.path().display(), error.into());
-    let stat = rustix::fs::fstat(directory.file()).map_err(failed)?;
-    if stat.st_uid == rustix::process::geteuid().as_raw() && names_in(directory)?.is_empty() {
-        return Ok(());
-    }
-    let message = format!("{} was replaced by another meanwhile", directory.path().display());
-    Err(Error::new(Kind::Io, message)
-        .with_hint("another program or user writes into the same directory: stop that, and run it again"))
 }
 
 /// Removes what an unfinished run has left in the directory of a log, its marker last.
@@ -672,6 +660,8 @@ struct Step {
     name: OsString,
     to: Arc<Directory>,
     new_name: OsString,
+    /// Which file was moved.
+    moved: Stat,
     how: How,
 }
 
@@ -694,20 +684,22 @@ impl Aside {
 
     /// Gives the entry `name` of `tree` the same name in `to`, and what had it there a name with `time`, so that at every
     /// moment one of the two has it. False where the filesystem cannot: then nothing is changed.
-    fn exchange(&mut self, tree: &Tree, to: &Arc<Directory>, name: &OsStr, time: &str) -> Result<bool> {
+    fn exchange(&mut self, tree: &mut Tree, to: &Arc<Directory>, name: &OsStr, time: &str) -> Result<bool> {
         let new_name = &*free_name(to, name, time)?;
-        let tree = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
+        let itself = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
+        let old = to.look(name).and_then(|old| old.ok_or(Errno::NOENT));
+        let old = old.map_err(|error| Error::io("look at", to.join(name).display(), error.into()))?;
         // First the new one gets the name for the old, so that the old one never is in a tree, which a later run removes.
-        self.step(&Arc::new(tree), name, to, new_name, How::Staged)?;
+        self.step(&Arc::new(itself), name, to, new_name, How::Staged)?;
         match exchange(to, name, to, new_name) {
             Ok(()) => {
-                self.remember(to, name, to, new_name, How::Exchanged);
+                self.remember(to, name, to, new_name, old, How::Exchanged);
                 Ok(true)
             }
             Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
                 self.steps
                     .pop()
-                    .map_or(Ok(()), |step| step.undo())
+                    .map_or(Ok(()), |step| step.undo(tree))
                     .map_err(|error| Error::io("take back", to.join(new_name).display(), error.into()))?;
                 tracing::warn!(
                     "the filesystem of {} cannot exchange two names: for a moment nothing has that name, so let no etcd start \
@@ -738,9 +730,13 @@ impl Aside {
         new_name: &OsStr,
         how: How,
     ) -> Result<()> {
-        rename_without_replacing(from.file(), name, to, new_name)
-            .map_err(|error| cannot_move(&from.join(name), error))?;
-        self.remember(from, name, to, new_name, how);
+        let moved = from.look(name).and_then(|found| found.ok_or(Errno::NOENT));
+        let moved = moved.and_then(|moved| {
+            rename_without_replacing(from.file(), name, to, new_name)?;
+            Ok(moved)
+        });
+        let moved = moved.map_err(|error| cannot_move(&from.join(name), error))?;
+        self.remember(from, name, to, new_name, moved, how);
         Ok(())
     }
 
@@ -750,6 +746,7 @@ impl Aside {
         name: &OsStr,
         to: &Arc<Directory>,
         new_name: &OsStr,
+        moved: Stat,
         how: How,
     ) {
         self.steps.push(Step {
@@ -757,13 +754,15 @@ impl Aside {
             name: name.to_owned(),
             to: Arc::clone(to),
             new_name: new_name.to_owned(),
+            moved,
             how,
         });
     }
 
-    fn take_back(self) {
+    /// Undoes the steps; what came from `tree` goes back there.
+    fn take_back(self, tree: &mut Tree) {
         for step in self.steps.into_iter().rev() {
-            if let Err(error) = step.undo() {
+            if let Err(error) = step.undo(tree) {
                 let path = step.to.join(&step.new_name);
                 tracing::warn!("{} could not get its name back: {error}", path.display());
             }
@@ -790,12 +789,11 @@ impl Aside {
 }
 
 impl Step {
-    fn undo(&self) -> rustix::io::Result<()> {
+    fn undo(&self, tree: &mut Tree) -> rustix::io::Result<()> {
         match self.how {
             How::Exchanged => exchange(&self.from, &self.name, &self.to, &self.new_name),
-            How::Renamed | How::Staged => {
-                rename_without_replacing(self.to.file(), &self.new_name, &self.from, &self.name)
-            }
+            How::Renamed => move_back(&self.to, &self.new_name, &self.from, &self.name, &self.moved),
+            How::Staged => tree.take_back(&self.name, &self.to, &self.new_name, &self.moved),
         }
     }
 }

@@ -1,12 +1,14 @@
 //! Removes a directory with all that is in it: through descriptors, following no link, at any depth.
 
 use std::ffi::{OsStr, OsString};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
 
 use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, is_directory, is_file_name, is_same};
+use super::walk::is_private;
 
 /// A directory on the way down to the one that is being emptied.
 struct Level {
@@ -17,23 +19,36 @@ struct Level {
 }
 
 impl Directory {
-    /// Removes the directory `name` and all that is in it, following no link and entering no other filesystem; nothing
-    /// there is fine. As much as possible goes, whatever one entry does.
+    /// Removes all that is in the open directory `tree`, and then its name here, `name`.
+    ///
+    /// Another user may have given that name to another directory meanwhile. So the content goes through the descriptor,
+    /// wherever the tree lies by now, and the name only if it still is the tree's; the kernel removes no name of a directory
+    /// that holds anything.
+    pub(super) fn remove_tree(&self, name: &OsStr, tree: &File) -> rustix::io::Result<()> {
+        let file = tree.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
+        Self::of(self.join(name), file).remove_content()?;
+        if self.names(name, tree)? {
+            return remove_empty(self, name);
+        }
+        tracing::warn!(
+            "{} was moved or replaced meanwhile: it is empty now, and stays where it is",
+            self.join(name).display()
+        );
+        Ok(())
+    }
+
+    /// Removes all that is in it, following no link and entering neither another filesystem nor, in a directory of another
+    /// user, one that is not that user's. As much as possible goes, whatever one entry does.
     ///
     /// One descriptor is open at a time, however deep the tree is: the way up leads through `..`, and every directory must be
     /// the one that was left, so that a directory that is moved meanwhile leads nowhere else.
-    pub(super) fn remove_tree(&self, name: &OsStr) -> rustix::io::Result<()> {
-        let mut at = match self.enter(name) {
-            Ok(tree) => tree,
-            Err(Errno::NOENT) => return Ok(()),
-            Err(error) => return Err(error),
-        };
-        let device = stat_of(&at)?.st_dev;
+    fn remove_content(self) -> rustix::io::Result<()> {
+        let mut at = self;
         let mut removed = Ok(());
         let mut levels = vec![Level { stat: stat_of(&at)?, pending: empty(&at, &mut removed)? }];
         while let Some(level) = levels.last() {
             if let Some(name) = level.pending.last() {
-                match enter_on(&at, name, device) {
+                match enter_on(&at, name, &level.stat) {
                     Ok(child) => {
                         at = child;
                         let level = Level { stat: stat_of(&at)?, pending: empty(&at, &mut removed)? };
@@ -53,8 +68,7 @@ impl Directory {
                 removed = removed.and(remove_empty(&at, &name));
             }
         }
-        removed?;
-        remove_empty(self, name)
+        removed
     }
 }
 
@@ -81,10 +95,16 @@ fn empty(directory: &Directory, removed: &mut rustix::io::Result<()>) -> rustix:
     Ok(directories)
 }
 
-fn enter_on(directory: &Directory, name: &OsStr, device: u64) -> rustix::io::Result<Directory> {
+/// The directory `name` of `directory`, whose own `stat` this is.
+fn enter_on(directory: &Directory, name: &OsStr, stat: &Stat) -> rustix::io::Result<Directory> {
     // The path is for messages, which name the tree: one that grew with every level would cost its square.
     let child = Directory::of(directory.path().to_owned(), directory.open_directory(name)?);
-    if stat_of(&child)?.st_dev == device { Ok(child) } else { Err(Errno::XDEV) }
+    let entered = stat_of(&child)?;
+    if entered.st_dev != stat.st_dev {
+        return Err(Errno::XDEV);
+    }
+    // Where another user can write, that user can have moved in what only this process could remove.
+    if entered.st_uid == stat.st_uid || is_private(stat) { Ok(child) } else { Err(Errno::PERM) }
 }
 
 /// The directory above, if it is still `expected`.
@@ -95,7 +115,8 @@ fn leave(directory: &Directory, expected: &Stat) -> rustix::io::Result<Directory
     if is_same(&stat_of(&above)?, expected) { Ok(above) } else { Err(Errno::STALE) }
 }
 
-fn remove_empty(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
+/// Removes the empty directory `name`; nothing there is fine.
+pub(super) fn remove_empty(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(directory.file(), name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
         other => other,
@@ -123,7 +144,8 @@ mod tests {
         }
         drop(at.create_new(OsStr::new("file")).unwrap());
         let small = std::thread::Builder::new().stack_size(64 * 1024);
-        let removing = small.spawn(move || base.remove_tree(OsStr::new("tree"))).unwrap();
+        let tree = base.open_directory(OsStr::new("tree")).unwrap();
+        let removing = small.spawn(move || base.remove_tree(OsStr::new("tree"), &tree)).unwrap();
         removing.join().unwrap().unwrap();
         assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     }
@@ -138,9 +160,48 @@ mod tests {
             std::os::unix::fs::symlink(place.path().join("precious"), place.path().join(link)).unwrap();
         }
         let base = Directory::open(place.path()).unwrap();
-        base.remove_tree(OsStr::new("tree")).unwrap();
+        let tree = base.open_directory(OsStr::new("tree")).unwrap();
+        base.remove_tree(OsStr::new("tree"), &tree).unwrap();
         assert!(!place.path().join("tree").exists());
         assert!(place.path().join("precious/file").exists());
-        base.remove_tree(OsStr::new("tree")).unwrap();
+        base.remove_tree(OsStr::new("tree"), &tree).unwrap();
+    }
+
+    #[test]
+    fn another_directory_under_the_name_stays_and_the_tree_is_emptied_where_it_is() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::create_dir_all(path("tree/a/b")).unwrap();
+        fs::write(path("tree/a/b/file"), "secret").unwrap();
+        fs::create_dir(path("precious")).unwrap();
+        fs::write(path("precious/file"), "mine").unwrap();
+        let base = Directory::open(place.path()).unwrap();
+        let tree = base.open_directory(OsStr::new("tree")).unwrap();
+        fs::rename(path("tree"), path("moved")).unwrap();
+        fs::rename(path("precious"), path("tree")).unwrap();
+        base.remove_tree(OsStr::new("tree"), &tree).unwrap();
+        assert_eq!(fs::read(path("tree/file")).unwrap(), b"mine");
+        assert_eq!(fs::read_dir(path("moved")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_another_user_has_moved_into_a_directory_of_theirs_stays() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give a directory to another user");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::create_dir_all(path("tree/given/theirs")).unwrap();
+        fs::create_dir_all(path("tree/given/precious")).unwrap();
+        fs::write(path("tree/given/precious/file"), "mine").unwrap();
+        for given in ["tree/given", "tree/given/theirs"] {
+            std::os::unix::fs::chown(path(given), Some(1234), None).unwrap();
+        }
+        let base = Directory::open(place.path()).unwrap();
+        let tree = base.open_directory(OsStr::new("tree")).unwrap();
+        base.remove_tree(OsStr::new("tree"), &tree).unwrap_err();
+        assert_eq!(fs::read(path("tree/given/precious/file")).unwrap(), b"mine");
+        assert!(!path("tree/given/theirs").exists());
     }
 }

@@ -30,8 +30,8 @@ pub(super) trait Unfinished {
     /// Opens what lies at `name`, to lock it.
     fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File>;
 
-    /// Removes what lies at `name`.
-    fn remove(directory: &Directory, name: &OsStr) -> rustix::io::Result<()>;
+    /// Removes what is open as `file`, and its name `name`.
+    fn remove(directory: &Directory, name: &OsStr, file: &File) -> rustix::io::Result<()>;
 
     /// Where it lies.
     fn directory(&self) -> &Directory;
@@ -137,7 +137,7 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
         );
         return Ok(false);
     }
-    U::remove(directory, name)?;
+    U::remove(directory, name, &file)?;
     Ok(true)
 }
 

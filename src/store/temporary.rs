@@ -32,12 +32,21 @@ static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
 struct Living {
     directory: Arc<Directory>,
     name: OsString,
-    remove: fn(&Directory, &OsStr) -> rustix::io::Result<()>,
+    remove: Remove,
 }
 
-/// Has what lies at `name` removed by [`abandon_all`], until [`deregister`].
-pub(super) fn register<U: Unfinished>(directory: &Arc<Directory>, name: &OsStr) {
-    living().push(Living { directory: Arc::clone(directory), name: name.to_owned(), remove: U::remove });
+/// How one is removed, by where it lies and its name there.
+type Remove = Box<dyn Fn(&Directory, &OsStr) -> rustix::io::Result<()> + Send>;
+
+/// Has [`abandon_all`] call `remove` for what lies at `name`, and nothing else, until [`deregister`].
+pub(super) fn register(
+    directory: &Arc<Directory>,
+    name: &OsStr,
+    remove: impl Fn(&Directory, &OsStr) -> rustix::io::Result<()> + Send + 'static,
+) {
+    let mut all = living();
+    all.retain(|living| living.name != name);
+    all.push(Living { directory: Arc::clone(directory), name: name.to_owned(), remove: Box::new(remove) });
 }
 
 /// What lies at `name`, if anything does, is published or gone.
@@ -69,7 +78,7 @@ impl Temporary {
             };
             let mut temporary =
                 Self { directory: Arc::clone(directory), name, file, locked: false, named: true };
-            register::<Self>(directory, &temporary.name);
+            register(directory, &temporary.name, Directory::remove);
             let kept = temporary.make_private().and_then(|()| temporary.lock());
             match kept {
                 Ok(true) => return Ok(temporary),
@@ -207,7 +216,7 @@ impl Unfinished for Temporary {
         directory.open_existing(name)
     }
 
-    fn remove(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
+    fn remove(directory: &Directory, name: &OsStr, _file: &File) -> rustix::io::Result<()> {
         directory.remove(name)
     }
 
@@ -242,7 +251,12 @@ impl Drop for Temporary {
 /// Published files are safe: temporaries are removed by their temporary names, which nothing published has.
 /// What cannot be removed is left to a later run.
 pub fn abandon_all() {
-    let abandoned: Vec<Living> = living().drain(..).collect();
+    abandon(|_| true);
+}
+
+/// Does so with those of these names.
+pub(super) fn abandon(wanted: impl Fn(&OsStr) -> bool) {
+    let abandoned: Vec<Living> = living().extract_if(.., |living| wanted(&living.name)).collect();
     for Living { directory, name, remove } in abandoned {
         if let Err(error) = remove(&directory, &name) {
             tracing::warn!(path = %directory.join(&name).display(), %error, "cannot remove a temporary");

@@ -13,7 +13,8 @@ use rustix::fs::{FileType, RenameFlags, Stat};
 use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
-use super::directory::{Directory, is_directory, is_file_name};
+use super::directory::{Directory, is_directory, is_file_name, is_same, meddled};
+use super::removal::remove_empty;
 use super::shape::stranger_in;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
@@ -41,7 +42,8 @@ pub(super) struct Tree {
     /// Where it lies.
     base: Arc<Directory>,
     name: OsString,
-    file: File,
+    /// Shared with what removes it for a process that must exit.
+    file: Arc<File>,
     locked: bool,
     named: bool,
     /// Whom it is for once it is published, as what a killed run has left may be already.
@@ -58,17 +60,18 @@ impl Tree {
                 Err(Errno::EXIST) => continue,
                 Err(error) => return Err(base.creation_failed(error)),
             }
-            register::<Self>(base, &name);
+            register(base, &name, remove_empty);
             let prepared = base.open_created(&name).map(|file| {
-                let locked = try_lock(&file).is_ok();
+                let (locked, file) = (try_lock(&file).is_ok(), Arc::new(file));
                 Self { base: Arc::clone(base), name: name.clone(), file, locked, named: true, owner }
             });
             let tree = prepared.map_err(|error| {
                 deregister(&name);
                 // It is empty; one that is not is another's.
                 let _ = base.remove_directory(&name);
-                Error::io("prepare", base.join(&name).display(), error.into())
+                error.into_error("prepare", &base.join(&name), &base.join(&name))
             })?;
+            tree.register();
             if base.names(&tree.name, &tree.file) == Ok(true) {
                 remove_beside(&tree);
                 return Ok(tree);
@@ -100,7 +103,9 @@ impl Tree {
         let name = path.file_name().ok_or_else(|| failed(Errno::INVAL))?;
         let mut directory = self.itself().map_err(failed)?;
         for name in path.parent().into_iter().flatten() {
-            directory = directory.enter_or_create(name).map_err(failed)?;
+            directory = directory.enter_or_create(name).map_err(|error| {
+                error.into_error("create", &self.path().join(path), &directory.join(name))
+            })?;
         }
         directory.create_to_read(name).map_err(failed)
     }
@@ -141,7 +146,9 @@ impl Tree {
     pub(super) fn seal(&self, whole: bool) -> Result<()> {
         let itself = self.itself();
         let itself = itself.map_err(|error| Error::io("sync", self.path().display(), error.into()))?;
-        seal_entries(&itself, self.owner)?;
+        let maker = rustix::fs::fstat(itself.file());
+        let maker = maker.map_err(|error| Error::io("look at", self.path().display(), error.into()))?.st_uid;
+        seal_entries(&itself, maker, self.owner)?;
         if whole {
             give(itself.file(), self.owner, itself.path())?;
         }
@@ -166,15 +173,36 @@ impl Tree {
             .with_hint("somebody else writes into the same directory: stop that, and run it again"))
     }
 
-    /// Gives one of its entries the same name in `to`, where that must be free.
-    pub(super) fn publish_entry(&self, entry: &OsStr, to: &Directory) -> Result<()> {
+    /// Gives one of its entries the same name in `to`, where that must be free; returns which file it is.
+    pub(super) fn publish_entry(&self, entry: &OsStr, to: &Directory) -> Result<Stat> {
+        let published = self.look(entry)?;
         let renamed = rename_without_replacing(&self.file, entry, to, entry);
-        renamed.map_err(|error| publishing_failed(to, entry, error))
+        renamed.map_err(|error| publishing_failed(to, entry, error))?;
+        Ok(published)
     }
 
-    /// Takes an entry back.
-    pub(super) fn take_back(&self, entry: &OsStr, from: &Directory) -> rustix::io::Result<()> {
-        rustix::fs::renameat(from.file(), entry, &self.file, entry)
+    /// Takes its entry `entry`, which was `published`, back from the name `name` in `from`. Another file that has got that
+    /// name is not for this tree, which is going to be removed.
+    pub(super) fn take_back(
+        &mut self,
+        entry: &OsStr,
+        from: &Directory,
+        name: &OsStr,
+        published: &Stat,
+    ) -> rustix::io::Result<()> {
+        let itself = self.itself()?;
+        // Until it is known what was taken, nothing in the tree is removed.
+        deregister(&self.name);
+        let taken = move_back(from, name, &itself, entry, published);
+        if itself.look(entry).is_ok_and(|found| found.is_none_or(|found| is_same(&found, published))) {
+            if self.named {
+                self.register();
+            }
+            return taken;
+        }
+        tracing::warn!("{} stays: it holds what another user has put there", self.path().display());
+        self.named = false;
+        taken
     }
 
     /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's.
@@ -189,22 +217,28 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes the tree itself back from the name `from`.
+    /// Takes the tree itself back from the name `from`, unless another directory has got that.
     pub(super) fn unpublish(&mut self, from: &OsStr) -> rustix::io::Result<()> {
-        let base = self.base.file();
-        rustix::fs::renameat(base, from, base, &*self.name)?;
+        let own = rustix::fs::fstat(&self.file)?;
+        move_back(&self.base, from, &self.base, &self.name, &own)?;
         self.named = true;
-        register::<Self>(&self.base, &self.name);
+        self.register();
         Ok(())
     }
 
-    /// Removes it with all that is still in it.
+    /// Removes it with all that is still in it, and nothing that has got its name meanwhile.
     pub(super) fn remove(&mut self) -> rustix::io::Result<()> {
         if self.named {
-            self.base.remove_tree(&self.name)?;
+            self.base.remove_tree(&self.name, &self.file)?;
             self.forget();
         }
         Ok(())
+    }
+
+    /// Has it removed should the process have to exit.
+    fn register(&self) {
+        let file = Arc::clone(&self.file);
+        register(&self.base, &self.name, move |base, name| base.remove_tree(name, &file));
     }
 
     fn forget(&mut self) {
@@ -240,6 +274,43 @@ pub(super) fn rename_without_replacing(
     }
 }
 
+/// Moves the file `expected` from one name to another, which must be free. Any other that has got the first name stays, or
+/// is moved out again: under that name or, where that is taken by then, one beside it.
+pub(super) fn move_back(
+    from: &Directory,
+    name: &OsStr,
+    to: &Directory,
+    new_name: &OsStr,
+    expected: &Stat,
+) -> rustix::io::Result<()> {
+    let is_at = |directory: &Directory, name: &OsStr| {
+        let found = directory.look(name)?;
+        Ok::<_, Errno>(found.is_some_and(|found| is_same(&found, expected)))
+    };
+    if !is_at(from, name)? {
+        return Err(Errno::STALE);
+    }
+    rename_without_replacing(from.file(), name, to, new_name)?;
+    // Only now can nobody exchange it any more, where `to` is this user's alone.
+    if is_at(to, new_name)? { Ok(()) } else { move_out(to, new_name, from, name).and(Err(Errno::STALE)) }
+}
+
+/// Moves what is not ours out again.
+fn move_out(from: &Directory, name: &OsStr, to: &Directory, old_name: &OsStr) -> rustix::io::Result<()> {
+    let mut free = old_name.to_owned();
+    for _ in 0..ATTEMPTS {
+        match rename_without_replacing(from.file(), name, to, &free) {
+            Err(Errno::EXIST) => free = random_name("not-of-etcd-seal-", "").map_err(|_| Errno::IO)?,
+            Ok(()) => {
+                tracing::warn!("{} is not what was put there, and stays", to.join(&free).display());
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Err(Errno::EXIST)
+}
+
 fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error {
     let path = directory.join(name);
     match error {
@@ -249,8 +320,9 @@ fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error
     }
 }
 
-/// Everything in `directory`; no link is followed.
-fn seal_entries(directory: &Directory, owner: Option<Owner>) -> Result<()> {
+/// Everything in `directory`; no link is followed, and what is not `maker`'s own, or has another name elsewhere, is refused:
+/// it would be given away.
+fn seal_entries(directory: &Directory, maker: u32, owner: Option<Owner>) -> Result<()> {
     let failed = |path: &Path, error: Errno| Error::io("sync", path.display(), error.into());
     let unreadable = |error| failed(directory.path(), error);
     for name in directory.names_in_it().map_err(unreadable)? {
@@ -260,12 +332,14 @@ fn seal_entries(directory: &Directory, owner: Option<Owner>) -> Result<()> {
         match directory.look(name).map_err(unreadable)? {
             Some(stat) if is_file_name(name) && is_directory(&stat) => {
                 let directory = directory.enter(name).map_err(|error| failed(&path, error))?;
-                seal_entries(&directory, owner)?;
+                check_made_by(maker, directory.file(), &path)?;
+                seal_entries(&directory, maker, owner)?;
                 give(directory.file(), owner, &path)?;
                 directory.sync()?;
             }
             Some(_) if is_file_name(name) => {
                 let file = directory.open_for_reading(name).map_err(|error| failed(&path, error))?;
+                check_made_by(maker, &file, &path)?;
                 give(&file, owner, &path)?;
                 file.sync_all().map_err(|error| Error::io("sync", path.display(), error))?;
             }
@@ -273,6 +347,16 @@ fn seal_entries(directory: &Directory, owner: Option<Owner>) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses what another user has put there, be it a second name of a file of somebody else.
+fn check_made_by(maker: u32, file: &File, path: &Path) -> Result<()> {
+    let stat = rustix::fs::fstat(file);
+    let stat = stat.map_err(|error| Error::io("look at", path.display(), error.into()))?;
+    if stat.st_uid == maker && (is_directory(&stat) || stat.st_nlink <= 1) {
+        return Ok(());
+    }
+    Err(meddled(format!("{} was put there by another user meanwhile", path.display())))
 }
 
 /// Gives the file or directory away, where that is asked for.
@@ -309,8 +393,8 @@ impl Unfinished for Tree {
         directory.open_directory(name)
     }
 
-    fn remove(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
-        directory.remove_tree(name)
+    fn remove(directory: &Directory, name: &OsStr, file: &File) -> rustix::io::Result<()> {
+        directory.remove_tree(name, file)
     }
 
     fn directory(&self) -> &Directory {
@@ -336,5 +420,156 @@ impl Drop for Tree {
             tracing::warn!(path = %self.path().display(), %error, "cannot remove a temporary; a later run will");
             self.forget();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::temporary::abandon;
+    use std::fs;
+
+    /// A place where another user can rename everything, with a directory of this user's there.
+    struct Scene {
+        place: tempfile::TempDir,
+        base: Arc<Directory>,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            use std::os::unix::fs::PermissionsExt;
+            let place = tempfile::tempdir().unwrap();
+            fs::set_permissions(place.path(), fs::Permissions::from_mode(0o777)).unwrap();
+            fs::create_dir(place.path().join("precious")).unwrap();
+            fs::write(place.path().join("precious/file"), "mine").unwrap();
+            let base = Arc::new(Directory::open(place.path()).unwrap());
+            Self { place, base }
+        }
+
+        fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+            self.place.path().join(name)
+        }
+
+        /// A tree with a file in it.
+        fn tree(&self) -> Tree {
+            let tree = Tree::create(&self.base, None).unwrap();
+            drop(tree.create_file(Path::new("member/snap/db")).unwrap());
+            tree
+        }
+
+        /// Does what the other user can: gives the name to this user's other directory.
+        fn swap(&self, name: &OsStr) {
+            fs::rename(self.path(name), self.path("moved")).unwrap();
+            fs::rename(self.path("precious"), self.path(name)).unwrap();
+        }
+
+        fn assert_kept(&self, name: &OsStr) {
+            assert_eq!(fs::read(self.path(name).join("file")).unwrap(), b"mine");
+        }
+    }
+
+    #[test]
+    fn what_has_got_its_name_stays_when_it_is_dropped() {
+        let scene = Scene::new();
+        let tree = scene.tree();
+        let name = tree.name.clone();
+        scene.swap(&name);
+        drop(tree);
+        scene.assert_kept(&name);
+        assert_eq!(fs::read_dir(scene.path("moved")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_has_got_its_name_stays_when_the_process_must_exit() {
+        let scene = Scene::new();
+        let tree = scene.tree();
+        let name = tree.name.clone();
+        scene.swap(&name);
+        abandon(|abandoned| abandoned == name);
+        scene.assert_kept(&name);
+        assert_eq!(fs::read_dir(scene.path("moved")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_has_got_the_name_of_what_was_published_stays() {
+        let scene = Scene::new();
+        let mut tree = scene.tree();
+        let member = OsStr::new("member");
+        let published = tree.publish_entry(member, &scene.base).unwrap();
+        scene.swap(member);
+        assert_eq!(tree.take_back(member, &scene.base, member, &published), Err(Errno::STALE));
+        drop(tree);
+        scene.assert_kept(member);
+    }
+
+    #[test]
+    fn what_gets_it_at_the_last_moment_is_moved_out_again() {
+        let scene = Scene::new();
+        let tree = scene.tree();
+        let (itself, member) = (tree.itself().unwrap(), OsStr::new("member"));
+        let published = tree.publish_entry(member, &scene.base).unwrap();
+        scene.swap(member);
+        // After the look before the move.
+        rename_without_replacing(scene.base.file(), member, &itself, member).unwrap();
+        assert!(!is_same(&itself.look(member).unwrap().unwrap(), &published));
+        fs::create_dir(scene.path(member)).unwrap();
+        move_out(&itself, member, &scene.base, member).unwrap();
+        assert_eq!(itself.look(member).map(|found| found.is_none()), Ok(true));
+        drop(tree);
+        let names = fs::read_dir(scene.place.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        let mut kept = names.filter(|name| name.as_bytes().starts_with(b"not-of-etcd-seal-"));
+        scene.assert_kept(&kept.next().unwrap());
+    }
+
+    #[test]
+    fn a_tree_that_was_replaced_under_its_own_name_is_not_taken_back() {
+        let scene = Scene::new();
+        let mut tree = scene.tree();
+        let published = OsStr::new("data");
+        tree.publish(published).unwrap();
+        scene.swap(published);
+        assert_eq!(tree.unpublish(published), Err(Errno::STALE));
+        drop(tree);
+        scene.assert_kept(published);
+        assert!(scene.path("moved/member/snap/db").exists());
+    }
+
+    #[test]
+    fn what_another_user_has_put_into_it_is_never_given_away() {
+        let scene = Scene::new();
+        let tree = scene.tree();
+        tree.seal(true).unwrap();
+        let planted = tree.path().join("member/zz");
+        fs::hard_link(scene.path("precious/file"), &planted).unwrap();
+        let error = tree.seal(true).unwrap_err();
+        assert_eq!(error.kind(), Kind::Io);
+        assert!(error.to_string().ends_with("zz was put there by another user meanwhile"), "{error}");
+        fs::remove_file(&planted).unwrap();
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give files to another user");
+            return;
+        }
+        for planted in ["member/zz", "member/snap"] {
+            let planted = tree.path().join(planted);
+            if !planted.exists() {
+                fs::write(&planted, "theirs").unwrap();
+            }
+            std::os::unix::fs::chown(&planted, Some(1234), None).unwrap();
+            let error = tree.seal(true).unwrap_err();
+            assert!(error.to_string().contains(" was put there by another user"), "{error}");
+            std::os::unix::fs::chown(&planted, Some(0), None).unwrap();
+        }
+    }
+
+    #[test]
+    fn what_has_got_the_name_of_a_leftover_stays() {
+        let scene = Scene::new();
+        let name = OsStr::new(".etcd-seal-restore-0000000000000001");
+        fs::create_dir_all(scene.path(name).join("member/snap")).unwrap();
+        let leftover = scene.base.open_directory(name).unwrap();
+        // After the last look at it.
+        scene.swap(name);
+        <Tree as Unfinished>::remove(&scene.base, name, &leftover).unwrap();
+        scene.assert_kept(name);
     }
 }
