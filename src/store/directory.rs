@@ -497,6 +497,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
     fn a_directory_of_another_user_in_its_place_is_refused() {
         if !rustix::process::geteuid().is_root() {
             eprintln!("SKIPPED: only root can give a directory to another user");

@@ -535,6 +535,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
     fn what_another_user_has_put_into_it_is_never_given_away() {
         let scene = Scene::new();
         let tree = scene.tree();
