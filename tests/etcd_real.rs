@@ -13,6 +13,7 @@ use etcd_seal::etcd::{self, Condition, Connection, Snapshot, Tls};
 use etcd_seal::interrupt::Interrupt;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
+use std::net::TcpListener;
 use std::path::Path;
 use std::time::Duration;
 
@@ -223,6 +224,21 @@ async fn every_tls_fault_has_its_own_way_out() {
         let error = refused(&trusting(&pki, connection(&[plain.address()]))).await;
         assert_says(&error, Kind::EtcdTls, &plain.address(), "http://");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_is_reset_is_a_tls_fault() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            // To close with bytes unread resets the connection, as etcd without TLS does when it is fast.
+            connection.unwrap().peek(&mut [0]).unwrap();
+        }
+    });
+    let pki = Pki::new();
+    let error = refused(&trusting(&pki, connection(&[&address]))).await;
+    assert_says(&error, Kind::EtcdTls, &address, "http://");
 }
 
 #[tokio::test(flavor = "multi_thread")]

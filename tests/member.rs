@@ -503,7 +503,7 @@ fn whatever_etcd_does_not_start_on_is_refused() {
     for binary in etcds() {
         let lost = Lost::new(&binary);
         lost.sandbox.seal(["restore", "lost.age", "-i", "key.txt", "-o", "lost.db"]).succeed();
-        let good = with_rare_values(buckets(&lost.sandbox.path("lost.db")));
+        let good = with_rare_values(bolt::buckets(&lost.sandbox.path("lost.db")));
         let (mut started, mut refused) = (0, 0);
         while started < STARTS {
             let mut bad = good.clone();
@@ -548,19 +548,6 @@ fn start_on_copied_file(sandbox: &Sandbox, binary: &Path) -> Result<(), String> 
 
 /// Buckets by name, with their entries.
 type Buckets = Vec<(Vec<u8>, Vec<Entry>)>;
-
-fn buckets(path: &Path) -> Buckets {
-    let file = File::open(path).unwrap();
-    let mut buckets: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
-    let database = Database::open(&file).unwrap();
-    let walked = database.walk(&Interrupt::new(), &mut |bucket, key, value| {
-        let entry = (key.to_vec(), value.whole().unwrap().to_vec(), false);
-        buckets.entry(bucket.to_vec()).or_default().push(entry);
-        Ok(())
-    });
-    walked.unwrap();
-    buckets.into_iter().collect()
-}
 
 /// Adds what few etcds have, as they write it.
 fn with_rare_values(buckets: Buckets) -> Buckets {

@@ -31,6 +31,8 @@ pub struct Contents {
     pub deletions: u64,
     /// The last compaction, done or asked for.
     pub compacted: Option<i64>,
+    /// The last compaction that was done to its end.
+    pub compaction_finished: Option<i64>,
     /// Leases.
     pub leases: u64,
     /// Users of etcd's own authentication.
@@ -129,6 +131,7 @@ impl Contents {
             }
         }
         contents.compacted = found.scheduled.max(found.finished);
+        contents.compaction_finished = found.finished;
         let last = found.last.map(|last| last.main);
         contents.last_write = last.unwrap_or(0);
         contents.revision = last.max(contents.compacted).unwrap_or(0).max(1);
@@ -140,6 +143,14 @@ impl Contents {
     #[must_use]
     pub fn data_version(&self) -> Option<&str> {
         self.storage_version.as_deref().or(self.cluster_version.as_deref())
+    }
+
+    /// The newest revision as etcd 3.4 counts, where that is an older one: it does not count a compaction that was asked for,
+    /// lies above the last write and was not done, and never does it (`restore` in `mvcc/kvstore.go`).
+    #[must_use]
+    pub fn revision_without_unfinished_compaction(&self) -> Option<i64> {
+        let revision = self.last_write.max(self.compaction_finished.unwrap_or(0)).max(1);
+        (revision < self.revision).then_some(revision)
     }
 
     /// Alarms that are raised and not among [`Self::alarms`].

@@ -4,7 +4,7 @@
 //! checked before it is followed, as `tx_check.go` in go.etcd.io/bbolt would: each page is reached at most once and lies
 //! below the high-water mark, is what its flags say, and keys ascend within what their parent promises.
 //!
-//! However large the file and whatever it says, reading it takes less than 16 MiB of memory, and a bit for each of its pages:
+//! However large the file and whatever it says, reading it takes less than 16 MiB of memory, and a bit for each page in use:
 //! 6 MiB for a path of branches as deep as there can be, 4 MiB for a leaf, 4 MiB for the bucket of all buckets.
 
 use std::fs::File;
@@ -13,6 +13,7 @@ use std::os::unix::fs::FileExt;
 use super::meta::{META_END, Meta, NO_FREELIST};
 use super::node::{Buffers, Item, Node};
 use super::page::{BRANCH, Bucket, COUNT_FOLLOWS, FREELIST, HEADER_SIZE, LEAF};
+use super::page_set::PageSet;
 use super::snapshot::FirstPages;
 use super::value::Value;
 use crate::error::{Error, Kind, Result};
@@ -23,6 +24,8 @@ const LARGEST_PAGE: usize = 64 * 1024;
 /// Buckets at most, and bytes of all that lie in the bucket of all buckets: etcd has some ten, of a quarter of a page at most.
 const BUCKETS_MAX: usize = 1000;
 const BUCKETS_SIZE_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of the pages at most that a small bucket takes: the bucket of all buckets and etcd's own notes, which fill a page or two.
+const SMALL_BUCKET_PAGES_SIZE_MAX: u64 = 32 * 1024 * 1024;
 /// Branches above a leaf at most. bbolt splits pages so that five or six hold all a file can.
 pub(super) const DEPTH_MAX: usize = 32;
 /// Bytes of the list of free pages that are read at once.
@@ -118,7 +121,7 @@ impl<'a> Database<'a> {
     /// # Errors
     /// Those of [`Self::walk`].
     pub(super) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
-        Walk::new(self, interrupt).buckets(self.meta.root)
+        Walk::small(self, interrupt).buckets(self.meta.root)
     }
 
     /// Visits every key of one bucket in order.
@@ -126,9 +129,32 @@ impl<'a> Database<'a> {
     /// # Errors
     /// Those of [`Self::walk`]; [`Kind::NotASnapshot`] where there is no such bucket.
     pub fn walk_bucket(&self, name: &[u8], interrupt: &Interrupt, visit: &mut Visit<'_>) -> Result<()> {
-        let buckets = self.buckets(interrupt)?;
-        let bucket = buckets.iter().find(|bucket| bucket.name == name).ok_or_else(|| missing_bucket(name))?;
+        let bucket = self.find_bucket(name, interrupt)?;
         Walk::new(self, interrupt).bucket(name, &bucket.value, visit)
+    }
+
+    /// [`Self::walk_bucket`] for one that is small in every etcd: one that is not is refused before it costs time or memory.
+    ///
+    /// # Errors
+    /// Those of [`Self::walk_bucket`].
+    pub(super) fn walk_small_bucket(
+        &self,
+        name: &[u8],
+        interrupt: &Interrupt,
+        visit: &mut Visit<'_>,
+    ) -> Result<()> {
+        let bucket = self.find_bucket(name, interrupt)?;
+        Walk::small(self, interrupt).bucket(name, &bucket.value, visit)
+    }
+
+    /// One bucket of the bucket of all buckets.
+    ///
+    /// # Errors
+    /// Those of [`Self::walk_bucket`].
+    pub(super) fn find_bucket(&self, name: &[u8], interrupt: &Interrupt) -> Result<NamedBucket> {
+        let mut buckets = self.buckets(interrupt)?;
+        let found = buckets.iter().position(|bucket| bucket.name == name);
+        found.map(|at| buckets.swap_remove(at)).ok_or_else(|| missing_bucket(name))
     }
 }
 
@@ -184,9 +210,11 @@ type TakeItem<'v> = dyn FnMut(Item<'_>) -> Result<()> + 'v;
 struct Walk<'d, 'f> {
     database: &'d Database<'f>,
     interrupt: &'d Interrupt,
-    /// A bit for each page that was reached.
-    reached: Vec<u64>,
+    reached: PageSet,
+    /// Pages in use so far, both meta pages included.
     in_use: u64,
+    /// Pages that may be in use.
+    in_use_max: u64,
     /// Windows of nodes, used again.
     buffers: Vec<Buffers>,
 }
@@ -206,7 +234,14 @@ impl Bounds<'_> {
 
 impl<'d, 'f> Walk<'d, 'f> {
     fn new(database: &'d Database<'f>, interrupt: &'d Interrupt) -> Self {
-        Self { database, interrupt, reached: Vec::new(), in_use: 2, buffers: Vec::new() }
+        let in_use_max = database.meta.high_water_mark;
+        Self { database, interrupt, reached: PageSet::default(), in_use: 2, in_use_max, buffers: Vec::new() }
+    }
+
+    /// A walk over a bucket that is small in every etcd.
+    fn small(database: &'d Database<'f>, interrupt: &'d Interrupt) -> Self {
+        let in_use_max = 2 + SMALL_BUCKET_PAGES_SIZE_MAX / u64::from(database.meta.page_size);
+        Self { in_use_max, ..Self::new(database, interrupt) }
     }
 
     /// The bucket of all buckets.
@@ -309,25 +344,14 @@ impl<'d, 'f> Walk<'d, 'f> {
 
     /// Marks `pages` pages from `id` on, which lie below the high-water mark.
     fn reach(&mut self, id: u64, pages: u64) -> Result<()> {
-        for page in id..id + pages {
-            if !self.mark(page)? {
-                return Err(damaged(format!("page {page} is used twice")));
-            }
-            self.in_use += 1;
+        self.in_use += pages;
+        if self.in_use > self.in_use_max {
+            return Err(damaged(format!("page {id} belongs to more pages than there can be")));
         }
-        Ok(())
-    }
-
-    /// Whether `page` was not marked yet.
-    fn mark(&mut self, page: u64) -> Result<bool> {
-        let word = usize::try_from(page / 64).map_err(|_| damaged("it has too many pages"))?;
-        if self.reached.len() <= word {
-            self.reached.resize(word + 1, 0);
+        match (id..id + pages).find(|&page| !self.reached.insert(page)) {
+            Some(page) => Err(damaged(format!("page {page} is used twice"))),
+            None => Ok(()),
         }
-        let bit = 1 << (page % 64);
-        let free = self.reached[word] & bit == 0;
-        self.reached[word] |= bit;
-        Ok(free)
     }
 
     /// What is wrong with the list of free pages.
@@ -360,7 +384,7 @@ impl<'d, 'f> Walk<'d, 'f> {
             let size = FREELIST_PIECE.min(list_end - at);
             let piece = node.bytes(at, usize::try_from(size).unwrap_or_default())?;
             for free in piece.chunks_exact(8).map(number) {
-                if let Some(fault) = self.free(free)? {
+                if let Some(fault) = self.free(free) {
                     return Ok(Some(fault));
                 }
             }
@@ -371,13 +395,13 @@ impl<'d, 'f> Walk<'d, 'f> {
     }
 
     /// What is wrong with page `free` being free.
-    fn free(&mut self, free: u64) -> Result<Option<String>> {
+    fn free(&mut self, free: u64) -> Option<String> {
         let end = self.database.meta.high_water_mark;
         if !(2..end).contains(&free) {
-            return Ok(Some(format!("page {free}, of {end}, is listed as free")));
+            return Some(format!("page {free}, of {end}, is listed as free"));
         }
-        let unused = self.mark(free)?;
-        Ok((!unused).then(|| format!("page {free} is listed as free, but is used or listed twice")))
+        let unused = self.reached.insert(free);
+        (!unused).then(|| format!("page {free} is listed as free, but is used or listed twice"))
     }
 }
 

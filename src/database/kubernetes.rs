@@ -38,7 +38,7 @@ pub fn encryption_provider(value: &[u8]) -> Option<String> {
 }
 
 /// Writes in a second that a busy etcd does at most: the figure etcd's own advice on disaster recovery reckons with.
-const WRITES_PER_SECOND: i64 = 1500;
+const WRITES_PER_SECOND: u128 = 1500;
 /// What a snapshot without a time of its own may have lain around before the first time that is known of it.
 pub const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Writes that a member's database may be behind its cluster: those that are only in its log yet (bbolt commits every 100 ms,
@@ -48,12 +48,13 @@ const BEHIND: i64 = 1_000_000;
 /// By how much to raise a revision so that it surely lies above all that the lost cluster ever gave out: as many writes as a
 /// busy etcd does in the time since the snapshot, and as many as it ever did before.
 ///
-/// A later restore of the same snapshot is raised further, by the seconds between the two. `given_out` is the newest revision
+/// A later restore of the same snapshot is raised further, by the time between the two. `given_out` is the newest revision
 /// known of a cluster that went on from there, such as that of the member which is replaced; the result lies above it, too.
 #[must_use]
 pub fn bump(revision: i64, age: Duration, given_out: Option<i64>) -> i64 {
-    let seconds = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
-    let lost = seconds.saturating_mul(WRITES_PER_SECOND).saturating_add(revision.max(1));
+    // Milliseconds count: two restores within a second must differ, too.
+    let writes = age.as_millis().saturating_mul(WRITES_PER_SECOND) / 1000;
+    let lost = i64::try_from(writes).unwrap_or(i64::MAX).saturating_add(revision.max(1));
     let known = given_out.map_or(0, |newest| newest.saturating_add(BEHIND).saturating_sub(revision));
     // Half of what is left at most: there must be revisions for the new cluster, too.
     lost.max(known).min((i64::MAX - revision.max(0)) / 2)
@@ -84,10 +85,10 @@ mod tests {
     }
 
     #[test]
-    fn seconds_count() {
+    fn milliseconds_count() {
         let hour = Duration::from_secs(3600);
-        let (first, second) = (bump(5, hour, None), bump(5, hour + Duration::from_secs(1), None));
-        assert_eq!(second - first, WRITES_PER_SECOND);
+        let (first, second) = (bump(5, hour, None), bump(5, hour + Duration::from_millis(1), None));
+        assert!(second > first, "{first} {second}");
     }
 
     #[test]

@@ -20,6 +20,7 @@ pub mod mvcc;
 pub mod newest;
 mod node;
 pub mod page;
+mod page_set;
 mod protobuf;
 pub mod snapshot;
 mod startup;

@@ -1,6 +1,6 @@
 //! The newest revision of a database, without reading all of it: from the last leaf of its keys and its last compaction.
 
-use super::file::{Database, damaged, missing_bucket};
+use super::file::{Database, damaged};
 use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 use super::node::{Buffers, Node};
 use super::page::{BRANCH, Bucket, LEAF};
@@ -18,7 +18,7 @@ const DEPTH_MAX: usize = 32;
 /// Those of [`Database::walk`].
 pub fn newest_revision(database: &Database<'_>, interrupt: &Interrupt) -> Result<i64> {
     let mut newest = last_write(database, interrupt)?.unwrap_or(0);
-    database.walk_bucket(META_BUCKET, interrupt, &mut |_, key, value| {
+    database.walk_small_bucket(META_BUCKET, interrupt, &mut |_, key, value| {
         if [SCHEDULED_COMPACTION, FINISHED_COMPACTION].contains(&key)
             && let Some((compaction, _)) = value.whole().and_then(Revision::parse)
         {
@@ -31,9 +31,7 @@ pub fn newest_revision(database: &Database<'_>, interrupt: &Interrupt) -> Result
 
 /// The last key of the bucket of keys.
 fn last_write(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<i64>> {
-    let buckets = database.buckets(interrupt)?;
-    let keys = buckets.iter().find(|bucket| bucket.name == KEY_BUCKET);
-    let keys = keys.ok_or_else(|| missing_bucket(KEY_BUCKET))?;
+    let keys = database.find_bucket(KEY_BUCKET, interrupt)?;
     let mut id = match Bucket::parse(&keys.value) {
         Some(Bucket::Tree { root, .. }) => root,
         Some(Bucket::Inline { page, .. }) => {
@@ -66,4 +64,48 @@ fn last_in_leaf(mut leaf: Node<'_>, interrupt: &Interrupt) -> Result<Option<i64>
         last = Some(revision.ok_or_else(|| damaged("a key in the bucket key is no revision"))?);
     }
     Ok(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::meta::Meta;
+    use super::super::page::Header;
+    use super::*;
+    use crate::error::Kind;
+    use std::os::unix::fs::FileExt;
+
+    const PAGE_SIZE: u32 = 4096;
+
+    /// A database of holes, of `pages` pages, in which one page claims all from the third on.
+    fn hollow(pages: u64) -> std::fs::File {
+        let file = tempfile::tempfile().unwrap();
+        let at = |page: u64| page * u64::from(PAGE_SIZE);
+        file.set_len(at(pages)).unwrap();
+        for id in [0, 1] {
+            let meta = Meta {
+                page_size: PAGE_SIZE,
+                flags: 0,
+                root: 2,
+                root_sequence: 0,
+                freelist: u64::MAX,
+                high_water_mark: pages,
+                transaction: id,
+            };
+            file.write_all_at(&meta.to_page(id), at(id)).unwrap();
+        }
+        let overflow = u32::try_from(pages - 3).unwrap();
+        let header = Header { id: 2, flags: LEAF, count: 0, overflow };
+        file.write_all_at(&header.to_bytes(), at(2)).unwrap();
+        file
+    }
+
+    #[test]
+    fn a_database_of_holes_is_refused_before_its_pages_are_counted() {
+        // 1 TiB, of which four pages are there. To mark each of its pages would take seconds and 32 MiB.
+        let file = hollow(1 << 28);
+        let database = Database::open(&file).unwrap();
+        let error = newest_revision(&database, &Interrupt::new()).unwrap_err();
+        assert_eq!(error.kind(), Kind::DatabaseDamaged);
+        assert!(error.to_string().contains("more pages than there can be"), "{error}");
+    }
 }

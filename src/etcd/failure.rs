@@ -25,10 +25,20 @@ pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::tra
         return connecting_too_long(endpoint, limit).with_source(error);
     }
     tls_fault(given, &error)
+        .or_else(|| reset_handshake(endpoint, &error))
         .unwrap_or_else(|| {
             Error::new(Kind::EtcdUnreachable, format!("cannot connect to {given}: {}", innermost(&error)))
         })
         .with_source(error)
+}
+
+/// A server that closes a connection with bytes unread resets it, so a reset is how one without TLS often answers the first
+/// message of a handshake. TCP itself refuses a connection, it never resets one that is not there yet.
+fn reset_handshake(endpoint: &Endpoint, error: &(dyn StdError + 'static)) -> Option<Error> {
+    let reset = causes(error)
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
+    (endpoint.tls && reset).then(|| tls_error(&endpoint.given, &innermost(error)).with_hint(PLAINTEXT_HINT))
 }
 
 /// A call that failed on a connection that was there. `call` reads as in "refused the status".
@@ -191,7 +201,7 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
         .then(|| tls_error(given, &innermost(error)).with_hint(PLAINTEXT_HINT))
 }
 
-/// The server spoke, but not TLS.
+/// The server spoke, but not TLS, or closed the connection when TLS was spoken to it.
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
 
 /// The server did not like who we are.

@@ -1,8 +1,11 @@
 //! A bbolt file of any page size, written from its entries with whole pages: what other machines' etcds make.
 
+use etcd_seal::database::file::Database;
 use etcd_seal::database::meta::{Meta, NO_FREELIST};
 use etcd_seal::database::mvcc::Revision;
 use etcd_seal::database::page::{Bucket, Entry, branch, leaf};
+use etcd_seal::interrupt::Interrupt;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -40,6 +43,20 @@ pub fn chain(path: &Path, depth: u64, pages: u64) {
     file.set_len(meta.database_size().unwrap()).unwrap();
     write(&meta.to_page(0), 0);
     write(&Meta { transaction: 7, ..meta }.to_page(1), 1);
+}
+
+/// All buckets of a database, with their entries, as [`database`] takes them.
+pub fn buckets(path: &Path) -> Vec<(Vec<u8>, Vec<Entry>)> {
+    let file = File::open(path).unwrap();
+    let mut buckets: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
+    let database = Database::open(&file).unwrap();
+    let walked = database.walk(&Interrupt::new(), &mut |bucket, key, value| {
+        let entry = (key.to_vec(), value.whole().unwrap().to_vec(), false);
+        buckets.entry(bucket.to_vec()).or_default().push(entry);
+        Ok(())
+    });
+    walked.unwrap();
+    buckets.into_iter().collect()
 }
 
 /// The file, without etcd's digest.

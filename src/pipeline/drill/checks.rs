@@ -46,12 +46,22 @@ pub(super) async fn compare(client: &Client, expected: &Expected<'_>, since: Ins
     // Leases first: they run out.
     compare_leases(client, expected.leases, since, &mut findings).await?;
     let status = client.status().await?;
-    if status.revision < contents.revision || (contents.leases == 0 && status.revision > contents.revision) {
-        findings.compare("revision", &status.revision, &contents.revision);
+    let revision = match contents.revision_without_unfinished_compaction() {
+        Some(revision) if status.revision == revision => {
+            let remark = "a compaction was asked for and not done, which this etcd leaves undone: HashKV was not compared";
+            findings.remarks.push(remark.to_owned());
+            revision
+        }
+        _ => contents.revision,
+    };
+    if status.revision < revision || (contents.leases == 0 && status.revision > revision) {
+        findings.compare("revision", &status.revision, &revision);
         return Ok(findings);
     }
-    compare_hashes(client, expected, &mut findings).await?;
-    findings.compare("keys", &client.count(contents.revision).await?, &expected.keys.count);
+    if revision == contents.revision {
+        compare_hashes(client, expected, &mut findings).await?;
+    }
+    findings.compare("keys", &client.count(revision).await?, &expected.keys.count);
     findings.compare("users", &client.users().await?, &contents.users);
     findings.compare("roles", &client.roles().await?, &contents.roles);
     if client.members().await? != listed(expected.membership) {
