@@ -901,6 +901,91 @@ fn no_etcd_starts_between_a_log_and_its_member() {
     }
 }
 
+/// A restore over a log and a member that an earlier run, killed too, has left: whatever happens to the second, and whenever,
+/// either the marker lies beside the log, or log and member belong together.
+#[test]
+fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let inode = |path: &str| fs::metadata(scene.sandbox.path(path)).ok().map(|metadata| metadata.ino());
+    let replace = |faults: &[String]| {
+        let strace = ["-f", "-qq", "-o", "trace", "-e", "trace=renameat,renameat2,fsync,unlinkat"];
+        let faults = faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]);
+        let program = scene.sandbox.program("strace").args(strace).args(faults);
+        let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal")).args(Scene::words("data"));
+        program.args(["--wal-dir", "log", "--replace"]).run()
+    };
+    let has_marker = || scene.sandbox.names("log").contains(&MARKER.to_owned());
+    // Killed at the commit, where its log has its name and its member has none; of this data directory or as if of another.
+    let commit = std::cell::Cell::new(1);
+    let first = |foreign: bool| {
+        let old = loop {
+            scene.reset(&["data", "log"]);
+            scene.restore("data").args(["--wal-dir", "log"]).succeed();
+            let (old, log) = (inode("data/member"), inode(&format!("log/{LOG}")));
+            let _ = replace(&[format!("renameat,renameat2:signal=KILL:when={}", commit.get())]);
+            let now = inode(&format!("log/{LOG}"));
+            if has_marker() && now.is_some() && now != log {
+                break old;
+            }
+            assert!(commit.replace(commit.get() + 1) < 20);
+        };
+        assert_eq!(inode("data/member"), old);
+        if foreign {
+            scene.sandbox.program("touch").arg(format!("log/{LOG}")).succeed();
+        }
+        old
+    };
+    let judge = |old: Option<u64>, what: &str| {
+        assert!(scene.sandbox.path("data/member").exists(), "{what}");
+        if !has_marker() {
+            assert_ne!(
+                inode("data/member"),
+                old,
+                "{what}: the old member, and no marker beside an unfinished log"
+            );
+            assert!(scene.sandbox.path(format!("log/{LOG}")).exists(), "{what}");
+        }
+    };
+    for foreign in [false, true] {
+        let (mut killed, mut refused) = (0, 0);
+        for call in ["renameat,renameat2", "unlinkat", "fsync"] {
+            for when in 1.. {
+                let old = first(foreign);
+                let ended = replace(&[format!("{call}:signal=KILL:when={when}")]);
+                judge(old, &format!("killed in {call} {when}"));
+                if ended.status.success() {
+                    break;
+                }
+                killed += 1;
+            }
+        }
+        // Failed, it undoes what it did; killed while it does. A marker of another has to be moved back, too.
+        for error in (1..).take_while(|_| foreign) {
+            let old = first(foreign);
+            let fault = format!("fsync:error=EIO:when={error}");
+            let ended = replace(std::slice::from_ref(&fault));
+            if ended.status.success() || inode("data/member") != old {
+                break;
+            }
+            assert!(has_marker(), "{fault}: its marker is gone");
+            let trace = fs::read_to_string(scene.sandbox.path("trace")).unwrap();
+            let renames = trace.lines().filter(|line| line.contains("renameat")).count();
+            // Before there is anything to undo, nothing is renamed.
+            for when in 2..=renames {
+                let old = first(foreign);
+                let kill = format!("renameat,renameat2:signal=KILL:when={when}");
+                let _ = replace(&[fault.clone(), kill]);
+                judge(old, &format!("{fault}, killed in rename {when}"));
+                refused += 1;
+            }
+        }
+        assert!(killed > 10 && (refused > 5 || !foreign), "{killed} {refused}");
+    }
+}
+
 /// Where names cannot be exchanged, it is said that for a moment there is no member.
 #[test]
 fn without_exchange_the_old_way_is_taken_and_said() {

@@ -194,15 +194,43 @@ impl Tree {
         // Until it is known what was taken, nothing in the tree is removed.
         deregister(&self.name);
         let taken = move_back(from, name, &itself, entry, published);
-        if itself.look(entry).is_ok_and(|found| found.is_none_or(|found| is_same(&found, published))) {
-            if self.named {
-                self.register();
-            }
-            return taken;
-        }
-        tracing::warn!("{} stays: it holds what another user has put there", self.path().display());
-        self.named = false;
+        let is_ours =
+            itself.look(entry).is_ok_and(|found| found.is_none_or(|found| is_same(&found, published)));
+        self.register_again(is_ours);
         taken
+    }
+
+    /// Exchanges its entry `entry` for the one of that name in `with`, which must be the file `expected`, in one step. Any
+    /// other gets its name back.
+    pub(super) fn exchange_entry(
+        &mut self,
+        entry: &OsStr,
+        with: &Directory,
+        expected: &Stat,
+    ) -> rustix::io::Result<()> {
+        let itself = self.itself()?;
+        let own = itself.look(entry)?.ok_or(Errno::NOENT)?;
+        let holds = |file: &Stat| {
+            itself.look(entry).is_ok_and(|found| found.is_some_and(|found| is_same(&found, file)))
+        };
+        // Until it is known what came, nothing in the tree is removed.
+        deregister(&self.name);
+        let mut exchanged = exchange(&itself, entry, with, entry);
+        if exchanged.is_ok() && !holds(expected) {
+            exchanged = exchange(&itself, entry, with, entry).and(Err(Errno::STALE));
+        }
+        self.register_again(holds(expected) || holds(&own));
+        exchanged
+    }
+
+    /// Has it removed again should the process have to exit; where it holds what is not ours, it is never removed any more.
+    fn register_again(&mut self, is_ours: bool) {
+        if !is_ours {
+            tracing::warn!("{} stays: it holds what another user has put there", self.path().display());
+            self.named = false;
+        } else if self.named {
+            self.register();
+        }
     }
 
     /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's.
