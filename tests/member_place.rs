@@ -31,6 +31,8 @@ struct Scene {
 const LOG: &str = "0000000000000000-0000000000000000.wal";
 /// What keeps etcd from a log that is not published yet.
 const MARKER: &str = "ffffffffffffffff-ffffffffffffffff.wal";
+/// What a directory being made holds until it is published.
+const UNFINISHED: &str = ".etcd-seal-unfinished";
 /// A directory being made.
 const TEMPORARY: &str = ".etcd-seal-restore-";
 
@@ -255,8 +257,9 @@ fn a_log_that_was_used_is_never_taken_for_a_leftover() {
     }
     let scene = Scene::new();
     scene.make_directory("log");
+    // The first removes what marks the data directory as unfinished, the second the marker of the log.
     let strace =
-        ["-f", "-qq", "-o", "trace", "-e", "trace=unlinkat", "-e", "inject=unlinkat:signal=KILL:when=1"];
+        ["-f", "-qq", "-o", "trace", "-e", "trace=unlinkat", "-e", "inject=unlinkat:signal=KILL:when=2"];
     let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
     let _ = program.args(Scene::words("data")).args(["--wal-dir", "log"]).run();
     assert!(scene.sandbox.path("data/member").exists());
@@ -301,6 +304,7 @@ fn a_leftover_that_was_given_away_is_removed_by_root() {
     scene.make_directory("data");
     let leftover = format!("data/{TEMPORARY}0123456789abcdef");
     scene.make_directory(&format!("{leftover}/member/snap"));
+    scene.sandbox.write(format!("{leftover}/{UNFINISHED}"), "");
     scene.sandbox.program("chown").args(["-R", "1234:1234", &leftover]).succeed();
     age_leftovers(&scene);
     scene.restore("data").args(["--owner", "1234:1234"]).succeed();
@@ -448,7 +452,7 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
     let scene = Scene::new();
     // The log in the member, in a directory of its own, and in one that is there.
     for (apart, there) in [(false, false), (true, false), (true, true)] {
-        let mut killed = 0;
+        let (mut killed, mut stayed) = (0, 0);
         for call in ["fsync", "renameat,renameat2", "mkdirat,mkdir", "unlinkat"] {
             for when in 1.. {
                 scene.reset(&["data", "log"]);
@@ -478,14 +482,20 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
                 assert!(when < 60, "{call} is called without end");
                 age_leftovers(&scene);
                 if !complete {
-                    scene.restore("data").args(log).succeed();
+                    let restored = scene.restore("data").args(log).succeed();
                     assert_eq!(scene.files("data/member").len(), if apart { 2 } else { 3 }, "{call} {when}");
                     for directory in ["data", "."] {
-                        let names = scene.sandbox.names(directory);
-                        assert!(
-                            !names.iter().any(|name| name.starts_with(TEMPORARY)),
-                            "{call} {when}: {names:?}"
-                        );
+                        let mut names = scene.sandbox.names(directory);
+                        names.retain(|name| name.starts_with(TEMPORARY));
+                        // One that was complete already, about to get its name, stays and is named.
+                        for name in names {
+                            let named = restored.stderr.contains(&format!("{name} has the name of"));
+                            assert!(named && !there, "{call} {when}: {name}: {}", restored.stderr);
+                            let path = format!("{directory}/{name}");
+                            assert!(scene.sandbox.names(&path).len() > 1, "{call} {when}");
+                            scene.reset(&[&path]);
+                            stayed += 1;
+                        }
                     }
                     if apart {
                         assert_eq!(scene.sandbox.names("log"), [LOG], "{call} {when}");
@@ -494,6 +504,8 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
             }
         }
         assert!(killed >= 15, "{killed}");
+        // In the removal of what marks it as unfinished, in the sync after that, and in the rename.
+        assert!(stayed <= 3, "{stayed}");
     }
 }
 
@@ -575,9 +587,10 @@ fn mount_points_are_places_too() {
         mount -t tmpfs -o size=20m none small
         mkdir data/lost+found
         # What a killed run has left takes all the room there is.
-        mkdir data/.etcd-seal-restore-0123456789abcdef
-        head -c 190m /dev/zero > data/.etcd-seal-restore-0123456789abcdef/db
-        touch -d '-2 minutes' data/.etcd-seal-restore-0123456789abcdef
+        left=data/.etcd-seal-restore-0123456789abcdef
+        mkdir -p $left/member/snap; touch $left/.etcd-seal-unfinished
+        head -c 190m /dev/zero > $left/member/snap/db
+        touch -d '-2 minutes' $left
         "$@" --data-dir data --wal-dir log --json
         find data log -type f | sort
         "$@" --data-dir data --wal-dir log --replace -q
@@ -790,6 +803,27 @@ fn what_only_has_the_name_of_a_leftover_stays_and_is_named() {
         let restore = scene.sandbox.seal(["restore", "x.age", "-i", "key.txt", "-o", "theirs/snapshot.db"]);
         assert!(restore.succeed().stderr.contains(&file));
         assert!(scene.sandbox.path(&file).exists());
+    }
+}
+
+/// A complete restore, or one killed at its very end, under the name of a leftover is named, and never removed.
+#[test]
+fn what_is_complete_is_no_leftover() {
+    let scene = Scene::new();
+    let leftover = format!("data/{TEMPORARY}0123456789abcdef");
+    for made in ["data", "member"] {
+        scene.reset(&["data", "made"]);
+        scene.make_directory("data");
+        scene.restore("made").succeed();
+        assert_eq!(scene.sandbox.names("made"), ["member"]);
+        let made = if made == "data" { "made" } else { "made/member" };
+        fs::rename(scene.sandbox.path(made), scene.sandbox.path(&leftover)).unwrap();
+        age_leftovers(&scene);
+        let restored = scene.restore("data").succeed();
+        assert!(restored.stderr.contains(&format!("{leftover} has the name")), "{}", restored.stderr);
+        assert!(restored.stderr.contains("may be complete"), "{}", restored.stderr);
+        assert!(scene.sandbox.path(&leftover).exists());
+        assert_eq!(scene.sandbox.names("data").len(), 2);
     }
 }
 

@@ -15,7 +15,7 @@ use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_directory, is_file_name, is_same, meddled};
 use super::removal::remove_empty;
-use super::shape::stranger_in;
+use super::shape::{UNFINISHED, doubt_of};
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
 use crate::error::{Error, Kind, Result};
@@ -73,12 +73,27 @@ impl Tree {
             })?;
             tree.register();
             if base.names(&tree.name, &tree.file) == Ok(true) {
+                tree.mark_unfinished().map_err(|error| base.creation_failed(error))?;
                 remove_beside(&tree);
                 return Ok(tree);
             }
         }
         let message = format!("{ATTEMPTS} directories in a row were taken by others");
         Err(Error::io("create a directory in", base.path().display(), io::Error::other(message)))
+    }
+
+    /// Puts into it the file without which no later run takes it for a leftover.
+    fn mark_unfinished(&self) -> rustix::io::Result<()> {
+        self.itself()?.create_to_read(OsStr::new(UNFINISHED)).map(drop)
+    }
+
+    /// Takes that file away, durably: from then on it is complete.
+    fn mark_finished(&self) -> Result<()> {
+        let unfinished = OsStr::new(UNFINISHED);
+        let failed = |error: Errno| Error::io("remove", self.path().join(unfinished).display(), error.into());
+        let itself = self.itself().map_err(failed)?;
+        itself.remove(unfinished).map_err(failed)?;
+        itself.sync()
     }
 
     /// Where it lies.
@@ -233,8 +248,10 @@ impl Tree {
         }
     }
 
-    /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's.
+    /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's. Killed just before that, the
+    /// process leaves a complete tree under its temporary name, which no later run removes.
     pub(super) fn publish(&mut self, to: &OsStr) -> Result<()> {
+        self.mark_finished()?;
         let base = self.base.file();
         let renamed = match rustix::fs::renameat(base, &*self.name, base, to) {
             Err(Errno::NOTEMPTY) => Err(Errno::EXIST),
@@ -251,7 +268,7 @@ impl Tree {
         move_back(&self.base, from, &self.base, &self.name, &own)?;
         self.named = true;
         self.register();
-        Ok(())
+        self.mark_unfinished()
     }
 
     /// Removes it with all that is still in it, and nothing that has got its name meanwhile.
@@ -412,9 +429,7 @@ impl Unfinished for Tree {
 
     fn doubt(&self, name: &OsStr, file: &File) -> rustix::io::Result<Option<String>> {
         let file = file.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let stranger = stranger_in(&Directory::of(self.base.join(name), file))?;
-        Ok(stranger
-            .map(|stranger| format!("it holds {}, which no run of etcd-seal makes", stranger.display())))
+        doubt_of(&Directory::of(self.base.join(name), file))
     }
 
     fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File> {
@@ -560,6 +575,7 @@ mod tests {
         drop(tree);
         scene.assert_kept(published);
         assert!(scene.path("moved/member/snap/db").exists());
+        assert!(!scene.path("moved").join(UNFINISHED).exists());
     }
 
     #[test]
