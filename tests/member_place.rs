@@ -697,6 +697,13 @@ fn a_link_that_another_user_may_have_made_is_refused_and_one_of_root_s_is_follow
     let refused = scene.restore("linked").arg("--replace").run().ends_with(2);
     assert!(refused.stderr.contains("linked/member is a link") && refused.stderr.contains("mount --bind"));
 
+    // Nor is a link of root's below a directory of another user, who can put that in the place of another.
+    scene.make_directory("theirs/roots");
+    scene.link("victim", "theirs/roots/link");
+    let refused = scene.restore("theirs/roots/link").run().ends_with(2);
+    assert!(refused.stderr.contains("theirs/roots/link is a link"), "{refused:?}");
+    assert!(refused.stderr.contains(real.to_str().unwrap()), "{refused:?}");
+
     // A chain of root's own, the last of which leads into a directory of the other user's.
     scene.make_foreign("ssd");
     scene.link("ssd", "link-1");
@@ -1062,6 +1069,56 @@ fn a_member_in_the_lower_layer_of_an_overlay_stays() {
     let ended = ended.ends_with(1);
     assert!(ended.stderr.contains("lower layer of an overlay"), "{}", ended.stderr);
     assert_eq!(ended.text(), "merged/etcd\nmerged/etcd/member\nmerged/etcd/member/data\n");
+}
+
+/// A mount point cannot be renamed: the old member stays, and the way out is told.
+#[test]
+fn a_member_that_is_a_mount_point_stays() {
+    if !can("unshare", &["-m", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.make_directory("data/member");
+    let script = r#"
+        mount -t tmpfs none data/member && touch data/member/data || exit 77
+        "$@" --data-dir data --replace; code=$?; find data; exit $code
+    "#;
+    let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
+    let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
+    if ended.status.code() == Some(77) {
+        return say("SKIPPED: no tmpfs can be mounted here");
+    }
+    let ended = ended.ends_with(1);
+    assert!(ended.stderr.contains("data/member is a mount point"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("umount data/member"), "{}", ended.stderr);
+    assert_eq!(ended.text(), "data\ndata/member\ndata/member/data\n");
+}
+
+/// The old log stays readable for the users who could read it, whoever restores and whatever the umask.
+#[test]
+fn an_old_log_keeps_its_owner_and_so_does_its_directory() {
+    let scene = Scene::new();
+    scene.make_directory("log");
+    scene.sandbox.write("log/old.wal", "old");
+    let owner = if fs::metadata(scene.sandbox.path("log")).unwrap().uid() == 0 { OTHER } else { 0 };
+    if owner == 0 {
+        say("SKIPPED: only root can give files away");
+    } else {
+        scene.sandbox.program("chown").args(["-R", &format!("{OTHER}:{OTHER}"), "log"]).succeed();
+    }
+    scene.sandbox.program("chmod").args(["750", "log"]).succeed();
+    let expected = fs::metadata(scene.sandbox.path("log")).unwrap();
+    let script = "umask 0777; exec \"$@\"";
+    let program = scene.sandbox.program("bash").args(["-c", script, "bash", env!("CARGO_BIN_EXE_etcd-seal")]);
+    program.args(Scene::words("data")).args(["--wal-dir", "log", "--replace"]).succeed();
+    let names = scene.sandbox.names("log");
+    let aside = names.iter().find(|name| name.starts_with("wal.replaced-2")).unwrap();
+    let aside = scene.sandbox.path(format!("log/{aside}"));
+    let found = fs::metadata(&aside).unwrap();
+    assert_eq!((found.uid(), found.gid()), (expected.uid(), expected.gid()));
+    assert_eq!(mode(&aside), 0o750);
+    assert_eq!(fs::metadata(aside.join("old.wal")).unwrap().uid(), expected.uid());
+    assert_eq!(fs::read(aside.join("old.wal")).unwrap(), b"old");
 }
 
 /// A directory that was made, and then cannot be used, goes.

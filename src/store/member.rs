@@ -11,12 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, Stat};
+use rustix::fs::{FlockOperation, Mode, Stat};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_file_name, is_link, is_same, parent, parent_of};
 use super::growing::GrowingFile;
 use super::local::Published;
+use super::space::free_space_of;
 use super::stale::try_lock;
 pub use super::tree::Owner;
 use super::tree::{Tree, exchange, is_tree_name, move_back, rename_without_replacing};
@@ -64,6 +66,20 @@ impl MemberPlace {
     /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::Io`].
     pub fn check(&self) -> Result<()> {
         self.find().map(drop)
+    }
+
+    /// Bytes that are free where the database would go; and where the log would go, if that is another filesystem.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
+    pub fn free_space(&self) -> Result<(u64, Option<u64>)> {
+        let (data, log) = self.find()?;
+        let free = |part: &Part| free_space_of(part.base.file(), part.base.path());
+        let apart = match &log {
+            Some(log) if !data.is_beside(log)? => Some(free(log)?),
+            _ => None,
+        };
+        Ok((free(&data)?, apart))
     }
 
     /// Begins to write.
@@ -306,6 +322,16 @@ impl Part {
             (_, Target::Beside(_)) => Ok(false),
             (_, Target::Inside) => is_among(&other.base, &ancestors(&self.base)?),
         }
+    }
+
+    /// Whether both are or will be on the same filesystem.
+    fn is_beside(&self, other: &Self) -> Result<bool> {
+        let device = |directory: &Directory| {
+            let stat = rustix::fs::fstat(directory.file());
+            stat.map(|stat| stat.st_dev)
+                .map_err(|error| Error::io("look at", directory.path().display(), error.into()))
+        };
+        Ok(device(&self.base)? == device(&other.base)?)
     }
 
     /// Whether this part is or will be in the `member` of `data`.
@@ -605,6 +631,7 @@ fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> 
         if earlier.is_some() {
             old.shift_marker(&log.tree, aside)?;
         }
+        old.give_to_owner_of_log();
         old.collected.sync()?;
     }
     log.publish(&[place.log_name])?;
@@ -658,6 +685,23 @@ impl OldLog {
             aside.shift(&self.base, name, &self.collected, name)?;
         }
         Ok(())
+    }
+
+    /// Gives its directory the owner and the permissions of the one that the old log is from: whoever could read it there can
+    /// read it here. Another than root may have no right to do so, and keeps it.
+    fn give_to_owner_of_log(&self) {
+        let given = rustix::fs::fstat(self.base.file()).and_then(|from| {
+            let collected = self.collected.file();
+            let own = rustix::fs::fstat(collected)?;
+            if (own.st_uid, own.st_gid) != (from.st_uid, from.st_gid) {
+                let (user, group) = (Uid::from_raw(from.st_uid), Gid::from_raw(from.st_gid));
+                rustix::fs::fchown(collected, Some(user), Some(group))?;
+            }
+            rustix::fs::fchmod(collected, Mode::from_raw_mode(from.st_mode & 0o1777))
+        });
+        if let Err(error) = given {
+            tracing::debug!(path = %self.collected.path().display(), %error, "cannot give it to the owner of the log");
+        }
     }
 
     /// Moves the marker of an earlier run aside, if `tree` has got that in exchange for its own.
@@ -883,9 +927,17 @@ impl Step {
     }
 }
 
-/// In an overlay, a directory that came with the image can be changed, but neither renamed nor exchanged.
+/// A mount point cannot be renamed. In an overlay, a directory that came with the image can be changed, but neither renamed
+/// nor exchanged.
 fn cannot_move(path: &Path, error: Errno) -> Error {
     let failure = Error::io("move aside", path.display(), error.into());
+    if error == Errno::BUSY {
+        return failure.with_hint(format!(
+            "{0} is a mount point, which cannot be renamed: restore into a new --data-dir; or unmount it (umount {0}) and run \
+             this again",
+            path.display()
+        ));
+    }
     if error != Errno::XDEV {
         return failure;
     }

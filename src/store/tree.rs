@@ -16,6 +16,7 @@ use rustix::process::{Gid, Uid};
 use super::directory::{Directory, is_directory, is_file_name, is_same, meddled};
 use super::removal::remove_empty;
 use super::shape::{UNFINISHED, doubt_of};
+use super::space::free_space_of;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
 use crate::error::{Error, Kind, Result};
@@ -142,12 +143,7 @@ impl Tree {
 
     /// Bytes that are free on its filesystem; on one that does not say how large it is, as many as there are.
     pub(super) fn free_space(&self) -> Result<u64> {
-        let filesystem = rustix::fs::fstatvfs(&self.file)
-            .map_err(|error| Error::io("look at the filesystem of", self.path().display(), error.into()))?;
-        Ok(match filesystem.f_blocks {
-            0 => u64::MAX,
-            _ => filesystem.f_bavail.saturating_mul(filesystem.f_frsize),
-        })
+        free_space_of(&self.file, &self.path())
     }
 
     /// Whether both lie on the same filesystem.
