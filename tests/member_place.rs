@@ -489,8 +489,8 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
                         names.retain(|name| name.starts_with(TEMPORARY));
                         // One that was complete already, about to get its name, stays and is named.
                         for name in names {
-                            let named = restored.stderr.contains(&format!("{name} has the name of"));
-                            assert!(named && !there, "{call} {when}: {name}: {}", restored.stderr);
+                            let is_told = restored.stderr.contains(&format!("{name} has the name of"));
+                            assert!(is_told && !there, "{call} {when}: {name}: {}", restored.stderr);
                             let path = format!("{directory}/{name}");
                             assert!(scene.sandbox.names(&path).len() > 1, "{call} {when}");
                             scene.reset(&[&path]);

@@ -612,15 +612,14 @@ fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> 
         None => None,
     };
     let earlier = marker_in(&base)?.filter(|_| leftover || old.is_some());
-    match &earlier {
-        Some(earlier) => aside.mark_in_place_of(earlier, &mut log.tree)?,
-        None => {
-            // What only has the name of a marker makes room for it.
-            if let Some(old) = &mut old {
-                old.shift(|name| name == MARKER.as_bytes(), aside)?;
-            }
-            aside.mark(&log.tree)?;
+    if let Some(earlier) = &earlier {
+        aside.mark_in_place_of(earlier, &mut log.tree)?;
+    } else {
+        // What only has the name of a marker makes room for it.
+        if let Some(old) = &mut old {
+            old.shift(|name| name == MARKER.as_bytes(), aside)?;
         }
+        aside.mark(&log.tree)?;
     }
     base.sync()?;
     if leftover {
@@ -813,14 +812,14 @@ impl Aside {
     fn mark_in_place_of(&mut self, earlier: &Stat, tree: &mut Tree) -> Result<()> {
         let (base, marker) = (&Arc::clone(tree.base()), OsStr::new(MARKER));
         let own = tree.look(marker)?;
-        let (marked, how) = match tree.exchange_entry(marker, base, earlier) {
+        let (replaced, how) = match tree.exchange_entry(marker, base, earlier) {
             Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
                 let renamed = rustix::fs::renameat(tree.file(), marker, base.file(), marker);
                 (renamed, How::MarkedInPlace)
             }
             exchanged => (exchanged, How::MarkedInExchange),
         };
-        marked.map_err(|error| Error::io("replace", base.join(marker).display(), error.into()))?;
+        replaced.map_err(|error| Error::io("replace", base.join(marker).display(), error.into()))?;
         self.remember(base, marker, base, marker, own, how);
         Ok(())
     }

@@ -92,7 +92,7 @@ impl Drop for Adoption {
         match self.end_all() {
             Ok(true) => {}
             Ok(false) => {
-                tracing::warn!("a process that etcd has started does not end, although it was killed")
+                tracing::warn!("a process that etcd has started does not end, although it was killed");
             }
             Err(error) => tracing::warn!("cannot look for processes that etcd has started: {error}"),
         }
