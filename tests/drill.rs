@@ -516,6 +516,50 @@ fn nothing_that_etcd_starts_outlives_the_drill() {
     scene.is_clean();
 }
 
+/// What holds etcd and all that it starts is a process, too, and may be killed alone: then the drill ends the rest itself.
+#[test]
+fn what_has_left_its_session_ends_even_where_only_the_tether_is_killed() {
+    let scene = Scene::new();
+    if !small(&scene) {
+        return;
+    }
+    let id_file = scene.sandbox.path("id");
+    let told = format!("echo $! > {}.new; mv {0}.new {0}", id_file.display());
+    for (number, script) in [
+        format!("setsid sleep 600 & {told}; wait"),
+        format!("(setsid sh -c 'setsid sleep 600 & {told}' &) ; sleep 600"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let _ = std::fs::remove_file(&id_file);
+        let etcd = scene.script(&format!("daemon-{number}"), script);
+        let mut command = scene.drill("a.age", &etcd).command;
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let sleeper = written_id(&id_file);
+        let tethers = children_of(child.id());
+        assert_eq!(tethers.len(), 1, "{tethers:?}");
+        kill_process(tethers[0], Signal::KILL).unwrap();
+        assert_eq!(child.wait().unwrap().code(), Some(1));
+        is_gone(sleeper);
+    }
+    scene.is_clean();
+}
+
+/// The children of a process.
+fn children_of(parent: u32) -> Vec<Pid> {
+    let mut found = Vec::new();
+    for process in std::fs::read_dir("/proc").unwrap().map(Result::unwrap) {
+        let Some(id) = process.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+        let status = std::fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+        let behind_name = status.rsplit(')').next().unwrap_or_default();
+        if behind_name.split_whitespace().nth(1) == Some(&parent.to_string()) {
+            found.extend(Pid::from_raw(id));
+        }
+    }
+    found
+}
+
 /// It runs any program, so nothing but a drill may have it do so.
 #[test]
 fn tether_serves_nothing_but_a_drill() {

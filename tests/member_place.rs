@@ -31,6 +31,8 @@ struct Scene {
 const LOG: &str = "0000000000000000-0000000000000000.wal";
 /// What keeps etcd from a log that is not published yet.
 const MARKER: &str = "ffffffffffffffff-ffffffffffffffff.wal";
+/// What a directory being made holds until it is published.
+const UNFINISHED: &str = ".etcd-seal-unfinished";
 /// A directory being made.
 const TEMPORARY: &str = ".etcd-seal-restore-";
 
@@ -255,8 +257,9 @@ fn a_log_that_was_used_is_never_taken_for_a_leftover() {
     }
     let scene = Scene::new();
     scene.make_directory("log");
+    // The first removes what marks the data directory as unfinished, the second the marker of the log.
     let strace =
-        ["-f", "-qq", "-o", "trace", "-e", "trace=unlinkat", "-e", "inject=unlinkat:signal=KILL:when=1"];
+        ["-f", "-qq", "-o", "trace", "-e", "trace=unlinkat", "-e", "inject=unlinkat:signal=KILL:when=2"];
     let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
     let _ = program.args(Scene::words("data")).args(["--wal-dir", "log"]).run();
     assert!(scene.sandbox.path("data/member").exists());
@@ -301,6 +304,7 @@ fn a_leftover_that_was_given_away_is_removed_by_root() {
     scene.make_directory("data");
     let leftover = format!("data/{TEMPORARY}0123456789abcdef");
     scene.make_directory(&format!("{leftover}/member/snap"));
+    scene.sandbox.write(format!("{leftover}/{UNFINISHED}"), "");
     scene.sandbox.program("chown").args(["-R", "1234:1234", &leftover]).succeed();
     age_leftovers(&scene);
     scene.restore("data").args(["--owner", "1234:1234"]).succeed();
@@ -448,7 +452,7 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
     let scene = Scene::new();
     // The log in the member, in a directory of its own, and in one that is there.
     for (apart, there) in [(false, false), (true, false), (true, true)] {
-        let mut killed = 0;
+        let (mut killed, mut stayed) = (0, 0);
         for call in ["fsync", "renameat,renameat2", "mkdirat,mkdir", "unlinkat"] {
             for when in 1.. {
                 scene.reset(&["data", "log"]);
@@ -478,14 +482,20 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
                 assert!(when < 60, "{call} is called without end");
                 age_leftovers(&scene);
                 if !complete {
-                    scene.restore("data").args(log).succeed();
+                    let restored = scene.restore("data").args(log).succeed();
                     assert_eq!(scene.files("data/member").len(), if apart { 2 } else { 3 }, "{call} {when}");
                     for directory in ["data", "."] {
-                        let names = scene.sandbox.names(directory);
-                        assert!(
-                            !names.iter().any(|name| name.starts_with(TEMPORARY)),
-                            "{call} {when}: {names:?}"
-                        );
+                        let mut names = scene.sandbox.names(directory);
+                        names.retain(|name| name.starts_with(TEMPORARY));
+                        // One that was complete already, about to get its name, stays and is named.
+                        for name in names {
+                            let is_told = restored.stderr.contains(&format!("{name} has the name of"));
+                            assert!(is_told && !there, "{call} {when}: {name}: {}", restored.stderr);
+                            let path = format!("{directory}/{name}");
+                            assert!(scene.sandbox.names(&path).len() > 1, "{call} {when}");
+                            scene.reset(&[&path]);
+                            stayed += 1;
+                        }
                     }
                     if apart {
                         assert_eq!(scene.sandbox.names("log"), [LOG], "{call} {when}");
@@ -494,6 +504,8 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
             }
         }
         assert!(killed >= 15, "{killed}");
+        // In the removal of what marks it as unfinished, in the sync after that, and in the rename.
+        assert!(stayed <= 3, "{stayed}");
     }
 }
 
@@ -575,9 +587,10 @@ fn mount_points_are_places_too() {
         mount -t tmpfs -o size=20m none small
         mkdir data/lost+found
         # What a killed run has left takes all the room there is.
-        mkdir data/.etcd-seal-restore-0123456789abcdef
-        head -c 190m /dev/zero > data/.etcd-seal-restore-0123456789abcdef/db
-        touch -d '-2 minutes' data/.etcd-seal-restore-0123456789abcdef
+        left=data/.etcd-seal-restore-0123456789abcdef
+        mkdir -p $left/member/snap; touch $left/.etcd-seal-unfinished
+        head -c 190m /dev/zero > $left/member/snap/db
+        touch -d '-2 minutes' $left
         "$@" --data-dir data --wal-dir log --json
         find data log -type f | sort
         "$@" --data-dir data --wal-dir log --replace -q
@@ -683,6 +696,13 @@ fn a_link_that_another_user_may_have_made_is_refused_and_one_of_root_s_is_follow
     scene.link("disk", "linked/member");
     let refused = scene.restore("linked").arg("--replace").run().ends_with(2);
     assert!(refused.stderr.contains("linked/member is a link") && refused.stderr.contains("mount --bind"));
+
+    // Nor is a link of root's below a directory of another user, who can put that in the place of another.
+    scene.make_directory("theirs/roots");
+    scene.link("victim", "theirs/roots/link");
+    let refused = scene.restore("theirs/roots/link").run().ends_with(2);
+    assert!(refused.stderr.contains("theirs/roots/link is a link"), "{refused:?}");
+    assert!(refused.stderr.contains(real.to_str().unwrap()), "{refused:?}");
 
     // A chain of root's own, the last of which leads into a directory of the other user's.
     scene.make_foreign("ssd");
@@ -790,6 +810,27 @@ fn what_only_has_the_name_of_a_leftover_stays_and_is_named() {
         let restore = scene.sandbox.seal(["restore", "x.age", "-i", "key.txt", "-o", "theirs/snapshot.db"]);
         assert!(restore.succeed().stderr.contains(&file));
         assert!(scene.sandbox.path(&file).exists());
+    }
+}
+
+/// A complete restore, or one killed at its very end, under the name of a leftover is named, and never removed.
+#[test]
+fn what_is_complete_is_no_leftover() {
+    let scene = Scene::new();
+    let leftover = format!("data/{TEMPORARY}0123456789abcdef");
+    for made in ["data", "member"] {
+        scene.reset(&["data", "made"]);
+        scene.make_directory("data");
+        scene.restore("made").succeed();
+        assert_eq!(scene.sandbox.names("made"), ["member"]);
+        let made = if made == "data" { "made" } else { "made/member" };
+        fs::rename(scene.sandbox.path(made), scene.sandbox.path(&leftover)).unwrap();
+        age_leftovers(&scene);
+        let restored = scene.restore("data").succeed();
+        assert!(restored.stderr.contains(&format!("{leftover} has the name")), "{}", restored.stderr);
+        assert!(restored.stderr.contains("may be complete"), "{}", restored.stderr);
+        assert!(scene.sandbox.path(&leftover).exists());
+        assert_eq!(scene.sandbox.names("data").len(), 2);
     }
 }
 
@@ -901,6 +942,91 @@ fn no_etcd_starts_between_a_log_and_its_member() {
     }
 }
 
+/// A restore over a log and a member that an earlier run, killed too, has left: whatever happens to the second, and whenever,
+/// either the marker lies beside the log, or log and member belong together.
+#[test]
+fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
+    if !can("strace", &["-e", "trace=none", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    let inode = |path: &str| fs::metadata(scene.sandbox.path(path)).ok().map(|metadata| metadata.ino());
+    let replace = |faults: &[String]| {
+        let strace = ["-f", "-qq", "-o", "trace", "-e", "trace=renameat,renameat2,fsync,unlinkat"];
+        let faults = faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]);
+        let program = scene.sandbox.program("strace").args(strace).args(faults);
+        let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal")).args(Scene::words("data"));
+        program.args(["--wal-dir", "log", "--replace"]).run()
+    };
+    let has_marker = || scene.sandbox.names("log").contains(&MARKER.to_owned());
+    // Killed at the commit, where its log has its name and its member has none; of this data directory or as if of another.
+    let commit = std::cell::Cell::new(1);
+    let first = |foreign: bool| {
+        let old = loop {
+            scene.reset(&["data", "log"]);
+            scene.restore("data").args(["--wal-dir", "log"]).succeed();
+            let (old, log) = (inode("data/member"), inode(&format!("log/{LOG}")));
+            let _ = replace(&[format!("renameat,renameat2:signal=KILL:when={}", commit.get())]);
+            let now = inode(&format!("log/{LOG}"));
+            if has_marker() && now.is_some() && now != log {
+                break old;
+            }
+            assert!(commit.replace(commit.get() + 1) < 20);
+        };
+        assert_eq!(inode("data/member"), old);
+        if foreign {
+            scene.sandbox.program("touch").arg(format!("log/{LOG}")).succeed();
+        }
+        old
+    };
+    let judge = |old: Option<u64>, what: &str| {
+        assert!(scene.sandbox.path("data/member").exists(), "{what}");
+        if !has_marker() {
+            assert_ne!(
+                inode("data/member"),
+                old,
+                "{what}: the old member, and no marker beside an unfinished log"
+            );
+            assert!(scene.sandbox.path(format!("log/{LOG}")).exists(), "{what}");
+        }
+    };
+    for foreign in [false, true] {
+        let (mut killed, mut refused) = (0, 0);
+        for call in ["renameat,renameat2", "unlinkat", "fsync"] {
+            for when in 1.. {
+                let old = first(foreign);
+                let ended = replace(&[format!("{call}:signal=KILL:when={when}")]);
+                judge(old, &format!("killed in {call} {when}"));
+                if ended.status.success() {
+                    break;
+                }
+                killed += 1;
+            }
+        }
+        // Failed, it undoes what it did; killed while it does. A marker of another has to be moved back, too.
+        for error in (1..).take_while(|_| foreign) {
+            let old = first(foreign);
+            let fault = format!("fsync:error=EIO:when={error}");
+            let ended = replace(std::slice::from_ref(&fault));
+            if ended.status.success() || inode("data/member") != old {
+                break;
+            }
+            assert!(has_marker(), "{fault}: its marker is gone");
+            let trace = fs::read_to_string(scene.sandbox.path("trace")).unwrap();
+            let renames = trace.lines().filter(|line| line.contains("renameat")).count();
+            // Before there is anything to undo, nothing is renamed.
+            for when in 2..=renames {
+                let old = first(foreign);
+                let kill = format!("renameat,renameat2:signal=KILL:when={when}");
+                let _ = replace(&[fault.clone(), kill]);
+                judge(old, &format!("{fault}, killed in rename {when}"));
+                refused += 1;
+            }
+        }
+        assert!(killed > 10 && (refused > 5 || !foreign), "{killed} {refused}");
+    }
+}
+
 /// Where names cannot be exchanged, it is said that for a moment there is no member.
 #[test]
 fn without_exchange_the_old_way_is_taken_and_said() {
@@ -943,6 +1069,56 @@ fn a_member_in_the_lower_layer_of_an_overlay_stays() {
     let ended = ended.ends_with(1);
     assert!(ended.stderr.contains("lower layer of an overlay"), "{}", ended.stderr);
     assert_eq!(ended.text(), "merged/etcd\nmerged/etcd/member\nmerged/etcd/member/data\n");
+}
+
+/// A mount point cannot be renamed: the old member stays, and the way out is told.
+#[test]
+fn a_member_that_is_a_mount_point_stays() {
+    if !can("unshare", &["-m", "true"]) {
+        return;
+    }
+    let scene = Scene::new();
+    scene.make_directory("data/member");
+    let script = r#"
+        mount -t tmpfs none data/member && touch data/member/data || exit 77
+        "$@" --data-dir data --replace; code=$?; find data; exit $code
+    "#;
+    let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
+    let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
+    if ended.status.code() == Some(77) {
+        return say("SKIPPED: no tmpfs can be mounted here");
+    }
+    let ended = ended.ends_with(1);
+    assert!(ended.stderr.contains("data/member is a mount point"), "{}", ended.stderr);
+    assert!(ended.stderr.contains("umount data/member"), "{}", ended.stderr);
+    assert_eq!(ended.text(), "data\ndata/member\ndata/member/data\n");
+}
+
+/// The old log stays readable for the users who could read it, whoever restores and whatever the umask.
+#[test]
+fn an_old_log_keeps_its_owner_and_so_does_its_directory() {
+    let scene = Scene::new();
+    scene.make_directory("log");
+    scene.sandbox.write("log/old.wal", "old");
+    let owner = if fs::metadata(scene.sandbox.path("log")).unwrap().uid() == 0 { OTHER } else { 0 };
+    if owner == 0 {
+        say("SKIPPED: only root can give files away");
+    } else {
+        scene.sandbox.program("chown").args(["-R", &format!("{OTHER}:{OTHER}"), "log"]).succeed();
+    }
+    scene.sandbox.program("chmod").args(["750", "log"]).succeed();
+    let expected = fs::metadata(scene.sandbox.path("log")).unwrap();
+    let script = "umask 0777; exec \"$@\"";
+    let program = scene.sandbox.program("bash").args(["-c", script, "bash", env!("CARGO_BIN_EXE_etcd-seal")]);
+    program.args(Scene::words("data")).args(["--wal-dir", "log", "--replace"]).succeed();
+    let names = scene.sandbox.names("log");
+    let aside = names.iter().find(|name| name.starts_with("wal.replaced-2")).unwrap();
+    let aside = scene.sandbox.path(format!("log/{aside}"));
+    let found = fs::metadata(&aside).unwrap();
+    assert_eq!((found.uid(), found.gid()), (expected.uid(), expected.gid()));
+    assert_eq!(mode(&aside), 0o750);
+    assert_eq!(fs::metadata(aside.join("old.wal")).unwrap().uid(), expected.uid());
+    assert_eq!(fs::read(aside.join("old.wal")).unwrap(), b"old");
 }
 
 /// A directory that was made, and then cannot be used, goes.

@@ -4,11 +4,12 @@
 //! that only the drill holds open: when it ends, however the drill ended, everything is killed that was started here. As a
 //! subreaper it is the parent of whatever loses its own, so that a script that forks, even into a session of its own, leaves
 //! nothing behind. Should this process itself be killed, Linux kills its child: the second stage asks for that and then
-//! becomes etcd, which survives the exec.
+//! becomes etcd, which survives the exec; what that has started becomes the drill's own, which ends it.
 
 use super::args::TetherArguments;
 use super::exit::Exit;
 use super::term::Console;
+use crate::pipeline::drill::children;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{
@@ -158,23 +159,10 @@ fn reap(child: &Child, reaping: &Mutex<()>) -> rustix::io::Result<WaitStatus> {
 /// Kills every child there is. Theirs become children of this process, to be killed the next time.
 fn kill_children(reaping: &Mutex<()>) {
     let _held = reaping.lock().unwrap_or_else(PoisonError::into_inner);
-    let Ok(processes) = std::fs::read_dir("/proc") else { return };
-    for process in processes.flatten() {
-        let id = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        let Some(id) = id else { continue };
-        let status = std::fs::read(process.path().join("stat")).unwrap_or_default();
-        if parent_in(&status) == Some(getpid()) {
-            // One that has ended already needs no signal.
-            let _ = kill_process(id, Signal::KILL);
-        }
+    for child in children().unwrap_or_default() {
+        // One that has ended already needs no signal.
+        let _ = kill_process(child.id, Signal::KILL);
     }
-}
-
-/// The parent that `proc_pid_stat(5)` tells, behind the name in parentheses, which may hold anything.
-fn parent_in(status: &[u8]) -> Option<Pid> {
-    let name_ends = status.iter().rposition(|&byte| byte == b')')?;
-    let fields = std::str::from_utf8(&status[name_ends + 1..]).ok()?;
-    fields.split_ascii_whitespace().nth(1)?.parse().ok().and_then(Pid::from_raw)
 }
 
 /// Ends with the same code, or by the same signal.
@@ -188,17 +176,4 @@ fn end_as(status: WaitStatus) -> ExitCode {
         let _ = kill_process(getpid(), signal);
     }
     u8::try_from(128 + number).unwrap_or(u8::MAX).into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_parent_is_read_whatever_a_process_is_called() {
-        assert_eq!(parent_in(b"17 (a) b) R 42 17 17 0"), Pid::from_raw(42));
-        assert_eq!(parent_in(b"17 (a"), None);
-        assert_eq!(parent_in(b""), None);
-        assert_eq!(parent_in(&std::fs::read("/proc/self/stat").unwrap()), getppid());
-    }
 }

@@ -7,7 +7,6 @@ use super::units::size;
 use crate::database::member::LOG_SIZE;
 use crate::error::{Error, Kind, Result};
 use crate::store::member::MemberPlace;
-use crate::store::space::{are_on_one_filesystem, free_space};
 
 /// Bytes that are free where a member goes.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +21,10 @@ impl MemberRoom {
     /// As things stand before anything was begun.
     ///
     /// # Errors
-    /// [`Kind::Io`].
+    /// Those of [`MemberPlace::check`].
     pub fn of(place: &MemberPlace) -> Result<Self> {
-        let apart = place.wal_dir.as_deref().filter(|log| !are_on_one_filesystem(log, &place.data_dir));
-        Ok(Self { free: free_space(&place.data_dir)?, free_for_log: apart.map(free_space).transpose()? })
+        let (free, free_for_log) = place.free_space()?;
+        Ok(Self { free, free_for_log })
     }
 
     /// Refuses a member whose database has `expected` bytes and does not fit.

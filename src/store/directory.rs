@@ -205,6 +205,15 @@ impl Directory {
         Ok(Self { path: self.join(name), file: self.open_directory(name)? })
     }
 
+    /// Opens the directory that `path` names below it. Links are followed as [`Self::open_file_below`] does.
+    pub(super) fn enter_below(&self, path: &Path) -> rustix::io::Result<Self> {
+        match walk::open_directory_below(&self.file, &self.path, path) {
+            Ok(file) => Ok(Self { path: self.join(path.as_os_str()), file }),
+            Err(Obstacle::System(error)) => Err(error),
+            Err(Obstacle::ForeignLink(_)) => Err(Errno::LOOP),
+        }
+    }
+
     /// Opens the directory `name`, which is created if need be, for its owner alone whatever the umask takes away.
     pub(super) fn enter_or_create(&self, name: &OsStr) -> std::result::Result<Self, Unusable> {
         match self.create_directory(name) {

@@ -11,12 +11,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{FlockOperation, Stat};
+use rustix::fs::{FlockOperation, Mode, Stat};
 use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_file_name, is_link, is_same, parent, parent_of};
 use super::growing::GrowingFile;
 use super::local::Published;
+use super::space::free_space_of;
 use super::stale::try_lock;
 pub use super::tree::Owner;
 use super::tree::{Tree, exchange, is_tree_name, move_back, rename_without_replacing};
@@ -64,6 +66,20 @@ impl MemberPlace {
     /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::Io`].
     pub fn check(&self) -> Result<()> {
         self.find().map(drop)
+    }
+
+    /// Bytes that are free where the database would go; and where the log would go, if that is another filesystem.
+    ///
+    /// # Errors
+    /// Those of [`Self::check`].
+    pub fn free_space(&self) -> Result<(u64, Option<u64>)> {
+        let (data, log) = self.find()?;
+        let free = |part: &Part| free_space_of(part.base.file(), part.base.path());
+        let apart = match &log {
+            Some(log) if !data.is_beside(log)? => Some(free(log)?),
+            _ => None,
+        };
+        Ok((free(&data)?, apart))
     }
 
     /// Begins to write.
@@ -308,6 +324,16 @@ impl Part {
         }
     }
 
+    /// Whether both are or will be on the same filesystem.
+    fn is_beside(&self, other: &Self) -> Result<bool> {
+        let device = |directory: &Directory| {
+            let stat = rustix::fs::fstat(directory.file());
+            stat.map(|stat| stat.st_dev)
+                .map_err(|error| Error::io("look at", directory.path().display(), error.into()))
+        };
+        Ok(device(&self.base)? == device(&other.base)?)
+    }
+
     /// Whether this part is or will be in the `member` of `data`.
     fn is_within_member_of(&self, data: &Self) -> Result<bool> {
         let Target::Inside = data.target else { return Ok(false) };
@@ -411,17 +437,18 @@ impl Unfinished {
         self.tree.seal(matches!(self.target, Target::Beside(_)))
     }
 
-    /// What was published stays nobody's.
-    fn take_back(&mut self) {
+    /// Takes back what was published; false where that fails.
+    fn take_back(&mut self) -> bool {
         let base = Arc::clone(self.tree.base());
         let taken =
             std::mem::take(&mut self.published).iter().rev().try_for_each(|(name, entry)| match entry {
                 None => self.tree.unpublish(name),
                 Some(entry) => self.tree.take_back(name, &base, name, entry),
             });
-        if let Err(error) = taken {
+        if let Err(error) = &taken {
             tracing::warn!(path = %self.tree.path().display(), %error, "cannot take back what was published");
         }
+        taken.is_ok()
     }
 
     fn path(&self) -> PathBuf {
@@ -482,7 +509,8 @@ impl UnpublishedMember {
     /// Where the log is apart, no single rename can publish both, and etcd would start on one without the other, if only to
     /// make a new cluster. So before step 3:
     ///
-    /// 1. the marker is put where the log goes, which keeps every etcd from starting there;
+    /// 1. the marker is put where the log goes, which keeps every etcd from starting there; it takes the place of the marker
+    ///    that an earlier run has left, so that there is no moment without one;
     /// 2. the files of an old log are moved aside, and the new log gets its name.
     ///
     /// The marker goes once the member is known to be durable.
@@ -508,10 +536,8 @@ impl UnpublishedMember {
         let mut aside = Aside::default();
         let committed = self.commit(&mut aside);
         if let Err(error) = committed {
-            if let Some(log) = &mut self.log {
-                log.take_back();
-            }
-            aside.take_back(&mut self.data.tree);
+            let log_is_back = self.log.as_mut().is_none_or(Unfinished::take_back);
+            aside.take_back(&mut self.data.tree, self.log.as_mut().map(|log| &mut log.tree), log_is_back);
             return Err(error);
         }
         aside.tell();
@@ -579,25 +605,46 @@ fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> 
         return log.tree.base().sync();
     };
     let base = Arc::clone(log.tree.base());
-    if place.is_leftover(&base)? {
-        remove_leftover(&base, place.log_name)?;
-    }
+    let leftover = place.is_leftover(&base)?;
+    let of_leftover = |name: &[u8]| leftover && [place.log_name, MARKER].map(str::as_bytes).contains(&name);
     let mut old = match &place.replace {
-        Some(time) => OldLog::collect(&base, time, aside)?,
+        Some(time) => OldLog::collect(&base, of_leftover, time, aside)?,
         None => None,
     };
-    // That of an earlier run makes room for this one's.
-    if let Some(old) = &mut old {
-        old.shift(|name| name == MARKER.as_bytes(), aside)?;
+    let earlier = marker_in(&base)?.filter(|_| leftover || old.is_some());
+    if let Some(earlier) = &earlier {
+        aside.mark_in_place_of(earlier, &mut log.tree)?;
+    } else {
+        // What only has the name of a marker makes room for it.
+        if let Some(old) = &mut old {
+            old.shift(|name| name == MARKER.as_bytes(), aside)?;
+        }
+        aside.mark(&log.tree)?;
     }
-    log.publish(&[MARKER])?;
     base.sync()?;
+    if leftover {
+        remove_leftover(&base, place.log_name)?;
+    }
     if let Some(old) = &mut old {
-        old.shift(|_| true, aside)?;
+        old.shift(|name| name != MARKER.as_bytes(), aside)?;
+        if earlier.is_some() {
+            old.shift_marker(&log.tree, aside)?;
+        }
+        old.give_to_owner_of_log();
         old.collected.sync()?;
     }
     log.publish(&[place.log_name])?;
     base.sync()
+}
+
+/// The marker of a restore in `directory`, this one's or another's. What only has the name of one is none.
+fn marker_in(directory: &Directory) -> Result<Option<Stat>> {
+    let Ok(file) = directory.open_for_reading(OsStr::new(MARKER)) else { return Ok(None) };
+    let failed = |error| Error::io("read", directory.join(OsStr::new(MARKER)).display(), error);
+    let mut beginning = Vec::new();
+    (&file).take(NO_LOG.len() as u64).read_to_end(&mut beginning).map_err(failed)?;
+    let stat = rustix::fs::fstat(&file).map_err(|error| failed(error.into()))?;
+    Ok((beginning == NO_LOG).then_some(stat))
 }
 
 /// The files of a log that is to be moved aside, into a directory in its own.
@@ -608,10 +655,15 @@ struct OldLog {
 }
 
 impl OldLog {
-    /// Makes the directory; `None` where there is no log.
-    fn collect(base: &Arc<Directory>, time: &str, aside: &mut Aside) -> Result<Option<Self>> {
+    /// Makes the directory; `None` where there is no log apart from a leftover.
+    fn collect(
+        base: &Arc<Directory>,
+        of_leftover: impl Fn(&[u8]) -> bool,
+        time: &str,
+        aside: &mut Aside,
+    ) -> Result<Option<Self>> {
         let mut names = contents(base)?;
-        names.retain(|name| is_of_log(name));
+        names.retain(|name| is_of_log(name) && !of_leftover(name));
         if names.is_empty() {
             return Ok(None);
         }
@@ -633,17 +685,41 @@ impl OldLog {
         }
         Ok(())
     }
+
+    /// Gives its directory the owner and the permissions of the one that the old log is from: whoever could read it there can
+    /// read it here. Another than root may have no right to do so, and keeps it.
+    fn give_to_owner_of_log(&self) {
+        let given = rustix::fs::fstat(self.base.file()).and_then(|from| {
+            let collected = self.collected.file();
+            let own = rustix::fs::fstat(collected)?;
+            if (own.st_uid, own.st_gid) != (from.st_uid, from.st_gid) {
+                let (user, group) = (Uid::from_raw(from.st_uid), Gid::from_raw(from.st_gid));
+                rustix::fs::fchown(collected, Some(user), Some(group))?;
+            }
+            rustix::fs::fchmod(collected, Mode::from_raw_mode(from.st_mode & 0o1777))
+        });
+        if let Err(error) = given {
+            tracing::debug!(path = %self.collected.path().display(), %error, "cannot give it to the owner of the log");
+        }
+    }
+
+    /// Moves the marker of an earlier run aside, if `tree` has got that in exchange for its own.
+    fn shift_marker(&self, tree: &Tree, aside: &mut Aside) -> Result<()> {
+        let name = OsStr::new(MARKER);
+        let itself = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
+        match itself.look(name) {
+            Ok(None) => Ok(()),
+            _ => aside.shift(&Arc::new(itself), name, &self.collected, name),
+        }
+    }
 }
 
-/// Removes what an unfinished run has left in the directory of a log, its marker last.
+/// Removes the log that an unfinished run has left. Its marker is not there any more: that of this run is.
 fn remove_leftover(directory: &Directory, log_name: &str) -> Result<()> {
-    for name in [log_name, MARKER].map(OsStr::new) {
-        directory.remove(name).map_err(|error| {
-            let path = directory.join(name);
-            Error::io("remove what an earlier run left,", path.display(), error.into())
-        })?;
-    }
-    Ok(())
+    let name = OsStr::new(log_name);
+    directory.remove(name).map_err(|error| {
+        Error::io("remove what an earlier run left,", directory.join(name).display(), error.into())
+    })
 }
 
 /// What was moved aside, to be moved back should a later step fail.
@@ -673,6 +749,18 @@ enum How {
     Exchanged,
     /// What is to be published got the second name, to be exchanged from there.
     Staged,
+    /// The marker of this run got its name, which was free.
+    Marked,
+    /// The marker of this run has got the name of an earlier one, which is in the tree of the log.
+    MarkedInExchange,
+    /// The same where names cannot be exchanged: the earlier one is gone.
+    MarkedInPlace,
+}
+
+impl How {
+    fn is_marking(self) -> bool {
+        matches!(self, Self::Marked | Self::MarkedInExchange | Self::MarkedInPlace)
+    }
 }
 
 impl Aside {
@@ -699,7 +787,7 @@ impl Aside {
             Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
                 self.steps
                     .pop()
-                    .map_or(Ok(()), |step| step.undo(tree))
+                    .map_or(Ok(()), |step| step.undo(tree, None))
                     .map_err(|error| Error::io("take back", to.join(new_name).display(), error.into()))?;
                 tracing::warn!(
                     "the filesystem of {} cannot exchange two names: for a moment nothing has that name, so let no etcd start \
@@ -710,6 +798,30 @@ impl Aside {
             }
             Err(error) => Err(cannot_move(&to.join(name), error)),
         }
+    }
+
+    /// Gives the marker in `tree` its name, which must be free.
+    fn mark(&mut self, tree: &Tree) -> Result<()> {
+        let (base, marker) = (tree.base(), OsStr::new(MARKER));
+        let published = tree.publish_entry(marker, base)?;
+        self.remember(base, marker, base, marker, published, How::Marked);
+        Ok(())
+    }
+
+    /// Gives the marker in `tree` its name in place of the `earlier` one, by one rename: there is always one of the two.
+    fn mark_in_place_of(&mut self, earlier: &Stat, tree: &mut Tree) -> Result<()> {
+        let (base, marker) = (&Arc::clone(tree.base()), OsStr::new(MARKER));
+        let own = tree.look(marker)?;
+        let (replaced, how) = match tree.exchange_entry(marker, base, earlier) {
+            Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
+                let renamed = rustix::fs::renameat(tree.file(), marker, base.file(), marker);
+                (renamed, How::MarkedInPlace)
+            }
+            exchanged => (exchanged, How::MarkedInExchange),
+        };
+        replaced.map_err(|error| Error::io("replace", base.join(marker).display(), error.into()))?;
+        self.remember(base, marker, base, marker, own, how);
+        Ok(())
     }
 
     fn shift(
@@ -759,12 +871,22 @@ impl Aside {
         });
     }
 
-    /// Undoes the steps; what came from `tree` goes back there.
-    fn take_back(self, tree: &mut Tree) {
+    /// Undoes the steps; what came from the tree of the data or of the log goes back there. The marker goes last, and only if
+    /// the old log is whole again, for which `log_is_back` says that the new one is out of the way.
+    fn take_back(self, data: &mut Tree, mut log: Option<&mut Tree>, log_is_back: bool) {
+        let mut is_whole = log_is_back;
         for step in self.steps.into_iter().rev() {
-            if let Err(error) = step.undo(tree) {
+            if step.how.is_marking() && !is_whole {
+                tracing::warn!(
+                    "{} stays, so that no etcd starts there",
+                    step.to.join(&step.new_name).display()
+                );
+                continue;
+            }
+            if let Err(error) = step.undo(data, log.as_deref_mut()) {
                 let path = step.to.join(&step.new_name);
                 tracing::warn!("{} could not get its name back: {error}", path.display());
+                is_whole = false;
             }
         }
         if let Some((directory, name)) = self.made {
@@ -778,7 +900,9 @@ impl Aside {
         let in_directory = |directory: &Arc<Directory>| {
             self.made.as_ref().is_some_and(|(base, name)| directory.path() == base.join(name))
         };
-        for step in self.steps.iter().filter(|step| step.how != How::Staged && !in_directory(&step.to)) {
+        let moved =
+            |step: &&Step| matches!(step.how, How::Renamed | How::Exchanged) && !in_directory(&step.to);
+        for step in self.steps.iter().filter(moved) {
             let (old, new) = (step.from.join(&step.name), step.to.join(&step.new_name));
             tracing::warn!("{} is now {}", old.display(), new.display());
         }
@@ -789,18 +913,30 @@ impl Aside {
 }
 
 impl Step {
-    fn undo(&self, tree: &mut Tree) -> rustix::io::Result<()> {
-        match self.how {
-            How::Exchanged => exchange(&self.from, &self.name, &self.to, &self.new_name),
-            How::Renamed => move_back(&self.to, &self.new_name, &self.from, &self.name, &self.moved),
-            How::Staged => tree.take_back(&self.name, &self.to, &self.new_name, &self.moved),
+    fn undo(&self, data: &mut Tree, log: Option<&mut Tree>) -> rustix::io::Result<()> {
+        match (self.how, log) {
+            (How::Exchanged, _) => exchange(&self.from, &self.name, &self.to, &self.new_name),
+            (How::Renamed, _) => move_back(&self.to, &self.new_name, &self.from, &self.name, &self.moved),
+            (How::Staged, _) => data.take_back(&self.name, &self.to, &self.new_name, &self.moved),
+            (How::Marked, Some(log)) => log.take_back(&self.name, &self.to, &self.new_name, &self.moved),
+            (How::MarkedInExchange, Some(log)) => log.exchange_entry(&self.name, &self.to, &self.moved),
+            // What a later run finds is a marker without a log, which it replaces.
+            (How::Marked | How::MarkedInExchange | How::MarkedInPlace, _) => Ok(()),
         }
     }
 }
 
-/// In an overlay, a directory that came with the image can be changed, but neither renamed nor exchanged.
+/// A mount point cannot be renamed. In an overlay, a directory that came with the image can be changed, but neither renamed
+/// nor exchanged.
 fn cannot_move(path: &Path, error: Errno) -> Error {
     let failure = Error::io("move aside", path.display(), error.into());
+    if error == Errno::BUSY {
+        return failure.with_hint(format!(
+            "{0} is a mount point, which cannot be renamed: restore into a new --data-dir; or unmount it (umount {0}) and run \
+             this again",
+            path.display()
+        ));
+    }
     if error != Errno::XDEV {
         return failure;
     }

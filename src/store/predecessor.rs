@@ -1,13 +1,10 @@
 //! The members that are, or were, where a new one goes: opened to be looked at, never changed.
 
-use std::ffi::{OsStr, OsString};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
-
-use rustix::fs::FileType;
-use rustix::io::Errno;
+use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
 use super::member::{ASIDE, LOG_DIRECTORY, MEMBER, MemberPlace, SNAPSHOT_DIRECTORY};
@@ -48,31 +45,21 @@ impl MemberPlace {
 
     fn predecessor(&self, directory: &Directory, name: &OsStr) -> Predecessor {
         let is_replaced = name == MEMBER;
-        let member = directory.enter(name);
-        let database = member.as_ref().map_err(|error| *error).and_then(|member| {
-            let snapshots = member.enter(OsStr::new(SNAPSHOT_DIRECTORY))?;
-            regular_file(&snapshots, OsStr::new("db"))
-        });
+        let below =
+            |names: &[&str]| [Path::new(name)].into_iter().chain(names.iter().map(Path::new)).collect();
+        let database: PathBuf = below(&[SNAPSHOT_DIRECTORY, "db"]);
+        let database = directory.open_file_below(&database).map_err(io::Error::other);
         let apart = self.wal_dir.as_deref().filter(|_| is_replaced);
         let log = match apart {
             Some(apart) => Directory::open(apart).ok(),
-            None => member.and_then(|member| member.enter(OsStr::new(LOG_DIRECTORY))).ok(),
+            None => directory.enter_below(&below(&[LOG_DIRECTORY])).ok(),
         };
         Predecessor {
             path: directory.join(name),
             is_replaced,
-            database: database.map_err(io::Error::from),
+            database: database.and_then(|file| file.ok_or_else(|| io::ErrorKind::NotFound.into())),
             log_head: log.as_ref().and_then(log_head),
         }
-    }
-}
-
-/// Opens what must be a regular file, without waiting for anything.
-fn regular_file(directory: &Directory, name: &OsStr) -> rustix::io::Result<File> {
-    let file = directory.open_for_reading(name)?;
-    match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
-        FileType::RegularFile => Ok(file),
-        _ => Err(Errno::INVAL),
     }
 }
 
@@ -80,8 +67,38 @@ fn regular_file(directory: &Directory, name: &OsStr) -> rustix::io::Result<File>
 fn log_head(directory: &Directory) -> Option<Vec<u8>> {
     let names = directory.names_in_it().ok()?.flatten();
     let first = names.filter(|name| name.ends_with(b".wal")).min()?;
-    let file = regular_file(directory, &OsString::from(OsStr::from_bytes(&first))).ok()?;
+    let file = directory.open_for_reading(OsStr::from_bytes(&first)).ok()?;
     let mut head = Vec::new();
     file.take(LOG_HEAD_SIZE).read_to_end(&mut head).ok()?;
     Some(head)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
+
+    /// As everywhere: where other users cannot write, `member` and what is in it may be links.
+    #[test]
+    fn a_member_behind_a_link_is_looked_at_where_no_other_user_can_have_put_that() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        for directory in ["data", "disk/snap", "log"] {
+            fs::create_dir_all(path(directory)).unwrap();
+        }
+        fs::write(path("disk/snap/db"), "database").unwrap();
+        fs::write(path("log/0.wal"), "log").unwrap();
+        symlink(path("disk"), path("data/member")).unwrap();
+        symlink(path("log"), path("disk/wal")).unwrap();
+        let log_name = "0.wal";
+        let restore =
+            MemberPlace { data_dir: path("data"), wal_dir: None, replace: None, owner: None, log_name };
+        for (mode, seen) in [(0o700, true), (0o755, true), (0o777, false)] {
+            fs::set_permissions(path("data"), Permissions::from_mode(mode)).unwrap();
+            let found = restore.predecessors();
+            assert_eq!((found.len(), found[0].database.is_ok()), (1, seen), "{mode:o}");
+            assert_eq!(found[0].log_head.as_deref(), seen.then_some(&b"log"[..]), "{mode:o}");
+        }
+    }
 }

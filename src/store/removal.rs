@@ -8,6 +8,7 @@ use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, is_directory, is_file_name, is_same};
+use super::shape::UNFINISHED;
 use super::walk::is_private;
 
 /// A directory on the way down to the one that is being emptied.
@@ -23,10 +24,12 @@ impl Directory {
     ///
     /// Another user may have given that name to another directory meanwhile. So the content goes through the descriptor,
     /// wherever the tree lies by now, and the name only if it still is the tree's; the kernel removes no name of a directory
-    /// that holds anything.
+    /// that holds anything. [`UNFINISHED`] goes last: a later run must know what a killed one has left.
     pub(super) fn remove_tree(&self, name: &OsStr, tree: &File) -> rustix::io::Result<()> {
         let file = tree.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        Self::of(self.join(name), file).remove_content()?;
+        let tree_itself = Self::of(self.join(name), file);
+        tree_itself.remove_content()?;
+        tree_itself.remove(OsStr::new(UNFINISHED))?;
         if self.names(name, tree)? {
             return remove_empty(self, name);
         }
@@ -37,21 +40,22 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes all that is in it, following no link and entering neither another filesystem nor, in a directory of another
+    /// Removes all that is in it but the file [`UNFINISHED`], following no link and entering neither another filesystem nor, in a directory of another
     /// user, one that is not that user's. As much as possible goes, whatever one entry does.
     ///
     /// One descriptor is open at a time, however deep the tree is: the way up leads through `..`, and every directory must be
     /// the one that was left, so that a directory that is moved meanwhile leads nowhere else.
-    fn remove_content(self) -> rustix::io::Result<()> {
-        let mut at = self;
+    fn remove_content(&self) -> rustix::io::Result<()> {
+        let mut at = Self::of(self.path().to_owned(), self.open_directory(OsStr::new("."))?);
         let mut removed = Ok(());
-        let mut levels = vec![Level { stat: stat_of(&at)?, pending: empty(&at, &mut removed)? }];
+        let spared = Some(OsStr::new(UNFINISHED));
+        let mut levels = vec![Level { stat: stat_of(&at)?, pending: empty(&at, spared, &mut removed)? }];
         while let Some(level) = levels.last() {
             if let Some(name) = level.pending.last() {
                 match enter_on(&at, name, &level.stat) {
                     Ok(child) => {
                         at = child;
-                        let level = Level { stat: stat_of(&at)?, pending: empty(&at, &mut removed)? };
+                        let level = Level { stat: stat_of(&at)?, pending: empty(&at, None, &mut removed)? };
                         levels.push(level);
                     }
                     Err(error) => {
@@ -72,8 +76,12 @@ impl Directory {
     }
 }
 
-/// Removes everything in `directory` but directories, and returns the names of those.
-fn empty(directory: &Directory, removed: &mut rustix::io::Result<()>) -> rustix::io::Result<Vec<OsString>> {
+/// Removes everything in `directory` but directories and the file `spared`, and returns the names of the directories.
+fn empty(
+    directory: &Directory,
+    spared: Option<&OsStr>,
+    removed: &mut rustix::io::Result<()>,
+) -> rustix::io::Result<Vec<OsString>> {
     let mut directories = Vec::new();
     for name in directory.names_in_it()? {
         let name = name?;
@@ -86,6 +94,7 @@ fn empty(directory: &Directory, removed: &mut rustix::io::Result<()>) -> rustix:
                 directories.push(name.to_owned());
                 Ok(())
             }
+            Ok(Some(_)) if Some(name) == spared => Ok(()),
             Ok(Some(_)) => directory.remove(name),
             Ok(None) => Ok(()),
             Err(error) => Err(error),
@@ -201,7 +210,10 @@ mod tests {
         }
         let base = Directory::open(place.path()).unwrap();
         let tree = base.open_directory(OsStr::new("tree")).unwrap();
+        fs::write(path("tree").join(UNFINISHED), "").unwrap();
         base.remove_tree(OsStr::new("tree"), &tree).unwrap_err();
+        // What is left is still known as a leftover.
+        assert!(path("tree").join(UNFINISHED).exists());
         assert_eq!(fs::read(path("tree/given/precious/file")).unwrap(), b"mine");
         assert!(!path("tree/given/theirs").exists());
     }

@@ -1,7 +1,8 @@
 //! Tells a tree that a killed run has left from any other directory under the same name.
 //!
 //! A user who can write where the tree lies can give any directory there its name, even one of root's that he could neither
-//! change nor remove. So a tree is removed only if every name in it is one that a tree of ours has.
+//! change nor remove, and an operator can rename a complete member to it by mistake. So a tree is removed only if it holds
+//! the file [`UNFINISHED`], which it loses before it is published, and if every name in it is one that a tree of ours has.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,6 +13,8 @@ use rustix::fs::{FileType, Stat};
 use super::directory::{Directory, is_file_name};
 use super::member::{LOG_DIRECTORY, MARKER, MEMBER, SNAPSHOT_DIRECTORY};
 
+/// The file that a tree holds from its first moment until it is published or removed.
+pub(super) const UNFINISHED: &str = ".etcd-seal-unfinished";
 /// No tree of ours has more entries in one directory, however long an etcd has run on it.
 const ENTRIES_MAX: usize = 10_000;
 /// What an etcd creates to find out whether it may write.
@@ -36,9 +39,21 @@ enum Place {
     DrilledLog,
 }
 
+/// What shows that `tree` was not left by a killed run; `None` where nothing does. An empty one is nothing to lose.
+pub(super) fn doubt_of(tree: &Directory) -> rustix::io::Result<Option<String>> {
+    let unfinished = tree.look(OsStr::new(UNFINISHED))?;
+    if unfinished.is_none_or(|stat| kind(&stat) != FileType::RegularFile) {
+        let mut names = tree.names_in_it()?;
+        let is_empty = names.all(|name| name.is_ok_and(|name| !is_file_name(OsStr::from_bytes(&name))));
+        return Ok((!is_empty).then(|| format!("it holds no file {UNFINISHED}, so it may be complete")));
+    }
+    let stranger = stranger_in(tree)?;
+    Ok(stranger.map(|stranger| format!("it holds {}, which no run of etcd-seal makes", stranger.display())))
+}
+
 /// What in `tree` is not what a tree of ours can hold; `None` where everything is. Looks at no more than five levels, and at
 /// one filesystem.
-pub(super) fn stranger_in(tree: &Directory) -> rustix::io::Result<Option<PathBuf>> {
+fn stranger_in(tree: &Directory) -> rustix::io::Result<Option<PathBuf>> {
     let device = rustix::fs::fstat(tree.file())?.st_dev;
     stranger(tree, Place::Tree, device)
 }
@@ -93,7 +108,9 @@ impl Place {
         match self {
             // The directory of a log, the archive and database that a drill saves again, and what its members say.
             Self::Tree => {
-                [MARKER.as_bytes(), &b"RESTORE.txt"[..], b"again.age", b"again.db", b"db"].contains(&name)
+                [UNFINISHED, MARKER, "RESTORE.txt", "again.age", "again.db"]
+                    .map(str::as_bytes)
+                    .contains(&name)
                     || is_first_log(name)
                     || name.strip_suffix(b".log").is_some_and(is_of_drill)
             }
@@ -170,9 +187,27 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_no_mark_of_being_unfinished_is_in_doubt() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        let doubt = || doubt_of(&Directory::open(place.path()).unwrap()).unwrap();
+        assert_eq!(doubt(), None);
+        fs::create_dir_all(path("member/snap")).unwrap();
+        assert!(doubt().unwrap().contains("may be complete"));
+        fs::create_dir(path(UNFINISHED)).unwrap();
+        assert!(doubt().unwrap().contains("may be complete"));
+        fs::remove_dir(path(UNFINISHED)).unwrap();
+        fs::write(path(UNFINISHED), "").unwrap();
+        assert_eq!(doubt(), None);
+        fs::write(path("member/notes"), "").unwrap();
+        assert!(doubt().unwrap().ends_with("member/notes, which no run of etcd-seal makes"));
+    }
+
+    #[test]
     fn what_somebody_else_has_made_is_named() {
         for (files, stranger) in [
             (&["prod-1.age"][..], "prod-1.age"),
+            (&["db"], "db"),
             (&["member/snap/db", "member/notes"], "member/notes"),
             (&["backups/prod.age"], "backups/prod.age"),
             (&["d/d/d/d/"], "d/d"),

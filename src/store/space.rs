@@ -1,19 +1,27 @@
 //! How much room there is where something will be written.
 
-use std::os::unix::fs::MetadataExt;
+use std::fs::File;
 use std::path::Path;
 
-use super::directory::parent_of;
+use super::directory::{Directory, parent_of};
 use crate::error::{Error, Result};
 
-/// Bytes that are free at `path`, or beside it where there is nothing yet; on a filesystem that does not say how large it is, as
-/// many as there are.
+/// Bytes that are free in the directory `path`, or beside it where there is nothing yet; on a filesystem that does not say how
+/// large it is, as many as there are. A link that another user may have put there is not followed.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::Kind::Io).
+/// [`Kind::Destination`](crate::Kind::Destination), [`Kind::Io`](crate::Kind::Io).
 pub fn free_space(path: &Path) -> Result<u64> {
-    let path = existing(path);
-    let filesystem = rustix::fs::statvfs(path)
+    let directory = match Directory::open_if_there(path)? {
+        Some(directory) => directory,
+        None => Directory::open(parent_of(path))?,
+    };
+    free_space_of(directory.file(), directory.path())
+}
+
+/// The same of an open directory, which is called `path`.
+pub(super) fn free_space_of(directory: &File, path: &Path) -> Result<u64> {
+    let filesystem = rustix::fs::fstatvfs(directory)
         .map_err(|error| Error::io("look at the filesystem of", path.display(), error.into()))?;
     Ok(match filesystem.f_blocks {
         0 => u64::MAX,
@@ -21,13 +29,23 @@ pub fn free_space(path: &Path) -> Result<u64> {
     })
 }
 
-/// Whether both will be on the same filesystem.
-#[must_use]
-pub fn are_on_one_filesystem(one: &Path, other: &Path) -> bool {
-    let device = |path| existing(path).metadata().map(|metadata| metadata.dev()).ok();
-    device(one) == device(other)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Kind;
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::{PermissionsExt, symlink};
 
-fn existing(path: &Path) -> &Path {
-    if path.exists() { path } else { parent_of(path) }
+    #[test]
+    fn it_is_told_of_no_place_that_another_user_has_chosen() {
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        fs::create_dir(path("shared")).unwrap();
+        symlink("/", path("shared/link")).unwrap();
+        assert!(free_space(&path("shared/link")).is_ok());
+        assert!(free_space(&path("shared/new")).is_ok());
+        fs::set_permissions(path("shared"), Permissions::from_mode(0o777)).unwrap();
+        assert!(free_space(&path("shared/new")).is_ok());
+        assert_eq!(free_space(&path("shared/link")).unwrap_err().kind(), Kind::Destination);
+    }
 }

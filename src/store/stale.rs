@@ -132,7 +132,7 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     }
     if let Some(doubt) = living.doubt(name, &file)? {
         tracing::warn!(
-            "{} has the name of what a killed run leaves, but stays: {doubt}; look what it is, and remove or rename it by hand",
+            "{} has the name of what a killed run leaves, but stays: {doubt}; look what it is, and remove it (rm -r) or rename it by hand",
             directory.join(name).display()
         );
         return Ok(false);

@@ -15,7 +15,8 @@ use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_directory, is_file_name, is_same, meddled};
 use super::removal::remove_empty;
-use super::shape::stranger_in;
+use super::shape::{UNFINISHED, doubt_of};
+use super::space::free_space_of;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
 use crate::error::{Error, Kind, Result};
@@ -73,12 +74,27 @@ impl Tree {
             })?;
             tree.register();
             if base.names(&tree.name, &tree.file) == Ok(true) {
+                tree.mark_unfinished().map_err(|error| base.creation_failed(error))?;
                 remove_beside(&tree);
                 return Ok(tree);
             }
         }
         let message = format!("{ATTEMPTS} directories in a row were taken by others");
         Err(Error::io("create a directory in", base.path().display(), io::Error::other(message)))
+    }
+
+    /// Puts into it the file without which no later run takes it for a leftover.
+    fn mark_unfinished(&self) -> rustix::io::Result<()> {
+        self.itself()?.create_to_read(OsStr::new(UNFINISHED)).map(drop)
+    }
+
+    /// Takes that file away, durably: from then on it is complete.
+    fn mark_finished(&self) -> Result<()> {
+        let unfinished = OsStr::new(UNFINISHED);
+        let failed = |error: Errno| Error::io("remove", self.path().join(unfinished).display(), error.into());
+        let itself = self.itself().map_err(failed)?;
+        itself.remove(unfinished).map_err(failed)?;
+        itself.sync()
     }
 
     /// Where it lies.
@@ -127,12 +143,7 @@ impl Tree {
 
     /// Bytes that are free on its filesystem; on one that does not say how large it is, as many as there are.
     pub(super) fn free_space(&self) -> Result<u64> {
-        let filesystem = rustix::fs::fstatvfs(&self.file)
-            .map_err(|error| Error::io("look at the filesystem of", self.path().display(), error.into()))?;
-        Ok(match filesystem.f_blocks {
-            0 => u64::MAX,
-            _ => filesystem.f_bavail.saturating_mul(filesystem.f_frsize),
-        })
+        free_space_of(&self.file, &self.path())
     }
 
     /// Whether both lie on the same filesystem.
@@ -194,19 +205,49 @@ impl Tree {
         // Until it is known what was taken, nothing in the tree is removed.
         deregister(&self.name);
         let taken = move_back(from, name, &itself, entry, published);
-        if itself.look(entry).is_ok_and(|found| found.is_none_or(|found| is_same(&found, published))) {
-            if self.named {
-                self.register();
-            }
-            return taken;
-        }
-        tracing::warn!("{} stays: it holds what another user has put there", self.path().display());
-        self.named = false;
+        let is_ours =
+            itself.look(entry).is_ok_and(|found| found.is_none_or(|found| is_same(&found, published)));
+        self.register_again(is_ours);
         taken
     }
 
-    /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's.
+    /// Exchanges its entry `entry` for the one of that name in `with`, which must be the file `expected`, in one step. Any
+    /// other gets its name back.
+    pub(super) fn exchange_entry(
+        &mut self,
+        entry: &OsStr,
+        with: &Directory,
+        expected: &Stat,
+    ) -> rustix::io::Result<()> {
+        let itself = self.itself()?;
+        let own = itself.look(entry)?.ok_or(Errno::NOENT)?;
+        let holds = |file: &Stat| {
+            itself.look(entry).is_ok_and(|found| found.is_some_and(|found| is_same(&found, file)))
+        };
+        // Until it is known what came, nothing in the tree is removed.
+        deregister(&self.name);
+        let mut exchanged = exchange(&itself, entry, with, entry);
+        if exchanged.is_ok() && !holds(expected) {
+            exchanged = exchange(&itself, entry, with, entry).and(Err(Errno::STALE));
+        }
+        self.register_again(holds(expected) || holds(&own));
+        exchanged
+    }
+
+    /// Has it removed again should the process have to exit; where it holds what is not ours, it is never removed any more.
+    fn register_again(&mut self, is_ours: bool) {
+        if !is_ours {
+            tracing::warn!("{} stays: it holds what another user has put there", self.path().display());
+            self.named = false;
+        } else if self.named {
+            self.register();
+        }
+    }
+
+    /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's. Killed just before that, the
+    /// process leaves a complete tree under its temporary name, which no later run removes.
     pub(super) fn publish(&mut self, to: &OsStr) -> Result<()> {
+        self.mark_finished()?;
         let base = self.base.file();
         let renamed = match rustix::fs::renameat(base, &*self.name, base, to) {
             Err(Errno::NOTEMPTY) => Err(Errno::EXIST),
@@ -223,7 +264,7 @@ impl Tree {
         move_back(&self.base, from, &self.base, &self.name, &own)?;
         self.named = true;
         self.register();
-        Ok(())
+        self.mark_unfinished()
     }
 
     /// Removes it with all that is still in it, and nothing that has got its name meanwhile.
@@ -384,9 +425,7 @@ impl Unfinished for Tree {
 
     fn doubt(&self, name: &OsStr, file: &File) -> rustix::io::Result<Option<String>> {
         let file = file.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
-        let stranger = stranger_in(&Directory::of(self.base.join(name), file))?;
-        Ok(stranger
-            .map(|stranger| format!("it holds {}, which no run of etcd-seal makes", stranger.display())))
+        doubt_of(&Directory::of(self.base.join(name), file))
     }
 
     fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File> {
@@ -532,6 +571,7 @@ mod tests {
         drop(tree);
         scene.assert_kept(published);
         assert!(scene.path("moved/member/snap/db").exists());
+        assert!(!scene.path("moved").join(UNFINISHED).exists());
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Finds what a path names without trusting directories that other users can write.
 //!
-//! A link is followed only if nobody but root and the caller can have put it there. Everything else is refused, because the
-//! user who placed the link would choose where this process, often root, reads and writes.
+//! A link is followed only if no user but root and the caller can have put it there, or can have put a directory there on the
+//! way to it. Everything else is refused, because the user who placed the link would choose where this process, often root,
+//! reads and writes.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -24,7 +25,7 @@ const OTHERS_WRITE: u32 = 0o002;
 pub(super) enum Obstacle {
     /// The system refuses.
     System(Errno),
-    /// This link stands in a directory that another user can write.
+    /// This link stands in, or below, a directory that another user can write.
     ForeignLink(PathBuf),
 }
 
@@ -56,12 +57,20 @@ pub(super) fn open_directory(path: &Path) -> Result<File, Obstacle> {
         Err(error) if is_unsupported(error) => {}
         Err(error) => return Err(error.into()),
     }
-    let found = Walk::begin(path)?.finish()?;
+    open_found_directory(&Walk::begin(path)?.finish()?)
+}
+
+/// Opens a directory below `directory`, shown as `shown`, for reading.
+pub(super) fn open_directory_below(directory: &File, shown: &Path, path: &Path) -> Result<File, Obstacle> {
+    open_found_directory(&find_below(directory, shown, path)?)
+}
+
+fn open_found_directory(found: &Found) -> Result<File, Obstacle> {
     if FileType::from_raw_mode(found.stat.st_mode) != FileType::Directory {
         return Err(Errno::NOTDIR.into());
     }
-    let file = rustix::fs::openat(&found.directory, &*found.name, flags | OFlags::NOFOLLOW, Mode::empty())?;
-    Ok(File::from(file))
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(&found.directory, &*found.name, flags, Mode::empty())?))
 }
 
 /// Finds what `path`, which is relative, names below `directory`, shown as `shown`.
@@ -112,6 +121,32 @@ pub(super) fn is_private(directory: &Stat) -> bool {
 /// Whether other users may add names to a directory, but can neither rename nor remove those of others.
 pub(super) fn is_sticky(directory: &Stat) -> bool {
     directory.st_mode & STICKY != 0 && is_trusted(directory.st_uid)
+}
+
+/// Whether no other user can give the name of `entry` in `directory` to something else. In a sticky directory that depends on
+/// whose the entry is: another user can rename only what is that user's own.
+fn keeps(directory: &Stat, entry: &Stat) -> bool {
+    is_private(directory) || is_sticky(directory) && is_trusted(entry.st_uid)
+}
+
+/// Whether no other user can put another directory in the place of `directory`, which has this `stat`, or of one above it:
+/// with a link of root's in it, that would be one of the other user's choice. It goes up from the directory itself, so that
+/// it does not matter by which path that was reached, or that the caller was in it from the start.
+fn is_out_of_reach(directory: &OwnedFd, mut stat: Stat) -> rustix::io::Result<bool> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut at = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
+    loop {
+        at = rustix::fs::openat(&at, "..", flags, Mode::empty())?;
+        let above = rustix::fs::fstat(&at)?;
+        // Above the root there is the root.
+        if (above.st_dev, above.st_ino) == (stat.st_dev, stat.st_ino) {
+            return Ok(true);
+        }
+        if !keeps(&above, &stat) {
+            return Ok(false);
+        }
+        stat = above;
+    }
 }
 
 /// Root, the caller, and the owner of `/`: that is another one in a user namespace, where root outside has no name.
@@ -181,7 +216,7 @@ impl Walk {
 
     fn follow(&mut self, name: &OsStr, link: &OwnedFd, stat: &Stat) -> Result<(), Obstacle> {
         let directory = rustix::fs::fstat(&self.at)?;
-        if !(is_private(&directory) || is_sticky(&directory) && is_trusted(stat.st_uid)) {
+        if !keeps(&directory, stat) || !is_out_of_reach(&self.at, directory)? {
             return Err(Obstacle::ForeignLink(self.shown.join(name)));
         }
         self.links += 1;
@@ -228,6 +263,46 @@ fn components(path: &Path) -> Vec<OsString> {
 mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
+
+    /// A link of root's below a directory of another user is where that user wants it, with the directory it stands in.
+    #[test]
+    #[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
+    fn a_link_is_followed_only_where_no_other_user_can_replace_what_leads_to_it() {
+        use std::os::unix::fs::{PermissionsExt, chown, symlink};
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give a directory to another user");
+            return;
+        }
+        for (mode, owner, child, followed) in [
+            (0o755, 0, 0, true),
+            (0o755, 1234, 0, false),
+            (0o777, 0, 0, false),
+            (0o775, 0, 0, false),
+            (0o1777, 0, 0, true),
+            (0o1777, 1234, 0, false),
+            (0o1777, 0, 1234, false),
+        ] {
+            let place = tempfile::tempdir().unwrap();
+            let path = |name: &str| place.path().join(name);
+            std::fs::create_dir_all(path("around/child/below")).unwrap();
+            std::fs::create_dir(path("target")).unwrap();
+            symlink(path("target"), path("around/child/below/link")).unwrap();
+            std::fs::set_permissions(path("around"), std::fs::Permissions::from_mode(mode)).unwrap();
+            chown(path("around"), Some(owner), None).unwrap();
+            chown(path("around/child"), Some(child), None).unwrap();
+            let link = path("around/child/below/link");
+            let what = format!("{mode:o} {owner} {child}");
+            match open_directory(&link) {
+                Ok(_) => assert!(followed, "{what}"),
+                Err(Obstacle::ForeignLink(found)) => assert!(!followed && found == link, "{what}"),
+                Err(Obstacle::System(error)) => panic!("{what}: {error}"),
+            }
+            // From a directory that is open already, the same holds.
+            let below = File::open(path("around/child/below")).unwrap();
+            let opened = open_directory_below(&below, Path::new("below"), Path::new("link"));
+            assert_eq!(opened.is_ok(), followed, "{what}");
+        }
+    }
 
     /// `/proc/self/cwd` stands for a directory, and what follows it lies in that.
     #[test]

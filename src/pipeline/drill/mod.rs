@@ -4,6 +4,7 @@
 //! What was restored is served without etcd's own authentication, which nobody here has passwords for: it is turned off in the
 //! scratch copy, after users and roles were counted. So the members listen where nobody else can reach them.
 
+mod adoption;
 mod checks;
 mod cluster;
 mod process;
@@ -16,6 +17,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::runtime::Handle;
 
+use self::adoption::Adoption;
+pub(crate) use self::adoption::children;
 use self::checks::{Expected, Findings, agree, compare, failed, try_out};
 use self::cluster::{Cluster, Served, Site, Trouble, membership};
 pub use self::process::Program;
@@ -133,7 +136,10 @@ pub fn drill(
         timeout: request.timeout,
         interrupt,
     };
+    // From here on every child of this process is an etcd of the drill, where a launcher starts those: no plugin is run.
+    let adoption = (!request.program.launcher.is_empty()).then(Adoption::begin);
     let proved = restored.prove(&site, &membership, request)?;
+    drop(adoption);
     let times = Times { restore: restored.took, boot: proved.boot, ..Times::default() };
     scratch.remove()?;
     let Restored { made: Made { origin, contents, .. }, keys, .. } = restored;
