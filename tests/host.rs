@@ -362,3 +362,20 @@ fn a_reader_of_a_large_archive_goes_when_it_is_told_to() {
     begin_to_read(&mut running);
     assert_goes("restore to a pipe nobody reads", running);
 }
+
+/// Bytes of memory that opening an archive takes at most, whatever it is.
+const MEMORY_MAX: u64 = 96 << 20;
+
+#[test]
+fn frames_of_any_size_are_opened_in_the_same_memory() {
+    let scene = Scene::new(16_500);
+    let (archive, output) = (scene.sandbox.path("large.age"), scene.sandbox.backups().join("x.db"));
+    let mut save = scene.save_from_file();
+    let _ = finish(save.args(["--frame-size", "16MiB"]).arg(&archive)).with(0);
+    let mut restore = scene.sandbox.open("restore");
+    restore.args(["--jobs", "4", "-o"]).arg(&output).arg(&archive);
+    let (ended, memory) = Running::start(&mut restore).wait_and_watch();
+    assert_eq!(ended.code, 0, "{ended:?}");
+    assert!(memory > 0 && memory < MEMORY_MAX, "{memory} bytes of memory");
+    assert!(fs::read(output).unwrap() == scene.snapshot);
+}

@@ -180,6 +180,8 @@ pub struct FrameHeader {
     pub content_size: Option<u64>,
     /// Whether the frame is a single segment.
     pub single_segment: bool,
+    /// Bytes of its content that a reader must keep in memory: all of them where it is a single segment.
+    pub window_size: u64,
     /// Whether a checksum follows the last block.
     pub checksum: bool,
     /// Whether it needs a dictionary.
@@ -254,25 +256,33 @@ fn read_frame_header(input: &mut impl ReadExactly) -> Result<(FrameHeader, Vec<u
         return Err(damaged("a zstd frame header uses a reserved bit"));
     }
     let single_segment = descriptor & 0b10_0000 != 0;
-    let window_size = usize::from(!single_segment);
+    let window_descriptor_size = usize::from(!single_segment);
     let dictionary_size = [0, 1, 2, 4][usize::from(descriptor & 0b11)];
     let content_size_size = match descriptor >> 6 {
         0 => usize::from(single_segment),
         flag => 1 << flag,
     };
     let mut bytes = vec![descriptor];
-    bytes.resize(1 + window_size + dictionary_size + content_size_size, 0);
+    bytes.resize(1 + window_descriptor_size + dictionary_size + content_size_size, 0);
     input.read_exactly(&mut bytes[1..])?;
     let mut content_size = [0; 8];
-    content_size[..content_size_size].copy_from_slice(&bytes[1 + window_size + dictionary_size..]);
+    content_size[..content_size_size].copy_from_slice(&bytes[1 + window_descriptor_size + dictionary_size..]);
     let content_size = u64::from_le_bytes(content_size) + if content_size_size == 2 { 256 } else { 0 };
     let header = FrameHeader {
         content_size: (content_size_size > 0).then_some(content_size),
         single_segment,
+        window_size: if single_segment { content_size } else { window_size(bytes[1]) },
         checksum: descriptor & 0b100 != 0,
-        dictionary: bytes[1 + window_size..][..dictionary_size].iter().any(|byte| *byte != 0),
+        dictionary: bytes[1 + window_descriptor_size..][..dictionary_size].iter().any(|byte| *byte != 0),
     };
     Ok((header, bytes))
+}
+
+/// RFC 8878, 3.1.1.1.2.
+fn window_size(descriptor: u8) -> u64 {
+    let (exponent, mantissa) = (descriptor >> 3, u64::from(descriptor & 7));
+    let base = 1 << (10 + exponent);
+    base + base / 8 * mantissa
 }
 
 /// A source that can say in its own words what it means that it ended too early.

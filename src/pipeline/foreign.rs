@@ -1,14 +1,13 @@
 //! Archives of another make: an age file of a snapshot, with zstd or without, such as talos-backup writes.
 
-use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
-
+use super::decoder::FrameDecoder;
 use super::delivery::Delivery;
 use super::plaintext::Plaintext;
-use super::stage::{Stop, no_reason};
+use super::stage::Stop;
 use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
-    MANIFEST_MAGIC, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC, ZSTD_MAGIC, damaged,
-    parse_skippable_header, walk_frame,
+    FrameHeader, MANIFEST_MAGIC, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC,
+    ZSTD_MAGIC, damaged, parse_skippable_header,
 };
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Trailer, claimed_version, parse};
 use crate::error::{Error, Result};
@@ -27,10 +26,8 @@ pub(super) fn taken_apart() -> Error {
     damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
 }
 
-/// Decompressed bytes handed on at a time: zstd's own block size.
-const OUTPUT_SIZE: usize = 128 * 1024;
-/// The largest window that is decompressed, 128 MiB, which is what zstd's own command allows unless asked otherwise.
-const WINDOW_LOG_MAX: u32 = 27;
+/// The largest window that is decompressed: memory that a frame asks for. Levels below `--ultra` stay within 8 MiB.
+pub(super) const WINDOW_SIZE_MAX: u64 = 64 * 1024 * 1024;
 
 /// A foreign archive without compression.
 pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
@@ -46,16 +43,38 @@ pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_
 
 /// A foreign archive with zstd inside: any frames, any skippable frames between them, but none of ours.
 pub(super) fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-    let mut decoder = ForeignDecoder::new()?;
+    let mut decoder = FrameDecoder::new(WINDOW_SIZE_MAX)?;
+    let mut expansion = Expansion::new(None);
     loop {
         let first = plaintext.peek()?;
         match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
             None if first.is_empty() => return Ok(()),
-            Some(ZSTD_MAGIC) => decoder.frame(plaintext, delivery)?,
+            Some(ZSTD_MAGIC) => decoder.frame(plaintext, delivery, |header, packed, content| {
+                allow_foreign(header)?;
+                Ok(expansion.add(packed, content)?)
+            })?,
             Some(magic) if SKIPPABLE_MAGICS.contains(&magic) => skip_foreign(plaintext, magic)?,
             _ => return Err(damaged("there is something behind the zstd frames").into()),
         }
     }
+}
+
+/// Refuses a frame that asks for what is not there.
+fn allow_foreign(header: &FrameHeader) -> Result<()> {
+    if header.dictionary {
+        return Err(damaged("a zstd frame needs a dictionary"));
+    }
+    if header.window_size > WINDOW_SIZE_MAX {
+        let message = format!(
+            "a zstd frame needs a window of {} MiB, and is given {} MiB at most",
+            header.window_size >> 20,
+            WINDOW_SIZE_MAX >> 20
+        );
+        return Err(damaged(message).with_hint(
+            "decompress it with `age -d` and `zstd -d --long=31`, and open the snapshot that comes out",
+        ));
+    }
+    Ok(())
 }
 
 fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
@@ -84,68 +103,6 @@ fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
         return Err(taken_apart());
     }
     Ok(())
-}
-
-struct ForeignDecoder {
-    decoder: Decoder<'static>,
-    output: Vec<u8>,
-    expansion: Expansion,
-}
-
-impl ForeignDecoder {
-    fn new() -> Result<Self> {
-        let decoder = Decoder::new().and_then(|mut decoder| {
-            decoder.set_parameter(DParameter::WindowLogMax(WINDOW_LOG_MAX))?;
-            Ok(decoder)
-        });
-        let decoder = decoder.map_err(|error| Error::io("prepare", "zstd", error))?;
-        Ok(Self { decoder, output: vec![0; OUTPUT_SIZE], expansion: Expansion::new(None) })
-    }
-
-    fn frame(&mut self, plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-        let mut magic = [0; 4];
-        plaintext.read_exactly(&mut magic)?;
-        let mut stopped = None;
-        let walked = walk_frame(plaintext, &mut Vec::new(), |header, piece| {
-            if header.dictionary {
-                return Err(damaged("a zstd frame needs a dictionary"));
-            }
-            let fed = self.feed(piece, delivery);
-            piece.clear();
-            match fed {
-                Err(Stop::Failed(error)) => Err(error),
-                Err(Stop::Closed) => {
-                    stopped = Some(Stop::Closed);
-                    Err(no_reason())
-                }
-                Ok(()) => Ok(()),
-            }
-        });
-        match (stopped, walked) {
-            (Some(stop), _) => Err(stop),
-            (None, walked) => Ok(walked.map(drop)?),
-        }
-    }
-
-    fn feed(&mut self, piece: &[u8], delivery: &mut Delivery<'_>) -> Result<(), Stop> {
-        let mut input = InBuffer::around(piece);
-        let mut packed = piece.len() as u64;
-        loop {
-            let mut output = OutBuffer::around(&mut self.output[..]);
-            self.decoder
-                .run(&mut input, &mut output)
-                .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
-            let written = output.as_slice().to_vec();
-            let full = written.len() == self.output.len();
-            self.expansion.add(std::mem::take(&mut packed), written.len() as u64).map_err(Error::from)?;
-            if !written.is_empty() {
-                delivery.push(written.into())?;
-            }
-            if input.pos() == piece.len() && !full {
-                return Ok(());
-            }
-        }
-    }
 }
 
 /// Whether foreign content is compressed.

@@ -6,15 +6,17 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::buffer::{Buffer, Pool};
 use super::claims::{Claims, hold_trailer};
+use super::decoder::FrameDecoder;
 use super::delivery::Delivery;
 use super::digest::{Digested, digest, queue};
 use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, taken_apart};
 use super::plaintext::Plaintext;
-use super::stage::{Feeder, Stop, first_failure, join, no_reason, ordered, spawn};
+use super::stage::{Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
-    FRAME_SIZE_DEFAULT, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC, SKIPPABLE_HEADER_SIZE,
-    TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header, walk_frame,
+    FRAME_SIZE_DEFAULT, FRAME_SIZE_MAX, FrameHeader, FrameUnpacker, ReadExactly, SEEK_TABLE_MAGIC,
+    SKIPPABLE_HEADER_SIZE, TRAILER_MAGIC, ZSTD_MAGIC, begins_as_manifest, damaged, parse_skippable_header,
+    walk_frame,
 };
 use crate::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Digest, Document, Manifest, Trailer, parse, parse_manifest,
@@ -23,7 +25,7 @@ use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::SeekTable;
 use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::database::stream_check::Facts;
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
@@ -100,29 +102,22 @@ impl Layers<'_> {
 
     fn read_ours(&self, mut plaintext: Plaintext, output: &mut (dyn Write + Send)) -> Result<LayersRead> {
         let manifest = self.read_manifest(&mut plaintext)?;
-        manifest.content.description.snapshot_size.map_or(Ok(()), self.admit)?;
-        self.progress.start(manifest.content.description.snapshot_size);
-        let pool = Pool::default();
+        let description = &manifest.content.description;
+        description.snapshot_size.map_or(Ok(()), self.admit)?;
+        self.progress.start(description.snapshot_size);
         std::thread::scope(|scope| {
-            let large = manifest.content.description.frame_size > FRAME_SIZE_DEFAULT;
-            let jobs = if large { 1 } else { self.options.jobs };
-            let (frames, contents) = ordered(scope, "decompress", jobs, || {
-                let mut unpacker = FrameUnpacker::new()?;
-                let pool = pool.clone();
-                Ok(move |frame: FoundFrame| frame.unpack(&mut unpacker, pool.take()))
-            })?;
             let (pieces, digested) = queue();
             // Whether etcd's digest may be missing is for the trailer to say.
             let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
-            let description = &manifest.content.description;
-            let order =
-                spawn(scope, "order", move || FrameFinder::new(self, description).find(plaintext, &frames))?;
-            let mut delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
-            let delivered = delivery.deliver(contents);
-            drop(delivery);
-            let (order, checked) = (join(order), join(check));
-            match (delivered, order, checked) {
-                (Ok(()), Ok((trailer, frames)), Ok(Digested { checked, facts })) => {
+            let delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
+            let finder = FrameFinder::new(self, description);
+            let unpacked = if description.frame_size > FRAME_SIZE_DEFAULT {
+                finder.unpack_in_order(plaintext, delivery)
+            } else {
+                finder.unpack_in_parallel(plaintext, delivery)
+            };
+            match (unpacked, join(check)) {
+                (Ok((trailer, frames)), Ok(Digested { checked, facts })) => {
                     compare(&trailer, &checked)?;
                     let status_after = trailer.status_after.as_ref();
                     Claims { description, status_after }.hold(&facts)?;
@@ -132,8 +127,8 @@ impl Layers<'_> {
                     Ok(LayersRead { foreign: None, manifest, trailer: Some(trailer), frames, checked, facts })
                 }
                 // The digest comes last: stopped by another stage, it calls the snapshot cut short.
-                (delivered, order, checked) => {
-                    let stops = [delivered.err(), order.err(), checked.err().map(Stop::Failed)];
+                (unpacked, checked) => {
+                    let stops = [unpacked.err(), checked.err().map(Stop::Failed)];
                     Err(first_failure(stops).unwrap_or_else(no_reason))
                 }
             }
@@ -200,16 +195,15 @@ struct FoundFrame {
 impl FoundFrame {
     fn unpack(self, unpacker: &mut FrameUnpacker, mut content: Buffer) -> Result<Buffer> {
         let Self { bytes, content_size, range } = self;
-        unpacker.unpack(&bytes, content_size, &mut content).map_err(|error| {
-            error
-                .within(format_args!("between byte {} and byte {}", range.start, range.end))
-                .with_damaged(range)
-        })?;
+        unpacker.unpack(&bytes, content_size, &mut content).map_err(|error| within(error, range))?;
         Ok(content)
     }
 }
 
-type Frames = Feeder<FoundFrame, Result<Buffer>>;
+/// A fault of what lies in `range` of the file.
+fn within(error: Error, range: Range<u64>) -> Error {
+    error.within(format_args!("between byte {} and byte {}", range.start, range.end)).with_damaged(range)
+}
 
 /// Finds every frame behind the manifest, up to the end, which must be where version 1 has it.
 struct FrameFinder<'a> {
@@ -234,14 +228,56 @@ impl<'a> FrameFinder<'a> {
         }
     }
 
-    fn find(mut self, mut plaintext: Plaintext, frames: &Frames) -> Result<(Trailer, u64), Stop> {
+    /// Unpacks the frames on threads of their own. Several of them are in memory at a time, packed and unpacked.
+    fn unpack_in_parallel(
+        self,
+        plaintext: Plaintext,
+        mut delivery: Delivery<'_>,
+    ) -> Result<(Trailer, u64), Stop> {
+        let (pool, jobs) = (Pool::default(), self.layers.options.jobs);
+        std::thread::scope(|scope| {
+            let (frames, contents) = ordered(scope, "decompress", jobs, || {
+                let mut unpacker = FrameUnpacker::new()?;
+                let pool = pool.clone();
+                Ok(move |frame: FoundFrame| frame.unpack(&mut unpacker, pool.take()))
+            })?;
+            let order = spawn(scope, "order", move || {
+                self.find(plaintext, |finder, plaintext| frames.send(finder.frame(plaintext)?))
+            })?;
+            let delivered = delivery.deliver(contents);
+            drop(delivery);
+            match (delivered, join(order)) {
+                (Ok(()), order) => order,
+                (Err(Stop::Closed), Err(failed)) => Err(failed),
+                (Err(failed), _) => Err(failed),
+            }
+        })
+    }
+
+    /// Unpacks the frames block by block on this thread: frames may be so large that a few of them would take more memory
+    /// than there is for all.
+    fn unpack_in_order(
+        self,
+        plaintext: Plaintext,
+        mut delivery: Delivery<'_>,
+    ) -> Result<(Trailer, u64), Stop> {
+        let mut decoder = FrameDecoder::new(u64::from(FRAME_SIZE_MAX))?;
+        self.find(plaintext, |finder, plaintext| finder.unpack(plaintext, &mut decoder, &mut delivery))
+    }
+
+    /// Reads up to the end; `take` takes the frame that begins next.
+    fn find(
+        mut self,
+        mut plaintext: Plaintext,
+        mut take: impl FnMut(&mut Self, &mut Plaintext) -> Result<(), Stop>,
+    ) -> Result<(Trailer, u64), Stop> {
         let manifest_size =
             usize::try_from(plaintext.position()).map_err(|_| damaged("the manifest is too long"))?;
         self.table.push(manifest_size, 0)?;
         loop {
             let first = plaintext.peek()?;
             match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
-                Some(ZSTD_MAGIC) => frames.send(self.frame(&mut plaintext)?)?,
+                Some(ZSTD_MAGIC) => take(&mut self, &mut plaintext)?,
                 Some(TRAILER_MAGIC) => break,
                 Some(_) => {
                     return Err(
@@ -257,6 +293,48 @@ impl<'a> FrameFinder<'a> {
         }
         let trailer = self.end(&mut plaintext)?;
         Ok((trailer, count))
+    }
+
+    /// Unpacks the next frame while it is read.
+    fn unpack(
+        &mut self,
+        plaintext: &mut Plaintext,
+        decoder: &mut FrameDecoder,
+        delivery: &mut Delivery<'_>,
+    ) -> Result<(), Stop> {
+        let begin = plaintext.position();
+        let mut limits = None;
+        let (mut packed, mut content) = (0, 0);
+        let unpacked = decoder.frame(plaintext, delivery, |header, more_packed, more_content| {
+            let (packed_limit, content_size) = match limits {
+                Some(limits) => limits,
+                None => {
+                    let (packed_limit, content_size) =
+                        (self.packed_limit(header)?, header.version_1_content_size()?);
+                    // Packed worse than ever possible, it must be allowed before any of it comes out.
+                    { self.expansion }.add(packed_limit as u64, u64::from(content_size))?;
+                    *limits.insert((packed_limit, content_size))
+                }
+            };
+            packed += more_packed;
+            content += more_content;
+            if packed > packed_limit as u64 || content > u64::from(content_size) {
+                return Err(damaged("a zstd frame is larger than its content could ever need"));
+            }
+            Ok(())
+        });
+        let content_size = limits.map_or(0, |(_, content_size)| content_size);
+        let whole = unpacked.and_then(|()| match content == u64::from(content_size) {
+            true => Ok(()),
+            false => Err(damaged("a zstd frame does not hold what its header says").into()),
+        });
+        let range = self.range(begin, plaintext);
+        whole.map_err(|stop| match stop {
+            Stop::Failed(error) if error.kind() == Kind::StructureDamaged => within(error, range).into(),
+            stop => stop,
+        })?;
+        let packed = usize::try_from(packed).map_err(|_| damaged("a zstd frame is too long"))?;
+        Ok(self.note(packed, content_size)?)
     }
 
     fn frame(&mut self, plaintext: &mut Plaintext) -> Result<FoundFrame> {
@@ -279,10 +357,14 @@ impl<'a> FrameFinder<'a> {
         })?;
         let content_size = header.version_1_content_size()?;
         self.note(bytes.len(), content_size)?;
+        Ok(FoundFrame { bytes, content_size, range: self.range(begin, plaintext) })
+    }
+
+    /// Where in the file lies what was read from `begin` on, in whole chunks.
+    fn range(&self, begin: u64, plaintext: &Plaintext) -> Range<u64> {
         // Every chunk of what was found has been read, so the range stays within the file.
         let read = self.layers.read.load(Ordering::Relaxed);
-        let range = sealed_range(self.layers.header_size, begin..plaintext.position(), read);
-        Ok(FoundFrame { bytes, content_size, range })
+        sealed_range(self.layers.header_size, begin..plaintext.position(), read)
     }
 
     fn packed_limit(&self, header: &FrameHeader) -> Result<usize> {

@@ -10,12 +10,15 @@
 //!                                                                                    └→ digest, facts
 //! ```
 //!
+//! Frames of more than 4 MiB are decompressed block by block on one thread: several of them would take too much memory.
+//!
 //! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
 
 pub mod age;
 mod batch;
 mod buffer;
 mod claims;
+mod decoder;
 mod delivery;
 mod digest;
 pub mod drill;

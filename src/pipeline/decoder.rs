@@ -1,0 +1,94 @@
+//! A zstd frame decompressed block by block, however large it is: neither the frame nor its content is in memory as a whole.
+
+use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
+
+use super::buffer::Pool;
+use super::delivery::Delivery;
+use super::plaintext::Plaintext;
+use super::stage::{Stop, no_reason};
+use crate::archive::frame::{FrameHeader, ReadExactly, damaged, walk_frame};
+use crate::error::{Error, Result};
+
+/// Decompressed bytes handed on at a time: zstd's own block size.
+const OUTPUT_SIZE: usize = 128 * 1024;
+
+/// Decompresses frames one after the other. It takes as much memory as the window of a frame, and some 300 KiB.
+pub(super) struct FrameDecoder {
+    decoder: Decoder<'static>,
+    pool: Pool,
+}
+
+impl FrameDecoder {
+    /// A decoder of frames whose window is no larger than `window_size_max` bytes, a power of two.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::Kind::Io) where zstd has no memory.
+    pub(super) fn new(window_size_max: u64) -> Result<Self> {
+        let decoder = Decoder::new().and_then(|mut decoder| {
+            decoder.set_parameter(DParameter::WindowLogMax(window_size_max.ilog2()))?;
+            Ok(decoder)
+        });
+        let decoder = decoder.map_err(|error| Error::io("prepare", "zstd", error))?;
+        Ok(Self { decoder, pool: Pool::default() })
+    }
+
+    /// Decompresses the frame that follows. `allow` is asked with its header and with how many packed bytes and bytes of
+    /// content there are more, before those are handed on.
+    ///
+    /// # Errors
+    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) for what is no frame; those of `allow`, `plaintext` and
+    /// `delivery`.
+    pub(super) fn frame(
+        &mut self,
+        plaintext: &mut Plaintext,
+        delivery: &mut Delivery<'_>,
+        mut allow: impl FnMut(&FrameHeader, u64, u64) -> Result<()>,
+    ) -> Result<(), Stop> {
+        let mut magic = [0; 4];
+        plaintext.read_exactly(&mut magic)?;
+        let mut closed = false;
+        let walked = walk_frame(plaintext, &mut Vec::new(), |header, piece| {
+            let fed = self.feed(piece, delivery, |packed, content| allow(header, packed, content));
+            piece.clear();
+            fed.map_err(|stop| match stop {
+                Stop::Failed(error) => error,
+                Stop::Closed => {
+                    closed = true;
+                    no_reason()
+                }
+            })
+        });
+        if closed {
+            return Err(Stop::Closed);
+        }
+        Ok(walked.map(drop)?)
+    }
+
+    fn feed(
+        &mut self,
+        piece: &[u8],
+        delivery: &mut Delivery<'_>,
+        mut allow: impl FnMut(u64, u64) -> Result<()>,
+    ) -> Result<(), Stop> {
+        // Before zstd sees the header, and takes the memory it asks for.
+        allow(piece.len() as u64, 0)?;
+        let mut input = InBuffer::around(piece);
+        loop {
+            let mut content = self.pool.take();
+            content.resize(OUTPUT_SIZE, 0);
+            let mut output = OutBuffer::around(&mut content[..]);
+            self.decoder
+                .run(&mut input, &mut output)
+                .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
+            let written = output.pos();
+            allow(0, written as u64)?;
+            if written > 0 {
+                content.truncate(written);
+                delivery.push(content)?;
+            }
+            if input.pos() == piece.len() && written < OUTPUT_SIZE {
+                return Ok(());
+            }
+        }
+    }
+}
