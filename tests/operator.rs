@@ -4,7 +4,7 @@ mod common;
 
 use common::program::Sandbox;
 use common::refusal::{IDENTITY, RECIPIENT, Scene, snapshot};
-use common::{Etcd, LOOPBACK_NAMES, Options, Pki, dead_address, etcds, run};
+use common::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, run};
 use std::fs;
 
 /// A scene, or the end of the test where there is none to be had.
@@ -55,6 +55,25 @@ fn a_client_certificate_that_ends_soon_is_warned_of() {
         let warnings: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("warning: ")).collect();
         assert_eq!(warnings.len(), usize::from(told.is_some()), "{days}: {warnings:?}");
         assert!(told.is_none_or(|told| warnings[0].contains(told)), "{days}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_member_s_certificate_that_ends_soon_is_warned_of_once() {
+    let (sandbox, pki) = (Sandbox::new(), Pki::new());
+    sandbox.make_directory("out");
+    let binary = etcds().swap_remove(0);
+    for (days, told) in [(30, 0), (5, 1)] {
+        let leaf = pki.issue_for_days("server", LOOPBACK_NAMES, days);
+        let tls = Some(ServerTls { leaf, client_authority: None });
+        let member = Etcd::start(&binary, &Options { tls, ..Options::default() });
+        let endpoint = format!("https://{}", member.address());
+        let save = ["save", "-q", "out", "-r", RECIPIENT, "--endpoints", &endpoint, "--cacert"];
+        let outcome = sandbox.seal(save).arg(pki.authority()).succeed();
+        let warnings: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("warning: ")).collect();
+        assert_eq!(warnings.len(), told, "{days}: {warnings:?}");
+        let words = format!("the certificate of the member at {endpoint} expires in ");
+        assert!(warnings.iter().all(|warning| warning.contains(&words)), "{days}: {warnings:?}");
     }
 }
 

@@ -1,24 +1,25 @@
 //! TLS as the flags ask for it. Every file is read and judged here, before anything is dialed.
 
 use super::connection::Connection;
+use super::expiry::end_of;
 use super::failure;
+use super::verifier::{AnyCertificate, TrustedCertificate};
 use crate::error::{Error, Kind, Result};
 use jiff::Timestamp;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
+use rustls::client::danger::ServerCertVerifier;
+use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, RootCertStore};
 use std::path::Path;
 use std::sync::Arc;
-use tonic::transport::{Certificate, ClientTlsConfig, Endpoint as Transport, Identity};
-use x509_cert::der::Decode as _;
+use tonic::transport::{ClientTlsConfig, Endpoint as Transport, Identity};
 use zeroize::Zeroizing;
 
 /// The files of `--cacert`, `--cert` and `--key`, read and found usable.
 pub(super) struct TlsFiles {
-    authorities: Option<Vec<u8>>,
+    authorities: Option<RootCertStore>,
     identity: Option<ClientIdentity>,
     skip_verify: bool,
 }
@@ -77,24 +78,36 @@ impl TlsFiles {
         if let Some(identity) = &self.identity {
             config = config.identity(Identity::from_pem(&identity.certificates, identity.key.as_slice()));
         }
-        let applied = if self.skip_verify {
-            transport.tls_config_with_verifier(config, Arc::new(AnyCertificate::new()))
+        let verifier: Arc<dyn ServerCertVerifier> = if self.skip_verify {
+            Arc::new(AnyCertificate::new())
         } else {
-            transport.tls_config(match &self.authorities {
-                Some(pem) => config.ca_certificate(Certificate::from_pem(pem)),
-                None => config.with_native_roots(),
-            })
+            let roots = self.authorities.clone().map_or_else(system_roots, Ok);
+            let verifier = roots.and_then(|roots| TrustedCertificate::new(given, roots));
+            Arc::new(verifier.map_err(|cause| cannot_prepare(given, &cause))?)
         };
-        applied.map_err(|error| {
-            let cause = failure::innermost(&error);
-            Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}"))
-                .with_hint(
-                    "pass the cluster's authority with --cacert if this host trusts none of its own, \
-                     and name the member as its certificate does",
-                )
-                .with_source(error)
-        })
+        transport
+            .tls_config_with_verifier(config, verifier)
+            .map_err(|error| cannot_prepare(given, failure::innermost(&error)).with_source(error))
     }
+}
+
+fn cannot_prepare(given: &str, cause: &dyn std::fmt::Display) -> Error {
+    Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}")).with_hint(
+        "pass the cluster's authority with --cacert if this host trusts none of its own, \
+         and name the member as its certificate does",
+    )
+}
+
+/// The authorities that this host trusts. One that cannot be used is left out, as other programs do.
+fn system_roots() -> Result<RootCertStore, String> {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found.certs);
+    if !roots.is_empty() {
+        return Ok(roots);
+    }
+    let cause = found.errors.first().map(|error| format!(": {error}"));
+    Err(format!("this host trusts no authority{}", cause.unwrap_or_default()))
 }
 
 /// When the client certificate of `--cert` expires; `None` where there is none, or where that cannot be read.
@@ -104,11 +117,7 @@ impl TlsFiles {
 pub(super) fn client_certificate_end(connection: &Connection) -> Result<Option<Timestamp>> {
     let Some(path) = &connection.cert else { return Ok(None) };
     let chain = certificates("--cert", path, &read("--cert", path)?)?;
-    let parsed = chain.first().and_then(|first| x509_cert::Certificate::from_der(first).ok());
-    Ok(parsed.and_then(|certificate| {
-        let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
-        Timestamp::from_second(end.as_secs().try_into().ok()?).ok()
-    }))
+    Ok(chain.first().and_then(end_of))
 }
 
 /// A certificate is of no use without its key.
@@ -117,13 +126,13 @@ fn lonely(given: &str, missing: &str, variable: &str) -> Error {
         .with_hint(format!("add {missing}, or {variable} in the environment"))
 }
 
-fn load_authorities(path: &Path) -> Result<Vec<u8>> {
+fn load_authorities(path: &Path) -> Result<RootCertStore> {
     let pem = read("--cacert", path)?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates("--cacert", path, &pem)? {
         roots.add(certificate).map_err(|error| unusable("--cacert", path, &error))?;
     }
-    Ok(pem)
+    Ok(roots)
 }
 
 fn load_identity(certificate_path: &Path, key_path: &Path) -> Result<ClientIdentity> {
@@ -182,49 +191,4 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
 fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Usage, format!("cannot use {flag} {}: {why}", path.display()))
         .with_hint("--cacert and --cert hold PEM certificates, --key a PEM private key without passphrase")
-}
-
-/// `--insecure-skip-tls-verify`: believes any certificate, but still has the server prove that it holds its key.
-#[derive(Debug)]
-pub(super) struct AnyCertificate(CryptoProvider);
-
-impl AnyCertificate {
-    pub(super) fn new() -> Self {
-        Self(ring::default_provider())
-    }
-}
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, certificate, signature, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

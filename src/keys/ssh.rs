@@ -9,7 +9,7 @@ use ssh_key::{Algorithm, HashAlg, PublicKey};
 use std::sync::{Arc, OnceLock};
 
 /// So many stanzas that name a key are tried. 32 bits name a key, so that two keys may share a name, but no more than that do
-/// by chance; each attempt costs the owner of an ssh-rsa key some 30 ms, and a header has room for 256.
+/// by chance; each attempt with an ssh-rsa key costs an RSA decryption, and a header has room for 256.
 const ATTEMPTS_MAX: usize = 4;
 
 /// How private keys of the two kinds that OpenSSH has written begin.

@@ -248,8 +248,10 @@ impl<'a> FrameFinder<'a> {
             drop(delivery);
             match (delivered, join(order)) {
                 (Ok(()), order) => order,
-                (Err(Stop::Closed), Err(failed)) => Err(failed),
-                (Err(failed), _) => Err(failed),
+                (delivered, order) => {
+                    let failure = first_failure([delivered.err(), order.err()]);
+                    Err(failure.map_or(Stop::Closed, Stop::Failed))
+                }
             }
         })
     }
@@ -306,15 +308,15 @@ impl<'a> FrameFinder<'a> {
         let mut limits = None;
         let (mut packed, mut content) = (0, 0);
         let unpacked = decoder.frame(plaintext, delivery, |header, more_packed, more_content| {
-            let (packed_limit, content_size) = match limits {
-                Some(limits) => limits,
-                None => {
-                    let (packed_limit, content_size) =
-                        (self.packed_limit(header)?, header.version_1_content_size()?);
-                    // Packed worse than ever possible, it must be allowed before any of it comes out.
-                    { self.expansion }.add(packed_limit as u64, u64::from(content_size))?;
-                    *limits.insert((packed_limit, content_size))
-                }
+            let (packed_limit, content_size) = if let Some(limits) = limits {
+                limits
+            } else {
+                let (packed_limit, content_size) =
+                    (self.packed_limit(header)?, header.version_1_content_size()?);
+                // A frame that would be too much even if it were packed as badly as can be is refused before any of it
+                // comes out.
+                { self.expansion }.add(packed_limit as u64, u64::from(content_size))?;
+                *limits.insert((packed_limit, content_size))
             };
             packed += more_packed;
             content += more_content;
@@ -324,9 +326,11 @@ impl<'a> FrameFinder<'a> {
             Ok(())
         });
         let content_size = limits.map_or(0, |(_, content_size)| content_size);
-        let whole = unpacked.and_then(|()| match content == u64::from(content_size) {
-            true => Ok(()),
-            false => Err(damaged("a zstd frame does not hold what its header says").into()),
+        let whole = unpacked.and_then(|()| {
+            if content == u64::from(content_size) {
+                return Ok(());
+            }
+            Err(damaged("a zstd frame does not hold what its header says").into())
         });
         let range = self.range(begin, plaintext);
         whole.map_err(|stop| match stop {

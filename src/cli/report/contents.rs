@@ -134,10 +134,6 @@ pub(super) fn cluster(description: &Description) -> Option<String> {
     }
 }
 
-/// What is said of every archive that was opened and is not signed.
-pub(super) const UNKNOWN_SEALER: &str =
-    "nothing proves who sealed this archive: anybody who knows its recipient or passphrase can";
-
 /// Who sealed an archive. A signature would tell; there are none yet.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -147,12 +143,11 @@ pub(super) enum SealedBy {
 }
 
 impl SealedBy {
-    /// In words, for an archive with recipient stanzas of these types.
-    pub(super) fn text(self, stanzas: &[String]) -> String {
-        let Self::Unknown = self;
-        let with_what =
-            if stanzas.iter().any(|stanza| stanza == "scrypt") { "passphrase" } else { "recipient" };
-        format!("unknown (anybody with the {with_what} can seal)")
+    /// In words, behind "sealed by".
+    pub(super) fn text(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown (anybody with its recipient or passphrase can seal)",
+        }
     }
 }
 

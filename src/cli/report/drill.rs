@@ -1,6 +1,6 @@
 //! Of `drill`.
 
-use super::contents::{Contents, SealedBy, UNKNOWN_SEALER};
+use super::contents::{Contents, SealedBy};
 use super::member::DatabaseReport;
 use super::units::{count, milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
@@ -100,8 +100,8 @@ impl Report for DrillReport {
             seconds(self.duration_ms),
             self.verdict.text()
         );
-        if self.sealed_by.is_some() {
-            let _ = write!(text, "\n{UNKNOWN_SEALER}");
+        if let Some(sealed_by) = self.sealed_by {
+            let _ = write!(text, "\nsealed by: {}", sealed_by.text());
         }
         for remark in &self.remarks {
             let _ = write!(text, "\nnote: {}", sanitize(remark));

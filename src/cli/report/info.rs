@@ -215,7 +215,7 @@ impl Facts {
         match visible.sealed_by {
             Some(sealed_by) => {
                 self.add("opened by this key", "yes");
-                self.add("sealed by", sealed_by.text(&visible.stanzas));
+                self.add("sealed by", sealed_by.text());
             }
             None => self.add("authenticated", "no: what the header says, without a key"),
         }

@@ -1,6 +1,6 @@
 //! Of `restore --data-dir` and `restore --output-dir`.
 
-use super::contents::{Contents, SealedBy, UNKNOWN_SEALER};
+use super::contents::{Contents, SealedBy};
 use super::units::{milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
 use super::{Report, SourceReport, shown};
@@ -178,8 +178,8 @@ impl Report for MemberReport {
         }
         let _ = write!(text, ", {}{}", seconds(self.duration_ms), self.verdict.text());
         let _ = write!(text, "\nfrom {}", self.source.text());
-        if self.sealed_by.is_some() {
-            let _ = write!(text, "\n{UNKNOWN_SEALER}");
+        if let Some(sealed_by) = self.sealed_by {
+            let _ = write!(text, "\nsealed by: {}", sealed_by.text());
         }
         match &self.members[..] {
             [member] if member.etcd_flags.first().is_some_and(|flag| flag.starts_with("--data-dir=")) => {

@@ -1,6 +1,6 @@
 //! Of `restore`.
 
-use super::contents::{Contents, SealedBy, UNKNOWN_SEALER};
+use super::contents::{Contents, SealedBy};
 use super::units::{milliseconds, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
@@ -54,6 +54,7 @@ impl Report for RestoreReport {
 
     fn text(&self) -> String {
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
-        format!("{path}: {}, {took}{}; {UNKNOWN_SEALER}", self.contents.text(), self.verdict.text())
+        let sealed_by = self.sealed_by.text();
+        format!("{path}: {}, {took}{}; sealed by: {sealed_by}", self.contents.text(), self.verdict.text())
     }
 }

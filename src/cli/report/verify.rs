@@ -40,9 +40,6 @@ pub(crate) struct VerifyReport {
     proved: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     sealed_by: Option<SealedBy>,
-    /// Types of the recipient stanzas.
-    #[serde(skip)]
-    stanzas: Vec<String>,
     sidecar: SidecarState,
     archive_size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +58,6 @@ impl VerifyReport {
             path: shown(path),
             proved: "content",
             sealed_by: Some(SealedBy::Unknown),
-            stanzas: opened.visible.stanzas.clone(),
             sidecar,
             archive_size: opened.visible.archive_size,
             archive_sha256: opened.visible.archive_sha256.map(hex::encode),
@@ -82,7 +78,6 @@ impl VerifyReport {
             path: shown(path),
             proved: what,
             sealed_by: None,
-            stanzas: Vec::new(),
             sidecar,
             archive_size: visible.archive_size,
             archive_sha256: visible.archive_sha256.map(hex::encode),
@@ -108,7 +103,7 @@ impl Report for VerifyReport {
             }
         };
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
-        let sealed_by = self.sealed_by.map(|by| format!("; sealed by: {}", by.text(&self.stanzas)));
+        let sealed_by = self.sealed_by.map(|by| format!("; sealed by: {}", by.text()));
         format!("{path}: {found}, {took}{}{}", sealed_by.unwrap_or_default(), self.verdict.text())
     }
 }

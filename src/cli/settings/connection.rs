@@ -3,11 +3,10 @@
 use super::environment::{self, Environment};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
-use crate::cli::report::count;
 use crate::cli::term::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, Tls, Way};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -111,7 +110,7 @@ impl ConnectionSettings {
         let Some(path) = &self.connection.cert else { return Ok(None) };
         let end = self.connection.client_certificate_end()?;
         Ok(end
-            .and_then(|end| expiry(end, now))
+            .and_then(|end| etcd::expiry(end, now))
             .map(|when| format!("the client certificate {} {when}", path.display())))
     }
 
@@ -155,20 +154,6 @@ impl ConnectionSettings {
             self.connection.user = Some((name, password));
         }
         Ok(self.connection)
-    }
-}
-
-/// A certificate that expires within this is warned of: two runs of a weekly job.
-const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
-
-/// What is to be said of a certificate that ends at `end`.
-fn expiry(end: Timestamp, now: Timestamp) -> Option<String> {
-    let left = end.duration_since(now);
-    let days = count(left.abs().as_hours().unsigned_abs() / 24, "day");
-    if left.is_negative() {
-        Some(format!("has expired, {days} ago: renew it"))
-    } else {
-        (left <= EXPIRES_SOON).then(|| format!("expires in {days}: renew it before backups fail"))
     }
 }
 
@@ -253,17 +238,6 @@ mod tests {
 
     fn connection(words: &[&str], variables: &[(&str, &str)]) -> Connection {
         resolve(words, variables).unwrap().connection
-    }
-
-    #[test]
-    fn a_certificate_that_expires_soon_is_told_in_time() {
-        let told =
-            |hours| expiry(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours), Timestamp::UNIX_EPOCH);
-        assert_eq!(told(14 * 24 + 1), None);
-        assert_eq!(told(14 * 24).unwrap(), "expires in 14 days: renew it before backups fail");
-        assert_eq!(told(47).unwrap(), "expires in 1 day: renew it before backups fail");
-        assert_eq!(told(0).unwrap(), "expires in 0 days: renew it before backups fail");
-        assert_eq!(told(-73).unwrap(), "has expired, 3 days ago: renew it");
     }
 
     #[test]

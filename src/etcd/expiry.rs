@@ -1,0 +1,47 @@
+//! The end of a certificate, told before it ends the backups: cron has no one look at certificates.
+
+use jiff::{SignedDuration, Timestamp};
+use rustls::pki_types::CertificateDer;
+use x509_cert::der::Decode as _;
+
+/// How long before its end a certificate is warned of.
+const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
+
+/// When `certificate` expires; `None` where that cannot be read.
+pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
+    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
+    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
+    Timestamp::from_second(end.as_secs().try_into().ok()?).ok()
+}
+
+/// What is to be said of a certificate that ends at `end`, behind what it is; `None` where that is more than two weeks from
+/// `now`.
+#[must_use]
+pub fn expiry(end: Timestamp, now: Timestamp) -> Option<String> {
+    let left = end.duration_since(now);
+    let days = match left.abs().as_hours() / 24 {
+        1 => "1 day".to_owned(),
+        days => format!("{days} days"),
+    };
+    if left.is_negative() {
+        Some(format!("has expired, {days} ago: renew it"))
+    } else {
+        (left <= EXPIRES_SOON).then(|| format!("expires in {days}: renew it before backups fail"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certificate_that_expires_soon_is_told_in_time() {
+        let told =
+            |hours| expiry(Timestamp::UNIX_EPOCH + SignedDuration::from_hours(hours), Timestamp::UNIX_EPOCH);
+        assert_eq!(told(14 * 24 + 1), None);
+        assert_eq!(told(14 * 24).unwrap(), "expires in 14 days: renew it before backups fail");
+        assert_eq!(told(47).unwrap(), "expires in 1 day: renew it before backups fail");
+        assert_eq!(told(0).unwrap(), "expires in 0 days: renew it before backups fail");
+        assert_eq!(told(-73).unwrap(), "has expired, 3 days ago: renew it");
+    }
+}
