@@ -91,6 +91,10 @@ fn done_is_0() {
     assert!(!scene.sandbox.path("b.age").exists());
     scene.seal(["keygen", "-o", "new.txt"]);
     scene.seal(["--version"]);
+    scene.seal(["version"]);
+    scene.seal(["help"]);
+    scene.seal(["help", "save"]);
+    scene.seal(["recovery"]);
     scene.seal(["verify", "--help"]);
 }
 

@@ -351,6 +351,8 @@ fn every_block_is_shown_as_it_must_be_typed() {
             say(&format!("not run: {}: {why}", block.name));
         }
     }
+    let printed = run(Command::new(env!("CARGO_BIN_EXE_etcd-seal")).arg("recovery"));
+    shows_every_block(&printed);
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/etcd-seal-recovery.7");
     let Ok(rendered) =
         Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
@@ -358,8 +360,13 @@ fn every_block_is_shown_as_it_must_be_typed() {
         say("skipped: no groff to render the page with");
         return;
     };
-    let rendered = String::from_utf8(rendered.stdout).unwrap();
-    let shown: BTreeSet<&str> = rendered.lines().map(str::trim).collect();
+    shows_every_block(&String::from_utf8(rendered.stdout).unwrap());
+}
+
+/// Asserts that each line of a block can be copied from `page`.
+#[track_caller]
+fn shows_every_block(page: &str) {
+    let shown: BTreeSet<&str> = page.lines().map(str::trim).collect();
     for block in blocks() {
         for line in block.text.lines() {
             assert!(line.len() <= COLUMNS, "{}: wraps, and breaks when copied: {line}", block.name);

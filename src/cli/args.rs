@@ -25,9 +25,9 @@ use std::time::Duration;
 ///
 /// Takes a snapshot of a live etcd and turns it, in one pass, into one encrypted, verified, self-describing
 /// file, and brings that file back. The file is a standard age file of a standard zstd stream: stock age and
-/// zstd open it too.
+/// zstd open it too. On a bad day, etcd-seal recovery prints the way from such a file to a running etcd.
 #[derive(Debug, Parser)]
-#[command(name = "etcd-seal", version, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "etcd-seal", version, max_term_width = 100)]
 pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
@@ -100,6 +100,13 @@ pub(crate) enum Command {
     /// identity itself goes to standard output. Keep the identity away from the hosts that make backups: they
     /// need the recipient only.
     Keygen(KeygenArguments),
+    /// Print the way from an archive to a running etcd, step by step
+    ///
+    /// That is the manual page etcd-seal-recovery(7), which is part of the program: on the host that has to be brought back
+    /// the pages may not be installed.
+    Recovery,
+    /// Print the version
+    Version,
     /// Generate manual pages or completions
     #[command(hide = true)]
     Generate(GenerateArguments),
@@ -614,6 +621,11 @@ pub(crate) enum Unparsed {
     Shown(String),
     /// Wrong.
     Wrong(Error),
+}
+
+/// What `--version` prints.
+pub(crate) fn version() -> String {
+    command().render_version()
 }
 
 /// Parses a command line, program name first.

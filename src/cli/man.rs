@@ -159,9 +159,15 @@ const EXTRAS: &[Extra] = &[
     },
 ];
 
+/// Commands that a page of their own would say nothing more of.
+const WITHOUT_PAGE: [&str; 2] = ["recovery", "version"];
+
 /// Every page: file name and content.
 pub(super) fn pages() -> Vec<(String, String)> {
-    let mut program = args::command();
+    let mut program = args::command().disable_help_subcommand(true);
+    for name in WITHOUT_PAGE {
+        program = program.mut_subcommand(name, |command| command.hide(true));
+    }
     program.build();
     EXTRAS.iter().filter_map(|extra| page(&program, extra)).collect()
 }
@@ -270,7 +276,10 @@ mod tests {
     fn every_visible_command_has_a_page_with_all_sections() {
         let pages = pages();
         let program = args::command();
-        let commands = program.get_subcommands().filter(|command| !command.is_hide_set());
+        let has_page = |command: &&clap::Command| {
+            !command.is_hide_set() && !WITHOUT_PAGE.contains(&command.get_name())
+        };
+        let commands = program.get_subcommands().filter(has_page);
         let mut expected = vec!["etcd-seal.1".to_owned()];
         expected.extend(commands.map(|command| format!("etcd-seal-{}.1", command.get_name())));
         let names: Vec<&String> = pages.iter().map(|(name, _)| name).collect();

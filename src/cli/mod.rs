@@ -15,6 +15,7 @@ mod input;
 mod keygen;
 mod man;
 mod output;
+mod page;
 mod repeats;
 mod report;
 mod restore;
@@ -70,6 +71,8 @@ pub fn run() -> ExitCode {
     let console = Console::default();
     match args::parse(&words) {
         Ok(Arguments { command: Command::Tether(words), .. }) => tether::run(&words, &console),
+        Ok(Arguments { command: Command::Recovery, .. }) => shown(&recovery(), &console).code().into(),
+        Ok(Arguments { command: Command::Version, .. }) => shown(&args::version(), &console).code().into(),
         Ok(arguments) => run_command(arguments, beginning, &console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
         Err(Unparsed::Wrong(error)) => {
@@ -85,7 +88,14 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Prints help or version.
+/// The page on disaster recovery.
+fn recovery() -> String {
+    const PAGE: &str = include_str!("../../man/etcd-seal-recovery.7");
+    // A test renders it; on the bad day the page as it is written is better than none.
+    page::render(PAGE).unwrap_or_else(|_| PAGE.to_owned())
+}
+
+/// Prints a text that was asked for: help, version, a page.
 fn shown(text: &str, console: &Console) -> Exit {
     let Err(error) = report::put_on_stdout(text) else { return Exit::Done };
     let reporter = Reporter {
@@ -176,7 +186,13 @@ impl Command {
             }
             Self::Restore(words) => words.output.as_ref().is_some_and(|output| output == "-"),
             Self::Keygen(words) => words.output == "-",
-            Self::Info(_) | Self::Verify(_) | Self::Drill(_) | Self::Generate(_) | Self::Tether(_) => false,
+            Self::Info(_)
+            | Self::Verify(_)
+            | Self::Drill(_)
+            | Self::Recovery
+            | Self::Version
+            | Self::Generate(_)
+            | Self::Tether(_) => false,
         }
     }
 
@@ -188,7 +204,12 @@ impl Command {
             Self::Verify(words) => &words.opening.effort,
             Self::Restore(words) => &words.opening.effort,
             Self::Drill(words) => &words.opening.effort,
-            Self::Info(_) | Self::Keygen(_) | Self::Generate(_) | Self::Tether(_) => return Ok(()),
+            Self::Info(_)
+            | Self::Keygen(_)
+            | Self::Recovery
+            | Self::Version
+            | Self::Generate(_)
+            | Self::Tether(_) => return Ok(()),
         };
         if Effort::resolve(words, environment)?.nice {
             lower_priority();
@@ -214,7 +235,7 @@ impl Command {
             Self::Keygen(words) => keygen::run(&words, context),
             Self::Generate(words) => generate::run(&words.what),
             // Run before anything is prepared, see above.
-            Self::Tether(_) => Ok(Exit::Failure),
+            Self::Recovery | Self::Version | Self::Tether(_) => Ok(Exit::Failure),
         }
     }
 }

@@ -1,0 +1,296 @@
+//! A manual page of ours as plain text, for a terminal on a host where the pages are not installed.
+//!
+//! It knows the requests that our pages use (`man(7)`), and no more; a test renders every page.
+
+/// Columns that text is filled to.
+const WIDTH: usize = 79;
+/// Columns that text is indented by below a heading, and again below the term of a list.
+const INDENT: usize = 4;
+
+/// The text of a page.
+///
+/// # Errors
+/// The line that cannot be shown: a request or an escape that no page of ours used before.
+pub(crate) fn render(page: &str) -> Result<String, String> {
+    let mut text = Text::default();
+    let mut lines = page.lines();
+    while let Some(line) = lines.next() {
+        let unknown = || format!("cannot show {line:?}");
+        let Some(request) = line.strip_prefix(['.', '\'']) else {
+            text.words(&plain(line).ok_or_else(unknown)?);
+            continue;
+        };
+        let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
+        let arguments = || arguments(rest).ok_or_else(unknown);
+        match name {
+            "" | "\\\"" => {}
+            "TH" => text.title(&arguments()?),
+            "SH" => text.heading(&arguments()?.join(" "), 0),
+            "SS" => text.heading(&arguments()?.join(" "), INDENT / 2),
+            "PP" => text.paragraph(),
+            "TP" => {
+                let term = lines.next().unwrap_or_default();
+                text.term(&styled_or_plain(term).ok_or_else(unknown)?);
+            }
+            "IP" => text.term(arguments()?.first().map_or("", String::as_str)),
+            "EX" => {
+                text.example();
+                for line in lines.by_ref().take_while(|line| *line != ".EE") {
+                    text.verbatim(&plain(line).ok_or_else(unknown)?);
+                }
+            }
+            "B" | "I" => text.words(&arguments()?.join(" ")),
+            "BR" | "BI" | "IR" | "RB" | "RI" => text.words(&arguments()?.concat()),
+            _ => return Err(unknown()),
+        }
+    }
+    Ok(text.finish())
+}
+
+/// The term of a list, which may be in a font of its own.
+fn styled_or_plain(line: &str) -> Option<String> {
+    let Some(request) = line.strip_prefix('.') else { return plain(line) };
+    let (name, rest) = request.split_once(' ')?;
+    let words = arguments(rest)?;
+    match name {
+        "B" | "I" => Some(words.join(" ")),
+        "BR" | "BI" | "IR" | "RB" | "RI" => Some(words.concat()),
+        _ => None,
+    }
+}
+
+/// The arguments of a request: words, or what stands between quotes.
+fn arguments(text: &str) -> Option<Vec<String>> {
+    let mut found = Vec::new();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let (argument, after) = match rest.strip_prefix('"') {
+            Some(quoted) => quoted.split_once('"').unwrap_or((quoted, "")),
+            None => word(rest),
+        };
+        found.push(plain(argument)?);
+        rest = after.trim_start();
+    }
+    Some(found)
+}
+
+/// The first word; a space behind a backslash is part of it.
+fn word(text: &str) -> (&str, &str) {
+    let mut escaped = false;
+    let end = text.find(|character| {
+        let ends = character == ' ' && !escaped;
+        escaped = character == '\\' && !escaped;
+        ends
+    });
+    text.split_at(end.unwrap_or(text.len()))
+}
+
+/// `text` without the escapes of `groff_char(7)`; `None` for one that is unknown here.
+fn plain(text: &str) -> Option<String> {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        plain.push_str(&rest[..at]);
+        rest = &rest[at + 1..];
+        let (shown, length) = escape(rest)?;
+        plain.push_str(shown);
+        rest = &rest[length..];
+    }
+    plain.push_str(rest);
+    Some(plain)
+}
+
+/// What an escape shows, and its length behind the backslash.
+fn escape(rest: &str) -> Option<(&'static str, usize)> {
+    const ESCAPES: &[(&str, &str)] = &[
+        ("(aq", "'"),
+        ("(bu", "\u{2022}"),
+        ("(lq", "\u{201c}"),
+        ("(rq", "\u{201d}"),
+        ("(el", "..."),
+        ("(em", "\u{2014}"),
+        ("(ti", "~"),
+        ("(ha", "^"),
+        ("(ga", "`"),
+        ("fB", ""),
+        ("fI", ""),
+        ("fR", ""),
+        ("fP", ""),
+        ("&", ""),
+        ("-", "-"),
+        ("e", "\\"),
+        (" ", " "),
+        ("~", " "),
+    ];
+    let (escape, shown) = ESCAPES.iter().find(|(escape, _)| rest.starts_with(escape))?;
+    Some((shown, escape.len()))
+}
+
+/// Text as it is put together.
+#[derive(Default)]
+struct Text {
+    done: String,
+    /// What is still to be filled into lines.
+    words: String,
+    /// The term that stands before the paragraph, on its first line if there is room.
+    term: Option<String>,
+    /// Columns that the paragraph is indented by.
+    indent: usize,
+}
+
+impl Text {
+    fn words(&mut self, words: &str) {
+        if !self.words.is_empty() {
+            self.words.push(' ');
+        }
+        self.words.push_str(words.trim());
+    }
+
+    fn title(&mut self, arguments: &[String]) {
+        if let [name, section, ..] = arguments {
+            self.line(0, &format!("{name}({section})"));
+        }
+    }
+
+    fn heading(&mut self, heading: &str, indent: usize) {
+        self.paragraph();
+        self.blank_line();
+        self.line(indent, heading);
+    }
+
+    /// Begins a paragraph.
+    fn paragraph(&mut self) {
+        self.fill();
+        self.indent = INDENT;
+    }
+
+    /// Begins a paragraph behind a term; without one, it goes on with the same list.
+    fn term(&mut self, term: &str) {
+        self.fill();
+        self.term = Some(term.to_owned()).filter(|term| !term.is_empty());
+        self.indent = 2 * INDENT;
+    }
+
+    /// Begins lines that stay as they are, in the same paragraph.
+    fn example(&mut self) {
+        self.fill();
+        self.blank_line();
+    }
+
+    fn verbatim(&mut self, line: &str) {
+        self.line(self.indent + INDENT, line);
+    }
+
+    /// Fills the words of the paragraph into lines.
+    fn fill(&mut self) {
+        let (words, term) = (std::mem::take(&mut self.words), self.term.take());
+        if words.is_empty() && term.is_none() {
+            return;
+        }
+        self.blank_line();
+        let margin = " ".repeat(self.indent);
+        let mut line = match term {
+            // A bullet, or the like.
+            Some(term) if term.chars().count() < INDENT => format!("{:INDENT$}{term:<INDENT$}", ""),
+            Some(term) => {
+                self.line(INDENT, &term);
+                margin.clone()
+            }
+            None => margin.clone(),
+        };
+        let mut begins = true;
+        for word in words.split_whitespace() {
+            if !begins && line.chars().count() + 1 + word.chars().count() > WIDTH {
+                self.line(0, &line);
+                line.clone_from(&margin);
+                begins = true;
+            }
+            if !begins {
+                line.push(' ');
+            }
+            line.push_str(word);
+            begins = false;
+        }
+        self.line(0, &line);
+    }
+
+    /// One blank line, unless there is one, or nothing yet.
+    fn blank_line(&mut self) {
+        if !self.done.is_empty() && !self.done.ends_with("\n\n") {
+            self.done.push('\n');
+        }
+    }
+
+    fn line(&mut self, indent: usize, line: &str) {
+        if !line.trim().is_empty() {
+            self.done.push_str(&" ".repeat(indent));
+            self.done.push_str(line.trim_end());
+        }
+        self.done.push('\n');
+    }
+
+    fn finish(mut self) -> String {
+        self.fill();
+        self.done
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_of_ours_can_be_shown() {
+        for page in [
+            include_str!("../../man/etcd-seal-recovery.7"),
+            include_str!("../../man/etcd-seal-security.7"),
+            include_str!("../../man/etcd-seal-archive.5"),
+        ] {
+            let text = render(page).unwrap();
+            assert!(!text.contains('\\') || page.contains("\\e"), "{text}");
+            let heading = text.lines().filter(|line| *line == "DESCRIPTION").count();
+            assert_eq!(heading, 1, "{text}");
+        }
+    }
+
+    #[test]
+    fn blocks_stay_as_they_are_and_text_is_filled() {
+        let page = "\
+.TH ETCD-SEAL-X 7 2026-01-01 \"etcd-seal\" \"X\"
+.SH \"ONE TWO\"
+Some
+.BR \"words here\" ,
+and \\(lqmore\\(rq.
+.PP
+.\\\" a comment
+.EX
+umask 077 \\-p \\(aqx  y\\(aq
+  again \\e
+.EE
+.TP
+.B TERM
+is a long story that goes on and on, until it no longer fits into one line of the text and a second
+.IP \\(bu 2
+.I First:
+one
+";
+        let expected = "\
+ETCD-SEAL-X(7)
+
+ONE TWO
+    Some words here, and \u{201c}more\u{201d}.
+
+        umask 077 -p 'x  y'
+          again \\
+
+    TERM
+        is a long story that goes on and on, until it no longer fits into one
+        line of the text and a second
+
+    \u{2022}   First: one
+";
+        assert_eq!(render(page).unwrap(), expected);
+        assert!(render(".XX new").unwrap_err().contains(".XX"));
+        assert!(render("a \\[new]").is_err());
+    }
+}
