@@ -12,276 +12,155 @@ use std::ops::Range;
 /// What every fallible function of this crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// The situation an [`Error`] describes.
-///
-/// The names are promises: the program prints them, in `snake_case`, as `kind` in its JSON.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// Flags, environment or arguments that make no sense together.
-    Usage,
-    /// `save` was given nobody to encrypt to.
-    NoRecipient,
-    /// A recipient that cannot be parsed or used.
-    Recipient,
-    /// An identity that cannot be parsed or used.
-    Identity,
-    /// The file to be written exists already.
-    DestinationExists,
-    /// A destination that cannot be written to as named: no such directory, no `.age`, a terminal.
-    Destination,
-    /// Something has to be asked and there is no terminal to ask on.
-    NoTerminal,
-    /// A local file could not be read or written.
-    Io,
-    /// The disk, quota or file size limit is exhausted.
-    NoSpace,
-    /// An age plugin is missing or failed.
-    Plugin,
-    /// There is no etcd to drill with.
-    NoEtcd,
-    /// The etcd to drill with does not start, does not serve in time, or did not go on running.
-    EtcdNotRunning,
-    /// The archive is published, but its sidecar or the directory entry is not known to be durable.
-    PartlyPublished,
-    /// There is no such archive, snapshot or key file.
-    NotFound,
-    /// No identity or passphrase opened the archive.
-    NoMatchingIdentity,
-    /// Not an age file at all.
-    NotAnArchive,
-    /// The age header is malformed, too large, or its MAC is wrong.
-    HeaderDamaged,
-    /// A chunk of the age payload is damaged, missing, or out of place.
-    PayloadDamaged,
-    /// The decrypted layers inside are not a version 1 archive, or contradict each other.
-    StructureDamaged,
-    /// The archive differs from the digest in the sidecar beside it.
-    SidecarMismatch,
-    /// The sidecar itself cannot be read as one.
-    SidecarMalformed,
-    /// The bytes are not an etcd snapshot.
-    NotASnapshot,
-    /// The snapshot is shorter or longer than its own first page says.
-    SnapshotLength,
-    /// The snapshot does not match etcd's digest at its end.
-    DigestMismatch,
-    /// The snapshot carries no digest of etcd's and that was not allowed.
-    DigestAbsent,
-    /// The database inside contradicts itself, as bbolt or etcd would never write it.
-    DatabaseDamaged,
-    /// What an archive says of its snapshot is not what the database in it says.
-    ContentsMismatch,
-    /// A real etcd, started on what the archive held, does not serve what the archive says, or breaks on it.
-    DrillFailed,
-    /// The archive was written by a newer format than this program knows.
-    FormatNewer,
-    /// No endpoint could be reached.
-    EtcdUnreachable,
-    /// TLS with etcd failed.
-    EtcdTls,
-    /// etcd refused the user, password or client certificate, or the user lacks the root role.
-    EtcdAuthentication,
-    /// etcd did not answer within a time limit.
-    EtcdTimeout,
-    /// The snapshot stream stood still.
-    EtcdStalled,
-    /// The snapshot stream ended early or broke.
-    EtcdIncomplete,
-    /// The snapshot stream contradicts itself, its length or its digest.
-    EtcdBadSnapshot,
-    /// Any other error answered by etcd.
-    EtcdFault,
-    /// A signal asked the program to stop.
-    Interrupted,
+/// Declares every kind once: what it is, its name in JSON, and the way out that fits most errors of it.
+macro_rules! kinds {
+    ($($(#[$documentation:meta])* $kind:ident $name:literal => $hint:expr;)*) => {
+        /// The situation an [`Error`] describes.
+        ///
+        /// The names are promises: the program prints them, in `snake_case`, as `kind` in its JSON.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum Kind {
+            $($(#[$documentation])* $kind,)*
+        }
+
+        impl Kind {
+            /// Every kind, in the order of the documentation.
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            /// The name as it appears in JSON.
+            #[must_use]
+            pub fn name(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $name,)*
+                }
+            }
+
+            /// The way out that fits most errors of this kind.
+            #[must_use]
+            pub fn hint(self) -> &'static str {
+                match self {
+                    $(Self::$kind => $hint,)*
+                }
+            }
+        }
+    };
 }
 
-impl Kind {
-    /// Every kind, in the order of the documentation.
-    pub const ALL: &'static [Self] = &[
-        Self::Usage,
-        Self::NoRecipient,
-        Self::Recipient,
-        Self::Identity,
-        Self::DestinationExists,
-        Self::Destination,
-        Self::NoTerminal,
-        Self::Io,
-        Self::NoSpace,
-        Self::Plugin,
-        Self::NoEtcd,
-        Self::EtcdNotRunning,
-        Self::PartlyPublished,
-        Self::NotFound,
-        Self::NoMatchingIdentity,
-        Self::NotAnArchive,
-        Self::HeaderDamaged,
-        Self::PayloadDamaged,
-        Self::StructureDamaged,
-        Self::SidecarMismatch,
-        Self::SidecarMalformed,
-        Self::NotASnapshot,
-        Self::SnapshotLength,
-        Self::DigestMismatch,
-        Self::DigestAbsent,
-        Self::DatabaseDamaged,
-        Self::ContentsMismatch,
-        Self::DrillFailed,
-        Self::FormatNewer,
-        Self::EtcdUnreachable,
-        Self::EtcdTls,
-        Self::EtcdAuthentication,
-        Self::EtcdTimeout,
-        Self::EtcdStalled,
-        Self::EtcdIncomplete,
-        Self::EtcdBadSnapshot,
-        Self::EtcdFault,
-        Self::Interrupted,
-    ];
+/// The way out of a damaged archive.
+const ANOTHER_COPY: &str = "do not restore from this file; fetch another copy of it or use another archive";
 
-    /// The name as it appears in JSON.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Usage => "usage",
-            Self::NoRecipient => "no_recipient",
-            Self::Recipient => "recipient",
-            Self::Identity => "identity",
-            Self::DestinationExists => "destination_exists",
-            Self::Destination => "destination",
-            Self::NoTerminal => "no_terminal",
-            Self::Io => "io",
-            Self::NoSpace => "no_space",
-            Self::Plugin => "plugin",
-            Self::NoEtcd => "no_etcd",
-            Self::EtcdNotRunning => "etcd_not_running",
-            Self::PartlyPublished => "partly_published",
-            Self::NotFound => "not_found",
-            Self::NoMatchingIdentity => "no_matching_identity",
-            Self::NotAnArchive => "not_an_archive",
-            Self::HeaderDamaged => "header_damaged",
-            Self::PayloadDamaged => "payload_damaged",
-            Self::StructureDamaged => "structure_damaged",
-            Self::SidecarMismatch => "sidecar_mismatch",
-            Self::SidecarMalformed => "sidecar_malformed",
-            Self::NotASnapshot => "not_a_snapshot",
-            Self::SnapshotLength => "snapshot_length",
-            Self::DigestMismatch => "digest_mismatch",
-            Self::DigestAbsent => "digest_absent",
-            Self::DatabaseDamaged => "database_damaged",
-            Self::ContentsMismatch => "contents_mismatch",
-            Self::DrillFailed => "drill_failed",
-            Self::FormatNewer => "format_newer",
-            Self::EtcdUnreachable => "etcd_unreachable",
-            Self::EtcdTls => "etcd_tls",
-            Self::EtcdAuthentication => "etcd_authentication",
-            Self::EtcdTimeout => "etcd_timeout",
-            Self::EtcdStalled => "etcd_stalled",
-            Self::EtcdIncomplete => "etcd_incomplete",
-            Self::EtcdBadSnapshot => "etcd_bad_snapshot",
-            Self::EtcdFault => "etcd_fault",
-            Self::Interrupted => "interrupted",
-        }
-    }
-
-    /// The way out that fits most errors of this kind.
-    #[must_use]
-    pub fn hint(self) -> &'static str {
-        match self {
-            Self::Usage => "see etcd-seal --help for the flags of each command",
-            Self::NoRecipient => {
-                "make a key with `etcd-seal keygen -o key.txt`, keep that file away from this host, \
-                 and pass the age1… line it prints with -r"
-            }
-            Self::Recipient => {
-                "a recipient is an age1… string, an ssh-ed25519 or ssh-rsa public key line, or with -R a file of them"
-            }
-            Self::Identity => {
-                "an identity file holds AGE-SECRET-KEY-1… lines, is such a file encrypted with a passphrase, \
-                 or is an ssh private key"
-            }
-            Self::DestinationExists => "pass --force to replace it, or name another file",
-            Self::Destination => {
-                "name an existing directory (is it mounted?), a file ending in .age in one, or - for standard output"
-            }
-            Self::NoTerminal => {
-                "run it from a terminal, or put the passphrase in a file named by ETCD_SEAL_PASSPHRASE_FILE"
-            }
-            Self::Io => "check that the path exists, its permissions and the health of its disk",
-            Self::NoSpace => "free some space, or name a destination on another filesystem",
-            Self::Plugin => "check that the age-plugin-… program is on PATH and works with age itself",
-            Self::NoEtcd => {
-                "install one (on Debian and Ubuntu: apt install etcd-server), or name one with --etcd"
-            }
-            Self::EtcdNotRunning => {
-                "this says nothing against the archive: look at what etcd says, try another with --etcd, more time with \
-                 --timeout, or another place with --scratch"
-            }
-            Self::PartlyPublished => {
-                "the archive itself is complete; check the disk, then `etcd-seal verify` it with its identity"
-            }
-            Self::NotFound => "check the path; is its filesystem mounted?",
-            Self::NoMatchingIdentity => {
-                "`etcd-seal info` shows the types of its recipients; damage to the header can look the same, \
-                 so compare another copy of the file"
-            }
-            Self::NotAnArchive => {
-                "an archive of etcd-seal is an age file; for a plain snapshot use `etcd-seal save --from`"
-            }
-            Self::HeaderDamaged | Self::PayloadDamaged | Self::StructureDamaged | Self::SidecarMismatch => {
-                "do not restore from this file; fetch another copy of it or use another archive"
-            }
-            Self::SidecarMalformed => {
-                "a sidecar is one line as sha256sum prints it; remove it and verify with an identity instead"
-            }
-            Self::NotASnapshot => {
-                "expected what `etcdctl snapshot save` writes: a bbolt database followed by its SHA-256"
-            }
-            Self::SnapshotLength => {
-                "the snapshot was cut short or appended to; take it again or use another copy"
-            }
-            Self::DigestMismatch => {
-                "the snapshot changed after etcd wrote it; take it again or use another copy"
-            }
-            Self::DigestAbsent => {
-                "if this is a copy of a member's db file made while etcd was stopped, \
-                 pass --allow-missing-digest; the result will say so"
-            }
-            Self::DatabaseDamaged => {
-                "etcd would not start on it, or lose data: use another archive; the member it came from needs a look, too"
-            }
-            Self::ContentsMismatch => {
-                "do not restore from this file: it was sealed of another member, or of older data, than it says; \
-                 use another archive, and look at what stands between the members and the host that made this one"
-            }
-            Self::DrillFailed => {
-                "do not rely on this archive: drill the one before it, and this one with another etcd (--etcd) to know which is \
-                 at fault; the member it came from needs a look, too"
-            }
-            Self::FormatNewer => "use a newer etcd-seal, or open it with stock age and zstd",
-            Self::EtcdUnreachable => "check --endpoints, that etcd is running there, and the network between",
-            Self::EtcdTls => {
-                "check --cacert, --cert and --key, and that the endpoint's scheme is the one it serves"
-            }
-            Self::EtcdAuthentication => {
-                "a snapshot needs a user with the root role: pass --user name[:password], or a client certificate"
-            }
-            Self::EtcdTimeout => {
-                "raise --command-timeout or --dial-timeout, or name another member with --endpoints"
-            }
-            Self::EtcdStalled => {
-                "look at the member's load and disk, raise --stall-timeout, or name another member"
-            }
-            Self::EtcdIncomplete => {
-                "look at the member's log and try again, or name another member with --endpoints"
-            }
-            Self::EtcdBadSnapshot => {
-                "the member or something between it and this host is at fault; look at its log and name another member"
-            }
-            Self::EtcdFault => "look at the member's log, or name another member with --endpoints",
-            Self::Interrupted => "nothing was published; run it again",
-        }
-    }
+kinds! {
+    /// Flags, environment or arguments that make no sense together.
+    Usage "usage" => "see etcd-seal --help for the flags of each command";
+    /// `save` was given nobody to encrypt to.
+    NoRecipient "no_recipient" =>
+        "make a key with `etcd-seal keygen -o key.txt`, keep that file away from this host, \
+         and pass the age1… line it prints with -r";
+    /// A recipient that cannot be parsed or used.
+    Recipient "recipient" =>
+        "a recipient is an age1… string, an ssh-ed25519 or ssh-rsa public key line, or with -R a file of them";
+    /// An identity that cannot be parsed or used.
+    Identity "identity" =>
+        "an identity file holds AGE-SECRET-KEY-1… lines, is such a file encrypted with a passphrase, \
+         or is an ssh private key";
+    /// The file to be written exists already.
+    DestinationExists "destination_exists" => "pass --force to replace it, or name another file";
+    /// A destination that cannot be written to as named: no such directory, no `.age`, a terminal.
+    Destination "destination" =>
+        "name an existing directory (is it mounted?), a file ending in .age in one, or - for standard output";
+    /// Something has to be asked and there is no terminal to ask on.
+    NoTerminal "no_terminal" =>
+        "run it from a terminal, or put the passphrase in a file named by ETCD_SEAL_PASSPHRASE_FILE";
+    /// A local file could not be read or written.
+    Io "io" =>
+        "check that the path exists, its permissions and the health of its disk";
+    /// The disk, quota or file size limit is exhausted.
+    NoSpace "no_space" => "free some space, or name a destination on another filesystem";
+    /// An age plugin is missing or failed.
+    Plugin "plugin" =>
+        "check that the age-plugin-… program is on PATH and works with age itself";
+    /// There is no etcd to drill with.
+    NoEtcd "no_etcd" =>
+        "install one (on Debian and Ubuntu: apt install etcd-server), or name one with --etcd";
+    /// The etcd to drill with does not start, does not serve in time, or did not go on running.
+    EtcdNotRunning "etcd_not_running" =>
+        "this says nothing against the archive: look at what etcd says, try another with --etcd, more time with \
+         --timeout, or another place with --scratch";
+    /// The archive is published, but its sidecar or the directory entry is not known to be durable.
+    PartlyPublished "partly_published" =>
+        "the archive itself is complete; check the disk, then `etcd-seal verify` it with its identity";
+    /// There is no such archive, snapshot or key file.
+    NotFound "not_found" => "check the path; is its filesystem mounted?";
+    /// No identity or passphrase opened the archive.
+    NoMatchingIdentity "no_matching_identity" =>
+        "`etcd-seal info` shows the types of its recipients; damage to the header can look the same, \
+         so compare another copy of the file";
+    /// Not an age file at all.
+    NotAnArchive "not_an_archive" =>
+        "an archive of etcd-seal is an age file; for a plain snapshot use `etcd-seal save --from`";
+    /// The age header is malformed, too large, or its MAC is wrong.
+    HeaderDamaged "header_damaged" => ANOTHER_COPY;
+    /// A chunk of the age payload is damaged, missing, or out of place.
+    PayloadDamaged "payload_damaged" => ANOTHER_COPY;
+    /// The decrypted layers inside are not a version 1 archive, or contradict each other.
+    StructureDamaged "structure_damaged" => ANOTHER_COPY;
+    /// The archive differs from the digest in the sidecar beside it.
+    SidecarMismatch "sidecar_mismatch" => ANOTHER_COPY;
+    /// The sidecar itself cannot be read as one.
+    SidecarMalformed "sidecar_malformed" =>
+        "a sidecar is one line as sha256sum prints it; remove it and verify with an identity instead";
+    /// The bytes are not an etcd snapshot.
+    NotASnapshot "not_a_snapshot" =>
+        "expected what `etcdctl snapshot save` writes: a bbolt database followed by its SHA-256";
+    /// The snapshot is shorter or longer than its own first page says.
+    SnapshotLength "snapshot_length" =>
+        "the snapshot was cut short or appended to; take it again or use another copy";
+    /// The snapshot does not match etcd's digest at its end.
+    DigestMismatch "digest_mismatch" =>
+        "the snapshot changed after etcd wrote it; take it again or use another copy";
+    /// The snapshot carries no digest of etcd's and that was not allowed.
+    DigestAbsent "digest_absent" =>
+        "if this is a copy of a member's db file made while etcd was stopped, \
+         pass --allow-missing-digest; the result will say so";
+    /// The database inside contradicts itself, as bbolt or etcd would never write it.
+    DatabaseDamaged "database_damaged" =>
+        "etcd would not start on it, or lose data: use another archive; the member it came from needs a look, too";
+    /// What an archive says of its snapshot is not what the database in it says.
+    ContentsMismatch "contents_mismatch" =>
+        "do not restore from this file: it was sealed of another member, or of older data, than it says; \
+         use another archive, and look at what stands between the members and the host that made this one";
+    /// A real etcd, started on what the archive held, does not serve what the archive says, or breaks on it.
+    DrillFailed "drill_failed" =>
+        "do not rely on this archive: drill the one before it, and this one with another etcd (--etcd) to know which is \
+         at fault; the member it came from needs a look, too";
+    /// The archive was written by a newer format than this program knows.
+    FormatNewer "format_newer" => "use a newer etcd-seal, or open it with stock age and zstd";
+    /// No endpoint could be reached.
+    EtcdUnreachable "etcd_unreachable" =>
+        "check --endpoints, that etcd is running there, and the network between";
+    /// TLS with etcd failed.
+    EtcdTls "etcd_tls" =>
+        "check --cacert, --cert and --key, and that the endpoint's scheme is the one it serves";
+    /// etcd refused the user, password or client certificate, or the user lacks the root role.
+    EtcdAuthentication "etcd_authentication" =>
+        "a snapshot needs a user with the root role: pass --user name[:password], or a client certificate";
+    /// etcd did not answer within a time limit.
+    EtcdTimeout "etcd_timeout" =>
+        "raise --command-timeout or --dial-timeout, or name another member with --endpoints";
+    /// The snapshot stream stood still.
+    EtcdStalled "etcd_stalled" =>
+        "look at the member's load and disk, raise --stall-timeout, or name another member";
+    /// The snapshot stream ended early or broke.
+    EtcdIncomplete "etcd_incomplete" =>
+        "look at the member's log and try again, or name another member with --endpoints";
+    /// The snapshot stream contradicts itself, its length or its digest.
+    EtcdBadSnapshot "etcd_bad_snapshot" =>
+        "the member or something between it and this host is at fault; look at its log and name another member";
+    /// Any other error answered by etcd.
+    EtcdFault "etcd_fault" => "look at the member's log, or name another member with --endpoints";
+    /// A signal asked the program to stop.
+    Interrupted "interrupted" => "nothing was published; run it again";
 }
 
 /// The way out when the file, and not the disk, is full.

@@ -5,7 +5,7 @@
 //! once more without it. What was taken away comes back through a pipe. To everybody else it stays the same process, with its
 //! id, its files and its terminal.
 
-use super::input::read_secret;
+use super::secret::read_secret;
 use super::settings::environment::{Environment, SECRETS};
 use crate::error::{Error, Kind, Result};
 use std::ffi::{OsStr, OsString};

@@ -1,7 +1,7 @@
 //! Progress: a bar where somebody watches, a line now and then where somebody may read the log later.
 
 use super::report::{rate, ratio, size};
-use super::term::{Console, stderr_is_terminal};
+use super::console::{Console, stderr_is_terminal};
 use crate::progress::{Progress, Silent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write as _;

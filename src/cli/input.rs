@@ -16,8 +16,6 @@ use zeroize::Zeroizing;
 
 /// How much is read at a time where nothing else decides.
 pub(super) const READ_SIZE: usize = 1024 * 1024;
-/// Most secrets are shorter: their memory need not grow.
-const SECRET_SIZE: usize = 4096;
 
 /// An archive as named on the command line.
 #[derive(Clone, Copy)]
@@ -140,27 +138,6 @@ pub(super) fn standard_input() -> Result<File> {
     descriptor.map(File::from).map_err(|error| Error::io("read", "standard input", error))
 }
 
-/// Reads a secret to its end, or to one byte more than `limit`. Memory that becomes too small is wiped.
-pub(super) fn read_secret(mut source: impl Read, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
-    let mut text = Zeroizing::new(vec![0; SECRET_SIZE]);
-    let mut length = 0;
-    while length as u64 <= limit {
-        if length == text.len() {
-            let mut larger = Zeroizing::new(vec![0; 2 * length]);
-            larger[..length].copy_from_slice(&text);
-            text = larger;
-        }
-        match source.read(&mut text[length..]) {
-            Ok(0) => break,
-            Ok(read) => length += read,
-            Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    text.truncate(length);
-    Ok(text)
-}
-
 /// Opens a regular file, pipe or device; `what` is what errors call it.
 pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
     let opened = source::open(path).and_then(|file| {
@@ -241,16 +218,6 @@ mod tests {
             )
         );
         assert!(error.hint().ends_with("sha256sum -- x.age > x.age.sha256"), "{}", error.hint());
-    }
-
-    #[test]
-    fn secrets_of_any_size_are_read_whole_and_no_further_than_allowed() {
-        for size in [0, 1, SECRET_SIZE - 1, SECRET_SIZE, SECRET_SIZE + 1, 5 * SECRET_SIZE] {
-            let secret: Vec<u8> = (0..=250).cycle().take(size).collect();
-            assert_eq!(*read_secret(&secret[..], 1 << 20).unwrap(), secret);
-        }
-        assert!(read_secret(io::repeat(7), 100).unwrap().len() > 100);
-        assert!(read_secret(io::repeat(7), 10_000).unwrap().len() <= 4 * SECRET_SIZE);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod exit;
 mod afresh;
 mod args;
 mod bar;
+mod console;
 mod drill;
 mod generate;
 mod info;
@@ -16,13 +17,15 @@ mod keygen;
 mod man;
 mod output;
 mod page;
+mod prompt;
 mod repeats;
 mod report;
 mod restore;
 mod save;
+mod secret;
 mod settings;
+mod printable;
 mod supervise;
-mod term;
 mod tether;
 mod verify;
 
@@ -41,7 +44,8 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use supervise::StoppedBy;
-use term::{Console, Terminal, Verbosity};
+use console::{Console, Verbosity};
+use prompt::Terminal;
 
 /// What every command works with.
 struct Context {
@@ -110,7 +114,7 @@ fn shown(text: &str, console: &Console) -> Exit {
 
 fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) -> Exit {
     let Arguments { command, output } = arguments;
-    term::install_log(console, verbosity(&output));
+    console::install_log(console, verbosity(&output));
     let checked = beginning.check();
     let environment = beginning.environment;
     let reporter = Reporter {

@@ -52,7 +52,7 @@ impl Place {
     /// Refuses before anything is asked or read what publishing would refuse at the end.
     fn checked(destination: Destination, force: bool, sidecar: bool) -> Result<Self> {
         let existing = if force { Existing::Replace } else { Existing::Refuse };
-        if destination == Destination::Stdout && term::stdout_is_closed() {
+        if destination == Destination::Stdout && console::stdout_is_closed() {
             return Err(Error::new(Kind::Destination, "standard output is closed")
                 .with_hint("redirect it into a file or a pipe, or name a file"));
         }
@@ -105,7 +105,7 @@ impl std::fmt::Display for Place {
 
 /// A terminal would show binary data as noise, or obey it.
 fn refuse_terminal(destination: Destination, what: &str) -> Result<Destination> {
-    if destination == Destination::Stdout && term::stdout_is_terminal() {
+    if destination == Destination::Stdout && console::stdout_is_terminal() {
         return Err(Error::new(
             Kind::Destination,
             format!("standard output is a terminal, no place for {what}"),

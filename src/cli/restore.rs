@@ -6,7 +6,7 @@ use super::input::{Archive, open_file};
 use super::output::Place;
 use super::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
-use super::term::quoted;
+use super::printable::quoted;
 use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
@@ -378,7 +378,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         tracing::warn!(
             "Kubernetes has encrypted values in it ({}): kube-apiserver needs its EncryptionConfiguration, with the same keys, \
              to read them",
-            super::term::sanitize(&providers.join(", "))
+            super::printable::sanitize(&providers.join(", "))
         );
     }
     for alarm in &contents.alarms {
@@ -395,7 +395,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     if let Some(target) = &contents.downgrade {
         tracing::warn!(
             "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",
-            super::term::sanitize(target)
+            super::printable::sanitize(target)
         );
     }
     warn_of_version(contents, cluster.etcd_version);
@@ -444,7 +444,7 @@ fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
     if major_and_minor(version).is_some_and(|version| version > wanted) {
         tracing::warn!(
             "the data are of etcd {}, newer than etcd {}.{}, which may refuse them or stop: start it with etcd {0} or newer",
-            super::term::sanitize(version),
+            super::printable::sanitize(version),
             wanted.0,
             wanted.1
         );

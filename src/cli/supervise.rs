@@ -6,7 +6,7 @@
 
 use super::exit::Exit;
 use super::report::{Reporter, interrupted};
-use super::term::Console;
+use super::console::Console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::local::abandon_all;

@@ -8,7 +8,7 @@
 
 use super::args::TetherArguments;
 use super::exit::Exit;
-use super::term::Console;
+use super::console::Console;
 use crate::pipeline::drill::children;
 use rustix::fs::FileType;
 use rustix::io::Errno;

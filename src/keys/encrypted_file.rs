@@ -1,6 +1,6 @@
 //! Identity files encrypted with a passphrase, as `age-keygen | age -p` makes them.
-use super::identities::Identity;
-use super::identity_file::parse_lines;
+use super::attempt::{Attempt, first_success};
+use super::identity_lines::{LineIdentity, parse_lines};
 use super::work_factor::{excessive_work, scrypt_identity};
 use super::{AGE_BEGIN, ARMOR_BEGIN, KeyFile, SharedPrompt};
 use crate::error::{Error, Kind, Result};
@@ -18,7 +18,7 @@ pub(super) struct EncryptedFile {
     file: KeyFile,
     prompt: SharedPrompt,
     max_work_factor: u8,
-    opened: OnceLock<Result<Vec<Identity>>>,
+    opened: OnceLock<Result<Vec<LineIdentity>>>,
 }
 
 impl EncryptedFile {
@@ -40,18 +40,7 @@ impl EncryptedFile {
         Ok(Self { file, prompt: Arc::clone(prompt), max_work_factor, opened: OnceLock::new() })
     }
 
-    /// Whether trying it may ask for the passphrase.
-    pub(super) fn may_ask(&self) -> bool {
-        self.opened.get().is_none()
-    }
-
-    /// Tries the identities in the file.
-    pub(super) fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
-        let opened = self.opened.get_or_init(|| self.open()).as_ref();
-        super::identities::first_success(opened.map_err(crate::error::Error::repeat)?, stanzas)
-    }
-
-    fn open(&self) -> Result<Vec<Identity>> {
+    fn open(&self) -> Result<Vec<LineIdentity>> {
         let name = &self.file.name;
         let passphrase = self.prompt.secret(&format!("passphrase for identity file {name}"))?;
         let passphrase = scrypt_identity(passphrase, self.max_work_factor);
@@ -62,6 +51,18 @@ impl EncryptedFile {
         let mut text = Zeroizing::new(Vec::with_capacity(self.file.text.len()));
         plaintext.read_to_end(&mut text).map_err(|_| damaged(name))?;
         parse_lines(&KeyFile { name: name.clone(), text }, &self.prompt)
+    }
+}
+
+impl Attempt for EncryptedFile {
+    /// For its passphrase, once.
+    fn may_ask(&self) -> bool {
+        self.opened.get().is_none()
+    }
+
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
+        let opened = self.opened.get_or_init(|| self.open()).as_ref();
+        first_success(opened.map_err(Error::repeat)?, stanzas)
     }
 }
 

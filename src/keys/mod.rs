@@ -3,14 +3,17 @@
 //! Everything here is age's own, read from text that the caller provides. Nothing in this room opens a file, prompts or
 //! prints: questions go through [`Prompt`], and no error text or `Debug` output contains key material.
 
+mod attempt;
 mod callbacks;
 mod encrypted_file;
 mod generate;
 pub mod identities;
-mod identity_file;
+mod identity;
+mod identity_lines;
 mod plugin;
 mod recipient;
 pub mod recipients;
+mod refusal;
 mod ssh;
 mod text;
 mod work_factor;

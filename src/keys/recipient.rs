@@ -1,4 +1,5 @@
 //! One recipient, from one string.
+use super::refusal::Refusal;
 use super::ssh;
 use super::text::{AGE_BEGIN, ARMOR_BEGIN, looks_private};
 use age_core::primitives::bech32_decode;
@@ -17,27 +18,6 @@ pub(super) enum Recipient {
     },
     /// `age1NAME1…` of the program `age-plugin-NAME`.
     Plugin(age::plugin::Recipient),
-}
-
-/// Why a string cannot be used as a recipient.
-pub(super) struct Refusal {
-    /// Completes "… is" or "line 3 is"; never a part of the string.
-    pub(super) reason: String,
-    /// Where the default hint is not good enough.
-    pub(super) hint: Option<&'static str>,
-    /// It may be a private key and must not be repeated.
-    pub(super) private: bool,
-}
-
-impl Refusal {
-    pub(super) fn new(reason: impl Into<String>) -> Self {
-        Self { reason: reason.into(), hint: None, private: false }
-    }
-
-    pub(super) fn with_hint(mut self, hint: &'static str) -> Self {
-        self.hint = Some(hint);
-        self
-    }
 }
 
 /// Parses `text`, which has no surrounding white space, in the order age's command has.

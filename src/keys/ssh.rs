@@ -1,5 +1,5 @@
 //! ssh keys: public ones as recipients, private ones as identities.
-use super::recipient::Refusal;
+use super::refusal::Refusal;
 use super::{KeyFile, SharedPrompt};
 use crate::error::{Error, Kind, Result};
 use age::ssh::{EncryptedKey, ParseRecipientKeyError, UnsupportedKey};

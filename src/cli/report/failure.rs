@@ -1,7 +1,7 @@
 //! A failure, and the way out.
 
 use crate::cli::exit::Exit;
-use crate::cli::term::sanitize;
+use crate::cli::printable::sanitize;
 use crate::error::{Error, Kind};
 use serde::Serialize;
 use std::error::Error as _;

@@ -32,7 +32,8 @@ pub(crate) use units::{count, rate, ratio, size};
 pub(crate) use verify::{SidecarState, VerifyReport};
 
 use crate::cli::exit::Exit;
-use crate::cli::term::{Console, Verbosity, is_tricky, without_private_keys};
+use crate::cli::console::{Console, Verbosity};
+use crate::cli::printable::{is_tricky, without_private_keys};
 use crate::error::{Error, Result};
 use failure::{Failure, failure_text};
 use serde::Serialize;

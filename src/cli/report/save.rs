@@ -5,7 +5,7 @@ use super::contents::{conditions, reported, revision, without_size};
 use super::units::{milliseconds, ratio, seconds, size};
 use super::verdict::{Proved, Verdict};
 use crate::archive::manifest::{Manifest, Trailer};
-use crate::cli::term::sanitize;
+use crate::cli::printable::sanitize;
 use crate::pipeline::save::Saved;
 use crate::store::local::Published;
 use serde::Serialize;

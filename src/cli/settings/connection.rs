@@ -3,7 +3,7 @@
 use super::environment::{self, Environment};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
-use crate::cli::term::Terminal;
+use crate::cli::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, Tls, Way};
 use jiff::Timestamp;

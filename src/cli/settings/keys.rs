@@ -3,8 +3,9 @@
 use super::environment::{self, Environment};
 use super::standard_input::StandardInput;
 use crate::cli::args::{IdentityArguments, RecipientArguments};
-use crate::cli::input::{read_secret, standard_input};
-use crate::cli::term::Terminal;
+use crate::cli::input::standard_input;
+use crate::cli::secret::read_secret;
+use crate::cli::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt, is_private_key};
 use crate::store::source;

@@ -1,28 +1,35 @@
-//! From the text of an identity file to identities.
-use super::encrypted_file::EncryptedFile;
-use super::identities::Identity;
+//! Identities as age writes them: one on a line.
+
+use super::attempt::{Attempt, settle};
 use super::plugin::PluginIdentities;
-use super::ssh::SshIdentity;
 use super::{KeyFile, SharedPrompt};
 use crate::error::{Error, Kind, Result};
+use age::Identity as _;
+use age_core::format::{FileKey, Stanza};
 
-/// Reads a file of any kind: an encrypted identity file, an ssh private key, or age identities line by line.
-pub(super) fn parse(file: KeyFile, prompt: &SharedPrompt, max_work_factor: u8) -> Result<Vec<Identity>> {
-    if file.text.trim_ascii().is_empty() {
-        return Err(Error::new(Kind::Identity, format!("identity file {} is empty", file.name)));
+/// An identity that fills one line.
+pub(super) enum LineIdentity {
+    /// `AGE-SECRET-KEY-1…`
+    X25519(age::x25519::Identity),
+    /// `AGE-PLUGIN-NAME-1…`, all of one plugin together.
+    Plugin(PluginIdentities),
+}
+
+impl Attempt for LineIdentity {
+    fn may_ask(&self) -> bool {
+        matches!(self, Self::Plugin(_))
     }
-    if EncryptedFile::is_one(&file) {
-        let encrypted = EncryptedFile::parse(file, prompt, max_work_factor)?;
-        return Ok(vec![Identity::EncryptedFile(Box::new(encrypted))]);
+
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
+        match self {
+            Self::X25519(identity) => settle(identity.unwrap_stanzas(stanzas)),
+            Self::Plugin(identities) => identities.unwrap(stanzas),
+        }
     }
-    if let Some(identity) = SshIdentity::parse(&file, prompt) {
-        return Ok(vec![Identity::Ssh(identity?)]);
-    }
-    parse_lines(&file, prompt)
 }
 
 /// Reads age identities, one on a line. Empty lines and those that begin with `#` are skipped.
-pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<Identity>> {
+pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<LineIdentity>> {
     let mut identities = Vec::new();
     let mut of_plugins: Vec<age::plugin::Identity> = Vec::new();
     for (index, line) in file.text.split(|&byte| byte == b'\n').enumerate() {
@@ -32,7 +39,7 @@ pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<I
         }
         let text = std::str::from_utf8(line).unwrap_or_default();
         if let Ok(identity) = text.parse::<age::x25519::Identity>() {
-            identities.push(Identity::X25519(identity));
+            identities.push(LineIdentity::X25519(identity));
         } else if let Ok(identity) = text.parse::<age::plugin::Identity>() {
             of_plugins.push(identity);
         } else {
@@ -50,7 +57,7 @@ pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<I
 }
 
 /// One plugin is run once for all its identities in a file.
-fn by_plugin(identities: &[age::plugin::Identity], file: &str, prompt: &SharedPrompt) -> Vec<Identity> {
+fn by_plugin(identities: &[age::plugin::Identity], file: &str, prompt: &SharedPrompt) -> Vec<LineIdentity> {
     let mut names: Vec<&str> = Vec::new();
     for identity in identities {
         if !names.contains(&identity.plugin()) {
@@ -59,7 +66,7 @@ fn by_plugin(identities: &[age::plugin::Identity], file: &str, prompt: &SharedPr
     }
     names
         .into_iter()
-        .map(|name| Identity::Plugin(PluginIdentities::new(name, identities, file, prompt)))
+        .map(|name| LineIdentity::Plugin(PluginIdentities::new(name, identities, file, prompt)))
         .collect()
 }
 

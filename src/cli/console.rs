@@ -1,0 +1,200 @@
+//! Standard error: its lines and its bar; and what the standard streams are.
+
+use super::repeats::Repeats;
+use super::printable::sanitize;
+use crate::error::{Error, Kind, Result};
+use crate::keys::Prompt;
+use crate::store::source;
+use indicatif::ProgressBar;
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
+use secrecy::SecretString;
+use std::borrow::Cow;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use tracing::callsite::Identifier;
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
+use tracing_subscriber::registry::LookupSpan;
+use zeroize::{Zeroize, Zeroizing};
+
+/// Standard error, shared by log lines, progress bar, errors and results.
+#[derive(Clone, Default)]
+pub(crate) struct Console(Arc<Mutex<Shared>>);
+
+#[derive(Default)]
+struct Shared {
+    /// The bar on the last line, which has to step aside for other lines.
+    bar: Option<ProgressBar>,
+    /// How the terminal was before a question without echo.
+    before_question: Option<Termios>,
+    /// The warnings shown so far; their kind is the place in the code that warns.
+    repeats: Repeats<Identifier>,
+}
+
+impl Console {
+    fn shared(&self) -> MutexGuard<'_, Shared> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Shows `bar`, or none, on the last line.
+    pub(crate) fn set_bar(&self, bar: Option<ProgressBar>) {
+        self.shared().bar = bar;
+    }
+
+    /// Writes whole lines. Standard error is where failures to write would be reported: its own are lost.
+    pub(crate) fn write(&self, lines: &str) {
+        let bar = self.shared().bar.clone();
+        let lines = without_private_keys(lines);
+        let write = || {
+            let _ = io::stderr().lock().write_all(lines.as_bytes());
+        };
+        match bar {
+            Some(bar) => bar.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// Tells how many warnings were not shown since the last time, because there were too many of their kind.
+    pub(crate) fn tell_left_out_warnings(&self) {
+        let lines = self.shared().repeats.take_left_out();
+        if !lines.is_empty() {
+            self.write(&lines);
+        }
+    }
+
+    /// Gives the terminal its echo back and takes the bar away, for a process about to exit.
+    pub(crate) fn restore(&self) {
+        let (bar, before) = {
+            let mut shared = self.shared();
+            (shared.bar.take(), shared.before_question.take())
+        };
+        if let Some(bar) = bar {
+            bar.finish_and_clear();
+        }
+        if let Some(before) = before
+            && let Ok(tty) = File::open(TTY)
+        {
+            let _ = tcsetattr(&tty, OptionalActions::Now, &before);
+            // The cursor still stands behind the question.
+            self.write("\n");
+        }
+    }
+}
+
+/// One formatted log event.
+pub(crate) struct ConsoleWriter(Console);
+
+impl Write for ConsoleWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // Nothing at all is what a line comes to that was only counted.
+        if !bytes.is_empty() {
+            self.0.write(&String::from_utf8_lossy(bytes));
+        }
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Console {
+    type Writer = ConsoleWriter;
+
+    fn make_writer(&'a self) -> Self::Writer {
+        ConsoleWriter(self.clone())
+    }
+}
+
+/// How much the log says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verbosity {
+    /// `-q`.
+    Quiet,
+    /// Neither.
+    Normal,
+    /// `-v`.
+    Verbose,
+}
+
+/// Installs the log of the process, on `console`.
+pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
+    use tracing_subscriber::filter::{LevelFilter, Targets};
+    use tracing_subscriber::layer::{Layer, SubscriberExt};
+    use tracing_subscriber::util::SubscriberInitExt;
+    let (ours, others) = match verbosity {
+        Verbosity::Quiet => (LevelFilter::WARN, LevelFilter::OFF),
+        Verbosity::Normal => (LevelFilter::INFO, LevelFilter::OFF),
+        Verbosity::Verbose => (LevelFilter::DEBUG, LevelFilter::INFO),
+    };
+    let filter = Targets::new().with_target("etcd_seal", ours).with_default(others);
+    let lines =
+        tracing_subscriber::fmt::layer().event_format(Lines(console.clone())).with_writer(console.clone());
+    // Only a log that is there already can be in the way, and then it is used.
+    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
+}
+
+/// `etcd-seal: warning: …`: no time, which cron and the journal add, and lower case. Too many warnings of one kind are counted
+/// on this console instead.
+struct Lines(Console);
+
+impl<S, N> FormatEvent<S, N> for Lines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = match *event.metadata().level() {
+            Level::ERROR => "error: ",
+            Level::WARN => "warning: ",
+            Level::INFO => "",
+            Level::DEBUG | Level::TRACE => "debug: ",
+        };
+        let mut text = String::new();
+        context.field_format().format_fields(Writer::new(&mut text), event)?;
+        let text = sanitize(&text);
+        let metadata = event.metadata();
+        if *metadata.level() == Level::WARN && !self.0.shared().repeats.shows(metadata.callsite(), &text) {
+            return Ok(());
+        }
+        writeln!(writer, "etcd-seal: {level}{text}")
+    }
+}
+
+/// Whether standard output is a terminal, where no archive and no snapshot belongs.
+#[must_use]
+pub(crate) fn stdout_is_terminal() -> bool {
+    io::stdout().is_terminal()
+}
+
+/// The device number of `/dev/null` on Linux, see `Documentation/admin-guide/devices.txt` of the kernel.
+const NULL_DEVICE: (u32, u32) = (1, 3);
+
+/// Whether the program was started with standard output closed. Before `main` the standard library opens `/dev/null`
+/// for reading and writing in its place, so that no file takes its number; a shell's `>/dev/null` is opened for
+/// writing alone.
+#[must_use]
+pub(crate) fn stdout_is_closed() -> bool {
+    use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};
+    let stdout = io::stdout();
+    let null = fstat(&stdout).is_ok_and(|stat| {
+        FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice
+            && (major(stat.st_rdev), minor(stat.st_rdev)) == NULL_DEVICE
+    });
+    null && fcntl_getfl(&stdout).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR)
+}
+
+/// Whether standard error is a terminal.
+#[must_use]
+pub(crate) fn stderr_is_terminal() -> bool {
+    io::stderr().is_terminal()
+}

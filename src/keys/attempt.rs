@@ -1,0 +1,55 @@
+//! How identities are tried on the stanzas of a header, one after the other.
+
+use super::work_factor::excessive_work;
+use crate::error::{Error, Kind, Result};
+use age::DecryptError;
+use age_core::format::{FileKey, Stanza};
+
+/// What may open an archive.
+pub(super) trait Attempt {
+    /// Whether trying it may ask a person for something.
+    fn may_ask(&self) -> bool;
+
+    /// Tries it on the recipient stanzas of one header; `None` where none of them matches.
+    ///
+    /// # Errors
+    /// Those of [`Identities::unwrap`](super::Identities::unwrap).
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>>;
+}
+
+/// Tries those that ask no one first: no person is asked for what is not needed.
+///
+/// # Errors
+/// The first failure, if none succeeds.
+pub(super) fn first_success(
+    identities: &[impl Attempt],
+    stanzas: &[Stanza],
+) -> Result<Option<FileKey>> {
+    let (asking, silent): (Vec<_>, Vec<_>) = identities.iter().partition(|identity| identity.may_ask());
+    let mut failure = None;
+    for identity in silent.into_iter().chain(asking) {
+        match identity.unwrap(stanzas) {
+            Ok(None) => {}
+            Err(error) if error.kind() != Kind::Interrupted => {
+                failure.get_or_insert(error);
+            }
+            decided => return decided,
+        }
+    }
+    failure.map_or(Ok(None), Err)
+}
+
+/// The answer of an identity without plugin, in our words.
+pub(super) fn settle(answer: Option<Result<FileKey, DecryptError>>) -> Result<Option<FileKey>> {
+    match answer {
+        Some(Ok(file_key)) => Ok(Some(file_key)),
+        Some(Err(DecryptError::ExcessiveWork { required, .. })) => {
+            Err(excessive_work("the archive", required))
+        }
+        Some(Err(DecryptError::InvalidHeader)) => {
+            Err(Error::new(Kind::HeaderDamaged, "a recipient stanza in the age header is malformed"))
+        }
+        // The wrong passphrase, or damage: no one can tell which.
+        Some(Err(_)) | None => Ok(None),
+    }
+}
