@@ -189,7 +189,9 @@ fn limit_hint(action: &str, source: &std::io::Error) -> Option<&'static str> {
 }
 
 /// What went wrong, in the words of the operator: kind, sentence, way out, cause.
-#[derive(Debug, thiserror::Error)]
+///
+/// `Debug` shows all of that on lines of their own, because that is what a `main` that returns a [`Result`] prints.
+#[derive(thiserror::Error)]
 #[error("{message}")]
 pub struct Error {
     kind: Kind,
@@ -198,6 +200,18 @@ pub struct Error {
     damaged: Option<Range<u64>>,
     #[source]
     source: Option<Box<dyn StdError + Send + Sync + 'static>>,
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self} ({})\nhint: {}", self.kind.name(), self.hint())?;
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            write!(formatter, "\ncause: {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
 }
 
 impl Error {
@@ -281,5 +295,20 @@ impl Error {
     #[must_use]
     pub fn damaged(&self) -> Option<Range<u64>> {
         self.damaged.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_main_that_fails_shows_the_way_out() {
+        let cause = std::io::Error::from(std::io::ErrorKind::NotFound);
+        let error = Error::new(Kind::NotFound, "there is no x.age").with_source(cause);
+        let expected = "there is no x.age (not_found)\n\
+                        hint: check the path; is its filesystem mounted?\n\
+                        cause: entity not found";
+        assert_eq!(format!("{error:?}"), expected);
     }
 }

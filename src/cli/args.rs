@@ -66,14 +66,14 @@ pub(crate) enum Command {
     ///
     /// Without a key: the public description, the types of the recipients and the sizes, none of it
     /// authenticated. With a key: the manifest and the trailer too, as they were sealed. That an archive opens does
-    /// not prove who sealed it: archives are not signed, and anybody with a recipient can seal one. So the JSON says
+    /// not prove who sealed it: archives are not signed, and every user with a recipient can seal one. So the JSON says
     /// "opened": true, "sealed_by": "unknown", and never "authenticated": true. An archive in a file is not read as
     /// a whole: etcd-seal verify does that.
     Info(InfoArguments),
     /// Prove that archives are whole
     ///
-    /// Without a key: the SHA-256 in the sidecar beside each archive, and its structure as far as anybody can
-    /// see it; without a sidecar only the structure, and the exit status is 3. With a key: every chunk, every
+    /// Without a key: the SHA-256 in the sidecar beside each archive, and its structure as far as it can be
+    /// seen; without a sidecar only the structure, and the exit status is 3. With a key: every chunk, every
     /// frame, the seek table, the lengths and etcd's own digest, in memory: that the archive is whole, not who sealed
     /// it, for archives are not signed. All archives are tried; the worst exit status counts.
     Verify(VerifyArguments),
@@ -91,7 +91,7 @@ pub(crate) enum Command {
     /// what the data say: HashKV at the revision of the archive, the number of keys, leases, users and roles, the members.
     /// Then it puts, deletes, compacts and defragments, saves and verifies that member with etcd-seal itself, and starts it
     /// once more. The verdict tells the measured time to recovery. Nothing that runs is touched: the members listen on
-    /// sockets inside the scratch directory, where nobody else can reach them: etcd's own authentication, if it is on in the
+    /// sockets inside the scratch directory, where no other process can reach them: etcd's own authentication, if it is on in the
     /// data, is turned off in this copy. However it ends, it stops them and removes the directory.
     Drill(Box<DrillArguments>),
     /// Make an age identity
@@ -110,7 +110,7 @@ pub(crate) enum Command {
     /// Generate manual pages or completions
     #[command(hide = true)]
     Generate(GenerateArguments),
-    /// Become a program that ends with whoever started it
+    /// Become a program that ends with its parent
     #[command(hide = true)]
     Tether(TetherArguments),
 }
@@ -128,7 +128,7 @@ pub(crate) struct SaveArguments {
     /// Replace an existing archive
     #[arg(long)]
     pub(crate) force: bool,
-    /// Parse and check everything, print the plan, ask nobody and touch nothing
+    /// Parse and check everything, print the plan, ask for nothing and touch nothing
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Seal this existing snapshot, - for standard input, instead of asking etcd
@@ -140,7 +140,7 @@ pub(crate) struct SaveArguments {
     /// accepted.
     #[arg(long, requires = "from")]
     pub(crate) allow_missing_digest: bool,
-    /// Whom to encrypt to.
+    /// The recipients.
     #[command(flatten)]
     pub(crate) recipients: RecipientArguments,
     /// How to seal.
@@ -179,7 +179,7 @@ pub(crate) struct SealArguments {
     pub(crate) note: Option<String>,
     /// Leave the public description out of the header
     ///
-    /// Without it nobody learns cluster, version, time or size of the snapshot without a key; what counts
+    /// Without it no reader learns cluster, version, time or size of the snapshot without a key; what counts
     /// archives by cluster leaves such an archive alone.
     #[arg(long)]
     pub(crate) no_description: bool,
@@ -195,7 +195,7 @@ pub(crate) struct EffortArguments {
     /// --level.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
     pub(crate) jobs: Option<u16>,
-    /// Let everybody else on this host go first, such as the members of a control plane [env: ETCD_SEAL_NICE]
+    /// Let all other processes on this host go first, such as the members of a control plane [env: ETCD_SEAL_NICE]
     ///
     /// Runs at the lowest CPU priority (nice 19) and, from which Linux derives it, the lowest best-effort I/O priority,
     /// with one thread for each parallel stage unless --jobs says otherwise. On a busy host it takes longer, and a save
@@ -207,7 +207,7 @@ pub(crate) struct EffortArguments {
     pub(crate) nice: Option<bool>,
 }
 
-/// Whom to encrypt to.
+/// The recipients.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Recipients")]
 pub(crate) struct RecipientArguments {
@@ -489,7 +489,7 @@ pub(crate) struct DrillArguments {
     pub(crate) timeout: Duration,
     /// Write the outcome, good or bad, for node_exporter's textfile collector: a file ending in .prom
     ///
-    /// It is replaced as a whole, and everybody may read it. Without a drill that got as far as its archive it stays as it
+    /// It is replaced as a whole, and every user may read it. Without a drill that got as far as its archive it stays as it
     /// is: alert on the age of etcd_seal_drill_timestamp_seconds, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
