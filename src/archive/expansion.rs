@@ -1,19 +1,19 @@
-//! How much of a snapshot may come out of an archive.
+//! A bound on the size of the snapshot that an archive unpacks to.
 //!
-//! Whoever knows a recipient can seal what he likes, and a few hundred bytes of zstd hold 16 MiB of zeros. A manifest that
-//! names the size of the snapshot has told it beforehand, to whoever asks `info`, and no more than that comes out. One that
-//! names none, and an age file of another make, which has no manifest, may only unpack as far as what was really read of them
-//! justifies. No snapshot of etcd comes near that: every page of a database begins with its own number.
+//! An attacker who knows a recipient can seal arbitrary content, and a few hundred bytes of zstd hold 16 MiB of zeros. A
+//! manifest that names the size of the snapshot tells the operator beforehand (`info`), and no more than that is unpacked.
+//! An archive whose manifest names no size, and a foreign age file, which has no manifest, may unpack only to a multiple of
+//! the bytes read. No snapshot of etcd comes near that multiple: every page of a database begins with its own number.
 
 use super::frame::damaged;
 use crate::error::Error;
 
-/// What may come out in any case, where no size is promised: a member begins with a file of this order, mostly zeros.
+/// The size that is allowed without a promise: a member begins with a file of this order, mostly zeros.
 pub const UNPROMISED_SIZE: u64 = 64 * 1024 * 1024;
-/// And besides for each byte of packed frames.
+/// The further size that is allowed for each byte of packed frames.
 pub const UNPROMISED_RATIO: u64 = 1024;
 
-/// The snapshot as far as it was unpacked, beside what it may be.
+/// The size of the snapshot unpacked so far, and its bound.
 #[derive(Clone, Copy, Debug)]
 pub struct Expansion {
     promised: Option<u64>,
@@ -21,32 +21,33 @@ pub struct Expansion {
     content: u64,
 }
 
-/// There is more than there may be.
+/// More bytes than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Excess {
-    /// Than was promised.
+    /// More than the manifest promised.
     Promised,
-    /// Than is possible without a promise.
+    /// More than is allowed without a promise.
     Unpromised,
 }
 
 impl Expansion {
-    /// Nothing yet, of a snapshot of the size that the manifest names.
+    /// Nothing is unpacked yet; `promised` is the size that the manifest names.
     #[must_use]
     pub fn new(promised: Option<u64>) -> Self {
         Self { promised, packed: 0, content: 0 }
     }
 
-    /// Bytes that came out so far.
+    /// The number of bytes unpacked so far.
     #[must_use]
     pub fn content(&self) -> u64 {
         self.content
     }
 
-    /// Notes that `packed` more bytes hold `content` more. Asked before they are handed on, so that nothing beyond is.
+    /// Notes that `packed` more bytes hold `content` more. The caller asks before it passes them on, so that nothing beyond
+    /// the bound gets out.
     ///
     /// # Errors
-    /// An [`Excess`], of which a reader makes damage.
+    /// An [`Excess`], which a reader reports as damage.
     pub fn add(&mut self, packed: u64, content: u64) -> Result<(), Excess> {
         self.packed = self.packed.saturating_add(packed);
         self.content = self.content.saturating_add(content);

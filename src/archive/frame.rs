@@ -1,6 +1,6 @@
-//! zstd frames: one independent frame for each piece of the snapshot, skippable frames for everything else.
+//! zstd frames: one independent frame for each piece of the snapshot, and skippable frames for everything else.
 //!
-//! Formats and constants are those of RFC 8878. Version 1 wants every frame to carry its content size and checksum, to be
+//! Formats and constants are those of RFC 8878. Version 1 requires every frame to carry its content size and checksum, to be
 //! a single segment and to need no dictionary, so that each can be decompressed alone into a buffer of known size.
 
 use std::io::{self, Read};
@@ -18,7 +18,7 @@ pub const SKIPPABLE_MAGICS: std::ops::RangeInclusive<u32> = 0x184D_2A50..=0x184D
 pub const MANIFEST_MAGIC: u32 = 0x184D_2A50;
 /// The skippable frame that holds the trailer.
 pub const TRAILER_MAGIC: u32 = 0x184D_2A51;
-/// The skippable frame that holds the seek table, as the Zstandard Seekable Format has it.
+/// The skippable frame that holds the seek table, as in the Zstandard Seekable Format.
 pub const SEEK_TABLE_MAGIC: u32 = 0x184D_2A5E;
 /// Bytes of magic number and size before the content of a skippable frame.
 pub const SKIPPABLE_HEADER_SIZE: usize = 8;
@@ -27,13 +27,13 @@ const CHECKSUM_SIZE: usize = 4;
 /// RFC 8878, 3.1.1.2.4: no block is larger.
 const BLOCK_SIZE_MAX: usize = 128 * 1024;
 
-/// The smallest frame size, and the unit of all.
+/// The smallest frame size; every frame size is a multiple of it.
 pub const FRAME_SIZE_MIN: u32 = 64 * 1024;
 /// The largest frame size.
 pub const FRAME_SIZE_MAX: u32 = 16 * 1024 * 1024;
-/// The frame size unless asked otherwise.
+/// The default frame size.
 pub const FRAME_SIZE_DEFAULT: u32 = 4 * 1024 * 1024;
-/// More frames than this are no archive.
+/// The most frames of an archive.
 pub const FRAMES_MAX: usize = 1 << 20;
 
 /// Whether version 1 allows frames of `size` snapshot bytes.
@@ -62,35 +62,35 @@ pub(crate) fn parse_skippable_header(header: [u8; SKIPPABLE_HEADER_SIZE]) -> (u3
     (u32::from_le_bytes([m0, m1, m2, m3]), u32::from_le_bytes([s0, s1, s2, s3]) as usize)
 }
 
-/// Whether the first nine bytes of a plaintext are those of an archive of ours: the manifest's frame with JSON in it. Other
-/// tools put skippable frames of the same number first (pzstd does), but no JSON into them.
+/// Whether the first nine bytes of a plaintext begin an archive of this format: the manifest's frame with JSON in it. Other
+/// tools put skippable frames of the same number first (pzstd does), but without JSON.
 #[must_use]
 pub fn begins_as_manifest(first: &[u8]) -> bool {
     first.starts_with(&MANIFEST_MAGIC.to_le_bytes()) && first.get(SKIPPABLE_HEADER_SIZE) == Some(&b'{')
 }
 
-/// The level at which what does not shrink costs next to nothing.
+/// The level for content that does not shrink, at which it costs next to nothing.
 const QUICK_LEVEL: i32 = 1;
-/// How much of a frame is tried to see whether it shrinks, in pieces from all over it.
+/// How much of a frame is sampled to see whether it shrinks, in pieces spread over it.
 const SAMPLES: usize = 8;
 const SAMPLE_SIZE: usize = 16 * 1024;
-/// Whoever saves no more than one part in so many does not shrink. Encrypted values between the keys and page headers
-/// of a database save about one in twenty.
+/// Content that saves no more than one part in this many does not count as shrinking. Encrypted values between the keys and
+/// page headers of a database save about one in twenty.
 const WORTHWHILE: usize = 12;
 
-/// Packs frames of one archive; one for each thread.
+/// Packs frames of one archive. Each thread has its own.
 ///
-/// Which frame comes out depends on level, frame size and content alone. At high levels zstd searches at length for what is
-/// not there when content is encrypted or compressed already (at level 9 it is seventeen times slower than at level 1, and
-/// saves nothing more), so such a frame is packed at level 1.
+/// The resulting frame depends on level, frame size and content alone. On encrypted or compressed content, zstd searches in
+/// vain at high levels (level 9 is seventeen times slower than level 1, and saves nothing more), so such a frame is packed
+/// at level 1.
 pub struct FramePacker {
     compressor: Compressor<'static>,
-    /// For what does not shrink; `None` where the level is no higher.
+    /// For content that does not shrink; `None` where the level is no higher than this one.
     quick: Option<Compressor<'static>>,
 }
 
 impl FramePacker {
-    /// A packer for frames of at most `frame_size` bytes at `level`.
+    /// Makes a packer for frames of at most `frame_size` bytes at `level`.
     ///
     /// # Errors
     /// [`Kind::Io`] where zstd refuses the level or has no memory.
@@ -111,7 +111,7 @@ impl FramePacker {
             .map_err(|error| Error::io("prepare", "zstd", error))
     }
 
-    /// One frame that holds `content`, in place of whatever is in `frame`.
+    /// Packs `content` into one frame, which replaces whatever is in `frame`.
     ///
     /// # Errors
     /// [`Kind::Io`] where zstd fails.
@@ -131,7 +131,7 @@ impl FramePacker {
     }
 }
 
-/// Whether samples of `content` shrink. Uses `room`, and leaves it empty.
+/// Whether samples of `content` shrink. Uses `room` as a buffer, and leaves it empty.
 fn shrinks(compressor: &mut Compressor<'_>, content: &[u8], room: &mut Vec<u8>) -> io::Result<bool> {
     let distance = content.len().div_ceil(SAMPLES).max(SAMPLE_SIZE);
     let (mut tried, mut packed) = (0, 0);
@@ -144,7 +144,7 @@ fn shrinks(compressor: &mut Compressor<'_>, content: &[u8], room: &mut Vec<u8>) 
     Ok(packed < tried - tried / WORTHWHILE)
 }
 
-/// Unpacks frames; one for each thread.
+/// Unpacks frames. Each thread has its own.
 pub struct FrameUnpacker(Decompressor<'static>);
 
 impl FrameUnpacker {
@@ -156,8 +156,8 @@ impl FrameUnpacker {
         Decompressor::new().map(Self).map_err(|error| Error::io("prepare", "zstd", error))
     }
 
-    /// The content of `frame`, in place of whatever is in `content`: of exactly the promised size and with the right
-    /// checksum; zstd checks both.
+    /// Unpacks `frame` into `content`, whose old bytes it replaces. zstd checks that the size is exactly the promised one,
+    /// and the checksum.
     ///
     /// # Errors
     /// [`Kind::StructureDamaged`].
@@ -173,14 +173,14 @@ impl FrameUnpacker {
     }
 }
 
-/// What a zstd frame header says.
+/// The fields of a zstd frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FrameHeader {
-    /// Bytes of content, where given.
+    /// Bytes of content, where the header gives them.
     pub content_size: Option<u64>,
     /// Whether the frame is a single segment.
     pub single_segment: bool,
-    /// Bytes of its content that a reader must keep in memory: all of them where it is a single segment.
+    /// Bytes of the content that a reader must keep in memory: all of them for a single segment.
     pub window_size: u64,
     /// Whether a checksum follows the last block.
     pub checksum: bool,
@@ -189,7 +189,7 @@ pub struct FrameHeader {
 }
 
 impl FrameHeader {
-    /// Whether version 1 allows a frame like this one, and then how many bytes it holds.
+    /// Returns the number of content bytes if version 1 allows such a frame.
     ///
     /// # Errors
     /// [`Kind::StructureDamaged`].
@@ -206,12 +206,12 @@ impl FrameHeader {
     }
 }
 
-/// Reads one zstd frame behind its magic number, block by block. Every piece, the magic number first, is appended to `frame`
-/// and then shown to `look`, with the frame's header; `look` may take out of `frame` what it wants. Nothing is decompressed,
-/// so no more than a block is added at a time.
+/// Reads one zstd frame behind its magic number, block by block. It appends every piece, the magic number first, to `frame`,
+/// and then calls `look` with it and the frame's header; `look` may take bytes out of `frame`. It decompresses nothing, so
+/// it adds no more than a block at a time.
 ///
 /// # Errors
-/// [`Kind::StructureDamaged`] for what is no frame; whatever `input` and `look` fail with.
+/// [`Kind::StructureDamaged`] for what is no frame; the errors of `input` and `look`.
 pub fn walk_frame(
     input: &mut impl ReadExactly,
     frame: &mut Vec<u8>,
@@ -226,8 +226,8 @@ pub fn walk_frame(
         input.read_exactly(&mut block_header)?;
         let fields = u32::from_le_bytes([block_header[0], block_header[1], block_header[2], 0]);
         let (last, block_type, size) = (fields & 1 == 1, fields >> 1 & 3, (fields >> 3) as usize);
-        // RFC 8878, 3.1.1.2: a run-length block stores one byte whatever its size, which has the limit of the others; type 3
-        // is reserved.
+        // RFC 8878, 3.1.1.2: a run-length block stores one byte whatever its size, which has the same limit as for other
+        // blocks; type 3 is reserved.
         let stored = match block_type {
             1 if size <= BLOCK_SIZE_MAX => 1,
             0 | 2 if size <= BLOCK_SIZE_MAX => size,
@@ -285,18 +285,18 @@ fn window_size(descriptor: u8) -> u64 {
     base + base / 8 * mantissa
 }
 
-/// A source that can say in its own words what it means that it ended too early.
+/// A source that words the error of its early end itself.
 pub trait ReadExactly {
     /// Fills `buffer`.
     ///
     /// # Errors
-    /// Whatever the source fails with, its early end included.
+    /// The errors of the source, including its early end.
     fn read_exactly(&mut self, buffer: &mut [u8]) -> Result<()>;
 
     /// Appends `length` bytes to `bytes`.
     ///
     /// # Errors
-    /// Those of [`read_exactly`](Self::read_exactly).
+    /// The errors of [`read_exactly`](Self::read_exactly).
     fn append_exactly(&mut self, length: usize, bytes: &mut Vec<u8>) -> Result<()> {
         let before = bytes.len();
         bytes.resize(before + length, 0);
@@ -320,7 +320,7 @@ pub(crate) fn damaged(message: impl Into<String>) -> Error {
 mod tests {
     use super::*;
 
-    /// Compresses well, but not to nothing.
+    /// Content that compresses well, but not to nothing.
     fn content(size: u32) -> Vec<u8> {
         (0..size).map(|at| (at / 7).to_le_bytes()[0]).collect()
     }
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn what_does_not_shrink_is_packed_as_at_level_1() {
         let content = content(FRAME_SIZE_DEFAULT);
-        // Encryption under whatever key.
+        // Encrypted content; the key does not matter.
         let cipher = crate::archive::payload::PayloadKey::derive(&[7; 16], &[9; 16]).cipher();
         let mut random = content.clone();
         for chunk in random.chunks_mut(crate::archive::payload::CHUNK_SIZE) {
@@ -383,12 +383,12 @@ mod tests {
         }
         assert_eq!(pack_as(9, FRAME_SIZE_DEFAULT, &random), pack(&random));
         assert!(pack_as(9, FRAME_SIZE_DEFAULT, &content).len() < pack(&content).len());
-        // As the pages of a database full of encrypted values: what little there is, level 9 would find more of.
+        // Like the pages of a database full of encrypted values: the little that shrinks, level 9 would pack smaller.
         for page in random.chunks_mut(4096) {
             page[..160].copy_from_slice(&content[2_000_000..2_000_160]);
         }
         assert_eq!(pack_as(9, FRAME_SIZE_DEFAULT, &random), pack(&random));
-        // Half of it shrinks, so it is worth the search.
+        // Half of it shrinks, so the search is worth its time.
         let mixed = [&content[..2_000_000], &random[..2_000_000]].concat();
         assert_ne!(pack_as(9, FRAME_SIZE_DEFAULT, &mixed), pack(&mixed));
     }

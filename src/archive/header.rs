@@ -1,12 +1,12 @@
-//! The age header: who can open the archive, and what anybody may know of it.
+//! The age header: which identities can open the archive, and what is public about it.
 //!
-//! The age crate writes and reads every byte of it. Beside the recipients' stanzas stands one public stanza of ours,
-//! `-> etcd-snapshot v1`, whose body is the description. It is covered by the header's MAC, so whoever opens the archive
-//! knows it to be authentic; whoever cannot, does not.
+//! The age crate writes and reads every byte of it. Beside the recipients' stanzas it has one public stanza of this program,
+//! `-> etcd-snapshot v1`, whose body is the description. The header's MAC covers it, so a reader that can open the archive
+//! can verify it; other readers cannot.
 //!
-//! The crate keeps payload keys to itself. So recipients and identities are wrapped: the wrapper sees the file key pass
-//! by, and the payload key is derived from it as the specification says. When reading, the file key is believed only
-//! after the crate has checked the MAC.
+//! The crate does not expose payload keys. So recipients and identities are wrapped: the wrapper sees the file key, and the
+//! payload key is derived from it as the specification says. When reading, the file key is used only after the crate has
+//! checked the MAC.
 
 use std::cell::RefCell;
 use std::collections::HashSet;
@@ -26,29 +26,29 @@ use super::payload::{NONCE_SIZE, PayloadKey};
 use crate::error::{Error, Kind, Result};
 use crate::keys::{AGE_BEGIN, ARMOR_BEGIN, Identities, Recipients};
 
-/// Tag of our stanza.
+/// The tag of this program's stanza.
 const DESCRIPTION_TAG: &str = "etcd-snapshot";
-/// The age crate adds stanzas that mean nothing, to keep readers tolerant; their tags end so.
+/// The age crate adds meaningless stanzas, to keep readers tolerant; their tags end so.
 const GREASE_SUFFIX: &str = "-grease";
-/// A larger header is refused before it is parsed.
+/// The largest header. A larger one is refused before it is parsed.
 pub const HEADER_SIZE_MAX: usize = 256 * 1024;
-/// More stanzas are refused.
+/// The most stanzas. A header with more is refused.
 const STANZAS_MAX: usize = 256;
 
-/// The largest prefix of a file that [`Header::parse`] wants to see.
+/// The largest prefix of a file that [`Header::parse`] needs.
 pub const PREFIX_SIZE: usize = HEADER_SIZE_MAX + NONCE_SIZE;
 
 /// A header ready to be written, and the key of the payload behind it.
 pub struct SealedHeader {
     /// Header and nonce.
     pub bytes: Vec<u8>,
-    /// Key of the payload. Used for this payload alone.
+    /// The key of the payload, used for this payload alone.
     pub key: PayloadKey,
 }
 
 /// Makes the header of one new archive: a fresh file key, wrapped for every recipient, and a fresh nonce.
 ///
-/// A passphrase allows no other stanza (age's rule), so then the description is left to the manifest.
+/// With a passphrase, age allows no other stanza, so only the manifest then holds the description.
 ///
 /// # Errors
 /// [`Kind::Recipient`] or [`Kind::Plugin`] where the file key cannot be wrapped, [`Kind::Usage`] where the description
@@ -84,7 +84,7 @@ pub fn seal(recipients: &Recipients, description: Option<&Description>) -> Resul
     Ok(SealedHeader { bytes, key })
 }
 
-/// Nothing is written that the limits of version 1 keep a reader from opening.
+/// Refuses to write a header that a reader of version 1 cannot open because of its limits.
 fn readable(header: &[u8]) -> Result<()> {
     Header::parse(header).map(drop).map_err(|error| {
         Error::new(Kind::Usage, format!("nobody could open the archive: {error}"))
@@ -96,7 +96,7 @@ fn description_stanza(body: &[u8]) -> Stanza {
     Stanza { tag: DESCRIPTION_TAG.to_owned(), args: vec![format!("v{FORMAT_VERSION}")], body: body.to_vec() }
 }
 
-/// Wraps a recipient: sees the file key, and adds our stanza behind the last one's.
+/// Wraps a recipient: sees the file key, and adds the public stanza behind that of the last recipient.
 struct RecipientTap<'a> {
     recipient: &'a dyn age::Recipient,
     file_key: &'a RefCell<Option<Zeroizing<[u8; 16]>>>,
@@ -112,14 +112,14 @@ impl age::Recipient for RecipientTap<'_> {
     }
 }
 
-/// What our stanza says.
+/// The content of the public stanza.
 #[derive(Clone, Debug)]
 enum Public {
-    /// There is none.
+    /// There is no such stanza.
     Nothing,
     /// A description of version 1.
     Description(Box<Document<Description>>),
-    /// A later version.
+    /// A description of a later version.
     Newer(u64),
 }
 
@@ -165,18 +165,18 @@ impl Header {
         Ok(Self { bytes, public: read_public(&ours)?, stanzas: without_grease(stanzas) })
     }
 
-    /// Bytes of header and nonce: where the payload begins.
+    /// The number of bytes of header and nonce: where the payload begins.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.bytes.len() as u64
     }
 
-    /// Types of the recipient stanzas, in order.
+    /// The types of the recipient stanzas, in order.
     pub fn stanza_types(&self) -> impl Iterator<Item = &str> {
         self.stanzas.iter().map(|stanza| stanza.tag.as_str())
     }
 
-    /// Whether our stanza is there: then the archive must be of our format in full.
+    /// Whether the header has the public stanza; then the archive must be entirely of this format.
     #[must_use]
     pub fn has_description(&self) -> bool {
         !matches!(self.public, Public::Nothing)
@@ -197,8 +197,8 @@ impl Header {
     /// Opens the header: finds an identity for one of its stanzas, checks the MAC, derives the key of the payload.
     ///
     /// # Errors
-    /// [`Kind::NoMatchingIdentity`], [`Kind::HeaderDamaged`] where the MAC is wrong, [`Kind::FormatNewer`], or what an
-    /// identity failed with.
+    /// [`Kind::NoMatchingIdentity`], [`Kind::HeaderDamaged`] where the MAC is wrong, [`Kind::FormatNewer`], or the error of
+    /// an identity.
     pub fn unlock(&self, identities: &Identities) -> Result<PayloadKey> {
         let tap = IdentityTap {
             identities,
@@ -272,7 +272,7 @@ fn read_public(ours: &[Stanza]) -> Result<Public> {
     Ok(Public::Description(Box::new(description)))
 }
 
-/// The version an argument such as `v1` names; nothing but the one way to write it, so that all readers agree.
+/// The version that an argument such as `v1` names. Only the canonical form is accepted, so that all readers agree.
 fn version_of(argument: &str) -> Option<u64> {
     let version = argument.strip_prefix('v')?.parse::<u64>().ok()?;
     (argument == format!("v{version}")).then_some(version)
@@ -286,8 +286,8 @@ fn header_damaged(message: impl Into<String>) -> Error {
     Error::new(Kind::HeaderDamaged, message)
 }
 
-/// Whether every stanza ends as the specification has it, with a line of less than 64 characters, though it be empty. The age
-/// crate lets that be missing, as files of a time before the specification have it; age itself does not.
+/// Whether every stanza ends as the specification requires, with a line of less than 64 characters, even if that is empty.
+/// The age crate accepts stanzas without it, as in files older than the specification; age itself does not.
 fn stanzas_end(header: &[u8]) -> bool {
     const FULL_LINE: usize = 64;
     let mut ended = true;
@@ -305,7 +305,7 @@ fn stanzas_end(header: &[u8]) -> bool {
     false
 }
 
-/// What the age crate calls an unknown format is one only where the first line names another version.
+/// The age crate's error "unknown format" is true only where the first line names another version.
 fn malformed(error: &DecryptError, prefix: &[u8]) -> Error {
     let version_1 = prefix.strip_prefix(AGE_BEGIN.as_bytes()).is_some_and(|rest| rest.starts_with(b"v1\n"));
     match error {
@@ -324,10 +324,10 @@ fn malformed(error: &DecryptError, prefix: &[u8]) -> Error {
     }
 }
 
-/// Says what a file is instead, where that is known: each of these has been mistaken for an archive before.
+/// Says what the file is instead, if that is known: operators have mistaken each of these for an archive.
 fn not_an_archive(prefix: &[u8]) -> Error {
     const ZSTD: &[u8] = &super::frame::ZSTD_MAGIC.to_le_bytes();
-    /// Magic of bbolt's meta pages, behind the 16 bytes of the page header.
+    /// The magic number of bbolt's meta pages, behind the 16 bytes of the page header.
     const BBOLT: &[u8] = &0xED0C_DAED_u32.to_le_bytes();
     let (what, hint) = if prefix.is_empty() {
         ("it is empty", Some("the backup that made it failed; use another archive"))
@@ -356,8 +356,8 @@ fn not_an_archive(prefix: &[u8]) -> Error {
     }
 }
 
-/// Where the ASCII armour of a file begins that begins with `prefix`: behind nothing but empty lines. `None` where there is
-/// none.
+/// The offset of the ASCII armour in a file that begins with `prefix`: only empty lines may come before it. `None` where
+/// there is no armour.
 #[must_use]
 pub fn armor_begin(prefix: &[u8]) -> Option<usize> {
     let text = prefix.trim_ascii_start();
@@ -366,18 +366,18 @@ pub fn armor_begin(prefix: &[u8]) -> Option<usize> {
     (whole_lines && text.starts_with(ARMOR_BEGIN.as_bytes())).then_some(before.len())
 }
 
-/// Reads as much of `input` as [`Header::parse`] wants.
+/// Reads as much of `input` as [`Header::parse`] needs.
 ///
 /// # Errors
-/// [`Kind::Io`], or [`Kind::PayloadDamaged`] where ASCII armour around it is malformed.
+/// [`Kind::Io`], or [`Kind::PayloadDamaged`] where the ASCII armour around it is malformed.
 pub fn read_prefix(input: &mut dyn Read) -> Result<Vec<u8>> {
     let mut prefix = Vec::new();
     input.take(PREFIX_SIZE as u64).read_to_end(&mut prefix).map_err(cannot_read)?;
     Ok(prefix)
 }
 
-/// Shows the age crate the whole header at once. The crate reads a line and parses everything anew, until it has seen
-/// the last one, which for a header near the limit takes minutes.
+/// Passes the whole header to the age crate at once. The crate reads a line and parses everything again, until it has seen
+/// the last line, which takes minutes for a header near the limit.
 struct WholeHeader<'a>(Cursor<&'a [u8]>);
 
 impl WholeHeader<'_> {
@@ -418,7 +418,7 @@ impl BufRead for WholeHeader<'_> {
     }
 }
 
-/// An identity that opens nothing, and remembers the stanzas it was shown.
+/// An identity that matches nothing, and records the stanzas that it sees.
 #[derive(Default)]
 struct Recorder(RefCell<Vec<Stanza>>);
 
@@ -433,12 +433,12 @@ impl age::Identity for Recorder {
     }
 }
 
-/// The age crate's stanzas cannot be cloned.
+/// The age crate's stanzas do not implement `Clone`.
 fn copied(stanza: &Stanza) -> Stanza {
     Stanza { tag: stanza.tag.clone(), args: stanza.args.clone(), body: stanza.body.clone() }
 }
 
-/// Wraps the identities: shows them only stanzas that are recipients', and sees the file key.
+/// Wraps the identities: shows them only the recipients' stanzas, and sees the file key.
 struct IdentityTap<'a> {
     identities: &'a Identities,
     stanzas: &'a [Stanza],

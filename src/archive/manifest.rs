@@ -1,7 +1,7 @@
 //! The three JSON documents of an archive: description, manifest, trailer.
 //!
-//! Unknown fields are ignored and duplicate keys refused. 64-bit ids are 16 lower-case hex digits, digests lower-case
-//! hex, times RFC 3339 whole seconds with `Z`. What is unknown is left out: never null, never 0.
+//! Unknown fields are ignored and duplicate keys refused. 64-bit ids are 16 lower-case hex digits, digests lower-case hex,
+//! times RFC 3339 whole seconds with `Z`. An unknown value is left out: never null, never 0.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -16,11 +16,11 @@ use crate::error::{Error, Kind, Result};
 
 /// The value of `format` in every document.
 pub const FORMAT: &str = "etcd-seal";
-/// The format version written, and the newest one read.
+/// The format version that this program writes, and the newest one that it reads.
 pub const FORMAT_VERSION: u32 = 1;
-/// The description in the header is at most this many bytes.
+/// The most bytes of the description in the header.
 pub const DESCRIPTION_SIZE_MAX: usize = 2048;
-/// Manifest and trailer are each at most this many bytes.
+/// The most bytes of the manifest, and of the trailer.
 pub const DOCUMENT_SIZE_MAX: usize = 64 * 1024;
 
 /// Where the snapshot came from.
@@ -35,14 +35,14 @@ pub enum Source {
     Stdin,
 }
 
-/// What the public stanza of the header tells anybody, and the manifest repeats for those with a key.
+/// The content of the public stanza of the header, repeated in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// Always [`FORMAT`].
     pub format: String,
     /// [`FORMAT_VERSION`].
     pub format_version: u32,
-    /// Program and version that sealed it, as `etcd-seal 0.1.0`.
+    /// The program and version that sealed it, as `etcd-seal 0.1.0`.
     pub tool: String,
     /// When it was sealed, RFC 3339.
     pub sealed_at: String,
@@ -61,7 +61,7 @@ pub struct Description {
     /// Storage version (3.6 and later).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub storage_version: Option<String>,
-    /// Status of the same member before the stream: a lower bound of the snapshot's revision.
+    /// From the status of the same member before the stream: a lower bound of the snapshot's revision.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub revision: Option<u64>,
     /// Bytes of the snapshot with etcd's 32-byte digest.
@@ -69,11 +69,11 @@ pub struct Description {
     pub snapshot_size: Option<u64>,
     /// Snapshot bytes in every frame but the last.
     pub frame_size: u32,
-    /// Nominal zstd level.
+    /// The nominal zstd level.
     pub level: i32,
     /// Where the snapshot came from.
     pub source: Source,
-    /// When etcd was asked for it, RFC 3339; only from etcd.
+    /// When the program asked etcd for the snapshot, RFC 3339; only from etcd.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub snapshot_started_at: Option<String>,
 }
@@ -81,7 +81,7 @@ pub struct Description {
 /// Everything known when sealing began; the first frame inside the encryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Manifest {
-    /// The same as in the public stanza.
+    /// The same description as in the public stanza.
     #[serde(flatten)]
     pub description: Description,
     /// The endpoint that served the snapshot.
@@ -93,7 +93,7 @@ pub struct Manifest {
     /// How the member was authenticated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
-    /// What the member said of its condition before the stream.
+    /// The conditions that the member reported before the stream.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The host that sealed it.
@@ -110,13 +110,13 @@ pub struct Manifest {
     pub recipients: Vec<String>,
 }
 
-/// Whether etcd's own digest is there.
+/// Whether etcd's own digest is present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Digest {
-    /// There and right.
+    /// Present and right.
     Verified,
-    /// Not there, and that was allowed.
+    /// Absent, which the operator allowed.
     Absent,
 }
 
@@ -132,17 +132,17 @@ pub struct StatusAfter {
     /// Database file size in bytes; unknown where a defragmentation has made it smaller meanwhile.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_size: Option<u64>,
-    /// What the member said of its condition.
+    /// The conditions that the member reported.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
-/// What the database in the snapshot says of itself, learned while it streamed by.
+/// Facts that the database in the snapshot states about itself, read while it streamed by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// The newest revision, that of a compaction included.
     pub revision: u64,
-    /// The last compaction, done or asked for.
+    /// The last compaction, done or requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_revision: Option<u64>,
     /// The ids of the members, 16 hex digits each, ascending.
@@ -150,16 +150,16 @@ pub struct Contents {
     pub members: Vec<String>,
 }
 
-/// What only the end of the stream could tell; the last frame before the seek table.
+/// Facts known only at the end of the stream; the last frame before the seek table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trailer {
-    /// Bytes of the snapshot, with etcd's digest where there is one.
+    /// Bytes of the snapshot, including etcd's digest if there is one.
     pub snapshot_size: u64,
     /// SHA-256 of the database: all bytes before etcd's digest, and equal to it.
     pub database_sha256: String,
-    /// Whether etcd's digest is there.
+    /// Whether etcd's digest is present.
     pub digest: Digest,
-    /// What the database says of itself; unknown where it could not be read, or an older program sealed it.
+    /// Facts that the database states about itself; unknown where it could not be read, or an older program sealed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub contents: Option<Contents>,
     /// Status after the stream.
@@ -170,16 +170,16 @@ pub struct Trailer {
     pub stream_open_ms: Option<u64>,
 }
 
-/// A document and the JSON it was read from: fields this program does not know still count when two are compared.
+/// A document and the JSON it was parsed from: a comparison of two documents includes fields this program does not know.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Document<T> {
-    /// What this program knows of it.
+    /// The fields that this program knows.
     pub content: T,
     value: Value,
 }
 
 impl<T> Document<T> {
-    /// Whether every field of this document stands in `other` with the same value.
+    /// Whether `other` has every field of this document with the same value.
     #[must_use]
     pub fn is_part_of<U>(&self, other: &Document<U>) -> bool {
         let (Some(fields), Some(others)) = (self.value.as_object(), other.value.as_object()) else {
@@ -189,7 +189,7 @@ impl<T> Document<T> {
     }
 }
 
-/// The `format_version` a document claims, however new; `None` where it is no document of ours at all.
+/// The `format_version` that a document claims, however new; `None` where it is not a document of this format.
 #[must_use]
 pub fn claimed_version(json: &[u8]) -> Option<u64> {
     let Unique(value) = serde_json::from_slice(json).ok()?;
@@ -209,7 +209,7 @@ pub fn parse<T: DeserializeOwned>(json: &[u8], what: &str) -> Result<Document<T>
     read.map_err(|error| damaged(format!("the {what} cannot be read: {error}")))
 }
 
-/// Parses a description or manifest and checks the fields that everything else depends on.
+/// Parses a description or manifest, and checks the fields on which everything else depends.
 ///
 /// # Errors
 /// [`Kind::FormatNewer`] for a later version, [`Kind::StructureDamaged`] otherwise.
@@ -252,7 +252,7 @@ pub fn parse_manifest(
     manifest
 }
 
-/// The archive is of a format version this program does not know.
+/// The error for a format version that this program does not know.
 pub(crate) fn newer(version: u64) -> Error {
     Error::new(
         Kind::FormatNewer,
@@ -260,10 +260,10 @@ pub(crate) fn newer(version: u64) -> Error {
     )
 }
 
-/// A document as it is written.
+/// The JSON of a document.
 ///
 /// # Errors
-/// [`Kind::Usage`] where it is larger than `limit`: what the operator gave is too long.
+/// [`Kind::Usage`] where it is larger than `limit`: the operator's text is too long.
 pub fn to_json(document: &impl Serialize, limit: usize, what: &str) -> Result<Vec<u8>> {
     let json = serde_json::to_vec(document)
         .map_err(|error| Error::new(Kind::Usage, format!("cannot write the {what}: {error}")))?;
@@ -289,7 +289,7 @@ impl AsRef<Description> for Manifest {
     }
 }
 
-/// A JSON value in which no object has a key twice; `serde_json` alone would let the last one win.
+/// A JSON value in which no object has a key twice; `serde_json` alone would keep the last one.
 struct Unique(Value);
 
 impl<'de> Deserialize<'de> for Unique {

@@ -1,5 +1,5 @@
-//! What an archive records of the member that served the snapshot, beyond its ids: how it was authenticated, and what it
-//! said of its own condition.
+//! What an archive records about the member that served the snapshot, besides its ids: how it was authenticated, and the
+//! conditions that it reported.
 
 use std::fmt;
 
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tls {
-    /// Its certificate was verified.
+    /// By a certificate that was verified.
     Verified,
     /// TLS, but any certificate was accepted: `--insecure-skip-tls-verify`.
     Unverified,
@@ -17,30 +17,30 @@ pub enum Tls {
     None,
 }
 
-/// One thing that a member reports of itself or of its cluster, and that makes its data doubtful or its use difficult.
+/// A problem that a member reports of itself or its cluster, and that makes its data doubtful or hard to use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "condition", rename_all = "snake_case")]
 pub enum Condition {
     /// It knows no leader: it may be cut off from its cluster, and its data old.
     NoLeader,
-    /// The alarm of a full backend.
+    /// The NOSPACE alarm: the backend is full.
     Nospace {
-        /// The member that the alarm names, 16 hex digits: alarms are those of the whole cluster.
+        /// The member that the alarm names, 16 hex digits: every member reports the alarms of the whole cluster.
         member_id: String,
     },
-    /// The alarm of data that differ from other members'.
+    /// The CORRUPT alarm: the data differ from other members' data.
     Corrupt {
         /// The member that the alarm names, 16 hex digits.
         member_id: String,
     },
     /// It does not vote, and need not be up to date.
     Learner,
-    /// It had yet to apply much of what its cluster had committed.
+    /// It had yet to apply many entries that its cluster had committed.
     Lagging {
         /// Raft entries.
         behind: u64,
     },
-    /// Anything else, as the member worded it.
+    /// Any other condition, in the member's words.
     Other {
         /// At most [`Self::TEXT_SIZE_MAX`] bytes.
         text: String,
@@ -51,9 +51,9 @@ pub enum Condition {
 }
 
 impl Condition {
-    /// A list of conditions has at most this many.
+    /// The most entries of a list of conditions.
     pub const COUNT_MAX: usize = 16;
-    /// A text is cut to this many bytes: with [`Self::COUNT_MAX`] it bounds what a member can add to a document.
+    /// The size to which a text is cut; with [`Self::COUNT_MAX`] it bounds what a member can add to a document.
     pub const TEXT_SIZE_MAX: usize = 200;
 
     /// A condition in the member's own words, cut to [`Self::TEXT_SIZE_MAX`].
@@ -67,7 +67,7 @@ impl Condition {
         Self::Other { text: text[..end].to_owned() }
     }
 
-    /// `conditions` without those that would be too many; the last one then tells how many are left out.
+    /// Drops the conditions beyond [`Self::COUNT_MAX`]; the last entry then says how many are left out.
     #[must_use]
     pub fn bounded(mut conditions: Vec<Self>) -> Vec<Self> {
         if conditions.len() > Self::COUNT_MAX {
@@ -78,7 +78,7 @@ impl Condition {
     }
 }
 
-/// For a line of text. The words of a member are quoted: they must not pass for the program's own.
+/// Formats the condition for a line of text. It quotes the member's words: they must not pass for the program's own.
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -125,14 +125,14 @@ mod tests {
 
     #[test]
     fn a_member_cannot_fill_a_document_with_its_conditions() {
-        // The worst there is: six bytes of JSON for every byte of text.
+        // The worst case: six bytes of JSON for every byte of text.
         let talkative = vec![Condition::other(&"x\u{1}".repeat(50_000)); 50_000];
         let bounded = Condition::bounded(talkative);
         assert_eq!(bounded.len(), Condition::COUNT_MAX);
         assert_eq!(bounded.last(), Some(&Condition::other("49985 more conditions")));
         assert!(to_json(&bounded, DOCUMENT_SIZE_MAX / 3, "list").is_ok());
         assert_eq!(Condition::bounded(vec![Condition::Learner]), [Condition::Learner]);
-        // Cut between characters.
+        // The text is cut between characters.
         let Condition::Other { text } = Condition::other(&"€".repeat(100)) else { panic!() };
         assert_eq!(text.len(), 198);
     }

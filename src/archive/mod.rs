@@ -9,9 +9,9 @@
 //!    skippable frame with the trailer, then
 //! 4. [`seek_table`]: the sizes of all of these, so that [`read_at`] can find any byte without reading the rest.
 //!
-//! [`expansion`] says how much may come out of all that, and [`member`] what is recorded of the member that served.
+//! [`expansion`] bounds the size of what is unpacked, and [`member`] is the record of the member that served.
 //!
-//! etcd-seal-archive(5) is the specification. Whatever differs from it in any way is damage.
+//! etcd-seal-archive(5) is the specification. Any deviation from it is damage.
 
 pub mod expansion;
 pub mod frame;
@@ -24,8 +24,8 @@ pub mod seek_table;
 
 use crate::error::{Error, Kind};
 
-/// Why an archive could not be read: the disk's fault, or that of the ASCII armour around a foreign one, whose reader
-/// speaks of malformed content as invalid data; a disk never does.
+/// The error of reading an archive: one of the disk, or one of the ASCII armour around a foreign archive. The armour's
+/// reader reports malformed content as invalid data; a disk never does.
 pub(crate) fn cannot_read(error: std::io::Error) -> Error {
     if error.kind() == std::io::ErrorKind::InvalidData {
         return Error::new(Kind::PayloadDamaged, "the ASCII armour is malformed").with_source(error);

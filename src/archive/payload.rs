@@ -21,11 +21,11 @@ pub const SEALED_CHUNK_SIZE: usize = CHUNK_SIZE + TAG_SIZE;
 /// Bytes of the nonce between header and payload.
 pub const NONCE_SIZE: usize = 16;
 
-/// The key of one payload. Never used for two plaintexts: every attempt to seal has a header of its own.
+/// The key of one payload. It is never used for two plaintexts: every attempt to seal has a new header.
 #[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct PayloadKey([u8; 32]);
 
-/// Which chunk: the flag byte of the STREAM nonce.
+/// The flag byte of the STREAM nonce: whether the chunk is the last one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
     /// Another chunk follows.
@@ -41,7 +41,7 @@ impl PayloadKey {
         Self(*Zeroizing::new(age_core::primitives::hkdf(nonce, b"payload", file_key)))
     }
 
-    /// The cipher of one thread.
+    /// A cipher for one thread.
     #[must_use]
     pub fn cipher(&self) -> ChunkCipher {
         ChunkCipher(ChaCha20Poly1305::new((&self.0).into()))
@@ -52,11 +52,11 @@ impl PayloadKey {
 pub struct ChunkCipher(ChaCha20Poly1305);
 
 impl ChunkCipher {
-    /// Seals chunk number `counter` in place: the last [`TAG_SIZE`] bytes of `chunk` are room for the tag, everything before
-    /// is plaintext.
+    /// Seals chunk number `counter` in place: the last [`TAG_SIZE`] bytes of `chunk` are room for the tag, and everything
+    /// before is plaintext.
     ///
     /// # Errors
-    /// Never for at most [`SEALED_CHUNK_SIZE`] bytes with room for a tag; the cipher's limit is far beyond.
+    /// No error for at most [`SEALED_CHUNK_SIZE`] bytes with room for a tag; the cipher's limit is far beyond that.
     pub fn seal(&self, counter: u64, position: Position, chunk: &mut [u8]) -> Result<()> {
         let length = chunk.len();
         let sealed = chunk.split_last_chunk_mut().and_then(|(text, tag): (_, &mut [u8; TAG_SIZE])| {
@@ -67,7 +67,7 @@ impl ChunkCipher {
     }
 
     /// Opens chunk number `counter` in place: afterwards all but the last [`TAG_SIZE`] bytes are plaintext. Where it is not
-    /// authentic it says false and leaves `chunk` as it was.
+    /// authentic, it returns false and leaves `chunk` unchanged.
     #[must_use]
     pub fn open(&self, counter: u64, position: Position, chunk: &mut [u8]) -> bool {
         let Some((text, tag)) = chunk.split_last_chunk_mut::<TAG_SIZE>() else { return false };
@@ -83,7 +83,7 @@ fn nonce(counter: u64, position: Position) -> Nonce {
     nonce.into()
 }
 
-/// How a payload of a certain size is cut into chunks.
+/// The chunks of a payload of a certain size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Chunks {
     /// Number of chunks, at least one.
@@ -95,7 +95,7 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    /// Cuts a payload of `size` bytes; `None` where no payload can have that size.
+    /// Divides a payload of `size` bytes into chunks; `None` where no payload can have that size.
     #[must_use]
     pub fn of_payload(size: u64) -> Option<Self> {
         let sealed = SEALED_CHUNK_SIZE as u64;
@@ -108,7 +108,7 @@ impl Chunks {
     }
 }
 
-/// Where plaintext bytes of the payload lie in the file, as whole sealed chunks.
+/// The range in the file of the sealed chunks that hold the given plaintext bytes.
 #[must_use]
 pub fn sealed_range(header_size: u64, plaintext: Range<u64>, archive_size: u64) -> Range<u64> {
     let (chunk, sealed) = (CHUNK_SIZE as u64, SEALED_CHUNK_SIZE as u64);

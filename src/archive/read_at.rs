@@ -1,7 +1,7 @@
-//! Any byte range of an archive's plaintext, without reading the rest.
+//! Reads any byte range of an archive's plaintext without reading the rest.
 //!
-//! STREAM lets each chunk be opened alone, but only the final chunk says where the payload ends. So that one is opened
-//! first, as last: it authenticates the length, and only then are seek table, trailer and frames believed.
+//! STREAM allows a reader to open each chunk alone, but only the final chunk marks the end of the payload. So this module
+//! opens that one first: it authenticates the length, and only then are seek table, trailer and frames used.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -24,15 +24,15 @@ pub struct PayloadAt<R> {
     cipher: ChunkCipher,
     header_size: u64,
     chunks: Chunks,
-    /// The chunk opened last: neighbouring reads are the rule.
+    /// The chunk that was opened last, because reads are usually adjacent.
     opened: Option<(u64, Vec<u8>)>,
 }
 
 impl<R: Read + Seek> PayloadAt<R> {
-    /// Begins with the final chunk.
+    /// Opens the payload, and first its final chunk.
     ///
     /// # Errors
-    /// [`Kind::PayloadDamaged`] where the payload is cut or not authentic, [`Kind::Io`].
+    /// [`Kind::PayloadDamaged`] where the payload is truncated or not authentic, [`Kind::Io`].
     pub fn new(mut input: R, key: &PayloadKey, header_size: u64) -> Result<Self> {
         let size = input.seek(SeekFrom::End(0)).map_err(cannot_read)?;
         let chunks = size.checked_sub(header_size).and_then(Chunks::of_payload).ok_or_else(|| cut(size))?;
@@ -41,7 +41,7 @@ impl<R: Read + Seek> PayloadAt<R> {
         Ok(payload)
     }
 
-    /// Bytes of the plaintext.
+    /// The number of bytes of the plaintext.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.chunks.plaintext
@@ -54,7 +54,7 @@ impl<R: Read + Seek> PayloadAt<R> {
     /// Fills `buffer` with the plaintext at `offset`.
     ///
     /// # Errors
-    /// [`Kind::StructureDamaged`] where the plaintext ends before, [`Kind::PayloadDamaged`], [`Kind::Io`].
+    /// [`Kind::StructureDamaged`] where the plaintext ends before that range does, [`Kind::PayloadDamaged`], [`Kind::Io`].
     pub fn read_at(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> Result<()> {
         let end = offset.checked_add(buffer.len() as u64).filter(|end| *end <= self.size());
         if end.is_none() {
@@ -108,15 +108,15 @@ pub struct ArchiveAt<R> {
     pub manifest: Document<Manifest>,
     /// The trailer.
     pub trailer: Trailer,
-    /// Where each snapshot frame lies in the plaintext, and its size there.
+    /// The position of each snapshot frame in the plaintext, and its size there.
     frames: Vec<(u64, u32)>,
     unpacker: FrameUnpacker,
     unpacked: Option<(usize, Vec<u8>)>,
 }
 
 impl<R: Read + Seek> ArchiveAt<R> {
-    /// Reads seek table, trailer and manifest, which must repeat the header's `description`. Each frame is checked only when
-    /// it is read.
+    /// Reads seek table, trailer and manifest, which must repeat the header's `description`. Checks each frame only when it
+    /// is read.
     ///
     /// # Errors
     /// [`Kind::StructureDamaged`], [`Kind::PayloadDamaged`], [`Kind::FormatNewer`], [`Kind::Io`].
@@ -152,7 +152,7 @@ impl<R: Read + Seek> ArchiveAt<R> {
         Ok(Self { payload, manifest, trailer, frames, unpacker: FrameUnpacker::new()?, unpacked: None })
     }
 
-    /// Number of frames of the snapshot.
+    /// The number of frames of the snapshot.
     #[must_use]
     pub fn frames(&self) -> u64 {
         self.frames.len() as u64
@@ -161,7 +161,7 @@ impl<R: Read + Seek> ArchiveAt<R> {
     /// Fills `buffer` with the snapshot at `offset`.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a range beyond the snapshot, otherwise as [`new`](Self::new).
+    /// [`Kind::Usage`] for a range beyond the snapshot, otherwise the errors of [`new`](Self::new).
     pub fn read_at(&mut self, mut offset: u64, mut buffer: &mut [u8]) -> Result<()> {
         let end = offset.checked_add(buffer.len() as u64);
         if end.is_none_or(|end| end > self.trailer.snapshot_size) {
@@ -227,8 +227,8 @@ fn table_does_not_fit() -> Error {
     damaged("the seek table does not fit the frames before it")
 }
 
-/// Whether the table has the two documents at its ends, and between them pieces as the frame size cuts them: only then
-/// does dividing by the frame size find the frame of a byte.
+/// Whether the table begins and ends with the two documents, and has frames of the frame size between them: only then does a
+/// division by the frame size find the frame of a byte.
 fn is_table_of(table: &SeekTable, manifest: &[u8], trailer: &[u8], frame_size: u32) -> bool {
     let is_document = |entry: &Entry, json: &[u8]| {
         entry.decompressed == 0 && entry.compressed as usize == SKIPPABLE_HEADER_SIZE + json.len()
@@ -240,8 +240,8 @@ fn is_table_of(table: &SeekTable, manifest: &[u8], trailer: &[u8], frame_size: u
         && (1..=frame_size).contains(&last_piece.decompressed)
 }
 
-/// Whether the payload ends as an archive of version 1 does, with a trailer: one that begins otherwise has been taken
-/// apart.
+/// Whether the payload ends as an archive of version 1 does, with a trailer. If it does, but its beginning differs, the
+/// archive has been altered.
 ///
 /// # Errors
 /// [`Kind::PayloadDamaged`], [`Kind::Io`].
@@ -254,7 +254,7 @@ pub fn ends_with_trailer<R: Read + Seek>(payload: &mut PayloadAt<R>) -> Result<b
     });
     match trailer {
         Ok(_) => Ok(true),
-        // Whatever else is there, it is not ours.
+        // The payload ends with something else, which is not of this format.
         Err(error) if error.kind() == Kind::StructureDamaged => Ok(false),
         Err(error) => Err(error),
     }

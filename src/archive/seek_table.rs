@@ -1,4 +1,4 @@
-//! The seek table: last frame of an archive, as the Zstandard Seekable Format has it.
+//! The seek table: the last frame of an archive, in the Zstandard Seekable Format.
 //!
 //! A skippable frame of one entry for each frame before it (compressed size u32, decompressed size u32, little-endian;
 //! no checksums), then the number of frames u32, a descriptor byte of 0 and the magic number 0x8F92EAB1. From
@@ -11,14 +11,14 @@ use crate::error::Result;
 const SEEKABLE_MAGIC: u32 = 0x8F92_EAB1;
 /// Number of frames, descriptor, magic number.
 pub const FOOTER_SIZE: usize = 9;
-/// Compressed and decompressed size.
+/// Bytes of an entry: compressed and decompressed size.
 const ENTRY_SIZE: usize = 8;
-/// Frames that hold no snapshot: manifest and trailer.
+/// The frames that hold no part of the snapshot: manifest and trailer.
 const METADATA_FRAMES: usize = 2;
-/// Frames of the snapshot that one archive can have.
+/// The most frames of the snapshot in one archive.
 pub const SNAPSHOT_FRAMES_MAX: u64 = (FRAMES_MAX - METADATA_FRAMES) as u64;
 
-/// Sizes of one frame.
+/// The sizes of one frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Bytes of the whole frame in the zstd stream.
@@ -27,7 +27,7 @@ pub struct Entry {
     pub decompressed: u32,
 }
 
-/// Entries in the order of the frames.
+/// The entries of all frames, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct SeekTable {
     /// The manifest first, then every frame of the snapshot, then the trailer.
@@ -35,7 +35,7 @@ pub struct SeekTable {
 }
 
 impl SeekTable {
-    /// Notes the next frame.
+    /// Adds the next frame.
     ///
     /// # Errors
     /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) for more frames than version 1 allows.
@@ -48,10 +48,10 @@ impl SeekTable {
         Ok(())
     }
 
-    /// The whole skippable frame.
+    /// The whole skippable frame of the table.
     ///
     /// # Errors
-    /// Never for a table that [`push`](Self::push) built.
+    /// No error for a table that [`push`](Self::push) built.
     pub fn to_frame(&self) -> Result<Vec<u8>> {
         let mut content = Vec::with_capacity(self.entries.len() * ENTRY_SIZE + FOOTER_SIZE);
         for entry in &self.entries {
@@ -65,10 +65,10 @@ impl SeekTable {
         skippable(SEEK_TABLE_MAGIC, &content)
     }
 
-    /// Bytes of the whole skippable frame whose last [`FOOTER_SIZE`] bytes are `footer`.
+    /// The size of the whole skippable frame whose last [`FOOTER_SIZE`] bytes are `footer`.
     ///
     /// # Errors
-    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) where that is no footer of version 1.
+    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) where `footer` is not of version 1.
     pub fn frame_size(footer: &[u8; FOOTER_SIZE]) -> Result<usize> {
         let [c0, c1, c2, c3, descriptor, m0, m1, m2, m3] = *footer;
         if u32::from_le_bytes([m0, m1, m2, m3]) != SEEKABLE_MAGIC || descriptor != 0 {

@@ -1,4 +1,4 @@
-//! What a database holds, as far as whoever restores it needs to know.
+//! What a database holds, as far as a restore needs to know.
 
 use std::collections::BTreeSet;
 
@@ -13,9 +13,9 @@ use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
-/// Encryption providers are told apart up to here: a key that names as many was made up.
+/// The most distinct encryption providers that are recorded: a database that names more was forged.
 const PROVIDERS_MAX: usize = 32;
-/// Alarms are named up to here, and counted beyond.
+/// The most alarms that are listed; further ones are only counted.
 const ALARMS_MAX: usize = 10;
 
 /// What a database holds.
@@ -29,9 +29,9 @@ pub struct Contents {
     pub entries: u64,
     /// Entries that are deletions.
     pub deletions: u64,
-    /// The last compaction, done or asked for.
+    /// The last compaction, done or requested.
     pub compacted: Option<i64>,
-    /// The last compaction that was done to its end.
+    /// The last compaction that was completed.
     pub compaction_finished: Option<i64>,
     /// Leases.
     pub leases: u64,
@@ -41,23 +41,23 @@ pub struct Contents {
     pub roles: u64,
     /// Whether etcd's own authentication is on.
     pub auth_enabled: bool,
-    /// Alarms that are raised: the first ten.
+    /// The raised alarms: the first ten.
     pub alarms: Vec<Alarm>,
-    /// How many there are.
+    /// The number of raised alarms.
     pub alarm_count: u64,
-    /// The version the members had agreed on, such as `3.5.0`.
+    /// The version that the members had agreed on, such as `3.5.0`.
     pub cluster_version: Option<String>,
-    /// The version of the data itself, which etcd keeps since 3.6.
+    /// The version of the data itself, which etcd stores since 3.6.
     pub storage_version: Option<String>,
-    /// The version a downgrade under way goes to.
+    /// The target version of a downgrade in progress.
     pub downgrade: Option<String>,
-    /// Whether there are objects of Kubernetes.
+    /// Whether there are Kubernetes objects.
     pub kubernetes: bool,
-    /// The providers of values that Kubernetes encrypted, such as `aescbc key1`.
+    /// The providers that encrypted values of Kubernetes, such as `aescbc key1`.
     pub encryption_providers: BTreeSet<String>,
-    /// Raft's index of the last change in it.
+    /// The raft index of the last change in it.
     pub consistent_index: Option<u64>,
-    /// What bbolt itself keeps.
+    /// The result of the walk over bbolt's pages.
     pub pages: Option<Walked>,
 }
 
@@ -66,23 +66,23 @@ pub struct Contents {
 pub struct Alarm {
     /// The member that raised it.
     pub member: u64,
-    /// What it is about.
+    /// The reason for it.
     pub kind: AlarmKind,
 }
 
-/// What an alarm is about: `AlarmType` in etcd's `rpc.proto`.
+/// The reason for an alarm: `AlarmType` in etcd's `rpc.proto`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AlarmKind {
-    /// The database has outgrown its quota: nothing can be written.
+    /// The database exceeds its quota: nothing can be written.
     NoSpace,
     /// Members hold different data.
     Corrupt,
-    /// One that is unknown here.
+    /// A kind that this program does not know.
     Other(u64),
 }
 
 impl Alarm {
-    /// Reads an `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`; one about nothing is none.
+    /// Parses an `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`; `None` for one without a kind.
     pub(super) fn parse(key: &[u8]) -> Result<Option<Self>, Fault> {
         let (mut member, mut kind) = (0, 0);
         for field in Fields::of(key) {
@@ -114,11 +114,11 @@ impl std::fmt::Display for AlarmKind {
 }
 
 impl Contents {
-    /// Reads all of `database`, and checks every page of it on the way, and every value that etcd needs to start.
+    /// Reads all of `database`, and checks every page of it, and every value that etcd needs to start.
     ///
     /// # Errors
-    /// Those of [`Database::walk`], and [`Kind::DatabaseDamaged`](crate::Kind::DatabaseDamaged) for keys and values that
-    /// etcd could not have written and would not start on.
+    /// The errors of [`Database::walk`], and [`Kind::DatabaseDamaged`](crate::Kind::DatabaseDamaged) for keys and values
+    /// that etcd could not have written and would not start on.
     pub fn read(database: &Database<'_>, interrupt: &Interrupt) -> Result<Self> {
         let mut contents = Self::default();
         let mut found = Found::default();
@@ -139,21 +139,21 @@ impl Contents {
         Ok(contents)
     }
 
-    /// The version an etcd must have at least to run on it: what the data say they are, else what the members agreed on.
+    /// The lowest version of etcd that can run on it: the data's own version, else the version that the members agreed on.
     #[must_use]
     pub fn data_version(&self) -> Option<&str> {
         self.storage_version.as_deref().or(self.cluster_version.as_deref())
     }
 
-    /// The newest revision as etcd 3.4 counts, where that is an older one: it does not count a compaction that was asked for,
-    /// lies above the last write and was not done, and never does it (`restore` in `mvcc/kvstore.go`).
+    /// The newest revision as etcd 3.4 counts it, where that is an older one: it ignores a requested but unfinished
+    /// compaction above the last write, and never performs it (`restore` in `mvcc/kvstore.go`).
     #[must_use]
     pub fn revision_without_unfinished_compaction(&self) -> Option<i64> {
         let revision = self.last_write.max(self.compaction_finished.unwrap_or(0)).max(1);
         (revision < self.revision).then_some(revision)
     }
 
-    /// Alarms that are raised and not among [`Self::alarms`].
+    /// The number of raised alarms that are not in [`Self::alarms`].
     #[must_use]
     pub fn unnamed_alarms(&self) -> u64 {
         self.alarm_count - self.alarms.len() as u64
@@ -233,7 +233,7 @@ pub fn major_and_minor(version: &str) -> Option<(u64, u64)> {
     Some((number(numbers.next())?, number(numbers.next())?))
 }
 
-/// What is only known at the end.
+/// What is only complete at the end of the walk.
 #[derive(Default)]
 struct Found {
     last: Option<Revision>,

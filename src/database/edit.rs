@@ -1,9 +1,9 @@
-//! Turns the database of a snapshot into that of a new member, by copy-on-write: as bbolt's own transactions, it leaves every
-//! page as it is, appends the pages that change, and writes both meta pages last.
+//! Turns the database of a snapshot into that of a new member, by copy-on-write: like bbolt's own transactions, it leaves
+//! every page as it is, appends the changed pages, and writes both meta pages last.
 //!
-//! What becomes of it is what etcdutl 3.5 does (`etcdutl/snapshot/v3_snapshot.go` in etcd): the old members go, the new ones
-//! come, the consistent index and the term are those of the new log. The pages of keys stay byte for byte what etcd sent. The
-//! pages that are no longer used need no list: without one, bbolt finds free pages by itself when it opens the file.
+//! The result is that of etcdutl 3.5 (`etcdutl/snapshot/v3_snapshot.go` in etcd): the new members replace the old ones, and
+//! the consistent index and the term are those of the new log. The pages of keys stay byte for byte what etcd sent. The
+//! freed pages need no freelist: without one, bbolt finds free pages itself when it opens the file.
 
 use std::os::unix::fs::FileExt;
 
@@ -24,7 +24,7 @@ const TERM: &[u8] = b"term";
 /// `buckets.Auth` and `AuthEnabledKeyName` in etcd's schema.
 const AUTHENTICATION_BUCKET: &[u8] = b"auth";
 const AUTHENTICATION_ENABLED: &[u8] = b"authEnabled";
-/// The term of the new log, as `etcdutl` has it.
+/// The term of the new log, as in `etcdutl`.
 pub(super) const FIRST_TERM: u64 = 1;
 
 /// Raises the revision, so that no watcher of the lost cluster sees a revision twice.
@@ -35,12 +35,12 @@ pub struct Bump {
 }
 
 impl Bump {
-    /// The revision it leads to from `newest`, which is that of the last write or of a compaction above it
-    /// ([`Contents::revision`](super::contents::Contents::revision)). etcd goes on from the larger of the two, so a number
+    /// The revision it raises `newest` to, which is that of the last write or of a compaction above it
+    /// ([`Contents::revision`](super::contents::Contents::revision)). etcd continues from the larger of the two, so a number
     /// added to the last write alone may end below what clients have seen.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where there is no such revision above `newest`.
+    /// [`Kind::Usage`] where no such revision above `newest` exists.
     pub fn target(self, newest: i64) -> Result<i64> {
         let raised = newest.checked_add(self.by);
         raised.filter(|raised| *raised > newest && *raised < i64::MAX).ok_or_else(|| {
@@ -50,18 +50,18 @@ impl Bump {
     }
 }
 
-/// Bytes of memory that the entries of a bucket that is rewritten take at most: some hundred times what they ever take.
+/// The most memory for the entries of a bucket that is rewritten: some hundred times what they need in practice.
 const SMALL_SIZE_MAX: u64 = 4 * 1024 * 1024;
-/// Bytes that an entry takes beside its key and its value.
+/// Bytes of memory that an entry takes besides its key and its value.
 const ENTRY_SIZE: u64 = size_of::<Entry>() as u64 + 32;
 
-/// Makes `database`, whose file is open for writing, that of a member of `membership`. Its file ends at its high-water mark
-/// afterwards.
+/// Turns `database`, whose file is open for writing, into that of a member of `membership`. Afterwards the file ends at its
+/// high-water mark.
 ///
-/// `raised_to` is a revision above all in it, which becomes the newest, and that of a compaction to be done.
+/// `raised_to` is a revision above all in it. It becomes the newest revision, and that of a requested compaction.
 ///
 /// # Errors
-/// Those of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing.
+/// The errors of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing.
 pub fn become_member(
     database: &Database<'_>,
     membership: &Membership,
@@ -86,11 +86,11 @@ pub fn become_member(
     edit.finish()
 }
 
-/// Turns etcd's own authentication off, in a copy that serves nobody but who made it: users, passwords and roles stay, and
-/// etcd asks for none of them. For a drill; a restored member must never get this.
+/// Turns etcd's own authentication off, in a copy that serves only the program that made it: users, passwords and roles
+/// stay, and etcd asks for none of them. For a drill; a restored member must never get this.
 ///
 /// # Errors
-/// Those of [`become_member`].
+/// The errors of [`become_member`].
 pub fn turn_authentication_off_in_a_scratch_copy(
     database: &Database<'_>,
     interrupt: &Interrupt,
@@ -105,7 +105,7 @@ pub fn turn_authentication_off_in_a_scratch_copy(
     edit.finish()
 }
 
-/// Puts `value` under `key`, in its place.
+/// Inserts or replaces the entry of `key`, in ascending order of keys.
 fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
     let entry = (key.to_vec(), value.to_vec(), false);
     match entries.binary_search_by(|(other, ..)| other.as_slice().cmp(key)) {
@@ -114,12 +114,12 @@ fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
     }
 }
 
-/// The buckets as they will be, and what was appended for them.
+/// The changed buckets, and the pages appended for them.
 struct Edit<'e, 'd> {
     database: &'e Database<'d>,
     interrupt: &'e Interrupt,
     buckets: Vec<NamedBucket>,
-    /// The page behind the last one: pages are written where nothing of the database is, from its high-water mark on.
+    /// The next page to write. New pages start at the high-water mark, where the database has none.
     next_page: u64,
 }
 
@@ -133,7 +133,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         self.database.meta().page_size as usize
     }
 
-    /// Where the bucket is, or belongs.
+    /// The index of the bucket, or the one at which it belongs.
     fn position(&self, name: &[u8]) -> Result<usize, usize> {
         self.buckets.binary_search_by(|bucket| bucket.name.as_slice().cmp(name))
     }
@@ -163,7 +163,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         Ok(entries)
     }
 
-    /// Gives the bucket `name` these entries and no others.
+    /// Replaces all entries of the bucket `name`.
     fn set_bucket(&mut self, name: &[u8], entries: &[Entry]) -> Result<()> {
         // `inlineable` and `maxInlineBucketSize` in bbolt's `bucket.go`.
         let size: usize =
@@ -184,7 +184,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         }
     }
 
-    /// Appends the page that `make` makes under the number it is given, and returns that.
+    /// Appends the page that `make` builds for a given page number, and returns that number.
     fn append(
         &mut self,
         make: impl FnOnce(u64, &dyn Fn(usize) -> Option<u32>) -> Option<Vec<u8>>,
@@ -199,7 +199,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         Ok(id)
     }
 
-    /// Writes `page` in the place of page `id`.
+    /// Writes `page` as page `id`.
     fn write(&self, page: &[u8], id: u64) -> Result<()> {
         let at = id.checked_mul(self.page_size() as u64).ok_or_else(too_large)?;
         self.database.file().write_all_at(page, at).map_err(|error| Error::io("write", "the database", error))
@@ -223,13 +223,13 @@ impl<'e, 'd> Edit<'e, 'd> {
         };
         let mut child = (revision.to_bytes().to_vec(), new_leaf);
         if branches.is_empty() {
-            // The leaf was the root: now both are below a new one, unless the old one is empty.
+            // The leaf was the root: now both leaves are below a new root, unless the old one is empty.
             if let Some(first_key) = self.first_key(last)? {
                 let children = [(first_key, last), child];
                 child = (Vec::new(), self.append(|id, overflow| branch(id, &children, overflow))?);
             }
         }
-        // Each branch from the lowest up gets a copy. A branch may have overflow pages, so that none has to be split.
+        // Copies each branch, from the lowest up. A branch may have overflow pages, so that none has to be split.
         for (height, id) in branches.into_iter().rev().enumerate() {
             let mut children = self.children(id)?;
             if height > 0
@@ -270,8 +270,8 @@ impl<'e, 'd> Edit<'e, 'd> {
         Ok(node.next_item()?.map(|item| item.key.to_vec()))
     }
 
-    /// What is below the branch `id` of the bucket `key`: first key and page of each. Its keys are revisions, so that 65535
-    /// of them, which is what a page can count, take 4 MiB.
+    /// The children of the branch `id` of the bucket `key`: the first key and the page of each. Its keys are revisions, so
+    /// that 65535 of them, the most that a page can count, take 4 MiB.
     fn children(&self, id: u64) -> Result<Vec<(Vec<u8>, u64)>> {
         let mut node = Node::open(self.database, id, Buffers::default())?;
         let mut children = Vec::new();
@@ -284,7 +284,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         Ok(children)
     }
 
-    /// Writes the bucket of all buckets, and at last the meta pages.
+    /// Writes the root bucket, and finally the meta pages.
     fn finish(mut self) -> Result<()> {
         let buckets: Vec<Entry> =
             self.buckets.drain(..).map(|bucket| (bucket.name, bucket.value, true)).collect();

@@ -1,11 +1,11 @@
-//! A database in a file, read page by page: every bucket, every key, and every rule bbolt has for its trees.
+//! A database in a file, read page by page: every bucket, every key, and every rule of bbolt's trees.
 //!
-//! bbolt maps its file into memory and trusts it, so that etcd and its tools panic where a page lies. Here every number is
-//! checked before it is followed, as `tx_check.go` in go.etcd.io/bbolt would: each page is reached at most once and lies
-//! below the high-water mark, is what its flags say, and keys ascend within what their parent promises.
+//! bbolt maps its file into memory and trusts it, so that etcd and its tools panic on a damaged page. This module checks
+//! every number before it follows it, as `tx_check.go` in go.etcd.io/bbolt does: each page is reached at most once, lies
+//! below the high-water mark and is what its flags say, and keys ascend within the bounds that their parent gives.
 //!
-//! However large the file and whatever it says, reading it takes less than 16 MiB of memory, and a bit for each page in use:
-//! 6 MiB for a path of branches as deep as there can be, 4 MiB for a leaf, 4 MiB for the bucket of all buckets.
+//! However large the file is and whatever it contains, reading it takes less than 16 MiB of memory, and a bit for each page
+//! in use: 6 MiB for the longest possible path of branches, 4 MiB for a leaf, 4 MiB for the root bucket.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -21,17 +21,17 @@ use crate::interrupt::Interrupt;
 
 /// The largest page of any platform, as in [`Meta::parse`].
 const LARGEST_PAGE: usize = 64 * 1024;
-/// Buckets at most, and bytes of all that lie in the bucket of all buckets: etcd has some ten, of a quarter of a page at most.
+/// The most buckets, and the most bytes in the root bucket: etcd has some ten buckets, of a quarter of a page at most.
 const BUCKETS_MAX: usize = 1000;
 const BUCKETS_SIZE_MAX: usize = 4 * 1024 * 1024;
-/// Bytes of the pages at most that a small bucket takes: the bucket of all buckets and etcd's own notes, which fill a page or two.
+/// The most bytes in pages of a small bucket: the root bucket and etcd's own records, which fill a page or two.
 const SMALL_BUCKET_PAGES_SIZE_MAX: u64 = 32 * 1024 * 1024;
-/// Branches above a leaf at most. bbolt splits pages so that five or six hold all a file can.
+/// The most branches above a leaf. bbolt splits pages so that five or six hold all a file can.
 pub(super) const DEPTH_MAX: usize = 32;
-/// Bytes of the list of free pages that are read at once.
+/// Bytes of the freelist that are read at once.
 const FREELIST_PIECE: u64 = 32 * 1024;
 
-/// What takes the keys and values of a [`Database::walk`]: the bucket's name, the key, the value.
+/// Called by a [`Database::walk`] for each entry: the bucket's name, the key, the value.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8], Value<'_>) -> Result<()> + 'a;
 
 /// An open database.
@@ -41,30 +41,30 @@ pub struct Database<'a> {
     meta: Meta,
 }
 
-/// What a walk over all of it found beside the keys.
+/// The result of a walk over the whole database, besides the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Walked {
     /// Pages in use, both meta pages included.
     pub pages_in_use: u64,
-    /// What is wrong with the list of free pages, where one is kept. Nothing that is in use depends on it, and bbolt can do
-    /// without, but whoever wrote it was at fault or damaged.
+    /// What is wrong with the freelist, if the file has one. No page in use depends on it, and bbolt can do without it, but
+    /// its writer, or the disk, was at fault.
     pub freelist_fault: Option<String>,
 }
 
-/// A bucket in the bucket of all buckets.
+/// An entry of the root bucket.
 pub(super) struct NamedBucket {
     pub(super) name: Vec<u8>,
-    /// As [`Bucket::parse`] reads it.
+    /// In the form that [`Bucket::parse`] reads.
     pub(super) value: Vec<u8>,
 }
 
-/// An error of the database itself.
+/// The error for a damaged database.
 pub(super) fn damaged(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {what}"))
 }
 
 impl<'a> Database<'a> {
-    /// Reads the meta pages. What lies behind the high-water mark is not the database's.
+    /// Reads the meta pages. Bytes behind the high-water mark are not part of the database.
     ///
     /// # Errors
     /// [`Kind::NotASnapshot`], [`Kind::SnapshotLength`] where the file is shorter than the meta pages say, [`Kind::Io`].
@@ -87,7 +87,7 @@ impl<'a> Database<'a> {
         }
     }
 
-    /// The meta page in force.
+    /// The newest valid meta page.
     #[must_use]
     pub fn meta(&self) -> &Meta {
         &self.meta
@@ -101,8 +101,8 @@ impl<'a> Database<'a> {
     /// Visits every key of every bucket in order, and checks every page on the way.
     ///
     /// # Errors
-    /// [`Kind::DatabaseDamaged`], [`Kind::NotASnapshot`] where there is what etcd never writes, [`Kind::Io`],
-    /// [`Kind::Interrupted`], and those of `visit`.
+    /// [`Kind::DatabaseDamaged`], [`Kind::NotASnapshot`] for content that etcd never writes, [`Kind::Io`],
+    /// [`Kind::Interrupted`], and the errors of `visit`.
     pub fn walk(&self, interrupt: &Interrupt, visit: &mut Visit<'_>) -> Result<Walked> {
         let mut walk = Walk::new(self, interrupt);
         let buckets = walk.buckets(self.meta.root)?;
@@ -119,7 +119,7 @@ impl<'a> Database<'a> {
     /// All buckets, in order.
     ///
     /// # Errors
-    /// Those of [`Self::walk`].
+    /// The errors of [`Self::walk`].
     pub(super) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
         Walk::small(self, interrupt).buckets(self.meta.root)
     }
@@ -127,16 +127,17 @@ impl<'a> Database<'a> {
     /// Visits every key of one bucket in order.
     ///
     /// # Errors
-    /// Those of [`Self::walk`]; [`Kind::NotASnapshot`] where there is no such bucket.
+    /// The errors of [`Self::walk`]; [`Kind::NotASnapshot`] where there is no such bucket.
     pub fn walk_bucket(&self, name: &[u8], interrupt: &Interrupt, visit: &mut Visit<'_>) -> Result<()> {
         let bucket = self.find_bucket(name, interrupt)?;
         Walk::new(self, interrupt).bucket(name, &bucket.value, visit)
     }
 
-    /// [`Self::walk_bucket`] for one that is small in every etcd: one that is not is refused before it costs time or memory.
+    /// [`Self::walk_bucket`] for a bucket that is small in every etcd. It refuses a large one before that costs time or
+    /// memory.
     ///
     /// # Errors
-    /// Those of [`Self::walk_bucket`].
+    /// The errors of [`Self::walk_bucket`].
     pub(super) fn walk_small_bucket(
         &self,
         name: &[u8],
@@ -147,10 +148,10 @@ impl<'a> Database<'a> {
         Walk::small(self, interrupt).bucket(name, &bucket.value, visit)
     }
 
-    /// One bucket of the bucket of all buckets.
+    /// The entry `name` of the root bucket.
     ///
     /// # Errors
-    /// Those of [`Self::walk_bucket`].
+    /// The errors of [`Self::walk_bucket`].
     pub(super) fn find_bucket(&self, name: &[u8], interrupt: &Interrupt) -> Result<NamedBucket> {
         let mut buckets = self.buckets(interrupt)?;
         let found = buckets.iter().position(|bucket| bucket.name == name);
@@ -180,7 +181,7 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> Result<usize> {
     Ok(filled)
 }
 
-/// A database of bbolt's that has no bucket `name` was not written by etcd.
+/// etcd did not write a bbolt database that has no bucket `name`.
 pub(super) fn missing_bucket(name: &[u8]) -> Error {
     Error::new(
         Kind::NotASnapshot,
@@ -203,23 +204,23 @@ fn too_many_buckets() -> Error {
     damaged("it has more or larger buckets than any etcd")
 }
 
-/// What takes the elements of a tree.
+/// Called for each element of a tree.
 type TakeItem<'v> = dyn FnMut(Item<'_>) -> Result<()> + 'v;
 
-/// A walk under way.
+/// A walk in progress.
 struct Walk<'d, 'f> {
     database: &'d Database<'f>,
     interrupt: &'d Interrupt,
     reached: PageSet,
     /// Pages in use so far, both meta pages included.
     in_use: u64,
-    /// Pages that may be in use.
+    /// The most pages that may be in use.
     in_use_max: u64,
-    /// Windows of nodes, used again.
+    /// Buffers of nodes, for reuse.
     buffers: Vec<Buffers>,
 }
 
-/// What a parent promises of the keys below a child: from the first on, and below the second.
+/// The bounds that a parent gives for the keys below a child: at least `from`, and less than `below`.
 #[derive(Clone, Copy)]
 struct Bounds<'k> {
     from: Option<&'k [u8]>,
@@ -244,7 +245,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         Self { in_use_max, ..Self::new(database, interrupt) }
     }
 
-    /// The bucket of all buckets.
+    /// The root bucket.
     fn buckets(&mut self, root: u64) -> Result<Vec<NamedBucket>> {
         let (mut buckets, mut size) = (Vec::new(), 0);
         self.tree(root, &mut |item| {
@@ -257,7 +258,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         Ok(buckets)
     }
 
-    /// A bucket of etcd's, which holds no buckets.
+    /// A bucket of etcd's, which contains no buckets.
     fn bucket(&mut self, name: &[u8], value: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let shown = String::from_utf8_lossy(name).into_owned();
         let mut take = |item: Item<'_>| {
@@ -299,7 +300,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         Ok(())
     }
 
-    /// Of a branch, one child and the bounds of its keys are known at a time.
+    /// Only one child of a branch and the bounds of its keys are in memory at a time.
     fn branch(
         &mut self,
         node: &mut Node<'_>,
@@ -329,7 +330,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         }
     }
 
-    /// The bucket that lies in its parent.
+    /// A bucket stored inline in its parent.
     fn inline(&mut self, page: &[u8], take: &mut TakeItem<'_>) -> Result<()> {
         let buffers = self.buffers.pop().unwrap_or_default();
         match Node::inline(page, buffers) {
@@ -342,7 +343,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         }
     }
 
-    /// Marks `pages` pages from `id` on, which lie below the high-water mark.
+    /// Marks `pages` pages from `id` on, which lie below the high-water mark, as in use.
     fn reach(&mut self, id: u64, pages: u64) -> Result<()> {
         self.in_use += pages;
         if self.in_use > self.in_use_max {
@@ -354,7 +355,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         }
     }
 
-    /// What is wrong with the list of free pages.
+    /// What is wrong with the freelist.
     fn freelist(&mut self, first: u64) -> Result<Option<String>> {
         let buffers = self.buffers.pop().unwrap_or_default();
         match Node::open(self.database, first, buffers).and_then(|node| self.check_freelist(node)) {
@@ -394,7 +395,7 @@ impl<'d, 'f> Walk<'d, 'f> {
         Ok((lost > 0).then(|| format!("{lost} pages are neither used nor listed as free")))
     }
 
-    /// What is wrong with page `free` being free.
+    /// Why page `free` cannot be free.
     fn free(&mut self, free: u64) -> Option<String> {
         let end = self.database.meta.high_water_mark;
         if !(2..end).contains(&free) {
@@ -411,7 +412,7 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
-/// Takes the elements of a leaf.
+/// Passes the elements of a leaf to `take`.
 fn leaf(node: &mut Node<'_>, bounds: Bounds<'_>, take: &mut TakeItem<'_>) -> Result<()> {
     let mut previous: Option<Vec<u8>> = None;
     let name = node.name();

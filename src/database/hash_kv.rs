@@ -1,7 +1,7 @@
 //! `HashKV`: etcd's own checksum of all keys and values at a revision, computed without etcd.
 //!
 //! `mvcc/hash.go` in etcd 3.5, `HashByRev` in `mvcc/kvstore.go` of 3.4: CRC-32C over the name of the bucket, then over each
-//! entry as stored, but for what is newer than the revision and for what a compaction took away or was about to. Two
+//! entry as stored, except those newer than the revision and those that a compaction removed or was about to remove. Two
 //! members with the same hash, revision and compaction hold the same keys, values, versions and leases.
 
 use std::collections::HashMap;
@@ -15,12 +15,13 @@ use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
-/// Keys and values up to a revision.
+/// A summary of the keys and values up to a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Keys {
     /// `HashKV`, which is a CRC-32C.
     pub hash: u32,
-    /// Keys that exist, but for the empty one: it is the trace of a raised revision, and etcd gives it to no client.
+    /// The number of existing keys, except the empty one: that is the trace of a raised revision, and etcd gives it to no
+    /// client.
     pub count: u64,
 }
 
@@ -29,7 +30,7 @@ pub struct Keys {
 /// Takes up to 40 bytes of memory for each distinct key, and a bit for each entry.
 ///
 /// # Errors
-/// Those of [`Database::walk`].
+/// The errors of [`Database::walk`].
 pub fn read_keys(
     database: &Database<'_>,
     revision: i64,
@@ -42,7 +43,7 @@ pub fn read_keys(
     let mut index = 0;
     database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
         let (at, deletion) = parse(key)?;
-        // etcd skips by what it keeps only where it keeps anything.
+        // etcd applies its set of kept entries only if that set is not empty.
         let taken_away = at.main <= compacted && newest.count > 0 && !newest.is_kept(index);
         index += 1;
         if at.main > revision || taken_away || (at.main == compacted && deletion) {
@@ -54,13 +55,13 @@ pub fn read_keys(
     Ok(Keys { hash, count: newest.count - u64::from(newest.empty_key) })
 }
 
-/// Which entries, counted from 0 in the order of revisions, are the last write of a key that exists.
+/// The entries, counted from 0 in the order of revisions, that are the last write of an existing key.
 struct Newest {
     /// A bit for each entry.
     kept: Vec<u64>,
-    /// How many there are.
+    /// The number of these entries.
     count: u64,
-    /// Whether the empty key is one of them.
+    /// Whether one of them is the empty key.
     empty_key: bool,
 }
 
@@ -94,16 +95,16 @@ impl Newest {
     }
 }
 
-/// Entries are counted in 32 bits: as many make a database of some 200 GB, which no etcd serves.
+/// Entries are counted in 32 bits: that many make a database of some 200 GB, which no etcd serves.
 fn next(index: u32) -> Result<u32> {
     let next = index.checked_add(1).filter(|next| *next != LastWrites::DELETED);
     next.ok_or_else(|| damaged("it has more entries than any etcd"))
 }
 
-/// A key stands in memory by 96 bits of a keyed hash: that two of them meet is less likely than any fault of the memory.
+/// 96 bits of a keyed hash represent a key in memory: a collision is less likely than a memory fault.
 type Digest = [u32; 3];
 
-/// How digests are made, differently each time: a database cannot be made so that its keys meet.
+/// Keys of the hash, random in each run: no database can be crafted so that its keys collide.
 struct Digests([RandomState; 2]);
 
 impl Digests {
@@ -111,7 +112,7 @@ impl Digests {
         Self([RandomState::new(), RandomState::new()])
     }
 
-    /// That of the key written at `revision`, with `value`.
+    /// The digest of the key written at `revision`, with `value`.
     fn of_pair(&self, revision: &[u8], value: Value<'_>) -> Result<Digest> {
         let digest = match value {
             Value::Whole(bytes) => KeyValue::parse(bytes).map(|pair| self.of(pair.key.unwrap_or_default())),
@@ -132,14 +133,14 @@ impl Digests {
     }
 }
 
-/// The last write of every key, by its digest.
+/// The index of the last write of every key, by the key's digest.
 ///
-/// It is made of parts that grow one by one: while a table grows, the old one and the new one are in memory.
+/// It has parts that grow one by one, because both the old and the new table are in memory while a table grows.
 struct LastWrites(Vec<HashMap<Digest, u32>>);
 
 impl LastWrites {
     const PARTS: usize = 64;
-    /// The last write of a key that is gone.
+    /// Marks a key whose last write is a deletion.
     const DELETED: u32 = u32::MAX;
 
     fn new() -> Self {
@@ -158,7 +159,7 @@ impl LastWrites {
         self.0[Self::part(digest)].get(&digest).copied()
     }
 
-    /// The last writes of the keys that exist.
+    /// The indexes of the last writes of the existing keys.
     fn existing(&self) -> impl Iterator<Item = u32> {
         self.0.iter().flat_map(HashMap::values).copied().filter(|index| *index != Self::DELETED)
     }
@@ -172,7 +173,7 @@ fn parse(key: &[u8]) -> Result<(Revision, bool)> {
 mod tests {
     use super::*;
 
-    /// The table is what a drill of many keys takes its memory for.
+    /// This table takes most of the memory of a drill with many keys.
     #[test]
     fn a_key_takes_sixteen_bytes_in_the_table() {
         assert_eq!(size_of::<(Digest, u32)>(), 16);

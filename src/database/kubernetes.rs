@@ -1,21 +1,21 @@
-//! What a value tells of Kubernetes, which keeps its objects in etcd.
+//! Recognises the objects that Kubernetes keeps in etcd.
 
 use std::time::Duration;
 
-/// Where kube-apiserver puts its keys unless told otherwise (`--etcd-prefix`), and where `OpenShift` does.
+/// The default key prefixes of kube-apiserver (`--etcd-prefix`) and of `OpenShift`.
 const KEY_PREFIXES: [&[u8]; 3] = [b"/registry/", b"/kubernetes.io/", b"/openshift.io/"];
-/// The key kube-apiserver compacts by (`compact.go` in k8s.io/apiserver).
+/// The key by which kube-apiserver coordinates compactions (`compact.go` in k8s.io/apiserver).
 const COMPACTION_KEY: &[u8] = b"compact_rev_key";
-/// What the protobuf encoding of an object begins with (`protobuf.go` in k8s.io/apimachinery).
+/// The prefix of an object in protobuf encoding (`protobuf.go` in k8s.io/apimachinery).
 const OBJECT_PREFIX: &[u8] = b"k8s\0";
-/// What a value encrypted at rest begins with (`encryptionconfig/config.go` in k8s.io/apiserver).
+/// The prefix of a value encrypted at rest (`encryptionconfig/config.go` in k8s.io/apiserver).
 const ENCRYPTED_PREFIX: &[u8] = b"k8s:enc:";
-/// The name of a provider is never longer: a DNS label or so.
+/// The longest name of a provider: about that of a DNS label.
 const PROVIDER_SIZE_MAX: usize = 128;
-/// Bytes of a key, and of a value, that tell all that is asked of them here.
+/// Bytes of a key, and of a value, that suffice for this module.
 pub const BEGINNING_SIZE: usize = ENCRYPTED_PREFIX.len() + PROVIDER_SIZE_MAX;
 
-/// Whether this looks like an object of Kubernetes. The first [`BEGINNING_SIZE`] bytes of each suffice.
+/// Whether this looks like a Kubernetes object. The first [`BEGINNING_SIZE`] bytes of each suffice.
 #[must_use]
 pub fn is_object(key: &[u8], value: &[u8]) -> bool {
     value.starts_with(OBJECT_PREFIX)
@@ -24,7 +24,8 @@ pub fn is_object(key: &[u8], value: &[u8]) -> bool {
         || (value.starts_with(b"{") && KEY_PREFIXES.iter().any(|prefix| key.starts_with(prefix)))
 }
 
-/// The provider an encrypted value names, such as `aescbc key1` or `kms v2 vault`. The first [`BEGINNING_SIZE`] bytes suffice.
+/// The provider that an encrypted value names, such as `aescbc key1` or `kms v2 vault`. The first [`BEGINNING_SIZE`] bytes
+/// suffice.
 #[must_use]
 pub fn encryption_provider(value: &[u8]) -> Option<String> {
     let rest = value.strip_prefix(ENCRYPTED_PREFIX)?;
@@ -33,30 +34,30 @@ pub fn encryption_provider(value: &[u8]) -> Option<String> {
     let (kind, version, key) = (parts.next()?, parts.next()?, parts.next()?);
     parts.next()?;
     let [kind, version, key] = [kind, version, key].map(String::from_utf8_lossy);
-    // The v1 of a cipher says nothing; that of kms is another protocol.
+    // The v1 of a cipher carries no information; that of kms is a different protocol.
     Some(if kind == "kms" { format!("kms {version} {key}") } else { format!("{kind} {key}") })
 }
 
-/// Writes in a second that a busy etcd does at most: the figure etcd's own advice on disaster recovery reckons with.
+/// The most writes per second of a busy etcd: the figure that etcd's own advice on disaster recovery uses.
 const WRITES_PER_SECOND: u128 = 1500;
-/// What a snapshot without a time of its own may have lain around before the first time that is known of it.
+/// The assumed age of a snapshot that records no time, before the first time that is known of it.
 pub const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// Writes that a member's database may be behind its cluster: those that are only in its log yet (bbolt commits every 100 ms,
-/// or every 10,000 writes), and those that other members were ahead.
+/// The most writes that a member's database may be behind its cluster: those that are only in its log yet (bbolt commits
+/// every 100 ms, or every 10,000 writes), and those by which other members were ahead.
 const BEHIND: i64 = 1_000_000;
 
-/// By how much to raise a revision so that it surely lies above all that the lost cluster ever gave out: as many writes as a
-/// busy etcd does in the time since the snapshot, and as many as it ever did before.
+/// By how much to raise a revision so that it surely lies above every revision that the lost cluster gave out: as many
+/// writes as a busy etcd does in the time since the snapshot, plus as many as it ever did before.
 ///
-/// A later restore of the same snapshot is raised further, by the time between the two. `given_out` is the newest revision
-/// known of a cluster that went on from there, such as that of the member which is replaced; the result lies above it, too.
+/// A later restore of the same snapshot is raised further, by the time between the two. `given_out` is the newest known
+/// revision of a cluster that continued from there, such as that of the replaced member; the result lies above it, too.
 #[must_use]
 pub fn bump(revision: i64, age: Duration, given_out: Option<i64>) -> i64 {
     // Milliseconds count: two restores within a second must differ, too.
     let writes = age.as_millis().saturating_mul(WRITES_PER_SECOND) / 1000;
     let lost = i64::try_from(writes).unwrap_or(i64::MAX).saturating_add(revision.max(1));
     let known = given_out.map_or(0, |newest| newest.saturating_add(BEHIND).saturating_sub(revision));
-    // Half of what is left at most: there must be revisions for the new cluster, too.
+    // At most half of the remaining range: the new cluster needs revisions, too.
     lost.max(known).min((i64::MAX - revision.max(0)) / 2)
 }
 
@@ -95,7 +96,7 @@ mod tests {
     fn the_bump_is_above_what_was_given_out_since() {
         let given_out = 5_000_000_000;
         assert_eq!(100 + bump(100, Duration::ZERO, Some(given_out)), given_out + BEHIND);
-        // What is known may be less than what time alone asks for.
+        // The known revision may be less than what the time alone requires.
         assert_eq!(bump(100, Duration::from_secs(1000), Some(50)), 1_500_100);
         assert!(bump(7, Duration::ZERO, Some(i64::MAX)) < i64::MAX / 2);
     }

@@ -1,4 +1,4 @@
-//! The leases in a database: which there are, and how long etcd lets them live.
+//! The leases in a database, and their time to live.
 
 use super::file::Database;
 use super::protobuf::{Fault, Fields, Source};
@@ -8,7 +8,7 @@ use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;
 
 const LEASE_BUCKET: &[u8] = b"lease";
-/// More than etcd lists in one answer of the 4 MiB that clients take.
+/// More than etcd lists in one answer of the 4 MiB that clients accept.
 const LEASES_MAX: usize = 500_000;
 
 /// A lease.
@@ -16,12 +16,12 @@ const LEASES_MAX: usize = 500_000;
 pub struct Lease {
     /// Its id.
     pub id: i64,
-    /// The seconds it was granted, which begin anew whenever a leader is elected.
+    /// The granted time to live in seconds, which begins anew whenever a leader is elected.
     pub granted: i64,
 }
 
 impl Lease {
-    /// Reads a `leasepb.Lease` (`lease/leasepb/lease.proto` in etcd).
+    /// Parses a `leasepb.Lease` (`lease/leasepb/lease.proto` in etcd).
     pub(super) fn parse(message: impl Source) -> Result<Self, Fault> {
         let mut lease = Self { id: 0, granted: 0 };
         for field in Fields::of(message) {
@@ -29,7 +29,7 @@ impl Lease {
             match field.tag {
                 1 => lease.id = field.number()?.cast_signed(),
                 2 => lease.granted = field.number()?.cast_signed(),
-                // The seconds that were left of it.
+                // The remaining seconds.
                 3 => drop(field.number()?),
                 _ => {}
             }
@@ -38,10 +38,10 @@ impl Lease {
     }
 }
 
-/// All leases, in the order of their ids; `None` where there are more than are worth their memory.
+/// All leases, in ascending order of their ids; `None` where there are too many to hold in memory.
 ///
 /// # Errors
-/// Those of [`Database::walk`]; [`Kind::DatabaseDamaged`] for what etcd could not have written.
+/// The errors of [`Database::walk`]; [`Kind::DatabaseDamaged`] for what etcd could not have written.
 pub fn read_leases(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<Vec<Lease>>> {
     let mut leases = Some(Vec::new());
     let walked = database.walk_bucket(LEASE_BUCKET, interrupt, &mut |_, key, value| {
@@ -57,7 +57,7 @@ pub fn read_leases(database: &Database<'_>, interrupt: &Interrupt) -> Result<Opt
         Ok(())
     });
     match walked {
-        // An etcd that never granted any may have no bucket for them.
+        // An etcd that never granted a lease may have no bucket for them.
         Err(error) if error.kind() == Kind::NotASnapshot => return Ok(Some(Vec::new())),
         other => other?,
     }

@@ -1,8 +1,7 @@
-//! Who is in a cluster, and the ids that follow from it.
+//! The members of a cluster, and the ids that follow from them.
 //!
-//! Members know each other by ids that are digests of their peer URLs and the cluster's token (`computeMemberId` in
-//! `membership/member.go`, `genID` in `membership/cluster.go` of etcd), so that each restored member, made on its own host,
-//! comes to the same.
+//! Member ids are digests of the peer URLs and the cluster's token (`computeMemberId` in `membership/member.go`, `genID` in
+//! `membership/cluster.go` of etcd), so that each restored member, made on its own host, computes the same ids.
 
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
@@ -16,7 +15,7 @@ pub const DEFAULT_TOKEN: &str = "etcd-cluster";
 pub const DEFAULT_NAME: &str = "default";
 /// `--initial-advertise-peer-urls` of etcd and `etcdutl` by default.
 pub const DEFAULT_PEER_URL: &str = "http://localhost:2380";
-/// Members of a cluster at most. Raft has no limit; nobody has ever run as many.
+/// The most members of a cluster. Raft has no limit, but real clusters are far smaller.
 const MEMBERS_MAX: usize = 1000;
 /// The schemes of `types.NewURLs` in etcd.
 const SCHEMES: [&str; 4] = ["http://", "https://", "unix://", "unixs://"];
@@ -39,7 +38,7 @@ impl Member {
         format!("{:x}", self.id)
     }
 
-    /// As etcd stores it in the bucket `members` and in the log.
+    /// The JSON that etcd stores in the bucket `members` and in the log.
     pub(super) fn to_json(&self) -> Vec<u8> {
         #[derive(Serialize)]
         struct Stored<'a> {
@@ -52,7 +51,7 @@ impl Member {
     }
 }
 
-/// JSON of what can always be written as such.
+/// The JSON of a value whose serialisation cannot fail.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).unwrap_or_default()
 }
@@ -67,7 +66,7 @@ pub struct Membership {
 }
 
 impl Membership {
-    /// Reads `--initial-cluster`: `name=url,name=url,…`, a name with several URLs several times.
+    /// Parses `--initial-cluster`: `name=url,name=url,…`; a name with several URLs appears several times.
     ///
     /// # Errors
     /// [`Kind::Usage`], naming the flag.
@@ -129,7 +128,7 @@ impl Membership {
         &self.token
     }
 
-    /// What `--initial-cluster` of etcd is to say: in the order of names.
+    /// The value for `--initial-cluster` of etcd: in the order of names.
     #[must_use]
     pub fn initial_cluster(&self) -> String {
         let mut parts: Vec<String> = self
@@ -141,10 +140,10 @@ impl Membership {
         parts.join(",")
     }
 
-    /// The member `name`, which must be known by exactly `peer_urls` where those are given.
+    /// The member `name`, which must have exactly the `peer_urls` where those are given.
     ///
     /// # Errors
-    /// [`Kind::Usage`], as etcd itself would refuse to start.
+    /// [`Kind::Usage`] where etcd itself would refuse to start.
     pub fn member(&self, name: &str, peer_urls: Option<&str>) -> Result<&Member> {
         let member = self.members.iter().find(|member| member.name == name).ok_or_else(|| {
             refused(format!("--initial-cluster does not name the member {name:?}")).with_hint(format!(
@@ -169,13 +168,13 @@ impl Membership {
         .with_hint("the same URLs must stand in both, as etcd itself will check when it starts"))
     }
 
-    /// Raft's index after all members have joined, which is where the new log ends.
+    /// The raft index after all members have joined, which is where the new log ends.
     #[must_use]
     pub fn last_index(&self) -> u64 {
         self.members.len() as u64
     }
 
-    /// The bucket `members`: in the order of ids as text.
+    /// The entries of the bucket `members`, in the order of ids as text.
     pub(super) fn bucket_entries(&self) -> Vec<Entry> {
         let mut entries: Vec<Entry> = self
             .members
@@ -205,7 +204,8 @@ fn refused(message: String) -> Error {
     )
 }
 
-/// A name goes into JSON as it is: what Go and we would write differently is no name anybody uses.
+/// A name goes into JSON unescaped, so this refuses the characters that Go and serde escape differently; real names have
+/// none.
 fn check_name(name: &str) -> Result<()> {
     let usual = |byte: u8| byte.is_ascii_graphic() && !b"\"\\<>&/".contains(&byte);
     if !["", ".", ".."].contains(&name) && name.bytes().all(usual) {
@@ -214,7 +214,7 @@ fn check_name(name: &str) -> Result<()> {
     Err(refused(format!("--initial-cluster: {name:?} cannot be the name of a member")))
 }
 
-/// Takes a URL that etcd would write as it is given: ids are digests of its text, so nothing is put right in silence.
+/// Accepts only a URL that etcd would write as it is given: ids are digests of its text, so nothing is normalised silently.
 fn check_url(url: &str) -> Result<String, String> {
     let Some(address) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
         return Err(format!("{url:?} does not begin with http://, https://, unix:// or unixs://"));
@@ -239,7 +239,7 @@ fn check_url(url: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    /// As `etcdutl` 3.5.30 computed them.
+    /// The ids that `etcdutl` 3.5.30 computed.
     #[test]
     fn ids_are_etcd_s() {
         let one = Membership::parse("m1=http://127.0.0.1:41810", "tok").unwrap();

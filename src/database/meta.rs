@@ -15,11 +15,11 @@ pub const META_END: usize = PAGE_HEADER_SIZE + META_SIZE;
 const MAGIC: u32 = 0xED0C_DAED;
 /// `version` in bbolt's `db.go`.
 const VERSION: u32 = 2;
-/// bbolt's `page.go`: a page number and its page size must be able to address the file; 64 KiB is the largest page
-/// of any platform Go runs on, 512 the smallest block.
+/// bbolt's `page.go`: a page number and its page size must be able to address the file; 64 KiB is the largest page of any
+/// platform Go runs on, 512 the smallest block.
 const PAGE_SIZES: std::ops::RangeInclusive<u32> = 512..=65_536;
 
-/// `pgidNoFreelist` in bbolt's `db.go`: there is no list of free pages; bbolt finds them by itself.
+/// `pgidNoFreelist` in bbolt's `db.go`: there is no freelist; bbolt finds free pages itself.
 pub const NO_FREELIST: u64 = u64::MAX;
 
 /// One valid meta page.
@@ -29,11 +29,11 @@ pub struct Meta {
     pub page_size: u32,
     /// bbolt's flags, which it does not use.
     pub flags: u32,
-    /// The page where the bucket of all buckets begins.
+    /// The page where the root bucket begins.
     pub root: u64,
-    /// bbolt's counter of that bucket, which etcd does not use.
+    /// bbolt's counter of the root bucket, which etcd does not use.
     pub root_sequence: u64,
-    /// The page where the list of free pages begins, or [`NO_FREELIST`].
+    /// The page where the freelist begins, or [`NO_FREELIST`].
     pub freelist: u64,
     /// The first page id never used: the database ends there.
     pub high_water_mark: u64,
@@ -44,7 +44,7 @@ pub struct Meta {
 /// Why a page is not a meta page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaFault {
-    /// It does not begin as one.
+    /// The magic number is missing.
     Magic,
     /// Another version of bbolt's format.
     Version(u32),
@@ -85,7 +85,7 @@ impl Meta {
         Ok(meta)
     }
 
-    /// The first [`META_END`] bytes of the meta page number `id`, 0 or 1, that says this.
+    /// The first [`META_END`] bytes of the meta page number `id`, 0 or 1, with this content.
     #[must_use]
     pub fn to_page(&self, id: u64) -> [u8; META_END] {
         let mut page = [0; META_END];

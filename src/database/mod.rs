@@ -1,11 +1,11 @@
-//! The snapshot as a database: what its bytes say about themselves, and the member it becomes.
+//! The snapshot as a database: what its bytes say about it, and the member it becomes.
 //!
 //! - [`meta`], [`page`]: the layout of a bbolt file.
-//! - [`snapshot`]: everything that can be checked of a snapshot while it streams by: first page, length, digest.
+//! - [`snapshot`]: all checks of a snapshot while it streams by: first page, length, digest.
 //! - [`stream_check`]: the newest revision, the compaction and the members of a database, learned while it streams by.
-//! - [`file`](mod@file), [`value`]: a database in a file, every page checked on the way.
-//! - [`mvcc`], [`contents`], [`newest`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, keep in it.
-//! - [`membership`], [`edit`], [`member`]: the same data as that of a member of a new cluster.
+//! - [`file`](mod@file), [`value`]: a database in a file, with a check of every page.
+//! - [`mvcc`], [`contents`], [`newest`], [`leases`], [`kubernetes`], [`hash_kv`]: what etcd, and Kubernetes, store in it.
+//! - [`membership`], [`edit`], [`member`]: the same data as a member of a new cluster.
 
 pub mod contents;
 pub mod edit;

@@ -1,28 +1,28 @@
-//! How etcd keeps keys and their history in a database.
+//! How etcd stores keys and their history in a database.
 //!
 //! The bucket `key` holds, under each revision, the key-value pair that was written then (`mvcc/revision.go`,
-//! `mvcc/kvstore.go` in etcd): main revision u64, `_`, sub revision u64, all big-endian, and a `t` behind it where the key
-//! was deleted. The value is an `mvccpb.KeyValue`; of a deletion it holds the key alone.
+//! `mvcc/kvstore.go` in etcd): main revision u64, `_`, sub revision u64, all big-endian, and a `t` behind it for a deletion.
+//! The value is an `mvccpb.KeyValue`; that of a deletion holds the key alone.
 
 use super::protobuf::{Fault, Fields, Source};
 
 /// The bucket of keys.
 pub const KEY_BUCKET: &[u8] = b"key";
-/// The bucket of what etcd keeps about itself.
+/// The bucket of etcd's own records.
 pub const META_BUCKET: &[u8] = b"meta";
-/// In [`META_BUCKET`]: the last compaction that was asked for, as a revision.
+/// In [`META_BUCKET`]: the last requested compaction, as a revision.
 pub const SCHEDULED_COMPACTION: &[u8] = b"scheduledCompactRev";
-/// In [`META_BUCKET`]: the last compaction that was done, as a revision.
+/// In [`META_BUCKET`]: the last completed compaction, as a revision.
 pub const FINISHED_COMPACTION: &[u8] = b"finishedCompactRev";
 
 /// `revBytesLen` in etcd's `mvcc/revision.go`.
 const REVISION_SIZE: usize = 17;
-/// `markedRevBytesLen` in etcd's `mvcc/revision.go`: that of a deletion, which no key in the bucket `key` is longer than.
+/// `markedRevBytesLen` in etcd's `mvcc/revision.go`: the size of a deletion's key, the longest in the bucket `key`.
 pub(super) const TOMBSTONE_SIZE: usize = REVISION_SIZE + 1;
 const SEPARATOR: u8 = b'_';
 const TOMBSTONE: u8 = b't';
 
-/// When a key was written: no two writes have the same.
+/// Identifies a write: no two writes have the same revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Revision {
     /// The transaction.
@@ -32,7 +32,7 @@ pub struct Revision {
 }
 
 impl Revision {
-    /// Reads a key of the bucket `key`; true with it where it is a deletion.
+    /// Parses a key of the bucket `key`, and says whether it is a deletion.
     #[must_use]
     pub fn parse(key: &[u8]) -> Option<(Self, bool)> {
         let deletion = match key.get(REVISION_SIZE..)? {
@@ -45,7 +45,7 @@ impl Revision {
         (key[8] == SEPARATOR && main >= 0 && sub >= 0).then_some((Self { main, sub }, deletion))
     }
 
-    /// Writes it as a key that is no deletion.
+    /// The key of a write that is no deletion.
     #[must_use]
     pub fn to_bytes(self) -> [u8; REVISION_SIZE] {
         let mut bytes = [SEPARATOR; REVISION_SIZE];
@@ -55,26 +55,26 @@ impl Revision {
     }
 }
 
-/// What of an `mvccpb.KeyValue` matters here (`mvccpb/kv.proto` in etcd).
+/// The fields of an `mvccpb.KeyValue` that matter here (`mvccpb/kv.proto` in etcd).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct KeyValue<S> {
-    /// The user's key, but for the empty one.
+    /// The user's key; `None` for the empty one.
     pub(super) key: Option<S>,
-    /// The user's value, where there is one.
+    /// The user's value; `None` where there is none.
     pub(super) value: Option<S>,
-    /// The lease it is bound to, 0 for none.
+    /// The lease to which the key is attached, 0 for none.
     pub(super) lease: i64,
 }
 
 impl<S: Source> KeyValue<S> {
-    /// Reads one; nothing at all is the empty key, as etcd's own bump of the revision writes it.
+    /// Parses one; an empty message is the empty key, as etcd's own bump of the revision writes it.
     pub(super) fn parse(message: S) -> Result<Self, Fault> {
         let mut parsed = Self { key: None, value: None, lease: 0 };
         for field in Fields::of(message) {
             let field = field?;
             match field.tag {
                 1 => parsed.key = Some(field.bytes()?),
-                // The revision that created the key, the one that wrote it, and how many have since.
+                // The revision that created the key, the one that last wrote it, and the number of writes since.
                 2..=4 => {
                     field.number()?;
                 }

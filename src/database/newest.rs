@@ -7,15 +7,15 @@ use super::page::{BRANCH, Bucket, LEAF};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
-/// Branches above a leaf at most, as in [`Database::walk`].
+/// The most branches above a leaf, as in [`Database::walk`].
 const DEPTH_MAX: usize = 32;
 
 /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
 ///
-/// Nothing else is checked: it tells what a member that goes out of use had reached.
+/// It checks nothing else: it only finds the revision that a replaced member had reached.
 ///
 /// # Errors
-/// Those of [`Database::walk`].
+/// The errors of [`Database::walk`].
 pub fn newest_revision(database: &Database<'_>, interrupt: &Interrupt) -> Result<i64> {
     let mut newest = last_write(database, interrupt)?.unwrap_or(0);
     database.walk_small_bucket(META_BUCKET, interrupt, &mut |_, key, value| {
@@ -29,7 +29,7 @@ pub fn newest_revision(database: &Database<'_>, interrupt: &Interrupt) -> Result
     Ok(newest.max(1))
 }
 
-/// The last key of the bucket of keys.
+/// The main revision of the last key in the bucket of keys.
 fn last_write(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<i64>> {
     let keys = database.find_bucket(KEY_BUCKET, interrupt)?;
     let mut id = match Bucket::parse(&keys.value) {
@@ -76,7 +76,7 @@ mod tests {
 
     const PAGE_SIZE: u32 = 4096;
 
-    /// A database of holes, of `pages` pages, in which one page claims all from the third on.
+    /// A sparse database of `pages` pages, in which one page claims all pages from the third on.
     fn hollow(pages: u64) -> std::fs::File {
         let file = tempfile::tempfile().unwrap();
         let at = |page: u64| page * u64::from(PAGE_SIZE);
@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_database_of_holes_is_refused_before_its_pages_are_counted() {
-        // 1 TiB, of which four pages are there. To mark each of its pages would take seconds and 32 MiB.
+        // 1 TiB, of which four pages are stored. Marking each of its pages would take seconds and 32 MiB.
         let file = hollow(1 << 28);
         let database = Database::open(&file).unwrap();
         let error = newest_revision(&database, &Interrupt::new()).unwrap_err();

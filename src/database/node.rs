@@ -1,11 +1,11 @@
 //! A node of a tree, read piece by piece.
 //!
-//! A node is a page with its overflow, up to 16 TiB by its own word. Only windows of it are in memory: the size of a window
-//! is ours, whatever the node says, and so is the memory that reading a database takes.
+//! A node is a page with its overflow, whose header can claim up to 16 TiB. Only windows of it are in memory. Their size is
+//! fixed, whatever the node says, and so the memory for reading a database is bounded.
 //!
-//! - Keys have 32 KiB at most, as bbolt itself demands, so that every key fits into a window.
-//! - Values have 2 GiB at most. Those of up to [`WHOLE_MAX`] are handed out in memory; longer ones, which only an etcd with a
-//!   raised `--max-request-bytes` has, are handed out as a [`Stretch`] of the file.
+//! - Keys have 32 KiB at most, a limit of bbolt itself, so that every key fits into a window.
+//! - Values have 2 GiB at most. Those of up to [`WHOLE_MAX`] are handed out in memory; longer ones, which only an etcd with
+//!   a raised `--max-request-bytes` has, are handed out as a [`Stretch`] of the file.
 
 use std::fs::File;
 
@@ -16,12 +16,12 @@ use crate::error::Result;
 
 /// `MaxKeySize` in bbolt's `bucket.go`.
 pub(super) const KEY_SIZE_MAX: usize = 32_768;
-/// Values up to here are handed out in memory. etcd takes requests of 1.5 MiB by default.
+/// The longest value that is handed out in memory. etcd accepts requests of 1.5 MiB by default.
 pub(super) const WHOLE_MAX: usize = 2 * 1024 * 1024;
-/// Bytes that are read at once. A key fits in, and so does a page of any size.
+/// Bytes of one read. A key fits in, and so does a page of any size.
 const WINDOW_SIZE: usize = 64 * 1024;
 
-/// Windows for one node, used again for the next one.
+/// The windows of a node, reused for the next one.
 #[derive(Debug, Default)]
 pub(super) struct Buffers {
     elements: Window,
@@ -32,22 +32,22 @@ pub(super) struct Buffers {
 pub(super) struct Node<'f> {
     /// Its header.
     pub(super) header: Header,
-    /// Where it is; nowhere if all of it is in the window.
+    /// The file; `None` if the whole node is in the window.
     file: Option<&'f File>,
     begin: u64,
     size: u64,
     buffers: Buffers,
     /// The element to be read next.
     next: u16,
-    /// What the next element points at begins here, or later.
+    /// The contents of the next element begin here, or later.
     behind: u64,
 }
 
 /// An element of a branch.
 pub(super) struct Child<'n> {
-    /// No key below `page` is smaller.
+    /// A lower bound of the keys below `page`.
     pub(super) key: &'n [u8],
-    /// The page below.
+    /// The child page.
     pub(super) page: u64,
 }
 
@@ -55,14 +55,14 @@ pub(super) struct Child<'n> {
 pub(super) struct Item<'n> {
     /// The key.
     pub(super) key: &'n [u8],
-    /// The value; of a bucket, its [`Bucket`](super::page::Bucket).
+    /// The value; for a bucket, its [`Bucket`](super::page::Bucket).
     pub(super) value: Value<'n>,
     /// Whether it is a bucket.
     pub(super) bucket: bool,
 }
 
 impl<'f> Node<'f> {
-    /// Reads the beginning of page `id`, and checks what its header says.
+    /// Reads the beginning of page `id`, and checks its header.
     pub(super) fn open(database: &Database<'f>, id: u64, mut buffers: Buffers) -> Result<Self> {
         let (file, meta) = (database.file(), database.meta());
         let page_size = u64::from(meta.page_size);
@@ -87,7 +87,7 @@ impl<'f> Node<'f> {
         }
         let size = pages * page_size;
         if header.flags != LEAF {
-            // There may be as many of these as a path is long, and what they take over may be of a large leaf.
+            // As many of these may exist as a path is long, and the buffers they reuse may come from a large leaf.
             buffers.elements.shrink();
             buffers.contents.shrink();
         }
@@ -100,7 +100,7 @@ impl<'f> Node<'f> {
         Ok(Self::of(header, Some(file), begin, size, buffers))
     }
 
-    /// The page of a bucket that lies in its parent.
+    /// The page of an inline bucket.
     pub(super) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
         let header = Header::parse(page)?;
         buffers.contents.forget();
@@ -113,17 +113,17 @@ impl<'f> Node<'f> {
         Self { header, file, begin, size, buffers, next: 0, behind }
     }
 
-    /// Pages it takes.
+    /// The number of pages it occupies.
     pub(super) fn pages(&self) -> u64 {
         u64::from(self.header.overflow) + 1
     }
 
-    /// Bytes it takes.
+    /// The number of bytes it occupies.
     pub(super) fn size(&self) -> u64 {
         self.size
     }
 
-    /// Its windows, for another node.
+    /// Its buffers, for another node.
     pub(super) fn into_buffers(self) -> Buffers {
         self.buffers
     }
@@ -166,7 +166,7 @@ impl<'f> Node<'f> {
         Ok(Some(Item { key, value, bucket }))
     }
 
-    /// Where the next element lies, and where what it points at may begin.
+    /// The position of the next element, and the lowest position of its contents.
     fn next_element(&mut self) -> Option<(u64, u64)> {
         (self.next < self.header.count).then(|| {
             let at = element_at(self.next);
@@ -175,7 +175,7 @@ impl<'f> Node<'f> {
         })
     }
 
-    /// The element at `at`; none of a node that ends before.
+    /// The element at `at`; an error where the node ends before.
     fn element(&mut self, at: u64) -> Result<&[u8]> {
         if at + ELEMENT_SIZE as u64 > self.size {
             return Err(self.points_outside());
@@ -187,7 +187,7 @@ impl<'f> Node<'f> {
         self.buffers.elements.get(at, ELEMENT_SIZE)
     }
 
-    /// `size` bytes from `at` on, which lie in the node.
+    /// `size` bytes from `at` on, which must lie in the node.
     pub(super) fn bytes(&mut self, at: u64, size: usize) -> Result<&[u8]> {
         if self.buffers.elements.holds(at, size) {
             return self.buffers.elements.get(at, size);
@@ -203,7 +203,7 @@ impl<'f> Node<'f> {
         damaged(format_args!("{} has an element that points out of it", self.name()))
     }
 
-    /// What it is called in an error.
+    /// The node's name in an error.
     pub(super) fn name(&self) -> String {
         match self.file {
             Some(_) => format!("page {}", self.header.id),
@@ -216,7 +216,7 @@ fn element_at(index: u16) -> u64 {
     HEADER_SIZE as u64 + u64::from(index) * ELEMENT_SIZE as u64
 }
 
-/// A part of a node that is in memory.
+/// The part of a node that is in memory.
 #[derive(Debug, Default)]
 struct Window {
     begin: u64,
@@ -228,12 +228,12 @@ impl Window {
         self.bytes.clear();
     }
 
-    /// Gives back what is more than a window.
+    /// Frees the memory beyond one window.
     fn shrink(&mut self) {
         self.bytes.shrink_to(WINDOW_SIZE);
     }
 
-    /// Takes a copy of a whole node.
+    /// Copies a whole node.
     fn hold(&mut self, node: &[u8]) {
         self.begin = 0;
         self.bytes.clear();

@@ -1,8 +1,8 @@
-//! Pages of a bbolt database: branches, leaves and lists of free pages, read and written.
+//! Pages of a bbolt database: parses and writes branches, leaves and freelists.
 //!
 //! `page.go` in go.etcd.io/bbolt: a header of 16 bytes (id u64, flags u16, count u16, overflow u32), then elements of 16
-//! bytes, then what they point at. A page with overflow `n` takes the `n` pages behind it, too. Data pages have no checksum,
-//! so every number in them is taken for what it is: a claim.
+//! bytes, then their contents. A page with overflow `n` takes the `n` pages behind it, too. Data pages have no checksum, so
+//! no number in them can be trusted.
 
 use std::ops::Range;
 
@@ -20,24 +20,24 @@ pub const META: u16 = 0x04;
 pub const FREELIST: u16 = 0x10;
 /// `bucketLeafFlag`: the value of a leaf element is a bucket.
 const BUCKET_ELEMENT: u32 = 0x01;
-/// A list of free pages with more entries than a count can tell says so with this count, and begins with the true one.
+/// The count of a freelist with more entries than a count can express; the true count is then its first entry.
 pub(super) const COUNT_FOLLOWS: u16 = 0xFFFF;
 
-/// What stands before the elements of a page.
+/// The header of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Header {
     /// The page's own number.
     pub id: u64,
-    /// What it is: [`BRANCH`], [`LEAF`], [`META`] or [`FREELIST`].
+    /// The type: [`BRANCH`], [`LEAF`], [`META`] or [`FREELIST`].
     pub flags: u16,
-    /// Elements.
+    /// The number of elements.
     pub count: u16,
-    /// Pages behind it that belong to it.
+    /// The number of further pages that belong to it.
     pub overflow: u32,
 }
 
 impl Header {
-    /// Reads the header at the beginning of `page`.
+    /// Parses the header at the beginning of `page`.
     #[must_use]
     pub fn parse(page: &[u8]) -> Option<Self> {
         Some(Self {
@@ -48,7 +48,7 @@ impl Header {
         })
     }
 
-    /// Writes it.
+    /// The bytes of the header.
     #[must_use]
     pub fn to_bytes(self) -> [u8; HEADER_SIZE] {
         let mut bytes = [0; HEADER_SIZE];
@@ -63,9 +63,9 @@ impl Header {
 /// One element of a branch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BranchElement<'a> {
-    /// No key below `child` is smaller.
+    /// A lower bound of the keys below `child`.
     pub key: &'a [u8],
-    /// The page below.
+    /// The child page.
     pub child: u64,
 }
 
@@ -74,13 +74,13 @@ pub struct BranchElement<'a> {
 pub struct LeafElement<'a> {
     /// The key.
     pub key: &'a [u8],
-    /// The value; of a bucket, its [`Bucket`].
+    /// The value; for a bucket, its [`Bucket`].
     pub value: &'a [u8],
     /// Whether it is a bucket.
     pub bucket: bool,
 }
 
-/// Where in a branch lies what one of its elements points at.
+/// The position of the contents of an element in a branch.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BranchPlace {
     pub(super) key: u64,
@@ -89,9 +89,9 @@ pub(super) struct BranchPlace {
 }
 
 impl BranchPlace {
-    /// Reads the `element` that lies at `at` in a node of `size` bytes. `None` for one that points out of the node, or before
-    /// `behind`, into what is another's: keys lie behind the elements, one behind the other, so that all of them together
-    /// are never more than the node.
+    /// Parses the `element` that lies at `at` in a node of `size` bytes. `None` for one that points out of the node, or
+    /// before `behind`, into the contents of another element: keys lie behind the elements, one after the other, so that
+    /// together they never exceed the node.
     pub(super) fn parse(element: &[u8], at: u64, behind: u64, size: u64) -> Option<Self> {
         let key = at + u64::from(u32_at(element, 0)?);
         let place = Self { key, key_size: u32_at(element, 4)?, child: u64_at(element, 8)? };
@@ -104,7 +104,7 @@ impl BranchPlace {
     }
 }
 
-/// Where in a leaf lies what one of its elements points at: the key, and the value right behind it.
+/// The position of the contents of an element in a leaf: the key, directly followed by the value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct LeafPlace {
     pub(super) key: u64,
@@ -114,7 +114,7 @@ pub(super) struct LeafPlace {
 }
 
 impl LeafPlace {
-    /// Reads an element as [`BranchPlace::parse`] does.
+    /// Parses an element as [`BranchPlace::parse`] does.
     pub(super) fn parse(element: &[u8], at: u64, behind: u64, size: u64) -> Option<Self> {
         let key = at + u64::from(u32_at(element, 4)?);
         let bucket = u32_at(element, 0)? & BUCKET_ELEMENT != 0;
@@ -128,8 +128,8 @@ impl LeafPlace {
     }
 }
 
-/// The elements of the branch `page`, overflow included. `None` in place of one that points out of the page, or into what is
-/// another's.
+/// The elements of the branch `page`, overflow included. `None` in place of one that points out of the page, or into the
+/// contents of another.
 #[must_use = "nothing is read before"]
 pub fn branch_elements(page: &[u8], count: u16) -> impl Iterator<Item = Option<BranchElement<'_>>> {
     let mut behind = element_at(count.into()) as u64;
@@ -172,7 +172,7 @@ pub enum Bucket<'a> {
         /// bbolt's counter, which etcd does not use.
         sequence: u64,
     },
-    /// So small that its only leaf lies in the value itself: a page without a number.
+    /// A small bucket whose only leaf lies in the value itself: a page without a number.
     Inline {
         /// The leaf.
         page: &'a [u8],
@@ -185,7 +185,7 @@ impl<'a> Bucket<'a> {
     /// Bytes before the leaf of an inline bucket.
     const SIZE: usize = 16;
 
-    /// Reads the value of a bucket element.
+    /// Parses the value of a bucket element.
     #[must_use]
     pub fn parse(value: &'a [u8]) -> Option<Self> {
         let (root, sequence) = (u64_at(value, 0)?, u64_at(value, 8)?);
@@ -208,13 +208,13 @@ impl<'a> Bucket<'a> {
     }
 }
 
-/// What a leaf of one's own is made of: key, value and whether it is a bucket, in ascending order of keys.
+/// An entry of a leaf to be written: key, value and whether it is a bucket. Entries ascend by key.
 pub type Entry = (Vec<u8>, Vec<u8>, bool);
 
-/// A leaf with `entries` under the number `id`, as long as it needs to be; the caller pads it to whole pages, whose surplus
-/// over the first is `overflow`.
+/// A leaf with `entries` under the number `id`, without padding; the caller pads it to whole pages, and `overflow` gives the
+/// number of pages beyond the first.
 ///
-/// `None` where there are more than a page can count.
+/// `None` where there are more entries than a page can count.
 #[must_use]
 pub fn leaf(id: u64, entries: &[Entry], overflow: impl FnOnce(usize) -> Option<u32>) -> Option<Vec<u8>> {
     let contents: usize = entries.iter().map(|(key, value, _)| key.len() + value.len()).sum();
@@ -240,7 +240,7 @@ pub fn leaf(id: u64, entries: &[Entry], overflow: impl FnOnce(usize) -> Option<u
     Some(page)
 }
 
-/// A branch with `children`, first key and page of each; otherwise as [`leaf`].
+/// A branch with `children`, the first key and page of each; otherwise as [`leaf`].
 #[must_use]
 pub fn branch(
     id: u64,
@@ -332,11 +332,11 @@ mod tests {
         let entries = [(b"a".to_vec(), b"one".to_vec(), false), (b"b".to_vec(), b"two".to_vec(), false)];
         let mut page = leaf(7, &entries, |_| Some(0)).unwrap();
         assert!(leaf_elements(&page, 2).all(|element| element.is_some()));
-        // The second begins where the first does, 16 bytes nearer.
+        // The contents of the second element begin where those of the first do; its offset is 16 bytes smaller.
         let first = u32_at(&page, 20).unwrap();
         page[36..40].copy_from_slice(&(first - 16).to_le_bytes());
         assert_eq!(leaf_elements(&page, 2).nth(1), Some(None));
-        // Nor may the first begin within the elements.
+        // Nor may the contents of the first begin within the elements.
         page[20..24].copy_from_slice(&16_u32.to_le_bytes());
         assert_eq!(leaf_elements(&page, 2).next(), Some(None));
         let mut page = branch(9, &[(b"a".to_vec(), 3), (b"m".to_vec(), 4)], |_| Some(0)).unwrap();

@@ -1,20 +1,20 @@
-//! Which pages of a database were reached.
+//! The set of pages of a database that were reached.
 
 use std::collections::HashMap;
 
-/// Pages that share a block.
+/// Pages of one block.
 const BLOCK_PAGES: u64 = 64 * BLOCK_WORDS as u64;
 const BLOCK_WORDS: usize = 64;
 
-/// A set of page numbers: a bit for each page, in blocks that are allocated where there are any, so that a page number far
-/// beyond the others costs no more than one near them.
+/// A set of page numbers: a bit for each page, in blocks that are allocated on demand, so that a page number far beyond the
+/// others costs no more than one near them.
 #[derive(Default)]
 pub(super) struct PageSet {
     blocks: HashMap<u64, Box<[u64; BLOCK_WORDS]>>,
 }
 
 impl PageSet {
-    /// Adds `page`; false where it was in the set before.
+    /// Adds `page`; false where it was already in the set.
     pub(super) fn insert(&mut self, page: u64) -> bool {
         let block = self.blocks.entry(page / BLOCK_PAGES).or_insert_with(|| Box::new([0; BLOCK_WORDS]));
         let word = &mut block[(page % BLOCK_PAGES) as usize / 64];

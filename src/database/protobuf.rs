@@ -1,7 +1,7 @@
-//! The few messages of protocol buffers that lie in a database, a write-ahead log and a raft snapshot.
+//! The few protocol buffer messages in a database, a write-ahead log and a raft snapshot.
 //!
-//! What etcd writes comes from gogoproto with `nullable=false`: scalars that are zero are written, too, which no crate does.
-//! What is written here must be etcd's own bytes, so the messages are put together field by field.
+//! etcd writes messages by gogoproto with `nullable=false`: scalars that are zero are written, too, which no crate does. The
+//! bytes written here must equal etcd's own, so this module builds the messages field by field.
 
 use crate::error::Error;
 
@@ -13,7 +13,7 @@ const FIXED_32: u64 = 5;
 /// Field numbers are positive `int32`s in etcd.
 const FIELD_MAX: u64 = i32::MAX as u64;
 
-/// A message in the making.
+/// A message being built.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Message {
     bytes: Vec<u8>,
@@ -53,7 +53,7 @@ fn low_byte(value: u64) -> u8 {
     value.to_le_bytes()[0]
 }
 
-/// Why a message is none that etcd reads.
+/// Why etcd cannot read a message.
 #[derive(Debug)]
 pub(super) enum Fault {
     /// What is wrong with it.
@@ -74,17 +74,17 @@ impl From<Error> for Fault {
     }
 }
 
-/// The bytes of a message, or what is left of them: in memory, or in a file.
+/// The remaining bytes of a message, in memory or in a file.
 pub(super) trait Source: Copy {
-    /// How many there are.
+    /// The number of remaining bytes.
     fn size(&self) -> u64;
-    /// Takes a varint; `None` where it does not end, or is longer than any.
+    /// Takes a varint; `None` where it does not end, or is too long.
     fn varint(&mut self) -> Result<Option<u64>, Fault>;
-    /// Takes `size` bytes; `None` where there are fewer.
+    /// Takes `size` bytes; `None` where fewer remain.
     fn take(&mut self, size: u64) -> Option<Self>;
-    /// The first bytes: as many as `buffer` takes, or more.
+    /// The first bytes: at least as many as `buffer` holds, if there are as many.
     fn beginning<'b>(&'b self, buffer: &'b mut [u8]) -> crate::Result<&'b [u8]>;
-    /// Hands out all of them. The pieces of equal bytes are equal.
+    /// Passes all bytes to `take`. Equal bytes come in equal pieces.
     fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> crate::Result<()>;
 }
 
@@ -101,12 +101,12 @@ enum Value<S> {
     Number(u64),
     /// Bytes, a string or a message.
     Bytes(S),
-    /// Of a wire type that nothing here has.
+    /// A wire type that no message here uses.
     Other(u64),
 }
 
 impl<S> Field<S> {
-    /// The number; anything else is an error, as in etcd.
+    /// The number; another type is an error, as in etcd.
     pub(super) fn number(self) -> Result<u64, Fault> {
         match self.value {
             Value::Number(number) => Ok(number),
@@ -114,7 +114,7 @@ impl<S> Field<S> {
         }
     }
 
-    /// The bytes; anything else is an error, as in etcd.
+    /// The bytes; another type is an error, as in etcd.
     pub(super) fn bytes(self) -> Result<S, Fault> {
         match self.value {
             Value::Bytes(bytes) => Ok(bytes),
@@ -133,10 +133,10 @@ impl<S> Field<S> {
     }
 }
 
-/// The fields of a message, in their order, read as the code that gogoproto generates for etcd reads them. The iterator ends
+/// The fields of a message, in their order, parsed as the code that gogoproto generates for etcd does. The iterator ends
 /// after an error.
 ///
-/// It takes no groups, which etcd would skip where it knows no field of their number: etcd never wrote any.
+/// It accepts no groups. etcd would skip one with an unknown field number, but etcd never wrote any.
 pub(super) struct Fields<S> {
     rest: S,
     failed: bool,
@@ -163,7 +163,7 @@ impl<S: Source> Fields<S> {
 
     fn field(&mut self) -> Result<Field<S>, Fault> {
         let key = self.varint()?;
-        // As an int32, which is what etcd takes it for.
+        // Cut to an int32, as in etcd.
         let tag = key >> 3 & u64::from(u32::MAX);
         if tag == 0 || tag > FIELD_MAX {
             return Fault::malformed(format!("it has a field {tag}"));
@@ -238,7 +238,7 @@ mod tests {
         }
     }
 
-    /// etcd takes the number of a field for an `int32`.
+    /// etcd parses the number of a field as an `int32`.
     #[test]
     fn a_field_has_the_number_it_has_in_etcd() {
         let message = b"\x88\x80\x80\x80\x80\x01\x07";

@@ -1,12 +1,12 @@
-//! What can be checked of a snapshot while it streams by.
+//! The checks of a snapshot while it streams by.
 //!
 //! etcd's server streams the pages of its bbolt database up to the high-water mark, then the SHA-256 of those pages
 //! (`maintenanceServer.Snapshot` in etcd's `v3rpc/maintenance.go`). So a snapshot is exactly
 //! `high-water mark × page size + 32` bytes, and its last 32 bytes must be the digest of all before them. Nothing here
-//! trusts the pieces the bytes arrive in.
+//! depends on the sizes of the pieces in which the bytes arrive.
 //!
 //! A copy of a member's `db` file has no digest and may be longer than its high-water mark, in multiples of 512 bytes.
-//! It passes only where the caller allowed that, and is reported as [`Digest::Absent`](DigestState::Absent).
+//! It passes only where the caller allows that, and is reported as [`Digest::Absent`](DigestState::Absent).
 
 use sha2::{Digest as _, Sha256};
 
@@ -17,15 +17,15 @@ use crate::error::{Error, Kind, Result};
 /// Bytes of etcd's digest at the end of a snapshot.
 pub const DIGEST_SIZE: u64 = DIGEST_LENGTH as u64;
 const DIGEST_LENGTH: usize = 32;
-/// etcd's own test whether a digest is there (`hasChecksum` in `etcdutl/snapshot`) counts in blocks of this size.
+/// etcd's own test for a digest (`hasChecksum` in `etcdutl/snapshot`) counts in blocks of this size.
 const BLOCK_SIZE: u64 = 512;
 
 /// Whether etcd's digest is at the end of a snapshot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DigestState {
-    /// There, and equal to the SHA-256 of everything before it.
+    /// Present, and equal to the SHA-256 of everything before it.
     Verified,
-    /// Not there, and that was allowed.
+    /// Absent, which the caller allowed.
     Absent,
 }
 
@@ -48,7 +48,7 @@ pub struct FirstPages {
 }
 
 impl FirstPages {
-    /// Takes the next bytes of the snapshot; only the first pages are looked at.
+    /// Takes the next bytes of the snapshot; it reads only the first pages.
     ///
     /// # Errors
     /// [`Kind::NotASnapshot`] as soon as the first page is known not to be a bbolt meta page.
@@ -86,7 +86,7 @@ impl FirstPages {
         self.meta.as_ref().and_then(Meta::database_size)
     }
 
-    /// The meta page `id` at `at`. Its checksum does not cover its header, which bbolt's tools insist on.
+    /// The meta page `id` at `at`. The checksum does not cover the page header, which bbolt's tools check.
     fn meta_at(&self, at: usize, id: u64) -> Result<(Meta, HeaderState), MetaFault> {
         let page = self.head.get(at..at + META_END).and_then(|page| <&[u8; META_END]>::try_from(page).ok());
         let page = page.ok_or(MetaFault::Magic)?;
@@ -112,8 +112,8 @@ impl FirstPages {
         Ok(self.first()?.page_size as usize + META_END)
     }
 
-    /// A streamed snapshot repeats one state in both; in a copied file the higher transaction is the newer state. bbolt, too,
-    /// does without the second one where its checksum is wrong.
+    /// A streamed snapshot has the same state in both; in a copied file the higher transaction is the newer state. Like
+    /// bbolt, this ignores a second meta page with a wrong checksum.
     fn newest(&self) -> Result<Meta> {
         let first = self.first()?;
         match self.meta_at(first.page_size as usize, 1) {
@@ -128,7 +128,7 @@ impl FirstPages {
     }
 }
 
-/// Whether a valid meta page calls itself by its number, and a meta page.
+/// Whether the header of a valid meta page has the right page number and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HeaderState {
     Right,
@@ -139,7 +139,7 @@ fn not_a_snapshot(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::NotASnapshot, format!("not an etcd snapshot: {what}"))
 }
 
-/// Checks a whole snapshot: fed with its bytes in order, in pieces of any size.
+/// Checks a whole snapshot, whose bytes it takes in order, in pieces of any size.
 pub struct SnapshotCheck {
     pages: FirstPages,
     /// SHA-256 of everything but the bytes in `held`.
@@ -166,8 +166,8 @@ impl SnapshotCheck {
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`Kind::NotASnapshot`] as soon as the first page shows it, [`Kind::SnapshotLength`] as soon as there is more
-    /// than the first page allows.
+    /// [`Kind::NotASnapshot`] as soon as the first page shows it, [`Kind::SnapshotLength`] as soon as there is more than the
+    /// first page allows.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.pages.update(bytes)?;
         self.size += bytes.len() as u64;
@@ -191,7 +191,7 @@ impl SnapshotCheck {
         self.held.extend_from_slice(kept);
     }
 
-    /// The bytes have ended, cleanly as far as whoever carried them can tell.
+    /// Completes the check, after a clean end of the bytes as far as their source can tell.
     ///
     /// # Errors
     /// [`Kind::NotASnapshot`], [`Kind::SnapshotLength`], [`Kind::DigestMismatch`] or [`Kind::DigestAbsent`].
@@ -227,8 +227,8 @@ impl SnapshotCheck {
     }
 }
 
-/// What a snapshot of `size` bytes, whose first page promises `database` bytes, must have at its end. The digest itself
-/// is not looked at.
+/// What a snapshot of `size` bytes, whose first page announces `database` bytes, must have at its end. It does not read the
+/// digest itself.
 ///
 /// # Errors
 /// [`Kind::SnapshotLength`] or [`Kind::DigestAbsent`].
@@ -354,7 +354,7 @@ mod tests {
         assert_eq!(check(&file, 4096, true).unwrap().digest, DigestState::Absent);
     }
 
-    /// bbolt's tools stop where a meta page has another number or flag, which its checksum does not cover.
+    /// bbolt's tools stop at a meta page with another number or flag, which its checksum does not cover.
     #[test]
     fn a_meta_page_that_calls_itself_something_else_is_noticed() {
         let good = snapshot_for_tests(4, |_| 3);
@@ -367,7 +367,7 @@ mod tests {
                 assert!(error.to_string().contains(page), "byte {at}: {error}");
             }
         }
-        // One that is no meta page at all is none, as a torn write leaves it.
+        // A page without a valid meta page, as a torn write leaves it, is ignored.
         let mut torn = good[..4 * 4096].to_vec();
         torn[4096..4096 + 80].fill(0);
         assert!(check(&torn, 1000, true).is_ok());

@@ -1,10 +1,11 @@
-//! What etcd demands of its data when it starts: where a value is something else, it panics or refuses.
+//! The values that etcd needs to start: on an invalid one, it panics or refuses to start.
 //!
-//! Read from etcd 3.4 to 3.6: `restore` in `mvcc/kvstore.go`, `initAndRecover` in `lease/lessor.go`, `NewAuthStore` in
+//! Derived from etcd 3.4 to 3.6: `restore` in `mvcc/kvstore.go`, `initAndRecover` in `lease/lessor.go`, `NewAuthStore` in
 //! `auth/store.go`, `restore` in `v3alarm/alarms.go`, `membership/cluster.go` and `storage/schema`. Where the versions
-//! differ, the strictest counts. No etcd ever wrote what is refused here.
+//! differ, the strictest counts. No etcd ever wrote the values that are refused here.
 //!
-//! Not looked at is what [`become_member`](super::edit::become_member) replaces: the members, `consistent_index` and `term`.
+//! This module does not check what [`become_member`](super::edit::become_member) replaces: the members, `consistent_index`
+//! and `term`.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
@@ -17,19 +18,19 @@ use super::protobuf::{Fault, Fields, Source};
 use super::value::Value;
 use crate::error::{Error, Result};
 
-/// Bytes of a version at most. etcd's have ten or so.
+/// The most bytes of a version. etcd's have about ten.
 pub(super) const VERSION_SIZE_MAX: usize = 128;
 /// Bytes of a key that an error shows.
 const SHOWN_SIZE: usize = 64;
-/// A value that etcd keeps to a few bytes is longer than what is taken into memory.
+/// For a value of a few bytes in etcd that is longer than the limit for values in memory.
 const TOO_LONG: &str = "it is longer than any that etcd writes";
 
-/// Checks what lies under `key` in `bucket`, any but the bucket `key`.
+/// Checks the value of `key` in `bucket`, which is any bucket but `key`.
 pub(super) fn check(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<()> {
     check_value(bucket, key, value).map_err(|fault| refusal(key, fault))
 }
 
-/// The error about what lies under `key` in a bucket, which the walk names.
+/// The error for the value of `key` in a bucket, which the walk names.
 pub(super) fn refusal(key: &[u8], fault: Fault) -> Error {
     match fault {
         Fault::Unreadable(error) => error,
@@ -88,7 +89,7 @@ fn check_meta(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
         }
         b"confState" => check_configuration(&members(value)?),
         b"storageVersion" => {
-            // etcd takes one that it cannot read for none.
+            // etcd treats a version that it cannot parse as absent.
             let version = value.whole().and_then(version);
             let writes = version.as_ref().is_none_or(|version| version.0 >= 3 && *version >= (3, 5));
             demand(writes, || "it is older than any etcd that keeps one".to_owned())
@@ -107,7 +108,7 @@ fn check_cluster(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
     }
 }
 
-/// `authpb.User`. etcd looks each up once more by the name in it.
+/// `authpb.User`. etcd looks up each user again by the name in it.
 fn check_user(key: &[u8], message: impl Source) -> Result<(), Fault> {
     let mut named = false;
     for field in Fields::of(message) {
@@ -167,7 +168,7 @@ fn check_permission(message: impl Source) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The members of a JSON object, those that have the same name, too: Go reads one after the other.
+/// The members of a JSON object, including those with the same name: Go applies one after the other.
 struct Members(Vec<(String, Json)>);
 
 impl<'de> Deserialize<'de> for Members {
@@ -181,7 +182,7 @@ impl<'de> Deserialize<'de> for Members {
                 formatter.write_str("an object")
             }
 
-            /// Of null there are none, as in Go.
+            /// null has no members, as in Go.
             fn visit_unit<E>(self) -> Result<Members, E> {
                 Ok(Members(Vec::new()))
             }
@@ -206,7 +207,7 @@ fn members(value: Value<'_>) -> Result<Vec<(String, Json)>, Fault> {
     }
 }
 
-/// A name as Go compares it, where it looks for the field of an object: without regard to case.
+/// A name folded as Go does to find the field of an object: without regard to case.
 fn folded(name: &str) -> String {
     name.chars()
         .map(|character| match character {
@@ -256,7 +257,7 @@ fn check_downgrade(members: &[(String, Json)]) -> Result<(), Fault> {
     demand(good, || "it goes to what is no version such as 3.5.0".to_owned())
 }
 
-/// Major and minor number of a version as `coreos/go-semver` reads it: three numbers, and what is behind `-` and `+`.
+/// Major and minor number of a version as `coreos/go-semver` parses it: three numbers, then the parts behind `-` and `+`.
 fn version(text: &[u8]) -> Option<(i64, i64)> {
     let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= VERSION_SIZE_MAX)?;
     let (text, metadata) = text.split_once('+').unwrap_or((text, ""));

@@ -1,18 +1,18 @@
-//! What a database says of itself, learned in one pass while it streams by: its newest revision, its last compaction and
-//! its members.
+//! Reads facts of a database in one pass while it streams by: its newest revision, its last compaction and its members.
 //!
-//! The pages of a bbolt file come in the order of their numbers, not in that of its trees, and pages that are no longer used
-//! stand among them. So each page leaves a note when it passes, and once the last one has passed, the notes are followed from
-//! the root that the meta pages name. What no branch leads to is never believed.
+//! The pages of a bbolt file come in the order of their numbers, not in that of its trees, and unused pages lie among them.
+//! So this check stores a note for each page that passes. After the last page, it follows the notes from the root that the
+//! meta pages name. It never uses a page that no branch leads to.
 //!
-//! - A leaf or branch of keys, which most pages are, leaves eight bytes: the last revision in it, or its last child. The keys
-//!   of etcd ascend with the revision, so the newest one is the last key of the last leaf.
-//! - A leaf of buckets, of etcd's own records or of members, or a branch above such, leaves what it says of these facts.
+//! - For a leaf or branch of keys, which most pages are, it stores eight bytes: the last revision in it, or its last child.
+//!   The keys of etcd ascend with the revision, so the newest one is the last key of the last leaf.
+//! - For a leaf of buckets, of etcd's own records or of members, or a branch above these, it stores what the page says of
+//!   these facts.
 //!
-//! etcd writes the leaf of all buckets anew with every commit, and while something reads a snapshot it can use no page again:
-//! a database may hold ten stale copies of that leaf for each second that a slow backup once took.
+//! etcd rewrites the leaf of the root bucket with every commit, and reuses no page while a snapshot is being read: a
+//! database may hold ten stale copies of that leaf for each second that a slow backup once took.
 //!
-//! Whether the trees are sound is not asked here: [`Database::walk`](super::file::Database::walk) does that.
+//! It does not check whether the trees are sound: [`Database::walk`](super::file::Database::walk) does that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
@@ -26,41 +26,41 @@ use super::snapshot::FirstPages;
 
 /// The bucket of members: the id in hexadecimal, and JSON (`membership/store.go` in etcd).
 const MEMBERS_BUCKET: &[u8] = b"members";
-/// Pages that leave a note of their own, eight bytes each: those of 8 GiB at the usual 4 KiB a page, the largest database etcd
-/// advises. Of the pages behind them the branches and the newest leaves do, up to the two numbers below.
+/// Pages that have a note of their own, eight bytes each: those of 8 GiB at the usual 4 KiB a page, the largest database
+/// that etcd recommends. Of the pages behind them, the branches and the newest leaves have one, up to the two limits below.
 const NOTES_MAX: usize = 2 << 20;
-/// Branches and empty leaves behind those at most: those of a database of 256 GiB.
+/// The most branches and empty leaves behind those pages: the number in a database of 256 GiB.
 const FAR_NOTES_MAX: usize = 1 << 17;
-/// Leaves of keys behind those at most. No stale one holds a newer key than the last leaf.
+/// The most leaves of keys behind those pages. No stale leaf holds a newer key than the last leaf.
 const FAR_LEAVES_MAX: usize = 1 << 12;
-/// Bytes of the notes of leaves of buckets at most. Those of an hour of stale copies take less.
+/// The most bytes of the notes of leaves of buckets. An hour of stale copies takes less.
 const BUCKETS_SIZE_MAX: usize = 8 << 20;
-/// Bytes of all other notes at most. etcd writes such pages anew only when its members change.
+/// The most bytes of all other notes. etcd rewrites such pages only when its members change.
 const OTHERS_SIZE_MAX: usize = 4 << 20;
-/// Bytes of a page that leaves such a note at most, overflow included.
+/// The largest page that can have such a note, overflow included.
 const NOTED_PAGE_SIZE_MAX: usize = 1 << 20;
-/// Bytes of all pages that leave such a note and have not passed as a whole, at most.
+/// The most bytes of all pages that will have such a note and have not passed as a whole.
 const UNFINISHED_SIZE_MAX: usize = 4 << 20;
-/// Parts of pages that lie in overflow pages and are waited for at the same time, at most.
+/// The most parts of pages in overflow pages that are awaited at the same time.
 const WAITING_MAX: usize = 1 << 14;
-/// Branches above a leaf at most, as for a walk.
+/// The most branches above a leaf, as for a walk.
 const DEPTH_MAX: usize = 32;
 /// Bytes of a key of the bucket `key`, without the mark of a deletion.
 const REVISION_SIZE: usize = 17;
 
-/// What a database says of itself.
+/// Facts that a database states about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts {
     /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
     pub revision: i64,
-    /// The last compaction, done or asked for.
+    /// The last compaction, done or requested.
     pub compacted: Option<i64>,
     /// The ids of its members, ascending.
     pub members: Vec<u64>,
 }
 
-/// Why the facts could not be read: the database is damaged, or not one of etcd, or made to go beyond the bounds above, which
-/// no etcd does.
+/// Why the facts could not be read: the database is damaged, is not one of etcd, or was crafted to exceed the limits above,
+/// which no etcd does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unreadable(String);
 
@@ -70,42 +70,42 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Reads the [`Facts`] of a snapshot: fed with its bytes in order, in pieces of any size.
+/// Reads the [`Facts`] of a snapshot, whose bytes it takes in order, in pieces of any size.
 #[derive(Default)]
 pub struct StreamCheck {
     first: FirstPages,
-    /// Bytes that have passed.
+    /// The number of bytes that have passed.
     position: u64,
-    /// The beginning of a page whose end has not come.
+    /// The beginning of a page whose end has not arrived.
     partial: Vec<u8>,
-    /// What the pages left, by page number.
+    /// The notes of the pages, by page number.
     notes: Vec<Note>,
-    /// The same of the branches and empty leaves behind the first [`NOTES_MAX`] pages.
+    /// The notes of the branches and empty leaves behind the first [`NOTES_MAX`] pages.
     far_notes: HashMap<u64, Note>,
-    /// The newest leaves of keys there: the last revision and the page number.
+    /// The newest leaves of keys behind those pages: the last revision and the page number.
     far_leaves: BTreeSet<(i64, u64)>,
-    /// What the pages left that have more to say, by page number.
+    /// The notes of pages that need more than eight bytes, by page number.
     other_notes: HashMap<u64, OtherNote>,
     buckets_size: usize,
     others_size: usize,
-    /// Bytes of overflow pages that are waited for, by their position and the page they belong to.
+    /// Awaited bytes of overflow pages, by their position and the page to which they belong.
     waiting: BTreeMap<(u64, u64), Awaited>,
     unfinished_size: usize,
 }
 
-/// What a page says of the facts.
+/// A note that needs more than eight bytes.
 enum OtherNote {
     /// The children of a branch.
     Children(Vec<u64>),
-    /// A leaf of buckets: those of keys, of etcd's own records and of members, where they are in it.
+    /// A leaf of buckets: the places of those of keys, of etcd's own records and of members, if they are in it.
     Buckets(Vec<(Named, Place)>),
-    /// A leaf with etcd's own records: the last compaction.
+    /// A leaf of etcd's own records: the last compaction.
     Compaction(Option<i64>),
     /// A leaf of members: their ids.
     Members(Vec<u64>),
 }
 
-/// A bucket that matters.
+/// A bucket that this check uses.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Named {
     Keys,
@@ -113,13 +113,13 @@ enum Named {
     Members,
 }
 
-/// Where the entries of a bucket are.
+/// The place of a bucket's entries.
 enum Place {
     /// In a tree with this root.
     Tree(u64),
-    /// Beside it: the last revision, where it is the bucket of keys.
+    /// Inline, for the bucket of keys: the last revision.
     Revision(Option<i64>),
-    /// Beside it, otherwise.
+    /// Inline, for another bucket.
     Inline(OtherNote),
 }
 
@@ -135,7 +135,7 @@ impl Named {
 }
 
 impl OtherNote {
-    /// Bytes it takes, roughly.
+    /// The approximate number of bytes it takes.
     fn size(&self) -> usize {
         let own = match self {
             Self::Children(numbers) | Self::Members(numbers) => numbers.len() * 8,
@@ -151,7 +151,7 @@ impl OtherNote {
         size_of::<(u64, Self)>() + own
     }
 
-    /// What the whole of a branch, or of a leaf that holds no keys, says.
+    /// The note for a complete branch, or a complete leaf that holds no keys.
     fn of(page: &[u8]) -> Option<Self> {
         let header = Header::parse(page)?;
         if header.flags == BRANCH {
@@ -190,14 +190,14 @@ impl Place {
     }
 }
 
-/// The last compaction, done or asked for.
+/// The last compaction, done or requested.
 fn compaction(records: &[LeafElement<'_>]) -> Option<i64> {
     let compactions =
         records.iter().filter(|record| [SCHEDULED_COMPACTION, FINISHED_COMPACTION].contains(&record.key));
     compactions.filter_map(|record| revision(record.value)).max()
 }
 
-/// What a page left in eight bytes: two bits of what it is, and a number.
+/// A note of eight bytes: two bits for the kind, and a number.
 #[derive(Clone, Copy, Default)]
 struct Note(u64);
 
@@ -222,7 +222,7 @@ impl Note {
             Noted::Keys(revision) => (2, revision.cast_unsigned()),
             Noted::Branch(child) => (3, *child),
         };
-        // No honest number is as large.
+        // No valid number is as large.
         if number >> Self::SHIFT == 0 { Self(kind << Self::SHIFT | number) } else { Self(0) }
     }
 
@@ -237,20 +237,20 @@ impl Note {
     }
 }
 
-/// Bytes that come later.
+/// Bytes that have not arrived yet.
 struct Awaited {
     what: Part,
     bytes: Vec<u8>,
     size: usize,
 }
 
-/// Which part of a page is waited for.
+/// The part of a page that is awaited.
 enum Part {
     /// The last key of a leaf of keys.
     LastKey,
     /// The last element of a branch.
     LastElement,
-    /// All of a page that leaves another note.
+    /// All of a page that needs an [`OtherNote`].
     Whole,
 }
 
@@ -263,18 +263,18 @@ impl StreamCheck {
             return;
         }
         let Some(meta) = self.first.meta().copied() else { return };
-        // The meta pages are read by then, and nothing behind them has been skipped.
+        // The meta pages are complete by then, and nothing behind them has been skipped.
         let database = meta.database_size().unwrap_or(0).saturating_sub(begin);
         let bytes = &bytes[..usize::try_from(database).unwrap_or(usize::MAX).min(bytes.len())];
         self.pages(begin, bytes, &meta);
         self.arrive(begin, bytes, &meta);
     }
 
-    /// Looks at every page that ends in `bytes`, which stand at `begin`.
+    /// Reads every page that ends in `bytes`, which begin at `begin`.
     fn pages(&mut self, begin: u64, bytes: &[u8], meta: &Meta) {
         let page_size = meta.page_size as usize;
         let mut rest = bytes;
-        // What is left of the meta pages, or of a page that was looked at in part.
+        // The rest of the meta pages, or of a page that was read in part.
         let mut position = begin;
         let data_begin = 2 * page_size as u64;
         if position < data_begin {
@@ -300,7 +300,7 @@ impl StreamCheck {
         self.partial.extend_from_slice(remainder);
     }
 
-    /// Looks at the first page of what may be more.
+    /// Reads a page, which may be the first of a page with overflow.
     fn page(&mut self, id: u64, page: &[u8], meta: &Meta) {
         let Some(header) = Header::parse(page).filter(|header| header.id == id) else { return };
         let noted = match header.flags {
@@ -345,7 +345,7 @@ impl StreamCheck {
 
     fn leaf(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
         let Some(first) = key_in(page, 0, LEAF_KEY) else {
-            // Keys begin behind the elements. bbolt splits a leaf long before those fill a page.
+            // Keys begin behind the elements. bbolt splits a leaf long before elements fill a page.
             return Noted::Nothing;
         };
         if Revision::parse(first).is_none() {
@@ -367,7 +367,8 @@ impl StreamCheck {
     }
 
     fn branch(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
-        // A branch with so many elements that its first key is in an overflow page is one of keys: no other bucket is so large.
+        // A branch with so many elements that its first key is in an overflow page is one of keys: no other bucket is so
+        // large.
         let of_keys = key_in(page, 0, BRANCH_KEY).is_none_or(|key| Revision::parse(key).is_some());
         if !of_keys {
             self.note_other(header, page, meta);
@@ -381,8 +382,8 @@ impl StreamCheck {
         child_noted(element)
     }
 
-    /// Notes what a page says that is neither a leaf nor a branch of keys, once all of it is there. There is always room for
-    /// the root.
+    /// Stores the note of a page that is neither a leaf nor a branch of keys, once the page is complete. There is always
+    /// room for the root.
     fn note_other(&mut self, header: Header, page: &[u8], meta: &Meta) {
         let size = (header.overflow as usize + 1).saturating_mul(page.len());
         if header.overflow == 0 {
@@ -409,7 +410,7 @@ impl StreamCheck {
         }
     }
 
-    /// Waits for `size` bytes at `position` in a page, which lie behind its first page.
+    /// Awaits `size` bytes at `position` in a page, behind its first page.
     fn wait(&mut self, header: Header, position: usize, size: usize, what: Part, meta: &Meta) {
         let page_size = meta.page_size as usize;
         let inside =
@@ -421,7 +422,7 @@ impl StreamCheck {
         self.waiting.insert((at, header.id), Awaited { what, bytes: Vec::with_capacity(size), size });
     }
 
-    /// Takes what is waited for from `bytes`, which stand at `begin`.
+    /// Takes the awaited bytes out of `bytes`, which begin at `begin`.
     fn arrive(&mut self, begin: u64, bytes: &[u8], meta: &Meta) {
         let end = begin + bytes.len() as u64;
         while let Some(entry) = self.waiting.first_entry().filter(|entry| entry.key().0 < end) {
@@ -448,7 +449,7 @@ impl StreamCheck {
     /// Follows the notes from the root.
     ///
     /// # Errors
-    /// [`Unreadable`], where they do not lead to what every database of etcd has.
+    /// [`Unreadable`], where they lack what every database of etcd has.
     pub fn finish(self) -> Result<Facts, Unreadable> {
         self.facts().map_err(Unreadable)
     }
@@ -502,7 +503,7 @@ impl StreamCheck {
         Err("the tree of its keys is deeper than any of bbolt".to_owned())
     }
 
-    /// The leaves of a small bucket.
+    /// Passes the leaves of a small bucket to `take`.
     fn leaves_of<'a>(&'a self, place: &'a Place, take: &mut dyn FnMut(&'a OtherNote)) -> Result<(), String> {
         match place {
             Place::Tree(root) => return self.leaves(*root, take),
@@ -512,10 +513,10 @@ impl StreamCheck {
         Ok(())
     }
 
-    /// The leaves of a tree that is not of keys.
+    /// Passes the leaves of a tree that is not of keys to `take`.
     fn leaves<'a>(&'a self, root: u64, take: &mut dyn FnMut(&'a OtherNote)) -> Result<(), String> {
         let mut next = vec![root];
-        // No page is the child of two.
+        // No page has two parents.
         let mut left = self.other_notes.len();
         while let Some(id) = next.pop() {
             let Some(note) = self.other_notes.get(&id) else {
@@ -534,12 +535,12 @@ impl StreamCheck {
     }
 }
 
-/// Where in an element of a leaf the position and the size of the key stand.
+/// The offsets of the position and the size of the key in an element of a leaf.
 const LEAF_KEY: (usize, usize) = (4, 8);
-/// The same in an element of a branch.
+/// The same for an element of a branch.
 const BRANCH_KEY: (usize, usize) = (0, 4);
 
-/// Position and size of the key of an element, where that element is in `page`.
+/// Position and size of the key of an element, if that element is in `page`.
 fn key_range(page: &[u8], index: usize, (position, size): (usize, usize)) -> Option<(usize, usize)> {
     let at = HEADER_SIZE + index * ELEMENT_SIZE;
     let number = |offset: usize| {
@@ -549,7 +550,7 @@ fn key_range(page: &[u8], index: usize, (position, size): (usize, usize)) -> Opt
     Some((at.checked_add(number(position)?)?, number(size)?))
 }
 
-/// The key of an element, where it is in `page`.
+/// The key of an element, if it is in `page`.
 fn key_in(page: &[u8], index: usize, place: (usize, usize)) -> Option<&[u8]> {
     let (position, size) = key_range(page, index, place)?;
     page.get(position..position.checked_add(size)?)
@@ -563,13 +564,13 @@ fn keys_noted(last_key: &[u8]) -> Noted {
     revision(last_key).map_or(Noted::Nothing, Noted::Keys)
 }
 
-/// The page number is the last half of an element of a branch.
+/// The page number is the second half of an element of a branch.
 fn child_noted(element: &[u8]) -> Noted {
     let child = element.last_chunk().map(|child| u64::from_le_bytes(*child));
     child.map_or(Noted::Nothing, Noted::Branch)
 }
 
-/// Whether a leaf may be one of the few that matter: it holds buckets, etcd's own records, or members.
+/// Whether a leaf may be one of the few that this check uses: it holds buckets, etcd's own records, or members.
 fn is_wanted(header: Header, page: &[u8]) -> bool {
     /// `bucketLeafFlag` of bbolt, as the first byte of an element's flags.
     const IS_BUCKET: u8 = 1;
@@ -582,7 +583,7 @@ fn is_wanted(header: Header, page: &[u8]) -> bool {
         })
 }
 
-/// A member's id as etcd writes it for a key: `strconv.FormatUint(id, 16)`.
+/// Parses a member's id as etcd writes it in a key: `strconv.FormatUint(id, 16)`.
 fn member_id(key: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(key).ok()?;
     let canonical = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
@@ -597,7 +598,7 @@ mod tests {
 
     const PAGE_SIZE: usize = 4096;
 
-    /// Pages by number; the others are zeros.
+    /// A database with these pages; all others are zeros.
     fn database(root: u64, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
         let end =
             |(id, page): &(u64, Vec<u8>)| usize::try_from(*id).unwrap() + page.len().div_ceil(PAGE_SIZE);
@@ -640,7 +641,7 @@ mod tests {
         (id, branch(id, &children, overflow).unwrap())
     }
 
-    /// The leaf of all buckets, with one of keys that is a tree, two members and a compaction at 5.
+    /// The leaf of the root bucket, with a bucket of keys that is a tree, two members and a compaction at 5.
     fn root(id: u64, keys: u64) -> (u64, Vec<u8>) {
         let inline = |name: &[u8], entries: &[Entry]| {
             (name.to_vec(), Bucket::inline(&leaf(0, entries, |_| Some(0)).unwrap(), 0), true)
@@ -684,7 +685,7 @@ mod tests {
         let pages = [
             root(2, 3),
             keys(3, &[7, 8], 10),
-            // Leaves that are no longer used, and one within the value of the leaf before it.
+            // Unused leaves, and one within the value of the leaf before it.
             keys(4, &[900], 10),
             keys(5, &[6], 3 * PAGE_SIZE),
             keys(6, &[901], 10),
@@ -694,7 +695,7 @@ mod tests {
 
     #[test]
     fn the_last_key_may_lie_in_an_overflow_page_that_another_page_claims() {
-        // An unused page claims what the tree uses.
+        // An unused page claims a page that the tree uses.
         let stale = keys(3, &[1, 2], 5 * PAGE_SIZE);
         let stale = (3, stale.1[..PAGE_SIZE].to_vec());
         for piece in [1000, 4096, 9000, 1 << 20] {
@@ -795,7 +796,7 @@ mod tests {
     fn memory_is_bounded_whatever_the_pages_claim() {
         let mut check = StreamCheck::default();
         let entry = |key: &[u8]| [(key.to_vec(), Vec::new(), false)];
-        // Pages that look as if they mattered, and pages whose last key is far away.
+        // Pages that look relevant, and pages whose last key is far away.
         let pages: Vec<(u64, Vec<u8>)> = (2..6000)
             .map(|id| {
                 let mut page = match id % 2 {
@@ -804,7 +805,7 @@ mod tests {
                 };
                 page[12..16].copy_from_slice(&200_u32.to_le_bytes());
                 if id % 2 == 1 {
-                    // The position of the second key.
+                    // The offset of the second key.
                     page[36..40].copy_from_slice(&700_000_u32.to_le_bytes());
                 }
                 (id, page)

@@ -1,4 +1,4 @@
-//! A value in a database: in memory, or so long that it stays in its file.
+//! A value in a database: in memory, or so long that it stays in the file.
 
 use std::fs::File;
 
@@ -8,20 +8,20 @@ use crate::error::Result;
 
 /// Bytes of a long value that are in memory at once.
 const PIECE_SIZE: usize = 64 * 1024;
-/// Bytes of a varint at most.
+/// The most bytes of a varint.
 const VARINT_SIZE: usize = 10;
 
 /// A value.
 #[derive(Clone, Copy, Debug)]
 pub enum Value<'v> {
-    /// All of it is in memory.
+    /// A value in memory.
     Whole(&'v [u8]),
-    /// It is longer than what is taken into memory.
+    /// A value that is too long for memory.
     Long(Stretch<'v>),
 }
 
 impl<'v> Value<'v> {
-    /// The value, where all of it is in memory.
+    /// The value, if it is in memory.
     #[must_use]
     pub fn whole(self) -> Option<&'v [u8]> {
         match self {
@@ -30,7 +30,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// Its bytes.
+    /// The number of its bytes.
     #[must_use]
     pub fn size(self) -> u64 {
         match self {
@@ -39,7 +39,7 @@ impl<'v> Value<'v> {
         }
     }
 
-    /// Hands all of it to `take`, one piece after the other.
+    /// Passes all of it to `take`, one piece after the other.
     ///
     /// # Errors
     /// [`Kind::Io`](crate::Kind::Io).

@@ -1,15 +1,15 @@
-//! Which member serves: the one whose load matters least and whose data is good.
+//! Chooses the member that serves: one with good data, whose load matters least.
 
 use super::condition::Condition;
 use super::status::Status;
 use crate::error::{Error, Kind, Result};
 
-/// A member that answered: where it was given, what it said, and the connection to it.
+/// A member that answered: its endpoint as given, its status, and the connection to it.
 pub(super) struct Candidate<M> {
     pub(super) endpoint: String,
     pub(super) member: M,
     pub(super) status: Status,
-    /// What there is to be said against it; known once it has been compared with the others.
+    /// The conditions that count against it; known once it has been compared with the others.
     pub(super) conditions: Vec<Condition>,
 }
 
@@ -18,8 +18,8 @@ impl<M> Candidate<M> {
         Self { endpoint, member, status, conditions: Vec::new() }
     }
 
-    /// How little it is to be preferred. Alarms that name other members, and a NOSPACE alarm, do not count: every member
-    /// tells them, and they say nothing against its data.
+    /// The sort key; the smallest is the best. Alarms that name other members, and a NOSPACE alarm, do not count: every
+    /// member reports them, and they say nothing against its data.
     fn demerit(&self) -> impl Ord + use<M> {
         let has = |held_against: fn(&Condition, &Status) -> bool| {
             self.conditions.iter().any(|condition| held_against(condition, &self.status))
@@ -34,12 +34,12 @@ impl<M> Candidate<M> {
     }
 }
 
-/// Orders the candidates, best first: none whose data are called corrupt, none without a leader, none with another error,
-/// none that lags, not the leader itself; then as given.
-/// Learners are left out, but for one that is the only endpoint there is.
+/// Orders the candidates, best first. It prefers, in this order, data that no CORRUPT alarm names, a known leader, no other
+/// error, no lag, and a member that is not the leader; else it keeps the given order. It skips learners, except for one that
+/// is the only endpoint.
 ///
 /// # Errors
-/// [`Kind::Usage`] when the candidates are of different clusters: which of them is meant cannot be guessed.
+/// [`Kind::Usage`] when the candidates are of different clusters: the program cannot guess which one is meant.
 pub(super) fn order<M>(mut candidates: Vec<Candidate<M>>, only_endpoint: bool) -> Result<Vec<Candidate<M>>> {
     refuse_two_clusters(&candidates)?;
     if !only_endpoint {
@@ -135,7 +135,7 @@ mod tests {
         );
     }
 
-    /// Every member tells the alarms of all.
+    /// Every member reports the alarms of all members.
     #[test]
     fn an_alarm_counts_against_the_member_it_names() {
         let alarms = ["memberID:3 alarm:CORRUPT ", "memberID:4 alarm:NOSPACE "].map(str::to_owned);

@@ -1,4 +1,4 @@
-//! One member, asked and tried: what it serves, and whether it takes what an operator does with it.
+//! A client of one member: it queries what the member serves, and tries the calls an operator makes.
 
 use super::connection::Connection;
 use super::dialer::Dialer;
@@ -13,10 +13,10 @@ use etcd_client::{AlarmAction, AlarmOptions, AlarmType, CompactionOptions, GetOp
 use std::time::Duration;
 use tokio::time::timeout;
 
-/// The first of all keys: etcd has no empty one.
+/// The first possible key: etcd has no empty one.
 const FIRST_KEY: &[u8] = &[0];
 
-/// A connection to one member, for whoever examines it.
+/// A connection to one member, for examining it.
 pub struct Client {
     inner: etcd_client::Client,
     endpoint: Endpoint,
@@ -29,20 +29,20 @@ pub struct Client {
 pub struct HashKv {
     /// The checksum.
     pub hash: u32,
-    /// The last compaction, on which it depends, where there was one.
+    /// The revision of the last compaction, on which the checksum depends; `None` where there was none.
     pub compacted: Option<i64>,
-    /// The newest revision there was then.
+    /// The newest revision at that time.
     pub newest: i64,
 }
 
-/// A member, as the member list has it.
+/// A member, as the member list names it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListedMember {
     /// Its id.
     pub id: u64,
-    /// Its name; empty before it was first started.
+    /// Its name; empty before its first start.
     pub name: String,
-    /// Where other members find it.
+    /// The URLs at which other members reach it.
     pub peer_urls: Vec<String>,
 }
 
@@ -51,7 +51,7 @@ impl Client {
     /// with I/O and time.
     ///
     /// # Errors
-    /// Whatever keeps it from connecting.
+    /// Every error that keeps it from connecting.
     pub async fn connect(connection: &Connection, interrupt: &Interrupt) -> Result<Self> {
         let endpoint = Endpoint::parse_all(connection)?.swap_remove(0);
         let dialer = Dialer::new(connection)?;
@@ -62,7 +62,7 @@ impl Client {
         Ok(Self { inner, endpoint, limit: connection.command_timeout, interrupt: interrupt.clone() })
     }
 
-    /// The same, its calls bounded by `limit`.
+    /// The same client, its calls bounded by `limit`.
     #[must_use]
     pub fn bounded_by(self, limit: Duration) -> Self {
         Self { limit, ..self }
@@ -79,10 +79,10 @@ impl Client {
             .map_err(|error| failure::calling(&self.endpoint, what, error))
     }
 
-    /// Reads so that a leader has to confirm it: whoever answers this serves.
+    /// Makes a linearizable read, which a leader has to confirm: a member that answers it serves.
     ///
     /// # Errors
-    /// Whatever etcd answers instead, and all that a call can fail with.
+    /// The error that etcd answers instead, and every error of a failed call.
     pub async fn read(&self) -> Result<()> {
         let options = GetOptions::new().with_count_only();
         let mut client = self.inner.kv_client();
@@ -92,17 +92,17 @@ impl Client {
     /// The value under `key`.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn get(&self, key: &str) -> Result<Option<Vec<u8>>> {
         let mut client = self.inner.kv_client();
         let answer = self.call("read", client.get(key, None)).await?;
         Ok(answer.kvs().first().map(|pair| pair.value().to_vec()))
     }
 
-    /// How many keys there were at `revision`.
+    /// The number of keys at `revision`.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn count(&self, revision: i64) -> Result<u64> {
         let options = GetOptions::new().with_all_keys().with_count_only().with_revision(revision);
         let mut client = self.inner.kv_client();
@@ -110,10 +110,10 @@ impl Client {
         u64::try_from(answer.count()).map_err(|_| self.nonsense("count of keys"))
     }
 
-    /// What the member says of itself.
+    /// The status that the member reports.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn status(&self) -> Result<Status> {
         let mut client = self.inner.maintenance_client();
         let answer = self.call("status", client.status()).await?;
@@ -123,20 +123,20 @@ impl Client {
     /// The checksum at `revision`.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn hash_kv(&self, revision: i64) -> Result<HashKv> {
         let mut client = self.inner.maintenance_client();
         let answer = self.call("HashKV", client.hash_kv(revision)).await?;
-        // etcd says -1 where nothing was compacted.
+        // etcd sends -1 where nothing was compacted.
         let compacted = Some(answer.compact_version()).filter(|&revision| revision >= 0);
         let newest = answer.header().ok_or_else(|| self.nonsense("HashKV"))?.revision();
         Ok(HashKv { hash: answer.hash(), compacted, newest })
     }
 
-    /// The ids of all leases, in order; `None` where they are too many for one answer.
+    /// The ids of all leases, ascending; `None` where one answer cannot hold them.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn leases(&self) -> Result<Option<Vec<i64>>> {
         let mut client = self.inner.lease_client();
         let listing = unless_interrupted(&self.interrupt, timeout(self.limit, client.leases())).await?;
@@ -152,28 +152,28 @@ impl Client {
         }
     }
 
-    /// How many users there are.
+    /// The number of users.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn users(&self) -> Result<u64> {
         let mut client = self.inner.auth_client();
         Ok(self.call("list of users", client.user_list()).await?.users().len() as u64)
     }
 
-    /// How many roles there are.
+    /// The number of roles.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn roles(&self) -> Result<u64> {
         let mut client = self.inner.auth_client();
         Ok(self.call("list of roles", client.role_list()).await?.roles().len() as u64)
     }
 
-    /// All members, in the order of their ids.
+    /// All members, in ascending order of their ids.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn members(&self) -> Result<Vec<ListedMember>> {
         let mut client = self.inner.cluster_client();
         let answer = self.call("list of members", client.member_list()).await?;
@@ -190,10 +190,10 @@ impl Client {
         Ok(members)
     }
 
-    /// Puts `value` under `key` and returns the revision of that.
+    /// Puts `value` under `key` and returns the revision of the put.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn put(&self, key: &str, value: &str) -> Result<i64> {
         let mut client = self.inner.kv_client();
         let answer = self.call("put", client.put(key, value, None)).await?;
@@ -201,10 +201,10 @@ impl Client {
         Ok(header.revision())
     }
 
-    /// Deletes `key` and returns the revision of that, and how many keys went.
+    /// Deletes `key`; returns the revision of the deletion and the number of deleted keys.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn delete(&self, key: &str) -> Result<(i64, i64)> {
         let mut client = self.inner.kv_client();
         let answer = self.call("deletion", client.delete(key, None)).await?;
@@ -212,10 +212,10 @@ impl Client {
         Ok((header.revision(), answer.deleted()))
     }
 
-    /// Compacts up to `revision`, and waits until that is done.
+    /// Compacts up to `revision`, and waits until the compaction is done.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn compact(&self, revision: i64) -> Result<()> {
         let options = CompactionOptions::new().with_physical();
         let mut client = self.inner.kv_client();
@@ -225,16 +225,16 @@ impl Client {
     /// Defragments the member's database.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn defragment(&self) -> Result<()> {
         let mut client = self.inner.maintenance_client();
         self.call("defragmentation", client.defragment()).await.map(drop)
     }
 
-    /// Disarms every alarm that is raised, and returns how many that were.
+    /// Disarms every raised alarm, and returns how many there were.
     ///
     /// # Errors
-    /// Those of [`Self::read`].
+    /// The errors of [`Self::read`].
     pub async fn disarm(&self) -> Result<usize> {
         let mut client = self.inner.maintenance_client();
         let listing = client.alarm(AlarmAction::Get, AlarmType::None, None);

@@ -1,33 +1,33 @@
-//! What a member's status says of its condition.
+//! The conditions that a member's status reports.
 
 use super::status::Status;
 
-/// Entries a member may have left to apply before it counts as lagging: from here on etcd itself refuses
-/// proposals with "too many requests" (`maxGapBetweenApplyAndCommitIndex` in etcdserver).
+/// Entries a member may have left to apply before it counts as lagging: above that, etcd itself refuses proposals with "too
+/// many requests" (`maxGapBetweenApplyAndCommitIndex` in etcdserver).
 pub(super) const BEARABLE_LAG: u64 = 5000;
 
-/// How etcd words that a member knows no leader (`ErrNoLeader` in etcdserver).
+/// etcd's message for a member that knows no leader (`ErrNoLeader` in etcdserver).
 const NO_LEADER: &str = "etcdserver: no leader";
 
-/// One thing that a member reports of itself or of its cluster, and that makes its data doubtful or its use difficult.
+/// A problem that a member reports of itself or its cluster, and that makes its data doubtful or hard to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Condition {
     /// It knows no leader: it may be cut off from its cluster.
     NoLeader,
-    /// The CORRUPT alarm of the member of this id. Alarms are those of the whole cluster.
+    /// The CORRUPT alarm of the member with this id. Every member reports the alarms of the whole cluster.
     Corrupt(u64),
-    /// The NOSPACE alarm of the member of this id.
+    /// The NOSPACE alarm of the member with this id.
     Nospace(u64),
     /// It is a learner.
     Learner,
-    /// It has yet to apply so many entries of what its cluster committed.
+    /// It has yet to apply this many entries that its cluster has committed.
     Lagging(u64),
     /// Anything else, in the member's own words.
     Other(String),
 }
 
 impl Status {
-    /// What the member is to be blamed for, the gravest first. `newest` is the newest raft index that any member told.
+    /// The conditions of this member, the gravest first. `newest` is the newest raft index that any member reported.
     pub(super) fn conditions(&self, newest: u64) -> Vec<Condition> {
         let mut conditions: Vec<Condition> = self.errors.iter().map(|error| of_error(error)).collect();
         if !self.has_leader && !conditions.contains(&Condition::NoLeader) {
@@ -52,7 +52,7 @@ impl Status {
         conditions
     }
 
-    /// The same of this member alone, which was told after a stream: its lag is what it says itself.
+    /// The conditions from this status alone, such as one taken after a stream: the lag is relative to its own raft index.
     #[must_use]
     pub fn conditions_alone(&self) -> Vec<Condition> {
         self.conditions(self.raft_index)
@@ -66,8 +66,8 @@ fn of_error(error: &str) -> Condition {
     of_alarm(error).unwrap_or_else(|| Condition::Other(error.to_owned()))
 }
 
-/// An alarm as etcd prints it: `memberID:589039656758842375 alarm:NOSPACE `, the id in decimal. An alarm that names no
-/// member, or that this program does not know, is none.
+/// Parses an alarm as etcd prints it: `memberID:589039656758842375 alarm:NOSPACE `, the id in decimal. Returns `None` for an
+/// alarm that names no member, or that this program does not know.
 fn of_alarm(text: &str) -> Option<Condition> {
     let mut words = text.split_ascii_whitespace();
     let member_id = words.next()?.strip_prefix("memberID:")?.parse().ok()?;

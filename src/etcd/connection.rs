@@ -28,14 +28,14 @@ pub struct Connection {
     pub dial_timeout: Duration,
     /// Bounds each unary call.
     pub command_timeout: Duration,
-    /// Bounds the whole stream, only where the user asked for it.
+    /// Bounds the whole stream; `None` unless the user asked for a bound.
     pub stream_timeout: Option<Duration>,
     /// Longest time without a byte of progress on the stream.
     pub stall_timeout: Duration,
-    /// Bytes a second that are read from etcd at most, of everything it sends; less than
-    /// [`LOWEST_RATE`](super::LOWEST_RATE) counts as that.
+    /// Bytes per second that are read from etcd at most, counting everything it sends; a value below
+    /// [`LOWEST_RATE`](super::LOWEST_RATE) is raised to it.
     pub limit_rate: Option<u64>,
-    /// Bytes a second that a member must send at least, averaged over the stall timeout; 0 is no bound.
+    /// Bytes per second that a member must send at least, averaged over the stall timeout; 0 means no bound.
     pub min_rate: u64,
     /// HTTP/2 keepalive interval; values under 10 s become 10 s.
     pub keepalive_time: Duration,
@@ -46,15 +46,15 @@ pub struct Connection {
 /// How a member proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Tls {
-    /// By a certificate that is verified.
+    /// By a certificate that this program verifies.
     Verified,
-    /// By any certificate.
+    /// By any certificate, unverified.
     Unverified,
-    /// There is no TLS.
+    /// Not at all: there is no TLS.
     None,
 }
 
-/// An endpoint, and what protects the way to it.
+/// An endpoint, and how its connection is protected.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Way {
     /// The endpoint, as given.
@@ -66,10 +66,10 @@ pub struct Way {
 }
 
 impl Connection {
-    /// The ways to all endpoints, each once.
+    /// The ways to all endpoints, without duplicates.
     ///
     /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) for endpoints that are none.
+    /// [`Kind::Usage`](crate::error::Kind::Usage) for endpoints that cannot be parsed.
     pub fn ways(&self) -> Result<Vec<Way>> {
         let endpoints = Endpoint::parse_all(self)?;
         let way = |endpoint: Endpoint| Way {
@@ -80,7 +80,7 @@ impl Connection {
         Ok(endpoints.into_iter().map(way).collect())
     }
 
-    /// When the client certificate expires; `None` where there is none, or where that cannot be read.
+    /// When the client certificate expires; `None` where there is no certificate, or its expiry cannot be read.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::error::Kind::Usage) where its file cannot be read, or holds no certificate.
@@ -97,7 +97,7 @@ impl Connection {
         }
     }
 
-    /// Whether an endpoint without a scheme is spoken to over TLS: etcdctl's rule.
+    /// Whether an endpoint without a scheme uses TLS: etcdctl's rule.
     pub(super) fn prefers_tls(&self) -> bool {
         self.cacert.is_some()
             || self.cert.is_some()

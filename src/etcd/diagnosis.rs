@@ -1,8 +1,8 @@
-//! A second look at a connection that came about and broke at its first call.
+//! A second look at a connection that was established and broke at its first call.
 //!
-//! Two mistakes look like that, and like nothing else: plain HTTP/2 spoken to a TLS port, and a client certificate the
-//! member does not accept. In TLS 1.3 the handshake is over before the server judges that certificate, and its alert
-//! is often lost in the reset that follows. So we shake hands once more, say nothing, and listen.
+//! Only two mistakes look like that: plain HTTP/2 sent to a TLS port, and a client certificate that the member does not
+//! accept. In TLS 1.3 the handshake ends before the server checks that certificate, and its alert is often lost in the reset
+//! that follows. So this module makes the handshake once more, sends nothing else, and waits for the alert.
 
 use super::dialer::{Dialer, Prepared};
 use super::endpoint::Address;
@@ -17,20 +17,20 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-/// What a server says to a handshake.
+/// The server's answer to a handshake.
 enum Greeting {
-    /// Nothing that is TLS.
+    /// The answer is not TLS.
     NotTls,
-    /// TLS, and no complaint for as long as we listened.
+    /// TLS, and no error while this program listened.
     Tls,
-    /// TLS, and this complaint.
+    /// TLS, and this error, such as an alert.
     Refusal(rustls::Error),
 }
 
 /// The content types of TLS records that may come first: alert and handshake.
 const TLS_RECORDS: [u8; 2] = [21, 22];
 
-/// Returns a more exact error if one can be had within the dial timeout, else the one given.
+/// Returns a more exact error if it finds one within the dial timeout, else `error`.
 pub(super) async fn look_closer(dialer: &Dialer, prepared: &Prepared, error: Error) -> Error {
     let endpoint = &prepared.endpoint;
     match timeout(dialer.dial_timeout(), greet(dialer, &endpoint.address, endpoint.tls)).await {
@@ -44,10 +44,10 @@ pub(super) async fn look_closer(dialer: &Dialer, prepared: &Prepared, error: Err
     }
 }
 
-/// Shakes hands with whoever listens at `address`. With `to_the_end` it listens on after the server's first word.
+/// Makes a handshake with the server at `address`. With `to_the_end` it keeps reading after the server's first answer.
 async fn greet(dialer: &Dialer, address: &Address, to_the_end: bool) -> Result<Greeting, io::Error> {
     let config = dialer.tls().unverified_config().map_err(io::Error::other)?;
-    // An address sends no server name, and nothing is verified against it.
+    // An IP address sends no server name, and this handshake verifies nothing against it.
     let nobody = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
     let tls = ClientConnection::new(Arc::new(config), nobody).map_err(io::Error::other)?;
     match address {

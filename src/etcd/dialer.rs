@@ -1,4 +1,4 @@
-//! From an endpoint to a client of its own.
+//! Makes a separate client for each endpoint.
 
 use super::connection::Connection;
 use super::endpoint::{Address, Endpoint};
@@ -21,18 +21,18 @@ use tokio::time::timeout;
 use tonic::transport::{Endpoint as Transport, Uri};
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
-/// HTTP/2 window of the stream and of the connection: how much a member may send before it hears that we have read it, and
-/// we tell it whenever a third has been read. So a link carries two thirds of it in a round trip: with hyper's 2 MiB and
-/// 80 ms 22 MB/s, with this more than etcd reads. What piles up in memory does not follow it: see [`Gate`].
+/// HTTP/2 window of the stream and of the connection: how much a member may send before it hears that this process has read
+/// it, which it hears whenever a third has been read. So a link carries two thirds of the window per round trip: with
+/// hyper's 2 MiB and 80 ms 22 MB/s, with this more than etcd reads. It does not bound memory: see [`Gate`].
 const WINDOW: u32 = 64 << 20;
 
-/// etcd's own gRPC clients raise shorter intervals to this; a server drops who pings more often than every 5 s.
+/// etcd's own gRPC clients raise shorter intervals to this; a server drops a client that pings more often than every 5 s.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// The server name asked of the certificate on a Unix socket, which has no host.
+/// The server name to verify on a Unix socket, which has no host.
 const UNIX_SERVER_NAME: &str = "localhost";
 
-/// Everything needed to dial, owned, so that endpoints can be dialed at the same time.
+/// Everything needed to dial, owned, so that endpoints can be dialed concurrently.
 pub(super) struct Dialer {
     tls: TlsFiles,
     user: Option<(String, SecretString)>,
@@ -71,22 +71,21 @@ impl Dialer {
         })
     }
 
-    /// The TLS files.
     pub(super) fn tls(&self) -> &TlsFiles {
         &self.tls
     }
 
-    /// Bounds a connection attempt.
+    /// The limit of a connection attempt.
     pub(super) fn dial_timeout(&self) -> Duration {
         self.dial_timeout
     }
 
-    /// Bounds a unary call.
+    /// The limit of a unary call.
     pub(super) fn command_timeout(&self) -> Duration {
         self.command_timeout
     }
 
-    /// The limit, if there is one.
+    /// The rate limit, if there is one.
     pub(super) fn pace(&self) -> Option<&Arc<Pace>> {
         self.pace.as_ref()
     }
@@ -94,7 +93,7 @@ impl Dialer {
     /// Configures the transport without touching the network.
     ///
     /// # Errors
-    /// [`Kind::EtcdTls`] when TLS cannot be set up, [`Kind::Usage`] when the host is no host.
+    /// [`Kind::EtcdTls`] when TLS cannot be set up, [`Kind::Usage`] when the host is invalid.
     pub(super) fn prepare(&self, endpoint: Endpoint) -> Result<Prepared> {
         let authority = match &endpoint.address {
             Address::Tcp(authority) => authority,
@@ -119,7 +118,7 @@ impl Dialer {
     /// Connects through `gate` and, where there is a user, authenticates.
     ///
     /// # Errors
-    /// Whatever `failure` makes of it.
+    /// The errors that `failure` makes of the cause.
     pub(super) async fn client(&self, prepared: &Prepared, gate: &Gate) -> Result<Client> {
         let Some((name, password)) = &self.user else {
             return self
@@ -155,7 +154,7 @@ impl Dialer {
         )
     }
 
-    /// Connects now and not at the first call: a failure is then known for what it is, and is final.
+    /// Connects now rather than at the first call: a failure is then known for what it is, and is final.
     async fn connect(&self, prepared: &Prepared, gate: &Gate) -> Result<tonic::transport::Channel> {
         let terms = Terms {
             gate: gate.clone(),
@@ -183,7 +182,7 @@ impl Dialer {
     ) -> impl Service<Uri, Response = TokioIo<Link<TcpStream>>, Error = BoxError, Future: Send> + Send + use<>
     {
         let mut http = HttpConnector::new();
-        // It may be https: TLS is tonic's.
+        // The URI may be https: tonic does the TLS.
         http.enforce_http(false);
         http.set_nodelay(true);
         http.set_connect_timeout(Some(self.dial_timeout));

@@ -1,4 +1,4 @@
-//! One endpoint as etcdctl understands it: where it is and whether TLS is spoken there.
+//! One endpoint as etcdctl understands it: its address, and whether it uses TLS.
 
 use super::connection::Connection;
 use crate::error::{Error, Kind, Result};
@@ -17,11 +17,10 @@ pub(super) enum Address {
 /// A parsed endpoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// As given, for messages and the record of who served.
+    /// As given, for messages and for the record of the member that served.
     pub(super) given: String,
-    /// Where it is.
     pub(super) address: Address,
-    /// Whether TLS is spoken there.
+    /// Whether it uses TLS.
     pub(super) tls: bool,
 }
 
@@ -45,9 +44,9 @@ impl Endpoint {
         Ok(endpoints)
     }
 
-    /// etcdctl's rules: `https` and `unixs` force TLS, `http` drops it even where certificates are given, and without
-    /// a scheme the flags decide. `unix` drops it too: etcd never serves TLS under that scheme, though etcdctl would
-    /// try it there, in vain, if certificates were given.
+    /// etcdctl's rules: `https` and `unixs` force TLS, `http` disables it even where certificates are given, and without a
+    /// scheme the flags decide. `unix` disables it too: etcd never serves TLS under that scheme, though etcdctl would try it
+    /// in vain if certificates were given.
     fn parse(given: &str, prefers_tls: bool) -> Result<Self> {
         let given = given.trim();
         refuse_credentials(given)?;
@@ -70,7 +69,7 @@ impl Endpoint {
     }
 }
 
-/// etcd has no passwords in URLs, and one given there would end up in logs: say so without repeating it.
+/// etcd takes no passwords in URLs, and one given there would end up in logs: the error does not repeat it.
 fn refuse_credentials(given: &str) -> Result<()> {
     let authority = given.split_once("://").map_or(given, |(_, rest)| rest);
     if given.starts_with("unix") || !authority.split('/').next().is_some_and(|host| host.contains('@')) {
@@ -98,7 +97,7 @@ fn tcp(given: &str, rest: &str) -> Result<Address> {
     Ok(Address::Tcp(authority.to_owned()))
 }
 
-/// An IPv6 address without brackets cannot be told from its port.
+/// Without brackets, an IPv6 address cannot be told from its port.
 fn bracket_hint(authority: &str) -> &'static str {
     if authority.matches(':').count() > 1 {
         "an IPv6 address stands in brackets, such as [::1]:2379"

@@ -1,10 +1,10 @@
-//! The end of a certificate, told before it ends the backups: cron has no one look at certificates.
+//! Warns of the expiry of a certificate before the backups fail: when cron runs them, no operator looks at certificates.
 
 use jiff::{SignedDuration, Timestamp};
 use rustls::pki_types::CertificateDer;
 use x509_cert::der::Decode as _;
 
-/// How long before its end a certificate is warned of.
+/// How long before its expiry a certificate is warned of.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
 
 /// When `certificate` expires; `None` where that cannot be read.
@@ -14,8 +14,8 @@ pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
     Timestamp::from_second(end.as_secs().try_into().ok()?).ok()
 }
 
-/// What is to be said of a certificate that ends at `end`, behind what it is; `None` where that is more than two weeks from
-/// `now`.
+/// The second half of a warning whose subject is a certificate that expires at `end`; `None` where that is more than two
+/// weeks after `now`.
 #[must_use]
 pub fn expiry(end: Timestamp, now: Timestamp) -> Option<String> {
     let left = end.duration_since(now);

@@ -1,7 +1,7 @@
-//! What went wrong between us and a member, told from what the layers below report.
+//! Derives the error of a connection to a member from the errors of the layers below.
 //!
-//! tonic says little more than "transport error"; the truth lies somewhere down its chain of sources, and part of it
-//! inside an [`io::Error`], where `source()` does not look.
+//! tonic reports little more than "transport error". The cause lies further down its chain of sources, and partly inside an
+//! [`io::Error`], where `source()` does not look.
 
 use super::endpoint::Endpoint;
 use crate::error::{Error, Kind};
@@ -12,13 +12,13 @@ use std::iter::successors;
 use std::time::Duration;
 use tonic::{Code, Status};
 
-/// How h2 words bytes that are not HTTP/2: whatever is text instead would be a frame larger than any may be.
+/// How h2 words bytes that are not HTTP/2: read as a frame header, text announces a frame larger than any limit.
 const NOT_HTTP2_TEXT: &str = "frame with invalid size";
 
-/// How rustls words an alert. By the time h2 hands it on it is only text.
+/// How rustls words an alert. h2 passes it on as text only.
 const ALERT_TEXT: &str = "received fatal alert";
 
-/// A connection that did not come about.
+/// The error of a connection that could not be established.
 pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::transport::Error) -> Error {
     let given = &endpoint.given;
     if causes(&error).any(is_timeout) {
@@ -32,8 +32,8 @@ pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::tra
         .with_source(error)
 }
 
-/// A server that closes a connection with bytes unread resets it, so a reset is how one without TLS often answers the first
-/// message of a handshake. TCP itself refuses a connection, it never resets one that is not there yet.
+/// A server that closes a connection with unread bytes resets it, so a server without TLS often answers the first message of
+/// a handshake with a reset. TCP itself refuses a connection; it never resets one that is not established.
 fn reset_handshake(endpoint: &Endpoint, error: &(dyn StdError + 'static)) -> Option<Error> {
     let reset = causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
@@ -41,7 +41,7 @@ fn reset_handshake(endpoint: &Endpoint, error: &(dyn StdError + 'static)) -> Opt
     (endpoint.tls && reset).then(|| tls_error(&endpoint.given, &innermost(error)).with_hint(PLAINTEXT_HINT))
 }
 
-/// A call that failed on a connection that was there. `call` reads as in "refused the status".
+/// The error of a call that failed on an established connection. `call` is a noun, as in "refused the status".
 pub(super) fn calling(endpoint: &Endpoint, call: &str, error: etcd_client::Error) -> Error {
     let given = &endpoint.given;
     let told = match &error {
@@ -53,43 +53,43 @@ pub(super) fn calling(endpoint: &Endpoint, call: &str, error: etcd_client::Error
     told.with_source(error)
 }
 
-/// A handshake in which the server complained.
+/// The error of a handshake that failed with `fault`, such as an alert.
 pub(super) fn refused_handshake(endpoint: &Endpoint, fault: &rustls::Error) -> Error {
     with_tls_hint(&endpoint.given, fault)
 }
 
-/// An endpoint spoken to without TLS where TLS is served.
+/// The error of plaintext sent to an endpoint that serves TLS.
 pub(super) fn plaintext_to_tls(endpoint: &Endpoint) -> Error {
     Error::new(Kind::EtcdTls, format!("{} serves TLS, but was spoken to without", endpoint.given))
         .with_hint("give the endpoint as https:// (or unixs://), and the cluster's authority with --cacert")
 }
 
-/// A connection that did not come about within the dial timeout.
+/// The error of a connection that was not established within the dial timeout.
 pub(super) fn connecting_too_long(endpoint: &Endpoint, limit: Duration) -> Error {
     Error::new(Kind::EtcdTimeout, format!("could not connect to {} within {limit:?}", endpoint.given))
         .with_hint("raise --dial-timeout, or name another member with --endpoints")
 }
 
-/// A call that was not answered within the command timeout.
+/// The error of a call that was not answered within the command timeout.
 pub(super) fn calling_too_long(endpoint: &Endpoint, call: &str, limit: Duration) -> Error {
     Error::new(Kind::EtcdTimeout, format!("{} did not answer the {call} within {limit:?}", endpoint.given))
         .with_hint("raise --command-timeout, or name another member with --endpoints")
 }
 
-/// Whether etcd says that it knows no users at all, so that credentials are superfluous.
+/// Whether etcd says that its authentication is off, so that credentials are superfluous.
 pub(super) fn authentication_is_off(error: &etcd_client::Error) -> bool {
     matches!(error, etcd_client::Error::GRpcStatus(status)
         if status.message().contains("authentication is not enabled"))
 }
 
-/// Whether a message was too large or no message at all: tonic's own words, for want of a code of its own.
+/// Whether a message was too large or malformed. tonic has no code of its own for that, so this matches its text.
 pub(super) fn is_malformed_message(error: &etcd_client::Error) -> bool {
     matches!(error, etcd_client::Error::GRpcStatus(status)
         if status.message().contains("decoded message length too large")
             || status.message().contains("failed to decode Protobuf message"))
 }
 
-/// What the error says at heart: etcd's own message, or the cause at the bottom.
+/// The core of the error: etcd's own message, or else the cause at the bottom of the chain.
 pub(super) fn in_short(error: &etcd_client::Error) -> String {
     match error {
         etcd_client::Error::GRpcStatus(status)
@@ -102,12 +102,12 @@ pub(super) fn in_short(error: &etcd_client::Error) -> String {
     }
 }
 
-/// The error at the bottom of the chain, which says most.
+/// The error at the bottom of the chain, which is the most specific one.
 pub(super) fn innermost<'error>(error: &'error (dyn StdError + 'static)) -> &'error (dyn StdError + 'static) {
     causes(error).last().unwrap_or(error)
 }
 
-/// The chain of causes, into wrapped I/O errors too.
+/// The chain of causes, including the errors wrapped in I/O errors.
 fn causes<'error>(
     error: &'error (dyn StdError + 'static),
 ) -> impl Iterator<Item = &'error (dyn StdError + 'static)> {
@@ -117,13 +117,13 @@ fn causes<'error>(
     })
 }
 
-/// The system's own timeout, or hyper's, which is set to the same length as ours and may be the first to fire.
+/// Whether this is a timeout of the system, or of hyper, whose limit is as long as ours and may fire first.
 fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
     cause.is::<tokio::time::error::Elapsed>()
         || cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
 }
 
-/// The connection broke under a call. No answer of etcd's.
+/// The error of a connection that broke under a call, before etcd answered.
 fn broken(given: &str, call: &str, error: &(dyn StdError + 'static)) -> Error {
     tls_fault(given, error).unwrap_or_else(|| {
         let cause = innermost(error);
@@ -136,10 +136,10 @@ fn broken(given: &str, call: &str, error: &(dyn StdError + 'static)) -> Error {
     })
 }
 
-/// Somebody answered, and not as etcd does.
+/// For a server that answers, but not as etcd does.
 const NOT_ETCD_HINT: &str = "is this etcd? check that --endpoints names its client port";
 
-/// etcd itself answered with an error.
+/// The error that etcd itself answered with.
 fn answered(given: &str, call: &str, status: &Status) -> Error {
     let message = status.message();
     let said = if message.is_empty() { status.code().description() } else { message };
@@ -162,7 +162,7 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
 }
 
 fn answered_kind(status: &Status) -> Kind {
-    /// As etcd words what concerns users; the codes vary between its versions (`rpctypes/error.go`).
+    /// etcd's messages about users. Their codes vary between its versions (`rpctypes/error.go`).
     const AUTHENTICATION: [&str; 6] = [
         "authentication failed",
         "user name is empty",
@@ -172,7 +172,7 @@ fn answered_kind(status: &Status) -> Kind {
         "revision of auth store is old",
     ];
     let message = status.message();
-    // On streams etcd passes on the errors of its auth store as they are.
+    // On streams etcd passes on the errors of its auth store unchanged.
     let of_auth_store = message.starts_with("auth: ");
     match status.code() {
         Code::PermissionDenied | Code::Unauthenticated => Kind::EtcdAuthentication,
@@ -185,7 +185,7 @@ fn answered_kind(status: &Status) -> Kind {
     }
 }
 
-/// An [`Kind::EtcdTls`] error if TLS is at fault anywhere in the chain.
+/// A [`Kind::EtcdTls`] error if any error of the chain is one of TLS.
 fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
     if let Some(fault) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
         return Some(with_tls_hint(given, fault));
@@ -201,10 +201,10 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
         .then(|| tls_error(given, &innermost(error)).with_hint(PLAINTEXT_HINT))
 }
 
-/// The server spoke, but not TLS, or closed the connection when TLS was spoken to it.
+/// For a server that answered without TLS, or closed the connection at the first TLS message.
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
 
-/// The server did not like who we are.
+/// For a server that refused the client certificate.
 const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \
      with --cert and --key";
 
@@ -252,7 +252,7 @@ fn certificate_hint(error: &CertificateError) -> Option<&'static str> {
     }
 }
 
-/// The error that tells most of those that kept every endpoint from serving; each is named in its message.
+/// The most telling of the errors that kept every endpoint from serving; its message names each of them.
 pub(super) fn most_telling(mut failures: Vec<Error>) -> Error {
     failures.sort_by_key(|error| rank(error.kind()));
     if failures.len() == 1 {
@@ -271,7 +271,7 @@ pub(super) fn most_telling(mut failures: Vec<Error>) -> Error {
     error.with_source(failures.swap_remove(0))
 }
 
-/// What an operator must mend comes first, what may be mere absence last.
+/// Errors that an operator must fix come first; those that may be a mere absence come last.
 fn rank(kind: Kind) -> u8 {
     match kind {
         Kind::EtcdAuthentication => 0,

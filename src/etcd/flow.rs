@@ -1,7 +1,7 @@
-//! A snapshot stream that keeps its time limits whoever reads it.
+//! A snapshot stream that keeps its time limits however slow its reader is.
 //!
-//! While a stream is open, etcd holds a read transaction for it. So a task of its own pulls the stream, and gives up when
-//! nobody takes what it pulled for as long as the stall timeout: a full pipe must not pin the transaction for ever.
+//! While a stream is open, etcd holds a read transaction for it. So a separate task pulls the stream, and gives up when the
+//! reader takes nothing for the stall timeout: a full pipe must not pin the transaction for ever.
 
 use super::status::Status;
 use super::stream::Snapshot;
@@ -13,15 +13,14 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-/// Bytes handed over at a time, at least. etcd's messages are of 32 KiB, and to wake another thread for each costs more than
-/// the copy does.
+/// The smallest piece in bytes. etcd's messages are of 32 KiB, and waking another thread for each costs more than the copy.
 const PIECE_SIZE_MIN: usize = 1024 * 1024;
-/// The same, at most: two pieces and more are in memory at once.
+/// The largest piece in bytes. At least two pieces are in memory at once.
 const PIECE_SIZE_MAX: usize = 4 * PIECE_SIZE_MIN;
-/// Pieces that may wait to be taken.
+/// Pieces that may wait in the channel.
 const WAITING_PIECES: usize = 1;
 
-/// The bytes of a [`Snapshot`], taken by a thread that may block.
+/// The bytes of a [`Snapshot`], for a thread that may block.
 pub struct Flow {
     pieces: mpsc::Receiver<Result<Piece>>,
     end: Option<End>,
@@ -36,16 +35,17 @@ enum Piece {
 /// What is known after the clean end of a stream.
 #[derive(Clone, Debug)]
 pub struct End {
-    /// From the request to the end: an upper bound of how long etcd held its read transaction open.
+    /// The time from the request to the end: an upper bound of how long etcd held its read transaction open.
     pub open_for: Duration,
     /// Status of the same member after the stream; `None` if it no longer answers.
     pub status: Option<Status>,
 }
 
 impl Snapshot {
-    /// Lets the stream flow, on `runtime`, in pieces of `piece_size` bytes or, where that is very small or large, of another
-    /// size. The first comes early, and the second is the rest of a piece; the last is what is left. Where the reader takes nothing, and `output` does not beat, for the stall timeout,
-    /// `interrupt` is told.
+    /// Spawns a task on `runtime` that pulls the stream and sends it in pieces of `piece_size` bytes, clamped to the range
+    /// from 1 to 4 MiB. The first piece is small so that it comes early, the second completes it to a whole piece, and the
+    /// last is the rest. Where the reader takes nothing and `output` shows no heartbeat for the stall timeout, the task
+    /// reports that to `interrupt`.
     #[must_use]
     pub fn flow(self, runtime: &Handle, piece_size: usize, output: Pulse, interrupt: &Interrupt) -> Flow {
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
@@ -63,7 +63,7 @@ async fn pull(mut snapshot: Snapshot, sink: Sink, interrupt: Interrupt) {
 
 async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
     let mut piece = Vec::with_capacity(sink.piece_size);
-    // Nobody shall wait for a large piece to learn that it is no snapshot, or that the output is full.
+    // A small first piece tells the reader early that this is no snapshot, or that the output is full.
     let (mut wanted, mut sent) = (PIECE_SIZE_MIN, 0);
     while let Some(bytes) = snapshot.next().await? {
         let mut rest = &bytes[..];
@@ -82,7 +82,7 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
         }
     }
     let open_for = snapshot.requested.elapsed();
-    // The pipeline has work while the member answers.
+    // This comes first, so that the pipeline has work while the member answers.
     if sink.takes(Piece::Bytes(piece), snapshot).await? {
         let status = snapshot.status_after().await?;
         sink.takes(Piece::End(End { open_for, status }), snapshot).await?;
@@ -90,7 +90,7 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
     Ok(())
 }
 
-/// Where the stream flows to.
+/// The sending half of the channel to the reader.
 struct Sink {
     sender: mpsc::Sender<Result<Piece>>,
     output: Pulse,
@@ -98,8 +98,8 @@ struct Sink {
 }
 
 impl Sink {
-    /// Waits until the reader has room for `piece`; false where it wants no more. As long as the output takes anything, the
-    /// wait is not a stall: it may need long for what it has.
+    /// Waits until the channel has room for `piece`; false where the reader is gone. While the output makes progress, the
+    /// wait is not a stall: the output may need long for the bytes it has.
     async fn takes(&self, piece: Piece, snapshot: &Snapshot) -> Result<bool> {
         let mut sending = pin!(self.sender.send(Ok(piece)));
         loop {
@@ -112,7 +112,7 @@ impl Sink {
         }
     }
 
-    /// Tells the reader in its turn, with the cause; or aside where it takes nothing.
+    /// Sends the error to the reader through the channel; where that is full, reports it to `interrupt`.
     fn fail(&self, error: Error, interrupt: &Interrupt) {
         if let Err(TrySendError::Full(Err(error))) = self.sender.try_send(Err(error)) {
             interrupt.fail(&error);
@@ -121,10 +121,10 @@ impl Sink {
 }
 
 impl Flow {
-    /// The next bytes; `None` at the clean end. Waits for them, so it must not be called on a thread of the runtime.
+    /// The next bytes; `None` at the clean end. Blocks until they arrive, so a thread of the runtime must not call it.
     ///
     /// # Errors
-    /// Those of [`Snapshot::next`].
+    /// The errors of [`Snapshot::next`].
     pub fn take(&mut self) -> Result<Option<Vec<u8>>> {
         if self.end.is_some() {
             return Ok(None);
@@ -143,7 +143,7 @@ impl Flow {
         }
     }
 
-    /// What is known after the clean end; `None` before.
+    /// What is known after the clean end; `None` before it.
     #[must_use]
     pub fn end(&self) -> Option<&End> {
         self.end.as_ref()

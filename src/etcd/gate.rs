@@ -1,17 +1,18 @@
-//! How much of a stream may be here before somebody has taken it.
+//! Flow control between the socket and HTTP/2: a bound on the bytes that have arrived and that the reader has not taken.
 //!
-//! HTTP/2's windows say what a member may send ahead, and on a long link that must be much; but as much could pile up in
-//! memory whenever we are the slower side. So the windows are wide, and this gate stands between the socket and HTTP/2: it
-//! closes when too much of what passed has not been taken, and what then comes waits where TCP lets it wait.
+//! HTTP/2's windows limit how much a member may send ahead. On a link with a long round trip that must be much, but as much
+//! could pile up in memory whenever this process is the slower side. So the windows are wide, and this gate stands between
+//! the socket and HTTP/2: it closes when too many of the bytes that passed are not taken yet. Later bytes then wait in TCP's
+//! buffers.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::time::Instant;
 
-/// Bytes that may have passed and not been taken: no more than is still in the processor's cache when it is taken. A
-/// pipeline that hesitates has its own queue before it, and TCP's.
+/// Bytes that may have passed without being taken: few enough that they are still in the processor's cache when they are
+/// taken. When the pipeline pauses, its own queue and TCP's hold the rest.
 pub(super) const CLOSES_AT: usize = 512 * 1024;
-/// Bytes not taken at which a closed gate opens again.
+/// Bytes not yet taken at which a closed gate opens again.
 const OPENS_AT: usize = CLOSES_AT / 2;
 
 /// A gate before one connection. Clones are the same gate.
@@ -19,18 +20,18 @@ const OPENS_AT: usize = CLOSES_AT / 2;
 pub(super) struct Gate(Arc<Mutex<State>>);
 
 struct State {
-    /// Whether there is somebody who takes; until then everything passes.
+    /// Whether a reader takes the bytes; until then the gate stays open.
     guarded: bool,
     closed: bool,
-    /// Bytes that passed since the last time nothing was left. Headers and TLS pass too and are never taken, so it is
-    /// never too little; it is put right whenever somebody waits in vain.
+    /// Bytes that passed since this was last 0. Headers and TLS records count too although the reader never takes them, so
+    /// it is never too low; [`Gate::awaited`] resets it when the reader waits in vain.
     untaken: usize,
     last_taken: Instant,
     waiting: Option<Waker>,
 }
 
 impl Gate {
-    /// A gate that nobody guards.
+    /// A gate without a reader: everything passes.
     pub(super) fn open() -> Self {
         Self(Arc::new(Mutex::new(State {
             guarded: false,
@@ -41,7 +42,7 @@ impl Gate {
         })))
     }
 
-    /// From now on somebody takes what passes, or waits for it.
+    /// From now on a reader takes what passes, or waits for it.
     pub(super) fn guard(&self) {
         let mut state = self.state();
         state.guarded = true;
@@ -55,7 +56,7 @@ impl Gate {
         state.open();
     }
 
-    /// Bytes were taken.
+    /// Notes that the reader took `bytes`.
     pub(super) fn taken(&self, bytes: usize) {
         let mut state = self.state();
         state.untaken = state.untaken.saturating_sub(bytes);
@@ -65,21 +66,21 @@ impl Gate {
         }
     }
 
-    /// Somebody would take more, but there is nothing: so all that passed has been taken.
+    /// Notes that the reader waits and nothing is there: it has taken everything that passed.
     pub(super) fn awaited(&self) {
         let mut state = self.state();
         state.untaken = 0;
         state.open();
     }
 
-    /// Bytes passed.
+    /// Notes that `bytes` passed.
     pub(super) fn passed(&self, bytes: usize) {
         let mut state = self.state();
         state.untaken += bytes;
         state.closed = state.guarded && state.untaken >= CLOSES_AT;
     }
 
-    /// Waits while it is closed.
+    /// Waits while the gate is closed.
     pub(super) fn poll(&self, context: &mut Context<'_>) -> Poll<()> {
         let mut state = self.state();
         if !state.closed {
@@ -89,7 +90,7 @@ impl Gate {
         Poll::Pending
     }
 
-    /// When something was taken last.
+    /// When the reader last took something.
     pub(super) fn last_taken(&self) -> Instant {
         self.state().last_taken
     }
@@ -123,7 +124,7 @@ mod tests {
         }
     }
 
-    /// Whether the gate is open, and how often whoever waits for it was woken.
+    /// Whether the gate is open, and how often its waiter was woken.
     fn is_open(gate: &Gate, count: &Arc<Count>) -> (bool, usize) {
         let waker = Waker::from(Arc::clone(count));
         let open = gate.poll(&mut Context::from_waker(&waker)).is_ready();
@@ -144,7 +145,7 @@ mod tests {
         assert_eq!(is_open(&gate, &count), (true, 1));
     }
 
-    /// Otherwise what passed and is no payload would close it for ever.
+    /// Without this, bytes that passed and are no payload would close the gate for ever.
     #[test]
     fn whoever_waits_opens_it() {
         let (gate, count) = (Gate::open(), Arc::default());

@@ -1,7 +1,7 @@
 //! One connection to a member, between the socket and TLS or HTTP/2.
 //!
-//! Those read 4 or 8 KiB at a time; a [`Link`] asks the system for more, and gives it out in the pieces they like. It does so
-//! only while its [`Gate`] is open, and no faster than its [`Pace`].
+//! TLS and HTTP/2 read 4 or 8 KiB at a time; a [`Link`] reads more at once from the socket and hands it out in their pieces.
+//! It reads only while its [`Gate`] is open, and no faster than its [`Pace`].
 
 use super::gate::Gate;
 use super::pace::Pace;
@@ -14,39 +14,39 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep_until};
 
-/// Bytes asked for at a time.
+/// Bytes of one read from the socket.
 const READ_SIZE: usize = 128 * 1024;
 
-/// What the connections to one member have in common.
+/// What the connections to one member share.
 #[derive(Clone)]
 pub(super) struct Terms {
-    /// What keeps too much from piling up.
+    /// The gate that bounds how much piles up.
     pub(super) gate: Gate,
-    /// The limit, if there is one.
+    /// The rate limit, if there is one.
     pub(super) pace: Option<Arc<Pace>>,
-    /// After how long a silence HTTP/2 pings.
+    /// The silence after which HTTP/2 sends a ping.
     pub(super) keepalive_time: Duration,
-    /// How long it waits for the answer.
+    /// How long HTTP/2 waits for the answer to a ping.
     pub(super) keepalive_timeout: Duration,
 }
 
-/// A socket that is read on terms.
+/// A socket that is read under [`Terms`].
 pub(super) struct Link<S> {
     socket: S,
     terms: Terms,
     buffer: Box<[u8]>,
-    /// What of the buffer has not been given out.
+    /// The part of the buffer that has not been handed out.
     unread: Range<usize>,
-    /// Ends when an answer to a ping may be due.
+    /// A timer that ends when the answer to a ping may be due.
     until_ping: Option<Pin<Box<Sleep>>>,
-    /// Ends when the pace allows to read.
+    /// A timer that ends when the pace allows to read.
     hold: Option<Pin<Box<Sleep>>>,
-    /// Until when everything may pass, so that the answer to a ping does.
+    /// Until when the gate does not count, so that the answer to a ping passes.
     answer_until: Option<Instant>,
 }
 
 impl<S> Link<S> {
-    /// Reads `socket` on these terms.
+    /// Reads `socket` under `terms`.
     pub(super) fn new(socket: S, terms: Terms) -> Self {
         let size = terms.pace.as_ref().map_or(READ_SIZE, |pace| pace.piece().min(READ_SIZE));
         Self {
@@ -60,8 +60,8 @@ impl<S> Link<S> {
         }
     }
 
-    /// Waits for the gate. The answer to a ping comes behind all that waits before the gate, and who does not get it takes the
-    /// member for dead: so while one may be due, the gate does not count.
+    /// Waits for the gate. The answer to a ping comes behind all bytes that wait before the gate, and without it HTTP/2
+    /// takes the member for dead. So while an answer may be due, the gate does not count.
     fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
             if self.terms.gate.poll(context).is_ready() {
@@ -85,13 +85,13 @@ impl<S> Link<S> {
         }
     }
 
-    /// Waits for the pace, and tells it for how long.
+    /// Waits for the pace, and reports to it how long the wait is.
     fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
         let Some(pace) = self.terms.pace.as_deref() else { return Poll::Ready(()) };
         loop {
             if let Some(hold) = &mut self.hold {
                 ready!(hold.as_mut().poll(context));
-                // To be woken late is no fault of the member's either.
+                // A late wake-up is not the member's fault either.
                 pace.holds(hold.deadline().elapsed());
                 self.hold = None;
             }
@@ -104,7 +104,7 @@ impl<S> Link<S> {
 }
 
 impl<S: AsyncRead + Unpin> Link<S> {
-    /// Fills the empty buffer; it stays empty at the end of what the member sends.
+    /// Fills the empty buffer, which stays empty at the end of the member's bytes.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_gate(context));
         ready!(self.poll_pace(context));
@@ -185,7 +185,7 @@ mod tests {
         }
     }
 
-    /// A link on these terms to a member that sends this much, and then nothing.
+    /// A link under `terms` to a member that sends `bytes` bytes, and then nothing.
     fn sending(bytes: usize, terms: Terms) -> Link<DuplexStream> {
         let (here, mut there) = duplex(2 * READ_SIZE);
         tokio::spawn(async move {
@@ -195,7 +195,7 @@ mod tests {
         Link::new(here, terms)
     }
 
-    /// Reads until nothing comes any more for a moment.
+    /// Reads until no more bytes arrive for a moment.
     async fn read_on(link: &mut Link<DuplexStream>) -> usize {
         let mut piece = vec![0; 4096];
         let mut length = 0;
@@ -235,7 +235,7 @@ mod tests {
             assert!((4.85..5.05).contains(&took), "{rate}: {took}");
             let held = pace.held().as_secs_f64();
             assert!((took - 0.1..took + 0.1).contains(&held), "{rate}: {held} of {took}");
-            // What does not come is not held back.
+            // Waiting for bytes that do not arrive is not holding back.
             let nothing = tokio::time::timeout(PATIENT, link.read(&mut [0])).await;
             assert!(nothing.is_err());
             assert!(pace.held().as_secs_f64() < held + 0.1);

@@ -1,4 +1,4 @@
-//! One member, connected: its status, its name, its snapshot.
+//! One connected member: its status, its name, its snapshot.
 
 use super::diagnosis;
 use super::dialer::{Dialer, Prepared};
@@ -21,7 +21,7 @@ pub(super) struct Member {
     gate: Gate,
     pace: Option<Arc<Pace>>,
     command_timeout: Duration,
-    /// Asks for the member list; ends with its owner.
+    /// Fetches the member list; aborted on drop.
     list: JoinSet<Option<MemberListResponse>>,
 }
 
@@ -29,11 +29,11 @@ impl Member {
     /// Connects, authenticates and asks for the status.
     ///
     /// # Errors
-    /// Whatever kept it from answering.
+    /// Every error that kept the member from answering.
     pub(super) async fn probe(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
         match Self::connect_and_ask(dialer, prepared).await {
-            // A refused client certificate breaks the connection after the handshake; tonic may then connect anew, again
-            // and again, until the time is up.
+            // A refused client certificate breaks the connection after the handshake; tonic may then reconnect again and
+            // again until the time is up.
             Err(error)
                 if error.kind() == Kind::EtcdUnreachable
                     || (error.kind() == Kind::EtcdTimeout && prepared.endpoint.tls) =>
@@ -60,7 +60,8 @@ impl Member {
         Ok((member, status))
     }
 
-    /// Asks for the member list beside whatever else is asked: on a long link to wait for it alone takes long.
+    /// Requests the member list concurrently with the other calls: on a link with a long round trip a separate wait takes
+    /// long.
     fn ask_for_list(&mut self) {
         let (mut client, limit) = (self.client.clone(), self.command_timeout);
         let endpoint = self.endpoint.given.clone();
@@ -77,7 +78,7 @@ impl Member {
     /// Asks for the status.
     ///
     /// # Errors
-    /// Whatever kept it from answering within the command timeout.
+    /// Every error that kept the member from answering within the command timeout.
     pub(super) async fn status(&mut self) -> Result<Status> {
         let response = timeout(self.command_timeout, self.client.status())
             .await
@@ -91,32 +92,31 @@ impl Member {
         })
     }
 
-    /// The name of the member with `member_id`, if the member list can be read: a nicety, never a failure.
+    /// The name of the member with `member_id`, if the member list can be read. It is optional, so this never fails.
     pub(super) async fn name(&mut self, member_id: u64) -> Option<String> {
         let list = self.list.join_next().await?.ok()??;
         let member = list.members().iter().find(|member| member.id() == member_id)?;
         super::status::present(member.name())
     }
 
-    /// Where it is.
     pub(super) fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// What keeps too much from piling up between the member and whoever reads its stream.
+    /// The gate that bounds how much piles up between the member and the reader of its stream.
     pub(super) fn gate(&self) -> &Gate {
         &self.gate
     }
 
-    /// The limit it is read at, if there is one.
+    /// The rate limit of its connection, if there is one.
     pub(super) fn pace(&self) -> Option<&Arc<Pace>> {
         self.pace.as_ref()
     }
 
-    /// Requests the snapshot. Bounded by the caller.
+    /// Requests the snapshot. The caller bounds the time.
     ///
     /// # Errors
-    /// Whatever etcd answers instead.
+    /// The error that etcd answers instead.
     pub(super) async fn snapshot(&mut self) -> Result<SnapshotStreaming> {
         self.client.snapshot().await.map_err(|error| failure::calling(&self.endpoint, "snapshot", error))
     }

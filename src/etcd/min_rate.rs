@@ -1,43 +1,43 @@
-//! The lowest rate at which a member may send. A stall timeout alone lets a member send a byte for each of its messages, and
-//! keep its read transaction, and us, for ever.
+//! The lowest rate at which a member may send. Under a stall timeout alone, a member could send one byte per message, and so
+//! keep its read transaction and this process busy for ever.
 
 use std::time::Duration;
 
-/// A single wait counts as this part of the window at most, so that one pause, of the member or of this process, is no drip.
+/// A single wait counts as at most this part of the window, so that one pause of the member or this process is not a drip.
 const LONGEST_WAIT: u32 = 4;
 
-/// Averages what a member sends over windows of time spent in waiting for it: time that we spend otherwise, or in holding it
-/// back, is not the member's.
+/// Averages what a member sends over windows of time spent waiting for it. Time that this process spends otherwise, or in
+/// holding the member back, does not count.
 pub(super) struct MinRate {
     /// Bytes that a window must bring.
     wanted: u64,
     window: Duration,
-    /// `None` until the first bytes have come, which take as long as the member needs to begin.
+    /// `None` until the first bytes arrive: they take as long as the member needs to begin.
     current: Option<(Duration, u64)>,
 }
 
-/// Less came in a window than must.
+/// A window in which the member sent less than it must.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Drip {
-    /// So many bytes.
+    /// The bytes received.
     pub(super) bytes: u64,
-    /// In so much time.
+    /// The length of the window.
     pub(super) window: Duration,
 }
 
 impl MinRate {
-    /// `rate` bytes a second, averaged over `window`; 0 is no bound. Where the member is held to `limit`, half of that is
-    /// enough: what one side counts may not be exact to the other.
+    /// `rate` bytes per second, averaged over `window`; 0 means no bound. Where the member is held to `limit`, half of
+    /// `limit` is enough, because the two sides may count differently.
     pub(super) fn new(rate: u64, window: Duration, limit: Option<u64>) -> Self {
         let rate = limit.map_or(rate, |limit| rate.min(limit / 2));
         let wanted = u128::from(rate) * window.as_millis() / 1000;
         Self { wanted: u64::try_from(wanted).unwrap_or(u64::MAX), window, current: None }
     }
 
-    /// Takes note of bytes that were waited for so long.
+    /// Notes that `bytes` arrived after a wait of `waited`.
     ///
     /// # Errors
-    /// The member sends too slowly.
+    /// A [`Drip`] where the member sends too slowly.
     pub(super) fn received(&mut self, waited: Duration, bytes: usize) -> Result<(), Drip> {
         let Some((time, sum)) = &mut self.current else {
             self.current = Some((Duration::ZERO, 0));
@@ -61,7 +61,7 @@ mod tests {
     const RATE: u64 = 64 * 1024;
     const WINDOW: Duration = Duration::from_secs(30);
 
-    /// Messages of `bytes` each, one after each `wait`: how many are taken, 10,000 at most, before it is called a drip.
+    /// How many messages of `bytes` each, one after each `wait`, pass before it is called a drip; at most 10,000.
     fn taken(mut rate: MinRate, bytes: usize, wait: Duration) -> usize {
         (0..10_000).take_while(|_| rate.received(wait, bytes).is_ok()).count()
     }
@@ -72,10 +72,10 @@ mod tests {
         let drips = |bytes, wait| taken(rate(), bytes, wait) < 10_000;
         assert_eq!(taken(rate(), 1, Duration::from_millis(100)), 300);
         assert!(drips(1, Duration::from_secs(29)), "within the stall timeout each time");
-        // 32 KiB each half of a second is the rate, and a little less is less.
+        // 32 KiB per half second is exactly the rate; one byte less is too little.
         assert!(!drips(32 * 1024, Duration::from_millis(500)));
         assert!(drips(32 * 1024 - 1, Duration::from_millis(500)));
-        // As fast as anything, and not waited for at all.
+        // A member that is never waited for cannot be too slow.
         assert!(!drips(1, Duration::ZERO));
     }
 

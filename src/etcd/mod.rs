@@ -1,12 +1,12 @@
 //! A live etcd as a source of a snapshot: endpoints, TLS, authentication, member choice, the stream.
 //!
-//! [`open`] is all there is to call for a snapshot, and [`check`] what it does first; [`Client`] asks and tries one member. It reads the flags first and the network second: every endpoint is parsed
-//! (`endpoint`) and every TLS file read (`tls`) before the first connection. Then each endpoint gets a client of
-//! its own (`dialer`, `member`), because a balanced client could send Status to one member and Snapshot to another.
-//! All are probed at once, the best is chosen (`choice`), and its stream is read under the rules of `rules`, which
-//! trust nothing a server says about sizes; [`Snapshot::flow`] hands it to a thread that may block. Below all that, between
-//! the socket and HTTP/2, a `link` reads in large pieces, no more than is taken (`gate`) and no faster than allowed (`pace`). What goes wrong on the way is named by `failure`,
-//! after a second look by `diagnosis` where the first tells too little.
+//! [`open`] opens a snapshot stream, [`check`] does the part of it that needs no network, and [`Client`] examines one
+//! member. [`open`] parses every endpoint (`endpoint`) and reads every TLS file (`tls`) before the first connection. Then
+//! each endpoint gets a client of its own (`dialer`, `member`), because a balanced client could send Status to one member
+//! and Snapshot to another. It probes all of them at once, chooses the best (`choice`), and reads its stream under `rules`,
+//! which trust nothing a server says about sizes; [`Snapshot::flow`] hands the stream to a thread that may block. Between
+//! the socket and HTTP/2, a `link` reads in large pieces, under flow control (`gate`) and a rate limit (`pace`). `failure`
+//! names the errors, after a second look by `diagnosis` where the first tells too little.
 
 mod choice;
 mod client;

@@ -1,4 +1,4 @@
-//! From the flags to an open stream: every endpoint probed, the best member asked first.
+//! From the flags to an open stream: probes every endpoint, and asks the best member first.
 
 use super::choice::{self, Candidate};
 use super::connection::Connection;
@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 /// Needs a tokio runtime with I/O and time.
 ///
 /// # Errors
-/// [`Kind::Usage`] for endpoints or TLS files that cannot be used, before anything is dialed. Else, if no member
-/// serves, the most telling of what their endpoints failed with; its message names each of them.
+/// [`Kind::Usage`] for endpoints or TLS files that cannot be used, before anything is dialed. Else, if no member serves, the
+/// most telling of the endpoints' errors; its message names each of them.
 pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snapshot> {
     let (dialer, prepared) = prepare(connection)?;
     let only_endpoint = prepared.len() == 1;
@@ -36,7 +36,7 @@ pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snap
     Err(failure::most_telling(failures))
 }
 
-/// Checks all that can be checked without touching the network: the endpoints, the TLS files.
+/// Checks everything that needs no network: the endpoints and the TLS files.
 ///
 /// # Errors
 /// [`Kind::Usage`] for endpoints or TLS files that cannot be used, [`Kind::EtcdTls`] where this host has no roots
@@ -52,14 +52,14 @@ fn prepare(connection: &Connection) -> Result<(Dialer, Vec<Prepared>)> {
     Ok((dialer, prepared))
 }
 
-/// Only once another member serves: otherwise the error says it all.
+/// Called only once another member serves: otherwise the returned error names the failures.
 fn warn_of(failures: &[Error]) {
     for error in failures {
         tracing::warn!(%error, "an endpoint was skipped");
     }
 }
 
-/// Probes every endpoint at the same time; each is bounded, so the whole is. The candidates come in the order given.
+/// Probes all endpoints concurrently; each probe is bounded, so the whole is. Keeps the given order.
 async fn probe_all(dialer: Dialer, prepared: Vec<Prepared>) -> Result<(Vec<Candidate<Member>>, Vec<Error>)> {
     let dialer = Arc::new(dialer);
     let mut probes = JoinSet::new();

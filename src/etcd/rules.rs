@@ -1,19 +1,19 @@
-//! What a snapshot stream may do. Pure arithmetic over `(remaining_bytes, length)`; no network.
+//! The rules of a snapshot stream. Pure arithmetic over `(remaining_bytes, length)`; no network.
 //!
-//! etcd's servers differ in what the last messages look like: 3.4 to 3.7 say `remaining_bytes` 0 twice, with the last
-//! data and with the 32-byte digest; a proposed change says 32, then 0; a proxy may split or merge messages. So nothing
-//! here knows which message is the last: only the clean end of the stream is the end. And a server whose
-//! database cannot be read sends empty messages for ever, so an empty message is no progress.
+//! etcd's servers differ in their last messages: 3.4 to 3.7 send `remaining_bytes` 0 twice, with the last data and with the
+//! 32-byte digest; a proposed change sends 32, then 0; a proxy may split or merge messages. So nothing here infers which
+//! message is the last: only the clean end of the stream is the end. A server that cannot read its database sends empty
+//! messages for ever, so an empty message is no progress.
 
 use crate::error::{Error, Kind, Result};
 
 /// Length of the SHA-256 etcd sends after the data. `remaining_bytes` of the first message may or may not count it.
 const DIGEST_LENGTH: u64 = 32;
 
-/// Empty messages in a row that are borne. A healthy etcd sends none at all.
+/// Consecutive empty messages that are tolerated. A healthy etcd sends none.
 const EMPTY_MESSAGES_BORNE: u32 = 16;
 
-/// The rules, and where on the stream we are.
+/// The rules, and the position on the stream.
 #[derive(Debug, Default)]
 pub(super) struct StreamRules {
     announced: Option<u64>,
@@ -23,10 +23,10 @@ pub(super) struct StreamRules {
 }
 
 impl StreamRules {
-    /// Takes note of one message. False when it carried no byte.
+    /// Checks one message. Returns false when it carries no byte.
     ///
     /// # Errors
-    /// [`Kind::EtcdStalled`] at too many empty messages, [`Kind::EtcdBadSnapshot`] when the stream contradicts itself.
+    /// [`Kind::EtcdStalled`] after too many empty messages, [`Kind::EtcdBadSnapshot`] when the stream contradicts itself.
     pub(super) fn message(&mut self, remaining: u64, length: usize) -> Result<bool> {
         self.check_remaining(remaining)?;
         if length == 0 {
@@ -41,10 +41,10 @@ impl StreamRules {
         Ok(true)
     }
 
-    /// The clean end of the stream.
+    /// Checks the clean end of the stream.
     ///
     /// # Errors
-    /// [`Kind::EtcdIncomplete`] when it comes before the announced size.
+    /// [`Kind::EtcdIncomplete`] when the stream ends before the announced size.
     pub(super) fn end(&self) -> Result<()> {
         match self.announced {
             Some(announced) if self.delivered >= announced => Ok(()),
@@ -56,12 +56,12 @@ impl StreamRules {
         }
     }
 
-    /// Bytes announced by the first message that carried some, give or take the digest.
+    /// Bytes announced by the first message that carried some; may or may not count the digest.
     pub(super) fn announced(&self) -> Option<u64> {
         self.announced
     }
 
-    /// How far the stream got, for messages.
+    /// How far the stream got, as text for messages.
     pub(super) fn so_far(&self) -> String {
         match self.announced {
             Some(announced) => format!("after {} of {announced} bytes", self.delivered),
@@ -111,7 +111,7 @@ impl StreamRules {
     }
 }
 
-/// etcd computes sizes as signed 64-bit; a sum beyond that is a negative number in disguise.
+/// etcd computes sizes as signed 64-bit integers; a larger sum stands for a negative number.
 fn announce(remaining: u64, length: u64) -> Result<u64> {
     remaining
         .checked_add(length)

@@ -1,4 +1,4 @@
-//! What a member says of itself.
+//! The status that a member reports of itself.
 
 use etcd_client::StatusResponse;
 
@@ -31,7 +31,7 @@ pub struct Status {
     pub is_leader: bool,
     /// Whether it is a learner.
     pub is_learner: bool,
-    /// Errors the member reports, such as alarms; [`Condition`](super::Condition) tells them apart.
+    /// Errors that the member reports, such as alarms; [`Condition`](super::Condition) classifies them.
     pub errors: Vec<String>,
 }
 
@@ -58,7 +58,7 @@ impl Status {
     }
 }
 
-/// Protobuf has no absent string; etcd means one when it sends an empty one.
+/// Protobuf has no absent string: etcd sends an empty one instead.
 pub(crate) fn present(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }

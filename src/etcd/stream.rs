@@ -20,9 +20,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::time::timeout;
 
-/// One open snapshot stream, its first bytes already here.
+/// An open snapshot stream whose first bytes have arrived.
 ///
-/// Dropping it early cancels the stream, and with it the read transaction etcd holds open for it.
+/// Dropping it early cancels the stream, and with it the read transaction that etcd holds open for it.
 pub struct Snapshot {
     /// The endpoint that serves it, as given.
     pub endpoint: String,
@@ -32,13 +32,13 @@ pub struct Snapshot {
     pub member_name: Option<String>,
     /// Status of the same member before the stream.
     pub status: Status,
-    /// What it said against itself, and how far it lags behind the other members that were asked.
+    /// The conditions the member reported, and how far it lags behind the other members that were asked.
     pub conditions: Vec<Condition>,
-    /// Storage version as told on the stream (3.6+).
+    /// Storage version as reported on the stream (3.6+).
     pub storage_version: Option<String>,
     /// When the snapshot was requested.
     pub requested: Instant,
-    /// Announced size in bytes; give or take etcd's 32-byte digest.
+    /// Announced size in bytes, which may or may not count etcd's 32-byte digest.
     pub announced: u64,
     member: Member,
     stream: Stream,
@@ -49,7 +49,7 @@ pub struct Snapshot {
     interrupt: Interrupt,
 }
 
-/// Where the stream is. An error must not look like an end to whoever asks again.
+/// The state of the stream. After an error, a further call must not see a clean end.
 #[expect(clippy::large_enum_variant, reason = "there is one, inside a Snapshot")]
 enum Stream {
     Flowing(SnapshotStreaming),
@@ -61,7 +61,7 @@ impl Snapshot {
     /// Requests the snapshot and waits for its first bytes.
     ///
     /// # Errors
-    /// Whatever etcd answers instead, and all that [`Self::next`] fails with.
+    /// The error that etcd answers instead, and the errors of [`Self::next`].
     pub(super) async fn open(
         candidate: Candidate<Member>,
         connection: &Connection,
@@ -100,7 +100,7 @@ impl Snapshot {
 
     async fn fetch_first(&mut self, wait: Wait) -> Result<()> {
         self.first = self.fetch(wait).await?;
-        // A clean end without a byte was refused by the rules, so there is an announcement.
+        // The rules refuse a clean end without a byte, so there is an announcement.
         self.announced = self.rules.announced().unwrap_or_default();
         Ok(())
     }
@@ -120,9 +120,9 @@ impl Snapshot {
     /// Status of the same member after the stream; `None` if it no longer answers.
     ///
     /// # Errors
-    /// [`Kind::EtcdBadSnapshot`] where another member answers: then the snapshot may be of either, or of a third.
+    /// [`Kind::EtcdBadSnapshot`] where another member answers: then the snapshot may come from either, or from a third.
     pub async fn status_after(&mut self) -> Result<Option<Status>> {
-        // The answer may come behind bytes of the stream that are not read any more.
+        // The answer may arrive behind bytes of the stream that are not read any more.
         self.member.gate().leave();
         let asked = unless_interrupted(&self.interrupt, self.member.status()).await;
         match asked.and_then(std::convert::identity) {
@@ -136,10 +136,10 @@ impl Snapshot {
         }
     }
 
-    /// Waits for somebody to take what the stream gave, as long as the stream itself may stand still.
+    /// Waits until the reader takes what the stream gave, for as long as the stream itself may stand still.
     ///
     /// # Errors
-    /// [`Kind::Io`] where nobody does, [`Kind::EtcdTimeout`], [`Kind::Interrupted`].
+    /// [`Kind::Io`] where the reader takes nothing, [`Kind::EtcdTimeout`], [`Kind::Interrupted`].
     pub(super) async fn bound<F: Future>(&self, taking: F) -> Result<F::Output> {
         let taking = self.limits.bound(Wait::for_output(), taking);
         match unless_interrupted(&self.interrupt, taking).await? {
@@ -149,14 +149,14 @@ impl Snapshot {
         }
     }
 
-    /// Fetches bytes; the stall timeout counts from the beginning of `wait`, and empty messages do not stop it.
+    /// Fetches bytes. The stall timeout counts from the beginning of `wait`; empty messages do not restart it.
     async fn fetch(&mut self, wait: Wait) -> Result<Option<Vec<u8>>> {
         let fetched = self.fetch_or_fail(wait).await;
         match &fetched {
             Ok(Some(_)) => {}
             Ok(None) => {
                 self.stream = Stream::Ended;
-                // Whoever takes the end late does not make the stream late.
+                // The stream ended in time, even if the reader takes the end late.
                 self.limits.stream_timeout = None;
             }
             Err(_) => self.stream = Stream::Broken,
@@ -235,7 +235,7 @@ impl Snapshot {
     }
 }
 
-/// Refuses a snapshot whose member is not the same before and after it.
+/// Refuses a snapshot where the member after the stream is not the member before it.
 fn same_member(before: &Status, after: &Status) -> Result<()> {
     let ids = |status: &Status| (status.cluster_id, status.member_id);
     if ids(before) == ids(after) {
@@ -250,12 +250,12 @@ fn same_member(before: &Status, after: &Status) -> Result<()> {
     ))
 }
 
-/// A member that answered its status is reachable; what breaks now is the stream.
+/// A member that answered its status is reachable, so a later break is a break of the stream.
 fn before_first_byte(error: Error) -> Error {
     if error.kind() == Kind::EtcdUnreachable { error.into_kind(Kind::EtcdIncomplete) } else { error }
 }
 
-/// Waits for `message`, and tells the gate when there is none.
+/// Waits for `message`, and tells the gate when none has arrived.
 async fn telling<F: Future>(gate: &Gate, message: F) -> F::Output {
     let mut message = pin!(message);
     poll_fn(|context| {
@@ -283,16 +283,15 @@ enum Exceeded {
     Stream,
 }
 
-/// A wait for one thing.
 #[derive(Clone, Copy)]
 struct Wait {
     since: Instant,
-    /// For how long we had held back the member before; `None` where it is not the member that is waited for.
+    /// How long the limit had held the member back before; `None` where the wait is not for the member.
     held_before: Option<Duration>,
 }
 
 impl Wait {
-    /// For whoever takes the bytes; begins now.
+    /// A wait for the reader, beginning now.
     fn for_output() -> Self {
         Self { since: Instant::now(), held_before: None }
     }
@@ -308,7 +307,7 @@ impl Limits {
         }
     }
 
-    /// A wait for the member that begins now. It may last longer by as long as we hold the member back meanwhile.
+    /// A wait for the member, beginning now. The time for which the limit holds the member back meanwhile is added to it.
     fn wait_for_member(&self) -> Wait {
         Wait { since: Instant::now(), held_before: Some(self.held()) }
     }
@@ -317,13 +316,13 @@ impl Limits {
         self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.held())
     }
 
-    /// How long the member was waited for since `wait` began, without the time in which we held it back.
+    /// How long the stream has waited for the member since `wait` began, without the time the limit held it back.
     fn waited(&self, wait: Wait) -> Duration {
         let held = wait.held_before.map_or(Duration::ZERO, |before| self.held().saturating_sub(before));
         wait.since.elapsed().saturating_sub(held)
     }
 
-    /// What is left of the limit that runs out first.
+    /// The time left of the limit that runs out first.
     fn left(&self, wait: Wait) -> (Duration, Exceeded) {
         let held = wait.held_before.map_or(Duration::ZERO, |before| self.held().saturating_sub(before));
         let stall_left = self.stall_timeout.saturating_add(held).saturating_sub(wait.since.elapsed());
@@ -336,13 +335,13 @@ impl Limits {
         let mut future = pin!(future);
         loop {
             let (left, exceeded) = self.left(wait);
-            // A stream that is always ready would never meet the timer.
+            // A stream that is always ready would never reach the timer.
             if left.is_zero() && matches!(exceeded, Exceeded::Stream) {
                 return Err(Exceeded::Stream);
             }
             match timeout(left, &mut future).await {
                 Ok(output) => return Ok(output),
-                // We may have held the member back since.
+                // The limit may have held the member back since.
                 Err(_) if !self.left(wait).0.is_zero() => {}
                 Err(_) => return Err(exceeded),
             }
@@ -391,7 +390,7 @@ mod tests {
 
     fn is_send<T: Send>(_: &T) {}
 
-    /// The pipeline drives these futures from a thread of its own; this need only compile.
+    /// The pipeline drives these futures from its own thread; this test need only compile.
     #[test]
     fn everything_may_cross_threads() {
         let _ = |connection: &Connection, interrupt: &Interrupt, mut snapshot: Snapshot| {

@@ -1,4 +1,4 @@
-//! TLS as the flags ask for it. Every file is read and judged here, before anything is dialed.
+//! TLS according to the flags. Every file is read and checked here, before the first connection.
 
 use super::connection::Connection;
 use super::expiry::end_of;
@@ -24,7 +24,7 @@ pub(super) struct TlsFiles {
     skip_verify: bool,
 }
 
-/// A client certificate chain and its key: as PEM, which is how tonic wants them, and parsed.
+/// A client certificate chain and its key: as PEM, the form that tonic takes, and parsed.
 struct ClientIdentity {
     certificates: Vec<u8>,
     key: Zeroizing<Vec<u8>>,
@@ -32,7 +32,7 @@ struct ClientIdentity {
 }
 
 impl TlsFiles {
-    /// Reads and checks whatever files the flags name, even if no endpoint will use them.
+    /// Reads and checks all files that the flags name, even if no endpoint uses them.
     ///
     /// # Errors
     /// [`Kind::Usage`] naming the flag and the file.
@@ -50,10 +50,10 @@ impl TlsFiles {
         Ok(Self { authorities, identity, skip_verify: connection.insecure_skip_tls_verify })
     }
 
-    /// TLS that believes any certificate and presents ours: for a handshake on which nothing else is ever sent.
+    /// TLS that accepts any certificate and presents ours: for a handshake after which nothing else is sent.
     ///
     /// # Errors
-    /// Only if the cryptography built in had no TLS version in common with rustls.
+    /// Only if the built-in cryptography had no TLS version in common with rustls.
     pub(super) fn unverified_config(&self) -> Result<ClientConfig, rustls::Error> {
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()?
@@ -72,7 +72,7 @@ impl TlsFiles {
     /// Makes `transport` speak TLS to `server_name`, verified against `--cacert` or else the system's roots.
     ///
     /// # Errors
-    /// [`Kind::EtcdTls`], as when the system has no roots.
+    /// [`Kind::EtcdTls`], for example when the system has no roots.
     pub(super) fn apply(&self, transport: Transport, given: &str) -> Result<Transport> {
         let mut config = ClientTlsConfig::new();
         if let Some(identity) = &self.identity {
@@ -98,7 +98,7 @@ fn cannot_prepare(given: &str, cause: &dyn std::fmt::Display) -> Error {
     )
 }
 
-/// The authorities that this host trusts. One that cannot be used is left out, as other programs do.
+/// The authorities that this host trusts. Like other programs, it skips those that cannot be used.
 fn system_roots() -> Result<RootCertStore, String> {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
@@ -110,7 +110,7 @@ fn system_roots() -> Result<RootCertStore, String> {
     Err(format!("this host trusts no authority{}", cause.unwrap_or_default()))
 }
 
-/// When the client certificate of `--cert` expires; `None` where there is none, or where that cannot be read.
+/// When the client certificate of `--cert` expires; `None` where there is none, or its expiry cannot be read.
 ///
 /// # Errors
 /// [`Kind::Usage`] where the file cannot be read, or holds no certificate.
@@ -120,7 +120,7 @@ pub(super) fn client_certificate_end(connection: &Connection) -> Result<Option<T
     Ok(chain.first().and_then(end_of))
 }
 
-/// A certificate is of no use without its key.
+/// A certificate and its key are of no use without each other.
 fn lonely(given: &str, missing: &str, variable: &str) -> Error {
     Error::new(Kind::Usage, format!("{given} is given without {missing}"))
         .with_hint(format!("add {missing}, or {variable} in the environment"))
@@ -175,7 +175,7 @@ fn certificates(flag: &str, path: &Path, pem: &[u8]) -> Result<Vec<CertificateDe
     Ok(found)
 }
 
-/// The message never quotes the file: it is a secret even when it is not the right one.
+/// The message never quotes the file: even a file that is not the right one may be a secret.
 fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let encrypted = pem.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED");

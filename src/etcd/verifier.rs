@@ -1,4 +1,4 @@
-//! What is believed of the certificate that a member shows.
+//! Verifies the certificate that a member presents.
 
 use super::expiry::{end_of, expiry};
 use jiff::Timestamp;
@@ -10,7 +10,7 @@ use rustls::{DigitallySignedStruct, RootCertStore, SignatureScheme};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Believes what an authority has signed for the name of the member, as rustls does; warns once of a certificate that ends
+/// Accepts what an authority has signed for the member's name, as rustls does; warns once of a certificate that expires
 /// soon.
 #[derive(Debug)]
 pub(super) struct TrustedCertificate {
@@ -20,10 +20,10 @@ pub(super) struct TrustedCertificate {
 }
 
 impl TrustedCertificate {
-    /// For the member at `endpoint`.
+    /// A verifier for the member at `endpoint`.
     ///
     /// # Errors
-    /// Why these authorities cannot be used.
+    /// The reason why these authorities cannot be used.
     pub(super) fn new(endpoint: &str, authorities: RootCertStore) -> Result<Self, String> {
         let provider = Arc::new(ring::default_provider());
         let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(authorities), provider).build();
@@ -34,7 +34,7 @@ impl TrustedCertificate {
     fn warn_of_end(&self, certificate: &CertificateDer<'_>, now: UnixTime) {
         let now = i64::try_from(now.as_secs()).ok().and_then(|now| Timestamp::from_second(now).ok());
         let Some(when) = end_of(certificate).zip(now).and_then(|(end, now)| expiry(end, now)) else { return };
-        // A save connects more than once.
+        // One save connects more than once.
         if !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!("the certificate of the member at {} {when}", self.endpoint);
         }
@@ -79,7 +79,7 @@ impl ServerCertVerifier for TrustedCertificate {
     }
 }
 
-/// `--insecure-skip-tls-verify`: believes any certificate, but still has the server prove that it holds its key.
+/// `--insecure-skip-tls-verify`: accepts any certificate, but still makes the server prove that it holds the key.
 #[derive(Debug)]
 pub(super) struct AnyCertificate(CryptoProvider);
 

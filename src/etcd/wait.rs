@@ -1,4 +1,4 @@
-//! Waiting that ends: at a time limit, or soon after somebody asked to stop.
+//! Waits that end: at a time limit, or soon after the user asks to stop.
 
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -6,10 +6,10 @@ use std::pin::pin;
 use std::time::Duration;
 use tokio::time::interval;
 
-/// How often a wait looks whether it was interrupted. Short for a human, nothing for a processor.
+/// How often a wait checks for an interrupt: short for a human, negligible for a processor.
 const INTERRUPT_POLL: Duration = Duration::from_millis(100);
 
-/// Waits for `future`, but no longer than a moment after an interrupt.
+/// Waits for `future`, but ends soon after an interrupt.
 pub(super) async fn unless_interrupted<F: Future>(interrupt: &Interrupt, future: F) -> Result<F::Output> {
     interrupt.check()?;
     let mut future = pin!(future);

@@ -1,4 +1,4 @@
-//! The commit: the one step that gives a file its final name.
+//! The commit: the single step that gives a file its final name.
 
 use std::ffi::OsStr;
 
@@ -21,7 +21,7 @@ pub(super) enum Method {
 }
 
 impl Method {
-    /// In the order they are tried.
+    /// In the order in which they are tried.
     pub(super) const ALL: &[Self] = &[Self::RenameWithoutReplacing, Self::Link, Self::Reserve];
 
     fn attempt(self, temporary: &mut Temporary, name: &OsStr) -> rustix::io::Result<()> {
@@ -32,7 +32,7 @@ impl Method {
         }
     }
 
-    /// Whether `error` says that the filesystem or kernel cannot do it at all.
+    /// Whether `error` says that the filesystem or kernel does not support this method.
     fn is_unsupported(self, error: Errno) -> bool {
         match self {
             Self::RenameWithoutReplacing => {
@@ -47,8 +47,8 @@ impl Method {
     }
 }
 
-/// Gives `temporary` the name `name`, which must be free, by the first of `methods` the filesystem supports.
-/// Afterwards the temporary name may still be there as well: see [`Temporary::remove`].
+/// Gives `temporary` the name `name`, which must be free, by the first of `methods` that the filesystem supports. Afterwards
+/// the temporary name may still exist as well: see [`Temporary::remove`].
 pub(super) fn without_replacing(methods: &[Method], temporary: &mut Temporary, name: &OsStr) -> Result<()> {
     let mut outcome = Err(Errno::NOSYS);
     for method in methods {
@@ -66,7 +66,7 @@ pub(super) fn without_replacing(methods: &[Method], temporary: &mut Temporary, n
     }
 }
 
-/// Gives `temporary` the name `name`, in place of any file that has it.
+/// Gives `temporary` the name `name`, and replaces any file that has it.
 pub(super) fn replacing(temporary: &mut Temporary, name: &OsStr) -> Result<()> {
     temporary.rename(name).map_err(|error| failed(temporary.directory(), name, error))
 }
@@ -84,7 +84,7 @@ fn reserve(temporary: &mut Temporary, name: &OsStr) -> rustix::io::Result<()> {
     outcome
 }
 
-/// The refusal of a name that is taken.
+/// The error for a name that is taken.
 pub(super) fn exists(directory: &Directory, name: &OsStr) -> Error {
     Error::new(Kind::DestinationExists, format!("{} exists already", directory.join(name).display()))
 }

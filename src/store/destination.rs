@@ -1,4 +1,4 @@
-//! What the operator named as the place to write to.
+//! Parses the destination that the operator named.
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::directory::{missing, not_a_directory};
 use crate::error::{Error, Kind, Result};
 
-/// The ending every archive has.
+/// The suffix of every archive.
 const ARCHIVE_SUFFIX: &[u8] = b".age";
 
 /// A place to write to.
@@ -30,11 +30,11 @@ pub enum Destination {
 }
 
 impl Destination {
-    /// Reads the destination of an archive: `-`, an existing directory, or a file ending in `.age`. A
-    /// directory is never created: an unmounted `/backups` must not become a file on the root disk.
+    /// Parses the destination of an archive: `-`, an existing directory, or a file ending in `.age`. It never creates a
+    /// directory: an unmounted `/backups` must not become a file on the root disk.
     ///
     /// # Errors
-    /// [`Kind::Destination`] where it is none of them, [`Kind::Io`] where that cannot be found out.
+    /// [`Kind::Destination`] where it is none of them, [`Kind::Io`] where the program cannot find that out.
     pub fn for_archive(text: impl AsRef<OsStr>) -> Result<Self> {
         let text = text.as_ref();
         if text == "-" {
@@ -56,23 +56,24 @@ impl Destination {
         Self::file(path)
     }
 
-    /// Reads the destination of a snapshot (`restore -o`): `-`, or a file of any name.
+    /// Parses the destination of a snapshot (`restore -o`): `-`, or a file of any name.
     ///
     /// # Errors
-    /// [`Kind::Destination`] for a directory or a file in a missing one, [`Kind::Io`] where that cannot be found out.
+    /// [`Kind::Destination`] for a directory or a file in a missing one, [`Kind::Io`] where the program cannot find that
+    /// out.
     pub fn for_snapshot(text: impl AsRef<OsStr>) -> Result<Self> {
         Self::for_file(text, "snapshot.db")
     }
 
-    /// Reads the destination of an identity (`keygen -o`): `-`, or a file of any name.
+    /// Parses the destination of an identity (`keygen -o`): `-`, or a file of any name.
     ///
     /// # Errors
-    /// Those of [`Self::for_snapshot`].
+    /// The errors of [`Self::for_snapshot`].
     pub fn for_key(text: impl AsRef<OsStr>) -> Result<Self> {
         Self::for_file(text, "key.txt")
     }
 
-    /// `example` is what a file in a directory could be called.
+    /// `example` is a possible name for a file in a directory, for the hint.
     fn for_file(text: impl AsRef<OsStr>, example: &str) -> Result<Self> {
         let text = text.as_ref();
         if text == "-" {
@@ -97,7 +98,7 @@ impl Destination {
     }
 }
 
-/// Whether `text` can mean nothing else: it ends in `/`, `/.` or `..`.
+/// Whether `text` can only mean a directory: it ends in `/`, `/.` or `..`.
 fn means_a_directory(text: &OsStr) -> Result<bool> {
     if text.is_empty() {
         return Err(Error::new(Kind::Destination, "the destination is empty"));
@@ -114,7 +115,7 @@ fn existing_directory(path: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Whether `path` leads to a directory; `None` where it leads to nothing.
+/// Whether `path` leads to a directory; `None` where nothing is there.
 fn is_directory(path: &Path) -> Result<Option<bool>> {
     match rustix::fs::stat(path) {
         Ok(stat) => Ok(Some(FileType::from_raw_mode(stat.st_mode) == FileType::Directory)),

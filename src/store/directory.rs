@@ -1,5 +1,5 @@
-//! One open directory. Everything a save does in it goes through the same descriptor, so that it all happens
-//! in the directory the operator named even if that is renamed or mounted over meanwhile.
+//! One open directory. Everything a save does in it goes through the same descriptor, so that all of it happens in the
+//! directory the operator named, even if that is renamed or mounted over meanwhile.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -14,11 +14,11 @@ use rustix::io::Errno;
 use super::walk::{self, Obstacle, Opened};
 use crate::error::{Error, Kind, Result};
 
-/// What would help somebody whom the directory refuses.
+/// The hint for a permission error.
 const PERMISSION_HINT: &str =
     "it needs a directory this user may read and write, on a filesystem mounted for writing";
 
-/// A directory files are published in.
+/// A directory in which files are published.
 #[derive(Debug)]
 pub(super) struct Directory {
     path: PathBuf,
@@ -26,13 +26,13 @@ pub(super) struct Directory {
 }
 
 impl Directory {
-    /// Opens it for reading, which fsync and the search for stale temporaries need. A link that another user may have
-    /// put there is not followed.
+    /// Opens it for reading, which fsync and the search for stale temporaries need. It follows no link that another user may
+    /// have put there.
     pub(super) fn open(path: &Path) -> Result<Self> {
         Self::open_if_there(path)?.ok_or_else(|| missing(path))
     }
 
-    /// The same; `None` where there is nothing at the end of the path.
+    /// The same; `None` where the path leads to nothing.
     pub(super) fn open_if_there(path: &Path) -> Result<Option<Self>> {
         match walk::open_directory(path) {
             Ok(file) => Ok(Some(Self { path: path.to_owned(), file })),
@@ -48,7 +48,7 @@ impl Directory {
         }
     }
 
-    /// One that is open already.
+    /// Wraps a directory that is already open.
     pub(super) fn of(path: PathBuf, file: File) -> Self {
         Self { path, file }
     }
@@ -63,8 +63,8 @@ impl Directory {
         if self.path == Path::new(".") { PathBuf::from(name) } else { self.path.join(name) }
     }
 
-    /// Creates an empty file nobody had before, readable and writable by its owner alone from its first moment.
-    /// No link planted at `name` is followed.
+    /// Creates an empty file, which must be new, readable and writable by its owner alone from its first moment. It follows
+    /// no link at `name`.
     pub(super) fn create_new(&self, name: &OsStr) -> rustix::io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         rustix::fs::openat(&self.file, name, flags, Mode::RUSR | Mode::WUSR).map(File::from)
@@ -85,8 +85,8 @@ impl Directory {
         self.open_regular(name, OFlags::RDWR)
     }
 
-    /// Looks before it opens, because to open a device may do something; and after, because the name may be another file's
-    /// by then. Neither waits for the other end of a named pipe.
+    /// Checks the type before it opens, because opening a device may have effects; and again after, because the name may be
+    /// another file's by then. It never waits for the other end of a named pipe.
     fn open_regular(&self, name: &OsStr, access: OFlags) -> rustix::io::Result<File> {
         let regular = |stat: &Stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile;
         if !regular(&self.look(name)?.ok_or(Errno::NOENT)?) {
@@ -97,7 +97,7 @@ impl Directory {
         if regular(&rustix::fs::fstat(&file)?) { Ok(File::from(file)) } else { Err(Errno::INVAL) }
     }
 
-    /// The error of an operation that created something in it, in the operator's words.
+    /// The error of an operation that created something in it, in words for the operator.
     pub(super) fn creation_failed(&self, error: Errno) -> Error {
         match error {
             Errno::NOENT => missing(&self.path),
@@ -105,12 +105,12 @@ impl Directory {
         }
     }
 
-    /// What lies at `name`, following no link; `None` where there is nothing.
+    /// The entry at `name`, following no link; `None` where there is none.
     pub(super) fn look(&self, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
         self.stat(name, AtFlags::SYMLINK_NOFOLLOW)
     }
 
-    /// The type of what `name` leads to in the end. A link that leads nowhere is a [`FileType::Symlink`].
+    /// The type of the file that `name` leads to through links. A link that leads nowhere is a [`FileType::Symlink`].
     pub(super) fn look_through(&self, name: &OsStr) -> rustix::io::Result<Option<FileType>> {
         let Some(entry) = self.look(name)? else { return Ok(None) };
         let entry = FileType::from_raw_mode(entry.st_mode);
@@ -134,7 +134,7 @@ impl Directory {
         }
     }
 
-    /// Another descriptor of it.
+    /// Opens the directory once more.
     pub(super) fn itself(&self) -> rustix::io::Result<File> {
         self.open_directory(OsStr::new("."))
     }
@@ -155,7 +155,7 @@ impl Directory {
         Ok(named.is_some_and(|named| is_same(&named, &open)))
     }
 
-    /// Removes `name`; nothing there is fine.
+    /// Removes `name`; a missing entry is no error.
     pub(super) fn remove(&self, name: &OsStr) -> rustix::io::Result<()> {
         match rustix::fs::unlinkat(&self.file, name, AtFlags::empty()) {
             Err(Errno::NOENT) => Ok(()),
@@ -163,7 +163,7 @@ impl Directory {
         }
     }
 
-    /// Creates a directory nobody had before, for its owner alone.
+    /// Creates a directory, which must be new, for its owner alone.
     pub(super) fn create_directory(&self, name: &OsStr) -> rustix::io::Result<()> {
         rustix::fs::mkdirat(&self.file, name, Mode::RWXU)
     }
@@ -174,10 +174,10 @@ impl Directory {
         rustix::fs::openat(&self.file, name, flags, Mode::empty()).map(File::from)
     }
 
-    /// Opens a directory that was just created, once a umask cannot keep its owner out of it any more. No link in its place
-    /// is followed.
+    /// Opens a directory that was just created, after it restores the owner's permissions that a umask may have removed. It
+    /// follows no link in its place.
     ///
-    /// Where another user can have given its name to another directory, that one is refused, and nothing about it changed.
+    /// Where another user can have given its name to another directory, it refuses that one, and changes nothing about it.
     pub(super) fn open_created(&self, name: &OsStr) -> std::result::Result<File, Unusable> {
         let sure = self.protects_names()?;
         let flags = OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -187,11 +187,11 @@ impl Directory {
         if !sure && !is_just_created(&rustix::fs::fstat(&created)?) {
             return Err(Unusable::Replaced);
         }
-        // One that a umask keeps even its owner out of is looked at below.
+        // A directory whose owner a umask locks out is checked below.
         if !sure && open().is_ok_and(|file| is_empty(&file) == Ok(false)) {
             return Err(Unusable::Replaced);
         }
-        // What is only open as a path can be changed through its name in /proc alone.
+        // A descriptor opened with `O_PATH` allows a change of permissions only through its name in /proc.
         match open() {
             Ok(file) => rustix::fs::fchmod(&file, Mode::RWXU)?,
             Err(_) => rustix::fs::chmod(format!("/proc/self/fd/{}", created.as_raw_fd()), Mode::RWXU)?,
@@ -200,12 +200,12 @@ impl Directory {
         if sure || is_empty(&file)? { Ok(file) } else { Err(Unusable::Replaced) }
     }
 
-    /// Opens the directory `name` in it as one of its own; follows no link.
+    /// Opens the directory `name` in it; follows no link.
     pub(super) fn enter(&self, name: &OsStr) -> rustix::io::Result<Self> {
         Ok(Self { path: self.join(name), file: self.open_directory(name)? })
     }
 
-    /// Opens the directory that `path` names below it. Links are followed as [`Self::open_file_below`] does.
+    /// Opens the directory at `path` below it. Follows links as [`Self::open_file_below`] does.
     pub(super) fn enter_below(&self, path: &Path) -> rustix::io::Result<Self> {
         match walk::open_directory_below(&self.file, &self.path, path) {
             Ok(file) => Ok(Self { path: self.join(path.as_os_str()), file }),
@@ -214,7 +214,7 @@ impl Directory {
         }
     }
 
-    /// Opens the directory `name`, which is created if need be, for its owner alone whatever the umask takes away.
+    /// Opens the directory `name`; creates it if need be, for its owner alone whatever the umask is.
     pub(super) fn enter_or_create(&self, name: &OsStr) -> std::result::Result<Self, Unusable> {
         match self.create_directory(name) {
             Ok(()) => Ok(Self { path: self.join(name), file: self.open_created(name)? }),
@@ -223,7 +223,7 @@ impl Directory {
         }
     }
 
-    /// Creates a file nobody had before, to write and to read, for its owner alone whatever the umask takes away.
+    /// Creates a file, which must be new, for reading and writing, for its owner alone whatever the umask is.
     pub(super) fn create_to_read(&self, name: &OsStr) -> rustix::io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let private = Mode::RUSR | Mode::WUSR;
@@ -245,8 +245,8 @@ impl Directory {
         Ok(entries.map(|entry| entry.map(|entry| entry.file_name().to_bytes().to_owned())))
     }
 
-    /// Makes the names in it durable. Some filesystems (FUSE, CIFS) know no fsync of directories at all: that is no
-    /// failure of theirs, and only warned of.
+    /// Makes the names in it durable. Some filesystems (FUSE, CIFS) support no fsync of directories at all: that is not an
+    /// error, and only causes a warning.
     pub(super) fn sync(&self) -> Result<()> {
         match self.file.sync_all() {
             Err(error) if is_unsupported(&error) => {
@@ -261,8 +261,8 @@ impl Directory {
         }
     }
 
-    /// Refuses to publish into a directory that is no longer the one its path leads to, where the file would not be found:
-    /// it was moved, removed, unmounted or mounted over while the file was written. Nothing is done through what the path
+    /// Refuses to publish into a directory that its path no longer leads to, where the file would not be found: it was
+    /// moved, removed, unmounted or mounted over while the file was written. Nothing is done in the directory that the path
     /// leads to now.
     pub(super) fn check_in_place(&self) -> Result<()> {
         let failed = |error: io::Error| Error::io("find the directory", self.path.display(), error);
@@ -281,8 +281,8 @@ impl Directory {
         Err(Error::new(Kind::Io, message).with_hint("was it moved or mounted over? run it again"))
     }
 
-    /// Opens the regular file that `path` names below it for reading; `None` where there is nothing. Links are followed only
-    /// where other users cannot have put them, and nothing but a regular file is opened.
+    /// Opens the regular file at `path` below it for reading; `None` where there is none. Follows links only where other
+    /// users cannot have put them, and opens nothing but a regular file.
     pub(super) fn open_file_below(&self, path: &Path) -> Result<Option<File>> {
         let shown = self.join(path.as_os_str());
         match walk::open_file_below(&self.file, &self.path, path) {
@@ -310,7 +310,7 @@ impl Directory {
         walk::find_below(&self.file, &self.path, Path::new(name)).is_ok_and(|found| found.through_proc)
     }
 
-    /// Whether a name in it that belongs to root or the caller stays what it is, whatever other users do.
+    /// Whether other users cannot change which file a name means, if that file belongs to root or the caller.
     pub(super) fn protects_names(&self) -> rustix::io::Result<bool> {
         let stat = rustix::fs::fstat(&self.file)?;
         Ok(walk::is_private(&stat) || walk::is_sticky(&stat))
@@ -322,10 +322,10 @@ impl Directory {
     }
 }
 
-/// Why a directory cannot be used that was just created.
+/// Why a directory that was just created cannot be used.
 #[derive(Debug)]
 pub(super) enum Unusable {
-    /// The system refuses.
+    /// The system refuses it.
     System(Errno),
     /// Another user has put something else in its place.
     Replaced,
@@ -338,7 +338,7 @@ impl From<Errno> for Unusable {
 }
 
 impl Unusable {
-    /// The error of `action`, which was for `path`, on the directory `created`.
+    /// The error of `action` on `path`, which failed because of the directory `created`.
     pub(super) fn into_error(self, action: &str, path: &Path, created: &Path) -> Error {
         match self {
             Self::System(error) => Error::io(action, path.display(), error.into()),
@@ -347,21 +347,21 @@ impl Unusable {
     }
 }
 
-/// The refusal of what another user has done in a directory while files are made there.
+/// The error for what another user has done in a directory while files are made there.
 pub(super) fn meddled(message: String) -> Error {
     Error::new(Kind::Io, message)
         .with_hint("another program or user writes into the same directory: stop that, and run it again")
 }
 
-/// Whether a directory of ours looks so before anything is done to it: a umask may have taken permissions away, and the
-/// directory around it may hand down its group.
+/// Whether a directory looks as this program has just created it: a umask may have removed permissions, and the parent
+/// directory may pass on its group.
 fn is_just_created(stat: &Stat) -> bool {
     const SET_GROUP: u32 = 0o2000;
     stat.st_uid == rustix::process::geteuid().as_raw()
         && stat.st_mode & 0o7777 & !(Mode::RWXU.as_raw_mode() | SET_GROUP) == 0
 }
 
-/// Whether a directory holds nothing.
+/// Whether a directory is empty.
 fn is_empty(directory: &File) -> rustix::io::Result<bool> {
     for entry in rustix::fs::Dir::read_from(directory)? {
         if is_file_name(OsStr::from_bytes(entry?.file_name().to_bytes())) {
@@ -371,17 +371,17 @@ fn is_empty(directory: &File) -> rustix::io::Result<bool> {
     Ok(true)
 }
 
-/// Whether fsync says that it cannot be done, not that it failed. ENOTSUP has the number of EOPNOTSUPP on Linux.
+/// Whether the error says that fsync is not supported, not that it failed. ENOTSUP has the number of EOPNOTSUPP on Linux.
 fn is_unsupported(error: &io::Error) -> bool {
     matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::OPNOTSUPP))
 }
 
-/// Whether both speak of the same file.
+/// Whether both describe the same file.
 pub(super) fn is_same(one: &Stat, other: &Stat) -> bool {
     (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
 }
 
-/// What a file type is called in a message.
+/// The name of a file type in a message.
 pub(super) fn describe(file_type: FileType) -> &'static str {
     match file_type {
         FileType::Directory => "a directory",
@@ -393,12 +393,12 @@ pub(super) fn describe(file_type: FileType) -> &'static str {
     }
 }
 
-/// Where what `path` names lies: `.` where it has no directory before it.
+/// The directory that contains `path`: `.` where the path names none.
 pub(super) fn parent_of(path: &Path) -> &Path {
     path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
-/// The directory above an open one.
+/// The parent of an open directory.
 pub(super) fn parent(directory: &File) -> rustix::io::Result<File> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(directory, "..", flags, Mode::empty()).map(File::from)
@@ -420,13 +420,13 @@ pub(super) fn is_file_name(name: &OsStr) -> bool {
         && !name.as_bytes().iter().any(|byte| b"/\0".contains(byte))
 }
 
-/// The refusal of a directory that is not there.
+/// The error for a directory that does not exist.
 pub(super) fn missing(path: &Path) -> Error {
     Error::new(Kind::Destination, format!("there is no directory {}", path.display()))
         .with_hint("directories are never created here: is it mounted?")
 }
 
-/// The refusal of a link that another user may have put there.
+/// The error for a link that another user may have put there.
 fn foreign_link(link: &Path) -> Error {
     let message = format!(
         "{} is a link in a directory that other users can write, and is not followed",
@@ -435,12 +435,12 @@ fn foreign_link(link: &Path) -> Error {
     Error::new(Kind::Destination, message)
 }
 
-/// The refusal of something else in the place of a directory.
+/// The error for something else in the place of a directory.
 pub(super) fn not_a_directory(path: &Path) -> Error {
     Error::new(Kind::Destination, format!("{} is not a directory", path.display()))
 }
 
-/// Only what permissions explain gets a hint about them.
+/// Adds a hint only where permissions explain the error.
 fn refused(action: &str, path: &Path, error: Errno) -> Error {
     let failure = Error::io(action, path.display(), error.into());
     match error {
@@ -455,7 +455,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
-    /// What becomes of a directory that `prepare` has put where one was just created; with its permissions after.
+    /// What [`Directory::open_created`] makes of a directory that `prepare` has put in place of a new one, and its
+    /// permissions afterwards.
     fn opened(around: u32, prepare: impl Fn(&Path)) -> (std::result::Result<File, Unusable>, u32) {
         let place = tempfile::tempdir().unwrap();
         fs::set_permissions(place.path(), fs::Permissions::from_mode(around)).unwrap();
@@ -492,7 +493,7 @@ mod tests {
         let (refused, mode) = opened(0o777, |path| set_mode(path, 0o755));
         assert!(matches!(refused, Err(Unusable::Replaced)));
         assert_eq!(mode, 0o755);
-        // Nothing keeps a directory from being looked at once nobody else can enter it.
+        // The program can inspect a directory once other users cannot enter it.
         let closed = |path: &Path| {
             with_content(path);
             set_mode(path, 0);

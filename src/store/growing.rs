@@ -1,12 +1,12 @@
-//! A file that grows from its beginning to its end, and is durable when it is finished.
+//! A file that is written from beginning to end, and is durable when it is finished.
 
 use std::fs::File;
 use std::io::{self, Write};
 
 use super::writeback::Writeback;
 
-/// Bytes handed to the system at a time. For larger writes the page cache takes larger pieces of memory together, and to find
-/// and clear them takes it longer than to copy what is written.
+/// Bytes of one write. For larger writes the page cache allocates larger pieces of memory, and finding and clearing those
+/// takes longer than copying the data.
 const WRITE_SIZE: usize = 64 * 1024;
 
 /// A file being written.
@@ -14,12 +14,12 @@ const WRITE_SIZE: usize = 64 * 1024;
 pub struct GrowingFile {
     file: File,
     writeback: Option<Writeback>,
-    /// The first write that failed. It ends the file: what follows would leave a hole.
+    /// The first write that failed. No write follows it: that would leave a hole.
     failed: Option<io::Error>,
 }
 
 impl GrowingFile {
-    /// Begins with `file`, which is empty.
+    /// Wraps `file`, which must be empty.
     pub(super) fn new(file: File) -> Self {
         let writeback = Writeback::begin(&file);
         Self { file, writeback, failed: None }
@@ -31,7 +31,7 @@ impl GrowingFile {
         &self.file
     }
 
-    /// Puts another file in its place.
+    /// Replaces the file by another.
     #[cfg(test)]
     pub(super) fn swap(&mut self, file: File) -> File {
         std::mem::replace(&mut self.file, file)
@@ -45,7 +45,7 @@ impl GrowingFile {
     /// Makes it durable.
     ///
     /// # Errors
-    /// Whatever a write met, and what the system could not keep.
+    /// The first error of a write, and the errors of fsync.
     pub fn finish(self) -> io::Result<File> {
         if let Some(error) = self.failed {
             return Err(error);
@@ -57,8 +57,9 @@ impl GrowingFile {
 }
 
 impl Write for GrowingFile {
-    /// The first failure ends it: every later write fails alike, and so does [`Self::finish`]. Beyond a file size limit the
-    /// system raises `SIGXFSZ`, which ends a process that neither handles nor ignores it; then it is an error too.
+    /// After the first failure every later write fails with the same error, and so does [`Self::finish`]. Beyond a file size
+    /// limit the system raises `SIGXFSZ`, which ends a process that neither handles nor ignores it; otherwise it is an error
+    /// too.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         if let Some(error) = &self.failed {
             return Err(same(error));
@@ -84,7 +85,7 @@ impl Write for GrowingFile {
     }
 }
 
-/// An error that says the same: they cannot be cloned.
+/// An equal error, because `io::Error` cannot be cloned.
 fn same(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),

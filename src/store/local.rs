@@ -1,7 +1,7 @@
 //! Files on a local filesystem: written beside the target, published whole or not at all.
 //!
-//! Until [`Unpublished::publish`] nothing but temporaries exists, and they go when an [`Unpublished`] is
-//! dropped. A process that is killed leaves them behind, and a later run in the same directory removes them.
+//! Until [`Unpublished::publish`] only temporaries exist, and dropping an [`Unpublished`] removes them. A process that is
+//! killed leaves them behind, and a later run in the same directory removes them.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
@@ -26,19 +26,19 @@ use crate::interrupt::Interrupt;
 pub enum Existing {
     /// Refuse.
     Refuse,
-    /// `--force`: replace a file. Directories, devices and the like are refused all the same. Two processes
-    /// replacing the same archive at the same moment may leave the sidecar of one beside the file of the other.
+    /// `--force`: replace a file. Directories, devices and the like are refused all the same. Two processes that replace the
+    /// same archive at the same time may leave the sidecar of one beside the file of the other.
     Replace,
 }
 
-/// A file under its final name.
+/// A file that has its final name.
 #[derive(Debug)]
 #[must_use = "it may have been published with a shortfall"]
 pub struct Published {
     /// Where it is.
     pub path: PathBuf,
-    /// What failed after the commit, as a [`Kind::PartlyPublished`]: the file is complete under its name, but its
-    /// sidecar is missing or the names are not known to be durable.
+    /// What failed after the commit, as a [`Kind::PartlyPublished`]: the file is complete under its name, but its sidecar is
+    /// missing or its name may not be durable.
     pub shortfall: Option<Error>,
 }
 
@@ -50,9 +50,9 @@ pub struct Unpublished {
 }
 
 impl Unpublished {
-    /// Creates the temporary in `directory`: mode 0600 whatever the umask, locked (`flock`) while it is alive.
-    /// Then stale temporaries are removed: those of our own name pattern and of this user that nobody has
-    /// locked and that were last written more than a minute ago. The directory must be readable, too.
+    /// Creates the temporary in `directory`, which must be readable, with mode 0600 whatever the umask, and locks it
+    /// (`flock`) while this value lives. Then it removes stale temporaries: those with this program's name pattern that
+    /// belong to this user, are not locked, and were last written more than a minute ago.
     ///
     /// # Errors
     /// [`Kind::Destination`] where there is no such directory, [`Kind::NoSpace`], and [`Kind::Io`] for the rest:
@@ -65,7 +65,7 @@ impl Unpublished {
         Ok(Self { temporary, content: GrowingFile::new(content) })
     }
 
-    /// Lets everybody read it, once it is published: for what is no secret and is read by another user.
+    /// Makes it readable for all users once it is published: for a file that is no secret and that another user reads.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -76,23 +76,23 @@ impl Unpublished {
         set.map_err(|error| Error::io("change the permissions of", self.temporary.path().display(), error))
     }
 
-    /// Publishes the file as `name` in its directory, and with `sha256` (of all that was written) its sidecar.
-    /// In this order:
+    /// Publishes the file as `name` in its directory; with `sha256`, the digest of all that was written, also its sidecar.
+    /// The order is:
     ///
-    /// 1. the sidecar's temporary is written and fsynced, the file is fsynced;
-    /// 2. [`Interrupt::begin_commit`]: whoever asked to stop before changed nothing;
-    /// 3. when replacing, the sidecar of the old file is removed, so that it is never beside the new one;
-    /// 4. the file gets its name: this is the commit;
-    /// 5. the sidecar gets its name, and the directory is fsynced.
+    /// 1. write and fsync the sidecar's temporary, fsync the file;
+    /// 2. [`Interrupt::begin_commit`]: an interrupt before this point leaves everything unchanged;
+    /// 3. when replacing, remove the sidecar of the old file, so that it never lies beside the new file;
+    /// 4. give the file its name: this is the commit;
+    /// 5. give the sidecar its name, and fsync the directory.
     ///
-    /// A sidecar without its archive, left over from one that was removed, is replaced in step 5 even
-    /// under [`Existing::Refuse`]: the archive's name was free, so it could only lie about this one.
+    /// Step 5 replaces a sidecar that a removed archive has left, even under [`Existing::Refuse`]: the archive's name was
+    /// free, so that sidecar could only be wrong about this archive.
     ///
-    /// What fails after the commit is no error but a [shortfall](Published::shortfall). A filesystem that cannot fsync
-    /// directories at all, as some of FUSE and CIFS, is only warned of.
+    /// A failure after the commit is no error but a [shortfall](Published::shortfall). A filesystem that cannot fsync
+    /// directories at all, such as some of FUSE and CIFS, only causes a warning.
     ///
     /// # Errors
-    /// With nothing left behind: whatever a write met, [`Kind::DestinationExists`], [`Kind::Destination`],
+    /// With nothing left behind: the errors of a write, [`Kind::DestinationExists`], [`Kind::Destination`],
     /// [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
     pub fn publish(
         self,
@@ -138,7 +138,7 @@ impl Unpublished {
 }
 
 impl Write for Unpublished {
-    /// The first failure ends it: every later write fails alike, and so does publishing.
+    /// After the first failure every later write fails with the same error, and so does publishing.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.content.write(buffer)
     }
@@ -149,12 +149,12 @@ impl Write for Unpublished {
     }
 }
 
-/// Checks that [`Unpublished::publish`] could use `name` in `directory` as things stand, so that a save is refused
-/// before it begins. Publishing checks again.
+/// Checks that [`Unpublished::publish`] could use `name` in `directory` now, so that a save is refused before it begins.
+/// Publishing checks again.
 ///
 /// # Errors
-/// [`Kind::DestinationExists`] under [`Existing::Refuse`]; [`Kind::Destination`] where the directory is missing or
-/// `name`, or with `sidecar` that of the sidecar, can never be published there; [`Kind::Io`].
+/// [`Kind::DestinationExists`] under [`Existing::Refuse`]; [`Kind::Destination`] where the directory is missing, or where
+/// `name`, or with `sidecar` the sidecar's name, can never be published there; [`Kind::Io`].
 pub fn check(directory: &Path, name: impl AsRef<OsStr>, existing: Existing, sidecar: bool) -> Result<()> {
     check_name(&Directory::open(directory)?, name.as_ref(), existing, sidecar)
 }
@@ -173,12 +173,12 @@ fn check_name(directory: &Directory, name: &OsStr, existing: Existing, sidecar: 
     Ok(())
 }
 
-/// Whether a file, or a link to one, has the name. A link is replaced, never followed.
+/// Whether a file, or a link to a file, has the name. Publishing replaces a link and never follows it.
 fn is_taken(directory: &Directory, name: &OsStr) -> Result<bool> {
     let path = directory.join(name);
     match directory.look_through(name) {
         Ok(None) => Ok(false),
-        // Such a link is not a file's second name: it is how a program is told to write to its own output.
+        // Such a link is not a second name of a file: a program uses it to write to its own output.
         Ok(Some(_)) if directory.leads_through_proc(name) => {
             let message =
                 format!("{} leads to a file that a process has open, and is never replaced", path.display());
@@ -197,7 +197,7 @@ fn is_taken(directory: &Directory, name: &OsStr) -> Result<bool> {
     }
 }
 
-/// A sidecar under its temporary name, and the name it will get.
+/// A sidecar under its temporary name, and its final name.
 struct NamedSidecar {
     temporary: Temporary,
     name: std::ffi::OsString,
@@ -208,7 +208,7 @@ impl NamedSidecar {
     fn write(directory: &Arc<Directory>, archive: &OsStr, sha256: [u8; 32]) -> Result<Self> {
         let name = Sidecar::name_of(archive);
         let line = Sidecar { sha256, name: archive.to_owned() }.to_line();
-        // The directory was there when the archive was begun: that it is gone now is no mistake in its name.
+        // The directory existed when the archive was begun, so its absence now is no mistake in its name.
         let mut temporary = Temporary::create(directory).map_err(|error| match error.kind() {
             Kind::Destination => error.into_kind(Kind::Io),
             _ => error,
@@ -227,7 +227,7 @@ impl NamedSidecar {
     }
 }
 
-/// What follows the commit. All of it is tried, whatever fails; the first failure is reported.
+/// The steps after the commit. It tries all of them, and reports the first failure.
 fn finish(directory: &Directory, temporary: &mut Temporary, sidecar: Option<NamedSidecar>) -> Result<()> {
     let unlinked =
         temporary.remove().map_err(|error| Error::io("remove", temporary.path().display(), error.into()));

@@ -1,9 +1,9 @@
-//! The directories of a member, published whole or not at all: its data directory, and that of its log where the two are
-//! apart.
+//! The directories of a member, published whole or not at all: its data directory, and a separate directory of its
+//! write-ahead log where `--wal-dir` names one.
 //!
-//! What etcd looks for in a data directory is `member`, so that is what gets its name by one rename, as the last step. The
-//! directory around it is often a mount point, which cannot be renamed. A log apart needs a rename of its own before: a
-//! marker beside it tells a later run that the member it belongs to was never published, and that it may be removed.
+//! etcd looks for `member` in a data directory. The last step gives that directory its name, by one rename; the data
+//! directory itself is often a mount point, which cannot be renamed. A separate log needs an earlier rename: a marker beside
+//! it tells a later run that its member was never published, and that the log may be removed.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Write};
@@ -25,42 +25,42 @@ use super::tree::{Tree, exchange, is_tree_name, move_back, rename_without_replac
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
-/// What etcd looks for in a data directory.
+/// The entry that etcd looks for in a data directory.
 pub const MEMBER: &str = "member";
-/// Where the log is in a `member` directory, unless it is apart.
+/// The directory of the log in a `member` directory, unless it is separate.
 pub const LOG_DIRECTORY: &str = "wal";
-/// Where the database and the raft snapshots are in a `member` directory.
+/// The directory of the database and the raft snapshots in a `member` directory.
 pub const SNAPSHOT_DIRECTORY: &str = "snap";
-/// What every filesystem of the ext family has in its root.
+/// A directory that every filesystem of the ext family has in its root.
 const LOST_AND_FOUND: &[u8] = b"lost+found";
-/// Between the name of what is moved aside and the time.
+/// The infix between the name of what is moved aside and the time.
 pub(super) const ASIDE: &str = ".replaced-";
 /// The marker of an unfinished restore in the directory of a log. It has the name of a log's last file, so that every etcd
-/// reads it, and begins with [`NO_LOG`], so that none starts there before the restore has come to its end.
+/// reads it, and begins with [`NO_LOG`], so that no etcd starts there before the restore is complete.
 pub(super) const MARKER: &str = "ffffffffffffffff-ffffffffffffffff.wal";
 /// A record of etcd's log: its length of four bytes and four of padding, its type, which is a checksum of everything before,
-/// and a checksum that is wrong. etcd gives up on it; what only looked torn it would cut off.
+/// and a wrong checksum. etcd refuses to start on it; a record that merely looked torn it would cut off.
 const NO_LOG: [u8; 16] = [4, 0, 0, 0, 0, 0, 0, 0x84, 0x08, 4, 0x10, 1, 0, 0, 0, 0];
-/// Longer than any path: what is longer is no marker.
+/// Longer than any path, so a longer file is no marker.
 const MARKER_SIZE_MAX: u64 = 64 * 1024;
 
-/// Where a member goes.
+/// The place for a new member.
 #[derive(Clone, Debug)]
 pub struct MemberPlace {
-    /// `--data-dir` of etcd. Absent, or without a member.
+    /// `--data-dir` of etcd. It does not exist, or holds no member.
     pub data_dir: PathBuf,
-    /// `--wal-dir` of etcd, where the log is apart. Absent, or empty.
+    /// `--wal-dir` of etcd, where the log is separate. It does not exist, or is empty.
     pub wal_dir: Option<PathBuf>,
-    /// Moves what is there aside, under names that end in this time, instead of refusing it.
+    /// Moves existing entries aside, under names that end in this time, instead of refusing them.
     pub replace: Option<String>,
-    /// Who is to own it all.
+    /// The owner of all that is published.
     pub owner: Option<Owner>,
-    /// What the first file of the log is called.
+    /// The name of the first file of the log.
     pub log_name: &'static str,
 }
 
 impl MemberPlace {
-    /// Refuses what publishing would refuse at the end, as things stand.
+    /// Refuses now what publishing would refuse at the end.
     ///
     /// # Errors
     /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::Io`].
@@ -68,10 +68,10 @@ impl MemberPlace {
         self.find().map(drop)
     }
 
-    /// Bytes that are free where the database would go; and where the log would go, if that is another filesystem.
+    /// Free bytes where the database would go; and where the log would go, if that is another filesystem.
     ///
     /// # Errors
-    /// Those of [`Self::check`].
+    /// The errors of [`Self::check`].
     pub fn free_space(&self) -> Result<(u64, Option<u64>)> {
         let (data, log) = self.find()?;
         let free = |part: &Part| free_space_of(part.base.file(), part.base.path());
@@ -82,10 +82,10 @@ impl MemberPlace {
         Ok((free(&data)?, apart))
     }
 
-    /// Begins to write.
+    /// Begins to write the member.
     ///
     /// # Errors
-    /// Those of [`Self::check`], [`Kind::NoSpace`].
+    /// The errors of [`Self::check`], [`Kind::NoSpace`].
     pub fn begin(self) -> Result<UnpublishedMember> {
         let (data, log) = self.find()?;
         let data = data.begin(self.owner)?;
@@ -93,7 +93,7 @@ impl MemberPlace {
         Ok(UnpublishedMember { place: self, data, log })
     }
 
-    /// Opens the directories. From then on, nothing is looked up by a path any more.
+    /// Opens the directories. From then on, nothing is looked up by path.
     fn find(&self) -> Result<(Part, Option<Part>)> {
         let Some(wal_dir) = &self.wal_dir else {
             let data = Part::find(&self.data_dir)?;
@@ -146,7 +146,7 @@ impl MemberPlace {
         log.map_or(Ok(()), |log| self.check_log(log, published))
     }
 
-    /// The refusal of a log that would be moved with the member, or a member with the log.
+    /// The error for a log that would be moved with the member, or a member that would be moved with the log.
     fn not_apart(&self, wal_dir: &Path) -> Error {
         let message = format!(
             "--wal-dir {} and --data-dir {} lie one in the other",
@@ -162,7 +162,7 @@ impl MemberPlace {
         refuse_running_log(&log.base)?;
         let leftover = !published && self.is_leftover(&log.base)?;
         let of_leftover = |name: &[u8]| [MARKER, self.log_name].map(str::as_bytes).contains(&name);
-        // Only what is a log is ever moved aside as one.
+        // `--replace` moves aside only files of a log here.
         let replaced = |name: &[u8]| self.replace.is_some() && is_of_log(name);
         match log.content(|name| (leftover && of_leftover(name)) || replaced(name))? {
             Some(other) => Err(not_empty(&log.base, &other, "the directory of the log")),
@@ -170,7 +170,7 @@ impl MemberPlace {
         }
     }
 
-    /// Whether what lies in `log` was put there by a run that never came to publish its member in the same data directory.
+    /// Whether `log` holds what an earlier run wrote for the same data directory without publishing its member.
     fn is_leftover(&self, log: &Directory) -> Result<bool> {
         let Ok(marker) = log.open_for_reading(OsStr::new(MARKER)) else { return Ok(false) };
         let mut content = Vec::new();
@@ -178,15 +178,16 @@ impl MemberPlace {
             .take(MARKER_SIZE_MAX)
             .read_to_end(&mut content)
             .map_err(|error| Error::io("read", log.join(OsStr::new(MARKER)).display(), error))?;
-        // An etcd that has run on it has written into it.
+        // An etcd that has run on the log has changed its modification time.
         let written = log.look(OsStr::new(self.log_name)).ok().flatten();
         let expected = written.map(|stat| self.marker(&stat)).transpose()?;
-        // Killed between the two, it left the marker alone.
+        // A run killed after it placed the marker and before the log left only the marker.
         let alone = expected.is_none() && content.starts_with(&self.marker_start()?);
         Ok(alone || expected == Some(content))
     }
 
-    /// What the marker says: the data directory, and which file the log is, as nobody has written it since.
+    /// The content of the marker: the data directory, and the inode and modification time of the log, which show that it is
+    /// unchanged since.
     fn marker(&self, log: &Stat) -> Result<Vec<u8>> {
         let mut marker = self.marker_start()?;
         marker.extend(format!("{} {}.{:09}\n", log.st_ino, log.st_mtime, log.st_mtime_nsec).into_bytes());
@@ -200,7 +201,7 @@ impl MemberPlace {
     }
 }
 
-/// The path from the root on, as it is written.
+/// The absolute path, without resolving links.
 fn as_written(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
@@ -209,7 +210,7 @@ fn one_in_the_other(log: &Path, data: &Path) -> bool {
     data.starts_with(log) || log.starts_with(data.join(MEMBER))
 }
 
-/// The directories above `directory`, itself included, up to the root.
+/// `directory` and all directories above it, up to the root.
 fn ancestors(directory: &Directory) -> Result<Vec<Stat>> {
     let failed =
         |error: Errno| Error::io("look at the directories above", directory.path().display(), error.into());
@@ -217,7 +218,7 @@ fn ancestors(directory: &Directory) -> Result<Vec<Stat>> {
     let mut found: Vec<Stat> = Vec::new();
     loop {
         let stat = rustix::fs::fstat(&at).map_err(failed)?;
-        // Above the root there is the root.
+        // The parent of the root is the root.
         if found.last().is_some_and(|below| is_same(below, &stat)) {
             return Ok(found);
         }
@@ -226,7 +227,7 @@ fn ancestors(directory: &Directory) -> Result<Vec<Stat>> {
     }
 }
 
-/// Whether it is the name of a file of a log, finished or not, or of the marker.
+/// Whether `name` is that of a file of a log, finished or not, or of the marker.
 fn is_of_log(name: &[u8]) -> bool {
     name.ends_with(b".wal") || name.ends_with(b".tmp") || name.ends_with(b".wal.broken")
 }
@@ -239,10 +240,11 @@ fn member_of(directory: &Directory) -> Result<bool> {
     Ok(found.is_some())
 }
 
-/// Refuses a member that an etcd runs on: moved aside under it, it would go on being served. bbolt locks the database it has open.
+/// Refuses to move a member aside while an etcd runs on it, since that etcd would go on serving it. bbolt locks its open
+/// database.
 fn refuse_running(data_dir: &Directory) -> Result<()> {
     let database: PathBuf = [MEMBER, SNAPSHOT_DIRECTORY, "db"].iter().collect();
-    // What has none is no member of etcd's, and no etcd runs on it.
+    // A directory without a database is no member of etcd's, and no etcd runs on it.
     let Some(database) = data_dir.open_file_below(&database)? else { return Ok(()) };
     if try_lock(&database) == Err(Errno::WOULDBLOCK) {
         return Err(in_use(&data_dir.join(OsStr::new(MEMBER))));
@@ -250,7 +252,7 @@ fn refuse_running(data_dir: &Directory) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a log that an etcd writes. etcd locks the files of its log by `fcntl`, not by `flock` as bbolt does.
+/// Refuses a log that an etcd is writing. etcd locks the files of its log by `fcntl`, not by `flock` as bbolt does.
 fn refuse_running_log(log: &Directory) -> Result<()> {
     for name in contents(log)?.iter().filter(|name| is_of_log(name)) {
         let Ok(file) = log.open_existing(OsStr::from_bytes(name)) else { continue };
@@ -276,19 +278,19 @@ fn not_empty(directory: &Directory, other: &[u8], what: &str) -> Error {
         )
 }
 
-/// One directory to be.
+/// One directory to be published.
 struct Part {
-    /// The directory itself, or where it will be.
+    /// The directory itself, or the one that will contain it.
     base: Arc<Directory>,
     target: Target,
 }
 
-/// How it comes to be.
+/// How it is published.
 #[derive(Clone, Debug)]
 enum Target {
-    /// It exists: its entries are renamed into it.
+    /// It exists: the entries are renamed into it.
     Inside,
-    /// It is renamed to this, beside it.
+    /// It is renamed to this name in `base`.
     Beside(OsString),
 }
 
@@ -313,7 +315,7 @@ impl Part {
         Ok(Self { base: Arc::new(base), target: Target::Beside(name.to_owned()) })
     }
 
-    /// Whether `other` is the directory this part is or will be, or one above it.
+    /// Whether `other` is, or will be, this directory or one above it.
     fn is_within(&self, other: &Self) -> Result<bool> {
         match (&self.target, &other.target) {
             (Target::Beside(name), Target::Beside(other_name)) if name == other_name => {
@@ -324,7 +326,7 @@ impl Part {
         }
     }
 
-    /// Whether both are or will be on the same filesystem.
+    /// Whether both are, or will be, on the same filesystem.
     fn is_beside(&self, other: &Self) -> Result<bool> {
         let device = |directory: &Directory| {
             let stat = rustix::fs::fstat(directory.file());
@@ -334,7 +336,7 @@ impl Part {
         Ok(device(&self.base)? == device(&other.base)?)
     }
 
-    /// Whether this part is or will be in the `member` of `data`.
+    /// Whether this directory is, or will be, in the `member` of `data`.
     fn is_within_member_of(&self, data: &Self) -> Result<bool> {
         let Target::Inside = data.target else { return Ok(false) };
         if let Target::Beside(name) = &self.target
@@ -348,7 +350,7 @@ impl Part {
         Ok(ancestors(&self.base)?.iter().any(|above| is_same(above, &member)))
     }
 
-    /// Whether there is the marker of a restore that did not come to its end.
+    /// Whether it holds the marker of an unfinished restore.
     fn has_marker(&self) -> bool {
         matches!(self.target, Target::Inside)
             && self.base.look(OsStr::new(MARKER)).is_ok_and(|found| found.is_some())
@@ -359,7 +361,7 @@ impl Part {
         matches!(self.target, Target::Inside) && directory.names(name, self.base.file()) == Ok(true)
     }
 
-    /// The first of its entries that is neither ours, nor the filesystem's, nor `expected`.
+    /// The first of its entries that belongs neither to this program, nor to the filesystem, and is not `expected`.
     fn content(&self, expected: impl Fn(&[u8]) -> bool) -> Result<Option<Vec<u8>>> {
         Ok(contents(&self.base)?.into_iter().find(|name| !expected(name)))
     }
@@ -376,7 +378,7 @@ fn is_among(directory: &Directory, others: &[Stat]) -> Result<bool> {
     Ok(others.iter().any(|other| is_same(other, &stat)))
 }
 
-/// Its entries that are neither ours nor the filesystem's.
+/// Its entries that belong neither to this program nor to the filesystem.
 fn contents(directory: &Directory) -> Result<Vec<Vec<u8>>> {
     let mut names = names_in(directory)?;
     names.retain(|name| !is_tree_name(name) && !is_aside(name) && name != LOST_AND_FOUND);
@@ -396,7 +398,7 @@ fn names_in(directory: &Directory) -> Result<Vec<Vec<u8>>> {
     Ok(names)
 }
 
-/// Whether it is the name of something moved aside.
+/// Whether `name` is that of something moved aside.
 fn is_aside(name: &[u8]) -> bool {
     name.windows(ASIDE.len()).any(|window| window == ASIDE.as_bytes())
 }
@@ -406,12 +408,12 @@ fn is_aside(name: &[u8]) -> bool {
 struct Unfinished {
     tree: Tree,
     target: Target,
-    /// What has its name, and which file it is, to be taken back should a later step fail.
+    /// The names that were published, and the files that have them, to be taken back if a later step fails.
     published: Vec<(OsString, Option<Stat>)>,
 }
 
 impl Unfinished {
-    /// Gives everything in it its name.
+    /// Gives all its entries their names.
     fn publish(&mut self, entries: &[&str]) -> Result<()> {
         match &self.target {
             Target::Beside(name) => {
@@ -428,7 +430,7 @@ impl Unfinished {
         Ok(())
     }
 
-    /// Where it goes, for another look at what is there by now.
+    /// The same directory as a [`Part`], to check again what is there now.
     fn part(&self) -> Part {
         Part { base: Arc::clone(self.tree.base()), target: self.target.clone() }
     }
@@ -487,7 +489,7 @@ impl UnpublishedMember {
         apart.unwrap_or_else(|| self.data.tree.create_file(&inside)).map(GrowingFile::new)
     }
 
-    /// Bytes that are free where the database goes; and where the log goes, if that is another filesystem.
+    /// Free bytes where the database goes; and where the log goes, if that is another filesystem.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -499,25 +501,26 @@ impl UnpublishedMember {
         }
     }
 
-    /// Publishes it. In this order:
+    /// Publishes the member. The order is:
     ///
-    /// 1. everything is fsynced, from the files to the directories, and given to its owner;
-    /// 2. [`Interrupt::begin_commit`]: whoever asked to stop before changed nothing;
-    /// 3. `member` gets its name, in exchange for an old one where that is to be replaced: this is the commit;
-    /// 4. the directory is fsynced.
+    /// 1. fsync everything, from the files to the directories, and give it to its owner;
+    /// 2. [`Interrupt::begin_commit`]: an interrupt before this point leaves everything unchanged;
+    /// 3. give `member` its name, in exchange for an old one that is to be replaced: this is the commit;
+    /// 4. fsync the directory.
     ///
-    /// Where the log is apart, no single rename can publish both, and etcd would start on one without the other, if only to
-    /// make a new cluster. So before step 3:
+    /// No single rename can publish a member and a separate log, and etcd would start on one without the other, even if only
+    /// to make a new cluster. So for a separate log, before step 3:
     ///
-    /// 1. the marker is put where the log goes, which keeps every etcd from starting there; it takes the place of the marker
-    ///    that an earlier run has left, so that there is no moment without one;
-    /// 2. the files of an old log are moved aside, and the new log gets its name.
+    /// 1. put the marker where the log goes, which keeps every etcd from starting there; it replaces the marker of an
+    ///    earlier run in one step, so that there is always one;
+    /// 2. move the files of an old log aside, and give the new log its name.
     ///
-    /// The marker goes once the member is known to be durable.
+    /// The marker is removed once the member is durable.
     ///
-    /// What fails before the commit is undone. A process killed before it leaves the old member under one name or the other,
-    /// and a later run removes what it left; killed between the two renames of an exchange, it leaves the new one beside the
-    /// old under the name for what is moved aside. What fails after it is no error but a [shortfall](Published::shortfall).
+    /// A failure before the commit is undone. A process killed before it leaves the old member under one name or the other,
+    /// and a later run removes the rest; one killed between the two renames of an exchange leaves the new member beside the
+    /// old one, under the name for what is moved aside. A failure after the commit is no error but a
+    /// [shortfall](Published::shortfall).
     ///
     /// # Errors
     /// With nothing left behind: [`Kind::DestinationExists`], [`Kind::Interrupted`], [`Kind::NoSpace`], [`Kind::Io`].
@@ -570,9 +573,9 @@ impl UnpublishedMember {
         self.data.publish(&[MEMBER])
     }
 
-    /// What follows the commit.
+    /// The steps after the commit.
     fn finish(&mut self) -> Result<()> {
-        // As long as the member is not known to be durable, the log needs its marker.
+        // The log needs its marker until the member is durable.
         self.data.tree.base().sync()?;
         let Some(log) = &self.log else { return Ok(()) };
         let path = log.path();
@@ -598,7 +601,7 @@ fn remove_marker(directory: &Directory) -> Result<()> {
     directory.sync()
 }
 
-/// Gives the log its name, in place of what is to be replaced.
+/// Gives the log its name, and moves aside what it replaces.
 fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> Result<()> {
     let Target::Inside = log.target else {
         log.publish(&[])?;
@@ -615,7 +618,7 @@ fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> 
     if let Some(earlier) = &earlier {
         aside.mark_in_place_of(earlier, &mut log.tree)?;
     } else {
-        // What only has the name of a marker makes room for it.
+        // A file that only has the name of a marker is moved aside.
         if let Some(old) = &mut old {
             old.shift(|name| name == MARKER.as_bytes(), aside)?;
         }
@@ -637,7 +640,7 @@ fn publish_log(place: &MemberPlace, log: &mut Unfinished, aside: &mut Aside) -> 
     base.sync()
 }
 
-/// The marker of a restore in `directory`, this one's or another's. What only has the name of one is none.
+/// The marker of a restore in `directory`, of this run or another. A file that only has the name of a marker is none.
 fn marker_in(directory: &Directory) -> Result<Option<Stat>> {
     let Ok(file) = directory.open_for_reading(OsStr::new(MARKER)) else { return Ok(None) };
     let failed = |error| Error::io("read", directory.join(OsStr::new(MARKER)).display(), error);
@@ -647,7 +650,7 @@ fn marker_in(directory: &Directory) -> Result<Option<Stat>> {
     Ok((beginning == NO_LOG).then_some(stat))
 }
 
-/// The files of a log that is to be moved aside, into a directory in its own.
+/// The files of an old log, which are moved aside into a directory of their own.
 struct OldLog {
     base: Arc<Directory>,
     names: Vec<Vec<u8>>,
@@ -655,7 +658,7 @@ struct OldLog {
 }
 
 impl OldLog {
-    /// Makes the directory; `None` where there is no log apart from a leftover.
+    /// Makes that directory; `None` where there is no log, except a leftover.
     fn collect(
         base: &Arc<Directory>,
         of_leftover: impl Fn(&[u8]) -> bool,
@@ -677,7 +680,7 @@ impl OldLog {
         Ok(Some(Self { base: Arc::clone(base), names, collected }))
     }
 
-    /// Moves those aside that are `wanted`.
+    /// Moves aside the files that are `wanted`.
     fn shift(&mut self, wanted: impl Fn(&[u8]) -> bool, aside: &mut Aside) -> Result<()> {
         for name in self.names.extract_if(.., |name| wanted(name)) {
             let name = OsStr::from_bytes(&name);
@@ -686,8 +689,8 @@ impl OldLog {
         Ok(())
     }
 
-    /// Gives its directory the owner and the permissions of the one that the old log is from: whoever could read it there can
-    /// read it here. Another than root may have no right to do so, and keeps it.
+    /// Gives its directory the owner and the permissions of the directory of the old log, so that the same users can read
+    /// it. A user other than root may lack the right to do so, and stays the owner.
     fn give_to_owner_of_log(&self) {
         let given = rustix::fs::fstat(self.base.file()).and_then(|from| {
             let collected = self.collected.file();
@@ -703,7 +706,7 @@ impl OldLog {
         }
     }
 
-    /// Moves the marker of an earlier run aside, if `tree` has got that in exchange for its own.
+    /// Moves the marker of an earlier run aside, if `tree` has received it in exchange for its own.
     fn shift_marker(&self, tree: &Tree, aside: &mut Aside) -> Result<()> {
         let name = OsStr::new(MARKER);
         let itself = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
@@ -714,7 +717,7 @@ impl OldLog {
     }
 }
 
-/// Removes the log that an unfinished run has left. Its marker is not there any more: that of this run is.
+/// Removes the log that an unfinished run has left. Its marker is already replaced by that of this run.
 fn remove_leftover(directory: &Directory, log_name: &str) -> Result<()> {
     let name = OsStr::new(log_name);
     directory.remove(name).map_err(|error| {
@@ -722,21 +725,21 @@ fn remove_leftover(directory: &Directory, log_name: &str) -> Result<()> {
     })
 }
 
-/// What was moved aside, to be moved back should a later step fail.
+/// The moves aside so far, to be undone if a later step fails.
 #[derive(Default)]
 struct Aside {
     steps: Vec<Step>,
-    /// A directory made for them, in the first.
+    /// The directory made for the moved files: its parent and its name.
     made: Option<(Arc<Directory>, OsString)>,
 }
 
-/// One step, by the names before and after it.
+/// One rename, by the names before and after it.
 struct Step {
     from: Arc<Directory>,
     name: OsString,
     to: Arc<Directory>,
     new_name: OsString,
-    /// Which file was moved.
+    /// The file that was moved.
     moved: Stat,
     how: How,
 }
@@ -745,15 +748,15 @@ struct Step {
 enum How {
     /// The second name was free.
     Renamed,
-    /// Each has the name of the other.
+    /// The two entries exchanged their names.
     Exchanged,
-    /// What is to be published got the second name, to be exchanged from there.
+    /// The new entry got the second name, from which it is exchanged.
     Staged,
     /// The marker of this run got its name, which was free.
     Marked,
-    /// The marker of this run has got the name of an earlier one, which is in the tree of the log.
+    /// The marker of this run got the name of an earlier one, which is now in the tree of the log.
     MarkedInExchange,
-    /// The same where names cannot be exchanged: the earlier one is gone.
+    /// The same where names cannot be exchanged: the earlier marker is gone.
     MarkedInPlace,
 }
 
@@ -764,20 +767,20 @@ impl How {
 }
 
 impl Aside {
-    /// Moves one entry aside, under its name and `time`.
+    /// Moves one entry aside, to a name made of its own and `time`.
     fn rename(&mut self, directory: &Arc<Directory>, name: &OsStr, time: &str) -> Result<()> {
         let new_name = free_name(directory, name, time)?;
         self.shift(directory, name, directory, &new_name)
     }
 
-    /// Gives the entry `name` of `tree` the same name in `to`, and what had it there a name with `time`, so that at every
-    /// moment one of the two has it. False where the filesystem cannot: then nothing is changed.
+    /// Gives the entry `name` of `tree` the same name in `to`, and the entry that had it a name with `time`, so that one of
+    /// the two has it at every moment. Returns false, with nothing changed, where the filesystem cannot do that.
     fn exchange(&mut self, tree: &mut Tree, to: &Arc<Directory>, name: &OsStr, time: &str) -> Result<bool> {
         let new_name = &*free_name(to, name, time)?;
         let itself = tree.itself().map_err(|error| Error::io("open", tree.path().display(), error.into()))?;
         let old = to.look(name).and_then(|old| old.ok_or(Errno::NOENT));
         let old = old.map_err(|error| Error::io("look at", to.join(name).display(), error.into()))?;
-        // First the new one gets the name for the old, so that the old one never is in a tree, which a later run removes.
+        // The new entry takes the aside name first, so that the old one is never in a tree, which a later run removes.
         self.step(&Arc::new(itself), name, to, new_name, How::Staged)?;
         match exchange(to, name, to, new_name) {
             Ok(()) => {
@@ -808,7 +811,8 @@ impl Aside {
         Ok(())
     }
 
-    /// Gives the marker in `tree` its name in place of the `earlier` one, by one rename: there is always one of the two.
+    /// Gives the marker in `tree` its name in place of the `earlier` one by one rename, so that there is always one of the
+    /// two.
     fn mark_in_place_of(&mut self, earlier: &Stat, tree: &mut Tree) -> Result<()> {
         let (base, marker) = (&Arc::clone(tree.base()), OsStr::new(MARKER));
         let own = tree.look(marker)?;
@@ -871,8 +875,8 @@ impl Aside {
         });
     }
 
-    /// Undoes the steps; what came from the tree of the data or of the log goes back there. The marker goes last, and only if
-    /// the old log is whole again, for which `log_is_back` says that the new one is out of the way.
+    /// Undoes the steps; entries from the tree of the data or of the log go back there. The marker goes last, and only if
+    /// the old log is whole again; `log_is_back` says that the new log is out of its way.
     fn take_back(self, data: &mut Tree, mut log: Option<&mut Tree>, log_is_back: bool) {
         let mut is_whole = log_is_back;
         for step in self.steps.into_iter().rev() {
@@ -890,12 +894,12 @@ impl Aside {
             }
         }
         if let Some((directory, name)) = self.made {
-            // One that is not empty stays.
+            // A directory that is not empty stays.
             let _ = directory.remove_directory(&name);
         }
     }
 
-    /// Says where everything is now.
+    /// Logs where everything is now.
     fn tell(&self) {
         let in_directory = |directory: &Arc<Directory>| {
             self.made.as_ref().is_some_and(|(base, name)| directory.path() == base.join(name))
@@ -920,14 +924,14 @@ impl Step {
             (How::Staged, _) => data.take_back(&self.name, &self.to, &self.new_name, &self.moved),
             (How::Marked, Some(log)) => log.take_back(&self.name, &self.to, &self.new_name, &self.moved),
             (How::MarkedInExchange, Some(log)) => log.exchange_entry(&self.name, &self.to, &self.moved),
-            // What a later run finds is a marker without a log, which it replaces.
+            // A later run finds a marker without a log, and replaces it.
             (How::Marked | How::MarkedInExchange | How::MarkedInPlace, _) => Ok(()),
         }
     }
 }
 
-/// A mount point cannot be renamed. In an overlay, a directory that came with the image can be changed, but neither renamed
-/// nor exchanged.
+/// The error of a move aside. A mount point cannot be renamed. In an overlay, a directory that came with the image can be
+/// changed, but neither renamed nor exchanged.
 fn cannot_move(path: &Path, error: Errno) -> Error {
     let failure = Error::io("move aside", path.display(), error.into());
     if error == Errno::BUSY {
@@ -947,7 +951,7 @@ fn cannot_move(path: &Path, error: Errno) -> Error {
     ))
 }
 
-/// `NAME.replaced-TIME`, or with a number behind it where another run of the same second was faster.
+/// `NAME.replaced-TIME`, with a number appended where another run of the same second has taken the name.
 fn free_name(directory: &Directory, name: &OsStr, time: &str) -> Result<OsString> {
     let mut free = name.to_owned();
     free.push(ASIDE);
@@ -967,7 +971,7 @@ fn free_name(directory: &Directory, name: &OsStr, time: &str) -> Result<OsString
     Ok(free)
 }
 
-/// Several members in one directory, which appears whole: absent before, or empty.
+/// Several members in one directory, which is published whole; it did not exist before, or was empty.
 #[derive(Debug)]
 pub struct UnpublishedMembers {
     tree: Tree,
@@ -1010,7 +1014,7 @@ impl UnpublishedMembers {
         Ok((Arc::new(base), name.to_owned()))
     }
 
-    /// Begins to write.
+    /// Begins to write the members.
     ///
     /// # Errors
     /// [`Kind::DestinationExists`], [`Kind::Destination`], [`Kind::NoSpace`], [`Kind::Io`].
@@ -1019,7 +1023,7 @@ impl UnpublishedMembers {
         Ok(Self { tree: Tree::create(&base, owner)?, name })
     }
 
-    /// Bytes that are free where it goes.
+    /// Free bytes where the directory goes.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -1027,7 +1031,7 @@ impl UnpublishedMembers {
         self.tree.free_space()
     }
 
-    /// Creates a file at `path` in it, with the directories above.
+    /// Creates a file at `path` in it, with its parent directories.
     ///
     /// # Errors
     /// [`Kind::NoSpace`], [`Kind::Io`].

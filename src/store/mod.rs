@@ -1,8 +1,8 @@
-//! Where archives live: what they are called, what lies beside them, and how they come to be there.
+//! The place of archives: their names, their sidecars, and how they are published.
 //!
-//! [`destination`] reads what the operator named, [`local`] writes and publishes, [`name`] makes and
-//! reads automatic names, [`member`] does so with the directories of a member, [`predecessor`] opens those that were
-//! there before, and [`sidecar`] is the `.sha256` file beside an archive.
+//! [`destination`] parses what the operator named, [`local`] writes and publishes files, [`name`] makes and parses automatic
+//! names, [`member`] writes and publishes the directories of a member, [`predecessor`] opens the members that were there
+//! before, and [`sidecar`] is the `.sha256` file beside an archive.
 
 mod commit;
 pub mod destination;

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-/// What every automatic name ends with: a database, compressed by zstd, encrypted by age.
+/// The suffix of every automatic name: a database, compressed by zstd, encrypted by age.
 const SUFFIX: &str = ".db.zst.age";
 
 /// The cluster part of a name when nothing is known about the cluster.
@@ -17,20 +17,20 @@ const CLUSTER_LIMIT: usize = 64;
 
 /// `<cluster>-<YYYYMMDDTHHMMSSZ>-r<revision>.db.zst.age`
 ///
-/// Whatever [`ArchiveName::new`] makes of a time in the years 0 to 9999, [`ArchiveName::parse`] reads back unchanged.
+/// [`ArchiveName::parse`] reads back unchanged what [`ArchiveName::new`] makes of a time in the years 0 to 9999.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArchiveName {
     /// Cluster part, already sanitised.
     pub cluster: String,
     /// UTC, whole seconds.
     pub time: Timestamp,
-    /// 0 is unknown.
+    /// 0 means unknown.
     pub revision: u64,
 }
 
 impl ArchiveName {
-    /// Sanitises `cluster`: bytes outside `[A-Za-z0-9._]` and a leading dot become `_`, at most 64 of them are
-    /// kept, and an empty one is `snapshot`. Of `time` whole seconds are kept.
+    /// Sanitises `cluster`: bytes outside `[A-Za-z0-9._]` and a leading dot become `_`, the first 64 are kept, and an empty
+    /// one becomes `snapshot`. Cuts `time` to whole seconds.
     #[must_use]
     pub fn new(cluster: &str, time: Timestamp, revision: u64) -> Self {
         Self { cluster: sanitise(cluster), time: whole_seconds(time), revision }
@@ -38,8 +38,8 @@ impl ArchiveName {
 
     /// Parses a file name from the right, as `^(.+)-(\d{8}T\d{6}Z)-r(\d+)\.db\.zst\.age$` does.
     ///
-    /// The cluster part is taken as it stands, hyphens and all: somebody may have renamed the file. `None` also
-    /// where the digits are no time, the revision is beyond 64 bits, or the cluster part cannot be in a file name.
+    /// It takes the cluster part as it stands, with hyphens, because an operator may have renamed the file. It also returns
+    /// `None` where the digits are no time, the revision is beyond 64 bits, or the cluster part cannot be in a file name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let stem = name.strip_suffix(SUFFIX)?;
@@ -84,7 +84,7 @@ pub fn whole_seconds(time: Timestamp) -> Timestamp {
         .unwrap_or(Timestamp::MIN)
 }
 
-/// Reads `YYYYMMDDTHHMMSSZ`. A leap second is refused: it is never written.
+/// Parses `YYYYMMDDTHHMMSSZ`. A leap second is refused: this program never writes one.
 fn parse_time(text: &str) -> Option<Timestamp> {
     let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
     if date.len() != 8 || time.len() != 6 {
@@ -104,7 +104,7 @@ fn parse_time(text: &str) -> Option<Timestamp> {
     Offset::UTC.to_timestamp(time.ok()?).ok()
 }
 
-/// ASCII digits alone: `u64::from_str` would take a sign as well.
+/// Accepts ASCII digits only: `u64::from_str` would accept a sign as well.
 fn digits(text: &str) -> Option<u64> {
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?
 }

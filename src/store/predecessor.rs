@@ -1,4 +1,4 @@
-//! The members that are, or were, where a new one goes: opened to be looked at, never changed.
+//! The members that are, or were, in the place of a new one: opened for reading, never changed.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -9,9 +9,9 @@ use std::path::{Path, PathBuf};
 use super::directory::Directory;
 use super::member::{ASIDE, LOG_DIRECTORY, MEMBER, MemberPlace, SNAPSHOT_DIRECTORY};
 
-/// Members in one data directory that are looked at, at most: the one there, and those that were moved aside.
+/// The most members of one data directory that are read: the current one, and those that were moved aside.
 const MOST: usize = 64;
-/// Bytes of a log that tell whose it is.
+/// Bytes of a log that suffice to identify its cluster.
 const LOG_HEAD_SIZE: u64 = 4096;
 
 /// A member that was in a data directory before the one to be made.
@@ -19,17 +19,17 @@ const LOG_HEAD_SIZE: u64 = 4096;
 pub struct Predecessor {
     /// Its directory.
     pub path: PathBuf,
-    /// Whether it is the one that goes out of use now; else it was moved aside before.
+    /// Whether it is the member that this run replaces; otherwise an earlier run moved it aside.
     pub is_replaced: bool,
-    /// Its database, or why it cannot be opened.
+    /// Its database, or the error of opening it.
     pub database: io::Result<File>,
     /// The beginning of its log, where it has one.
     pub log_head: Option<Vec<u8>>,
 }
 
 impl MemberPlace {
-    /// The member in the data directory, and those moved aside there by earlier restores. Nothing is an error: what cannot be
-    /// looked at is not there, or has no database.
+    /// The member in the data directory, and those that earlier restores moved aside there. It reports no errors: a member
+    /// that cannot be opened is left out, or has no database.
     #[must_use]
     pub fn predecessors(&self) -> Vec<Predecessor> {
         let Ok(directory) = Directory::open(&self.data_dir) else { return Vec::new() };
@@ -37,7 +37,7 @@ impl MemberPlace {
         let aside = [MEMBER.as_bytes(), ASIDE.as_bytes()].concat();
         let mut names: Vec<Vec<u8>> =
             names.flatten().filter(|name| name == MEMBER.as_bytes() || name.starts_with(&aside)).collect();
-        // The member itself first, then the newest.
+        // The current member first, then the newest.
         names.sort_by(|one, other| (one.len() > MEMBER.len(), other).cmp(&(other.len() > MEMBER.len(), one)));
         names.truncate(MOST);
         names.iter().map(|name| self.predecessor(&directory, OsStr::from_bytes(name))).collect()
@@ -79,7 +79,7 @@ mod tests {
     use std::fs::{self, Permissions};
     use std::os::unix::fs::{PermissionsExt, symlink};
 
-    /// As everywhere: where other users cannot write, `member` and what is in it may be links.
+    /// The general rule: where other users cannot write, `member` and its contents may be links.
     #[test]
     fn a_member_behind_a_link_is_looked_at_where_no_other_user_can_have_put_that() {
         let place = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! Removes a directory with all that is in it: through descriptors, following no link, at any depth.
+//! Removes a directory with everything in it: through descriptors, following no link, at any depth.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -11,20 +11,21 @@ use super::directory::{Directory, is_directory, is_file_name, is_same};
 use super::shape::UNFINISHED;
 use super::walk::is_private;
 
-/// A directory on the way down to the one that is being emptied.
+/// A directory on the path to the one that is being emptied.
 struct Level {
-    /// The directory itself, to be known again on the way up.
+    /// The directory's metadata, to recognise it on the way up.
     stat: Stat,
-    /// Directories in it that are still to be removed; the one being emptied is the last.
+    /// Directories in it that are still to be removed; the last one is being emptied.
     pending: Vec<OsString>,
 }
 
 impl Directory {
-    /// Removes all that is in the open directory `tree`, and then its name here, `name`.
+    /// Removes everything in the open directory `tree`, and then its name here, `name`.
     ///
-    /// Another user may have given that name to another directory meanwhile. So the content goes through the descriptor,
-    /// wherever the tree lies by now, and the name only if it still is the tree's; the kernel removes no name of a directory
-    /// that holds anything. [`UNFINISHED`] goes last: a later run must know what a killed one has left.
+    /// Another user may have given that name to another directory meanwhile. So the content is removed through the
+    /// descriptor, wherever the tree lies by now, and the name only if it still is the tree's; the kernel removes no
+    /// directory that is not empty. [`UNFINISHED`] is removed last, so that a later run recognises what a killed run has
+    /// left.
     pub(super) fn remove_tree(&self, name: &OsStr, tree: &File) -> rustix::io::Result<()> {
         let file = tree.try_clone().map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))?;
         let tree_itself = Self::of(self.join(name), file);
@@ -40,11 +41,12 @@ impl Directory {
         Ok(())
     }
 
-    /// Removes all that is in it but the file [`UNFINISHED`], following no link and entering neither another filesystem nor, in a directory of another
-    /// user, one that is not that user's. As much as possible goes, whatever one entry does.
+    /// Removes everything in it except the file [`UNFINISHED`]. It follows no link, enters no other filesystem, and, in a
+    /// directory of another user, enters no directory that is not that user's. It removes as much as possible, even if one
+    /// entry fails.
     ///
-    /// One descriptor is open at a time, however deep the tree is: the way up leads through `..`, and every directory must be
-    /// the one that was left, so that a directory that is moved meanwhile leads nowhere else.
+    /// Only one descriptor is open at a time, however deep the tree is: the way up leads through `..`, and every directory
+    /// must be the one it came from, so that a directory that is moved meanwhile leads nowhere else.
     fn remove_content(&self) -> rustix::io::Result<()> {
         let mut at = Self::of(self.path().to_owned(), self.open_directory(OsStr::new("."))?);
         let mut removed = Ok(());
@@ -76,7 +78,7 @@ impl Directory {
     }
 }
 
-/// Removes everything in `directory` but directories and the file `spared`, and returns the names of the directories.
+/// Removes everything in `directory` except directories and the file `spared`, and returns the names of the directories.
 fn empty(
     directory: &Directory,
     spared: Option<&OsStr>,
@@ -104,27 +106,27 @@ fn empty(
     Ok(directories)
 }
 
-/// The directory `name` of `directory`, whose own `stat` this is.
+/// Opens the directory `name` of `directory`, whose metadata is `stat`.
 fn enter_on(directory: &Directory, name: &OsStr, stat: &Stat) -> rustix::io::Result<Directory> {
-    // The path is for messages, which name the tree: one that grew with every level would cost its square.
+    // Messages show the path of the tree: a path that grew with every level would cost the square of the depth.
     let child = Directory::of(directory.path().to_owned(), directory.open_directory(name)?);
     let entered = stat_of(&child)?;
     if entered.st_dev != stat.st_dev {
         return Err(Errno::XDEV);
     }
-    // Where another user can write, that user can have moved in what only this process could remove.
+    // Where another user can write, that user can have moved in a directory that only this process could remove.
     if entered.st_uid == stat.st_uid || is_private(stat) { Ok(child) } else { Err(Errno::PERM) }
 }
 
-/// The directory above, if it is still `expected`.
+/// Opens the parent directory, if it still is `expected`.
 fn leave(directory: &Directory, expected: &Stat) -> rustix::io::Result<Directory> {
     let file = directory.open_directory(OsStr::new(".."))?;
     let above = Directory::of(directory.path().to_owned(), file);
-    // Otherwise it was moved, and what lies above it now is not part of the tree.
+    // Otherwise the directory was moved, and its parent is not part of the tree.
     if is_same(&stat_of(&above)?, expected) { Ok(above) } else { Err(Errno::STALE) }
 }
 
-/// Removes the empty directory `name`; nothing there is fine.
+/// Removes the empty directory `name`; a missing one is no error.
 pub(super) fn remove_empty(directory: &Directory, name: &OsStr) -> rustix::io::Result<()> {
     match rustix::fs::unlinkat(directory.file(), name, AtFlags::REMOVEDIR) {
         Err(Errno::NOENT) => Ok(()),
@@ -212,7 +214,7 @@ mod tests {
         let tree = base.open_directory(OsStr::new("tree")).unwrap();
         fs::write(path("tree").join(UNFINISHED), "").unwrap();
         base.remove_tree(OsStr::new("tree"), &tree).unwrap_err();
-        // What is left is still known as a leftover.
+        // The rest is still recognised as a leftover.
         assert!(path("tree").join(UNFINISHED).exists());
         assert_eq!(fs::read(path("tree/given/precious/file")).unwrap(), b"mine");
         assert!(!path("tree/given/theirs").exists());

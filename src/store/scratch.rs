@@ -1,4 +1,4 @@
-//! A directory to work in: private, locked while it is alive, gone when it is dropped.
+//! A temporary working directory: private, locked while it is in use, removed when it is dropped.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,15 +13,15 @@ use super::growing::GrowingFile;
 use super::tree::{Tree, rename_without_replacing};
 use crate::error::{Error, Kind, Result};
 
-/// A directory for its owner alone (mode 0700), under a name nobody can guess. It goes with all that is in it when it is
-/// dropped; one that a killed process left behind is removed by the next in the same place.
+/// A directory for its owner alone (mode 0700), under a random name that cannot be guessed. Dropping it removes it with
+/// everything in it; the next run in the same place removes one that a killed process has left.
 #[derive(Debug)]
 pub struct Scratch {
     tree: Tree,
 }
 
 impl Scratch {
-    /// Creates it in `directory`, which must exist, and in which no other user may rename it.
+    /// Creates it in `directory`, which must exist and in which no other user may rename it.
     ///
     /// # Errors
     /// [`Kind::Destination`] where there is no such directory or another user can write it, [`Kind::NoSpace`], [`Kind::Io`].
@@ -37,14 +37,14 @@ impl Scratch {
         open(directory).map(drop)
     }
 
-    /// A path of it that no rename can change, for this process alone and for a child that has not yet become another
-    /// program. It is short, too: the path of a socket has room for a hundred bytes.
+    /// A path to it that no rename can change, valid for this process and for a child before its exec. It is short, too: the
+    /// path of a socket has room for about a hundred bytes.
     #[must_use]
     pub fn path(&self) -> PathBuf {
         PathBuf::from(format!("/proc/self/fd/{}", self.tree.file().as_raw_fd()))
     }
 
-    /// Creates a file at `path` in it, readable and writable, with the directories above.
+    /// Creates a file at `path` in it, readable and writable, with its parent directories.
     ///
     /// # Errors
     /// [`Kind::NoSpace`], [`Kind::Io`].
@@ -52,7 +52,7 @@ impl Scratch {
         self.tree.create_file(path).map(GrowingFile::new)
     }
 
-    /// Creates the file `name` in it anew, for a log.
+    /// Creates the file `name` in it for a log, in place of an earlier one.
     ///
     /// # Errors
     /// [`Kind::NoSpace`], [`Kind::Io`].
@@ -87,7 +87,7 @@ impl Scratch {
         renamed.map_err(|error| self.failed("move aside", Path::new(from), error))
     }
 
-    /// Removes the file `name`; nothing there is fine.
+    /// Removes the file `name`; a missing one is no error.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -100,7 +100,7 @@ impl Scratch {
         Error::io(what, self.tree.path().join(path).display(), error.into())
     }
 
-    /// Bytes that are free for it.
+    /// Free bytes on its filesystem.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -108,7 +108,7 @@ impl Scratch {
         self.tree.free_space()
     }
 
-    /// Removes it with all that is in it; dropping it does the same and can only warn.
+    /// Removes it with everything in it. Dropping it does the same, but can only warn of a failure.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -118,7 +118,7 @@ impl Scratch {
     }
 }
 
-/// Opens the directory for it.
+/// Opens the directory that will contain it.
 fn open(directory: &Path) -> Result<Directory> {
     let opened = Directory::open(directory)?;
     let protects = opened.protects_names();

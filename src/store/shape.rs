@@ -1,8 +1,9 @@
 //! Tells a tree that a killed run has left from any other directory under the same name.
 //!
-//! A user who can write where the tree lies can give any directory there its name, even one of root's that he could neither
-//! change nor remove, and an operator can rename a complete member to it by mistake. So a tree is removed only if it holds
-//! the file [`UNFINISHED`], which it loses before it is published, and if every name in it is one that a tree of ours has.
+//! A user who can write where the tree lies can give its name to any directory there, even to one of root's that this user
+//! could neither change nor remove, and an operator can rename a complete member to it by mistake. So a tree is removed only
+//! if it holds the file [`UNFINISHED`], which it loses before it is published, and if every name in it is one that this
+//! program's trees have.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -13,14 +14,14 @@ use rustix::fs::{FileType, Stat};
 use super::directory::{Directory, is_file_name};
 use super::member::{LOG_DIRECTORY, MARKER, MEMBER, SNAPSHOT_DIRECTORY};
 
-/// The file that a tree holds from its first moment until it is published or removed.
+/// The file that a tree holds from its creation until it is published or removed.
 pub(super) const UNFINISHED: &str = ".etcd-seal-unfinished";
-/// No tree of ours has more entries in one directory, however long an etcd has run on it.
+/// None of this program's trees has more entries in one directory, however long an etcd has run on it.
 const ENTRIES_MAX: usize = 10_000;
-/// What an etcd creates to find out whether it may write.
+/// The file that etcd creates to test whether it may write.
 const TOUCHED: &[u8] = b".touch";
 
-/// What a directory of a tree is, which decides what may be in it.
+/// The kind of a directory in a tree, which decides what may be in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// The tree itself.
@@ -39,7 +40,7 @@ enum Place {
     DrilledLog,
 }
 
-/// What shows that `tree` was not left by a killed run; `None` where nothing does. An empty one is nothing to lose.
+/// The reason to doubt that a killed run left `tree`; `None` where there is none. Removing an empty tree loses nothing.
 pub(super) fn doubt_of(tree: &Directory) -> rustix::io::Result<Option<String>> {
     let unfinished = tree.look(OsStr::new(UNFINISHED))?;
     if unfinished.is_none_or(|stat| kind(&stat) != FileType::RegularFile) {
@@ -51,8 +52,8 @@ pub(super) fn doubt_of(tree: &Directory) -> rustix::io::Result<Option<String>> {
     Ok(stranger.map(|stranger| format!("it holds {}, which no run of etcd-seal makes", stranger.display())))
 }
 
-/// What in `tree` is not what a tree of ours can hold; `None` where everything is. Looks at no more than five levels, and at
-/// one filesystem.
+/// The first entry of `tree` that no tree of this program holds; `None` where there is none. It checks at most five levels,
+/// and one filesystem.
 fn stranger_in(tree: &Directory) -> rustix::io::Result<Option<PathBuf>> {
     let device = rustix::fs::fstat(tree.file())?.st_dev;
     stranger(tree, Place::Tree, device)
@@ -87,7 +88,7 @@ fn kind(stat: &Stat) -> FileType {
 }
 
 impl Place {
-    /// What a directory of this name in it is; `None` where there is none in a tree of ours.
+    /// The kind of the directory `name` in it; `None` where this program's trees have none of that name.
     fn directory(self, name: &[u8]) -> Option<Self> {
         match (self, name) {
             (Self::Tree | Self::DataDirectory, name) if name == MEMBER.as_bytes() => Some(Self::Member),
@@ -106,7 +107,7 @@ impl Place {
 
     fn may_hold_file(self, name: &[u8]) -> bool {
         match self {
-            // The directory of a log, the archive and database that a drill saves again, and what its members say.
+            // The directory of a log, the archive and database that a drill saves again, and the output of its members.
             Self::Tree => {
                 [UNFINISHED, MARKER, "RESTORE.txt", "again.age", "again.db"]
                     .map(str::as_bytes)
@@ -135,18 +136,18 @@ impl Place {
     }
 }
 
-/// Whether it is the name of a member of a drill, or of one moved out of the way: `m1`, `m1.aside`.
+/// Whether `name` is that of a member of a drill, or of one moved aside: `m1`, `m1.aside`.
 fn is_of_drill(name: &[u8]) -> bool {
     let name = name.strip_suffix(b".aside").unwrap_or(name);
     name.strip_prefix(b"m").is_some_and(|number| matches!(number, [b'1'..=b'9']))
 }
 
-/// Whether it is the name of the first file of a log: zeros alone. An etcd that has run has later ones beside it.
+/// Whether `name` is that of the first file of a log: only zeros. After an etcd has run, there are later ones beside it.
 fn is_first_log(name: &[u8]) -> bool {
     name.strip_suffix(b".wal").is_some_and(|name| name.iter().all(|byte| b"0-".contains(byte)))
 }
 
-/// Whether it is the name of the raft snapshot of a restored member, which is of the first term.
+/// Whether `name` is that of the raft snapshot of a restored member, which is of the first term.
 fn is_first_snapshot(name: &[u8]) -> bool {
     name.strip_suffix(b".snap").is_some_and(|name| name.starts_with(b"0000000000000001-"))
 }

@@ -1,6 +1,6 @@
 //! The `.sha256` file beside an archive: one line, as `sha256sum` prints it and `sha256sum -c` reads it.
 //!
-//! It finds damage without a key. It proves nothing against somebody who can rewrite both files.
+//! It detects damage without a key. It proves nothing against an attacker who can rewrite both files.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,10 +13,10 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Kind, Result};
 
-/// What the name of a sidecar adds to that of its archive.
+/// The suffix that a sidecar adds to the name of its archive.
 const SUFFIX: &str = ".sha256";
 
-/// Bytes read of a sidecar at most: a digest and the longest path of Linux (4096 bytes), every byte of it escaped.
+/// The most bytes read of a sidecar: a digest and the longest path of Linux (4096 bytes), every byte of it escaped.
 const SIZE_LIMIT: u64 = 64 + 3 + 2 * 4096 + 2;
 
 /// Hexadecimal digits of a SHA-256.
@@ -27,16 +27,16 @@ const DIGEST_LENGTH: usize = 64;
 pub struct Sidecar {
     /// SHA-256 of the archive.
     pub sha256: [u8; 32],
-    /// File name it speaks of.
+    /// The file name in the line.
     pub name: OsString,
 }
 
-/// What a sidecar with the right digest says about the name.
+/// Whether a sidecar with the right digest also has the right name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Agreement {
     /// Digest and name are those of the archive.
     Full,
-    /// The digest is right, but it stands under another name: `sha256sum -c` would not find the file.
+    /// The digest is right, but the name is another: `sha256sum -c` would not find the file.
     OtherName,
 }
 
@@ -55,8 +55,8 @@ impl Sidecar {
         sidecar
     }
 
-    /// The line with its newline. Like `sha256sum`, a name with a backslash or a line break in it is
-    /// escaped, which a backslash before the digest announces.
+    /// The line with its newline. As in `sha256sum`, a name with a backslash or a line break is escaped, and a backslash
+    /// before the digest says so.
     #[must_use]
     pub fn to_line(&self) -> Vec<u8> {
         let name = self.name.as_bytes();
@@ -78,8 +78,8 @@ impl Sidecar {
         line
     }
 
-    /// Reads what [`Self::to_line`] and `sha256sum` in text (` `) and binary (`*`) mode write: exactly one line,
-    /// its end optional. `None` for everything else, BSD style lines and other digests included.
+    /// Parses what [`Self::to_line`] and `sha256sum` in text (` `) and binary (`*`) mode write: exactly one line, its line
+    /// ending optional. Returns `None` for everything else, including BSD style lines and other digests.
     #[must_use]
     pub fn parse(text: &[u8]) -> Option<Self> {
         let line = text.strip_suffix(b"\n").map_or(text, |line| line.strip_suffix(b"\r").unwrap_or(line));
@@ -98,7 +98,7 @@ impl Sidecar {
     /// Reads the sidecar beside `archive`; `None` where there is none.
     ///
     /// # Errors
-    /// [`Kind::SidecarMalformed`] where something lies there that is not one, [`Kind::Io`] where it cannot be read.
+    /// [`Kind::SidecarMalformed`] where the file is not a sidecar, [`Kind::Io`] where it cannot be read.
     pub fn read_beside(archive: &Path) -> Result<Option<Self>> {
         let path = Self::path_of(archive);
         let Some(text) = read_bounded(&path)? else { return Ok(None) };
@@ -108,8 +108,8 @@ impl Sidecar {
         }
     }
 
-    /// Compares it with the archive it lies beside, whose bytes have the digest `sha256`. The name only
-    /// matters for the [`Agreement`]: files may be renamed.
+    /// Compares it with the archive it lies beside, whose bytes have the digest `sha256`. The name only affects the
+    /// [`Agreement`], because files may be renamed.
     ///
     /// # Errors
     /// [`Kind::SidecarMismatch`] where the digests differ.
@@ -128,7 +128,7 @@ impl Sidecar {
     }
 }
 
-/// The shell command that writes the sidecar of `archive` anew, under the name the archive has now.
+/// The shell command that rewrites the sidecar of `archive` under the archive's current name.
 #[must_use]
 pub fn mending_command(archive: &Path) -> String {
     let directory = match archive.parent() {
@@ -141,7 +141,7 @@ pub fn mending_command(archive: &Path) -> String {
     format!("{directory}sha256sum -- {} > {}", shell_word(name), shell_word(&Sidecar::name_of(name)))
 }
 
-/// Quotes as a POSIX shell wants it. What is not UTF-8 can be shown, but not copied.
+/// Quotes for a POSIX shell. Text that is not UTF-8 can be shown, but not copied.
 fn shell_word(text: &OsStr) -> String {
     let text = text.to_string_lossy();
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);
@@ -168,7 +168,7 @@ fn unescape(name: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-/// Reads a small regular file. Nothing else is opened: a named pipe would wait, and to open a device may do something.
+/// Reads a small regular file. It opens nothing else: a named pipe would block, and opening a device may have effects.
 fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
     if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(malformed(path, "not a regular file"));
@@ -176,7 +176,7 @@ fn read_bounded(path: &Path) -> Result<Option<Vec<u8>>> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = match rustix::fs::open(path, flags, Mode::empty()) {
         Ok(file) => File::from(file),
-        // A name too long for the filesystem is one that no sidecar can have.
+        // No sidecar can have a name too long for the filesystem.
         Err(Errno::NOENT | Errno::NOTDIR | Errno::NAMETOOLONG) => return Ok(None),
         Err(Errno::NXIO) => return Err(malformed(path, "not a regular file")),
         Err(error) => return Err(Error::io("open", path.display(), error.into())),
@@ -211,7 +211,7 @@ mod tests {
         Sidecar { sha256, name: OsStr::from_bytes(name).to_owned() }
     }
 
-    /// Names that need escaping, quoting, or are not UTF-8.
+    /// Names that need escaping or quoting, or are not UTF-8.
     const NAMES: [&[u8]; 9] = [
         b"prod.db.zst.age",
         b" leading and trailing ",

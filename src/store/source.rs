@@ -1,4 +1,4 @@
-//! Files to read that were named by the operator: regular ones, devices and pipes.
+//! Input files that the operator named: regular files, devices and pipes.
 
 use std::fs::File;
 use std::io;
@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl};
 
-/// How long a named pipe may have no writer. A program that writes into one is usually started just before or after.
+/// How long to wait for the writer of a named pipe. The operator usually starts the writer just before or after.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens `path` for reading, and waits for nothing but the writer of a named pipe, a few seconds at most. What it reads from
-/// then on may wait, as on standard input.
+/// Opens `path` for reading. It waits for nothing but the writer of a named pipe, a few seconds at most. Later reads may
+/// block, as on standard input.
 ///
 /// # Errors
-/// What the system says, and [`io::ErrorKind::TimedOut`] for a pipe without a writer.
+/// The error of the system, and [`io::ErrorKind::TimedOut`] for a pipe without a writer.
 pub fn open(path: &Path) -> io::Result<File> {
     if FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode) == FileType::Fifo {
         return open_pipe(path);
@@ -26,12 +26,12 @@ pub fn open(path: &Path) -> io::Result<File> {
     Ok(File::from(file))
 }
 
-/// Only an open that waits knows when there is a writer. It gets a thread of its own, which is left behind should none come.
+/// Only a blocking open reports that there is a writer. It gets its own thread, which is left behind if no writer comes.
 fn open_pipe(path: &Path) -> io::Result<File> {
     tracing::debug!("waiting until a program opens {} for writing", path.display());
     let (done, opened) = mpsc::channel();
     let pipe = path.to_owned();
-    // The receiver may have gone.
+    // The receiver may be gone.
     std::thread::Builder::new().spawn(move || drop(done.send(File::open(pipe))))?;
     opened.recv_timeout(PATIENCE).unwrap_or_else(|_| {
         let message = format!(

@@ -1,4 +1,4 @@
-//! How much room there is where something will be written.
+//! Free space at the place of a future file.
 
 use std::fs::File;
 use std::path::Path;
@@ -6,8 +6,8 @@ use std::path::Path;
 use super::directory::{Directory, parent_of};
 use crate::error::{Error, Result};
 
-/// Bytes that are free in the directory `path`, or beside it where there is nothing yet; on a filesystem that does not say how
-/// large it is, as many as there are. A link that another user may have put there is not followed.
+/// Free bytes in the directory `path`, or in its parent where it does not exist yet; [`u64::MAX`] on a filesystem that does
+/// not report its size. Follows no link that another user may have put there.
 ///
 /// # Errors
 /// [`Kind::Destination`](crate::Kind::Destination), [`Kind::Io`](crate::Kind::Io).
@@ -19,7 +19,7 @@ pub fn free_space(path: &Path) -> Result<u64> {
     free_space_of(directory.file(), directory.path())
 }
 
-/// The same of an open directory, which is called `path`.
+/// The same for an open directory, shown as `path`.
 pub(super) fn free_space_of(directory: &File, path: &Path) -> Result<u64> {
     let filesystem = rustix::fs::fstatvfs(directory)
         .map_err(|error| Error::io("look at the filesystem of", path.display(), error.into()))?;

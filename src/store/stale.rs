@@ -9,31 +9,31 @@ use rustix::fs::{FileType, FlockOperation, Stat};
 
 use super::directory::{Directory, is_same};
 
-/// A temporary younger than this is never removed: its creator may not have come to lock it yet.
+/// The age below which a temporary is never removed: its creator may not have locked it yet.
 const STALE_AFTER: Duration = Duration::from_secs(60);
 
-/// What lies under a temporary name while it is made: a file or a directory, locked as long as somebody makes it.
+/// A file or directory under a temporary name while it is made; its maker holds a lock on it.
 pub(super) trait Unfinished {
-    /// What it is.
+    /// Whether it is a file or a directory.
     const FILE_TYPE: FileType;
 
-    /// Whom it may belong to, apart from the user this process acts as: what is published is given away before.
+    /// The possible owners besides the effective user of this process: it changes owner before it is published.
     fn owners(&self) -> rustix::io::Result<Vec<u32>>;
 
-    /// What shows that the one at `name`, which is open as `file`, was not left by a killed run of ours, whatever its name
-    /// says; `None` where nothing does.
+    /// The reason to doubt that a killed run of this program left the entry at `name`, which is open as `file`; `None` where
+    /// there is none.
     fn doubt(&self, name: &OsStr, file: &File) -> rustix::io::Result<Option<String>>;
 
-    /// Whether `name` is one of its pattern.
+    /// Whether `name` matches its pattern.
     fn is_name(name: &[u8]) -> bool;
 
-    /// Opens what lies at `name`, to lock it.
+    /// Opens the entry at `name`, to lock it.
     fn open(directory: &Directory, name: &OsStr) -> rustix::io::Result<File>;
 
-    /// Removes what is open as `file`, and its name `name`.
+    /// Removes the entry that is open as `file`, and its name `name`.
     fn remove(directory: &Directory, name: &OsStr, file: &File) -> rustix::io::Result<()>;
 
-    /// Where it lies.
+    /// The directory that contains it.
     fn directory(&self) -> &Directory;
 
     /// Its own name.
@@ -45,8 +45,8 @@ pub(super) trait Unfinished {
     /// Whether the filesystem granted the lock.
     fn locked(&self) -> bool;
 
-    /// Whether a lock held here keeps others out: it was granted, and a second open of the same file is refused it. Without
-    /// that, what is alive cannot be told from what is dead.
+    /// Whether a lock held here excludes other processes: it was granted, and a second open of the same file cannot get it.
+    /// Otherwise a temporary in use cannot be told from a stale one.
     fn locks_work(&self) -> rustix::io::Result<bool> {
         if !self.locked() {
             return Ok(false);
@@ -56,21 +56,21 @@ pub(super) trait Unfinished {
     }
 }
 
-/// Locks `file` for as long as it is open, unless somebody else has.
+/// Locks `file` for as long as it is open, unless another process holds the lock.
 pub(super) fn try_lock(file: &File) -> rustix::io::Result<()> {
     rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive)
 }
 
-/// Removes the stale temporaries of its kind beside `living`, which has just been created. One is stale if it lies under a
-/// name of our own pattern, belongs to the user this process acts as or to one whom that user would have given it to, was last
-/// written more than a minute before `living`, lies on the same device, holds nothing that ours never do, and is locked by no
-/// process. Where locks do not work, nothing is removed: process ids would say nothing about other containers, or other
-/// clients of an NFS server.
+/// Removes the stale temporaries of its kind beside `living`, which has just been created. An entry is stale if its name
+/// matches this program's pattern, its owner is the effective user or one that this user would have given it to, it was last
+/// written more than a minute before `living`, it is on the same device, it holds nothing that this program's temporaries
+/// never do, and no process has locked it. Where locks do not work, nothing is removed: process ids say nothing about other
+/// containers, or other clients of an NFS server.
 ///
-/// The age is taken between two time stamps of the same filesystem, so no clock of this host matters. Should
-/// the filesystem's clock be set, a dead temporary may stay longer; a living one is protected by its lock.
+/// The age is the difference of two time stamps of the same filesystem, so no clock of this host matters. If the
+/// filesystem's clock is changed, a stale temporary may stay longer; the lock protects one that is in use.
 ///
-/// This never fails a save: what cannot be removed is said in the log and stays.
+/// This never fails a save: entries that cannot be removed are logged and stay.
 pub(super) fn remove_beside<U: Unfinished>(living: &U) {
     match stale_names(living) {
         Ok(names) => {
@@ -118,7 +118,7 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     if !right_type || !ours || entry.st_dev != own.st_dev || !is_older(modified(&entry), modified(&own)) {
         return Ok(false);
     }
-    // Only now is it safe to open: no device, no FIFO. Should another file have come in its place, it stays.
+    // Only now is opening safe: it is no device and no FIFO. If another file has taken its place, that stays.
     let file = U::open(directory, name)?;
     if !is_same(&rustix::fs::fstat(&file)?, &entry) {
         return Ok(false);
@@ -126,7 +126,7 @@ fn remove_if_stale<U: Unfinished>(living: &U, name: &OsStr) -> rustix::io::Resul
     if try_lock(&file).is_err() {
         return Ok(false);
     }
-    // Before the lock was ours, its owner may have published it or another run may have removed it.
+    // Before this process got the lock, the owner may have published the file, or another run may have removed it.
     if !directory.names(name, &file)? {
         return Ok(false);
     }
@@ -146,7 +146,7 @@ fn modified(stat: &Stat) -> i128 {
     i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec)
 }
 
-/// Whether `modified` is more than [`STALE_AFTER`] before `now`. Never so when it is in the future.
+/// Whether `modified` is more than [`STALE_AFTER`] before `now`; false when it is in the future.
 fn is_older(modified: i128, now: i128) -> bool {
     u128::try_from(now - modified).is_ok_and(|age| age > STALE_AFTER.as_nanos())
 }

@@ -1,8 +1,7 @@
-//! A file in the making: private, locked while it is alive, gone when it is dropped.
+//! A temporary file: private, locked while it is written, removed when it is dropped.
 //!
-//! A temporary lies in the directory of its final name, because only there a rename publishes it. Its
-//! own name is random and never that of anything published, so whoever removes a temporary by its name,
-//! at any moment, cannot hit a published file.
+//! A temporary lies in the directory of its final name, because a rename can publish it only there. Its own name is random
+//! and never that of a published file, so removing a temporary by its name, at any moment, cannot hit a published file.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -23,10 +22,10 @@ const SUFFIX: &str = ".tmp";
 /// Hexadecimal digits between prefix and suffix.
 const RANDOM_DIGITS: usize = 16;
 
-/// How many names are tried. One is enough unless somebody meddles.
+/// How many names are tried. One is enough unless another process interferes.
 pub(super) const ATTEMPTS: usize = 16;
 
-/// Every temporary this process has in the making, for [`abandon_all`].
+/// Every unfinished temporary of this process, for [`abandon_all`].
 static LIVING: Mutex<Vec<Living>> = Mutex::new(Vec::new());
 
 struct Living {
@@ -35,10 +34,10 @@ struct Living {
     remove: Remove,
 }
 
-/// How one is removed, by where it lies and its name there.
+/// Removes a temporary, given its directory and its name there.
 type Remove = Box<dyn Fn(&Directory, &OsStr) -> rustix::io::Result<()> + Send>;
 
-/// Has [`abandon_all`] call `remove` for what lies at `name`, and nothing else, until [`deregister`].
+/// Has [`abandon_all`] call `remove` for the entry at `name`, until [`deregister`].
 pub(super) fn register(
     directory: &Arc<Directory>,
     name: &OsStr,
@@ -49,7 +48,7 @@ pub(super) fn register(
     all.push(Living { directory: Arc::clone(directory), name: name.to_owned(), remove: Box::new(remove) });
 }
 
-/// What lies at `name`, if anything does, is published or gone.
+/// Takes `name` off that list: its entry is published or gone.
 pub(super) fn deregister(name: &OsStr) {
     living().retain(|living| living.name != name);
 }
@@ -62,12 +61,12 @@ pub(super) struct Temporary {
     file: File,
     /// Whether the filesystem granted the lock.
     locked: bool,
-    /// Whether something may still lie at `name`.
+    /// Whether the file may still have its temporary name.
     named: bool,
 }
 
 impl Temporary {
-    /// Creates it empty, with mode 0600 whatever the umask is, and locks it.
+    /// Creates an empty file, with mode 0600 whatever the umask is, and locks it.
     pub(super) fn create(directory: &Arc<Directory>) -> Result<Self> {
         for _ in 0..ATTEMPTS {
             let name = random_name(PREFIX, SUFFIX)?;
@@ -92,7 +91,7 @@ impl Temporary {
         Err(Error::io("create a file in", directory.path().display(), io::Error::other(message)))
     }
 
-    /// A umask may have taken away the owner's own permissions; it cannot have added any.
+    /// Restores the owner's permissions, which a umask may have removed; a umask cannot have added any.
     fn make_private(&self) -> rustix::io::Result<()> {
         let private = Mode::RUSR | Mode::WUSR;
         let mode = Mode::from_raw_mode(self.stat()?.st_mode);
@@ -100,7 +99,8 @@ impl Temporary {
             return Ok(());
         }
         match rustix::fs::fchmod(&self.file, private) {
-            // FAT and its like keep no permissions: there the mount options decide who reads the files.
+            // FAT and similar filesystems store no permissions: there the mount options decide which users can read the
+            // files.
             Err(Errno::PERM | Errno::OPNOTSUPP) => {
                 tracing::warn!(path = %self.path().display(), ?mode, "the filesystem keeps no permissions");
                 Ok(())
@@ -109,8 +109,8 @@ impl Temporary {
         }
     }
 
-    /// Locks it for as long as it is open. False where another process, taking it for a stale one, was
-    /// faster between creation and lock: then this one is lost and another must be created.
+    /// Locks it for as long as it is open. False where another process took it for a stale one between creation and lock:
+    /// then this one is lost and another must be created.
     fn lock(&mut self) -> rustix::io::Result<bool> {
         match try_lock(&self.file) {
             Ok(()) => {
@@ -119,14 +119,14 @@ impl Temporary {
             }
             Err(Errno::WOULDBLOCK) => Ok(false),
             Err(error) => {
-                // It then lives without: nobody removes temporaries where locks do not work.
+                // It stays unlocked: no process removes temporaries where locks do not work.
                 tracing::debug!(path = %self.path().display(), %error, "cannot lock");
                 Ok(true)
             }
         }
     }
 
-    /// What the filesystem says about it.
+    /// Its current metadata.
     pub(super) fn stat(&self) -> rustix::io::Result<Stat> {
         rustix::fs::fstat(&self.file)
     }
@@ -152,7 +152,7 @@ impl Temporary {
         self.file.sync_all()
     }
 
-    /// Gives it the name `to`, in place of whatever has it.
+    /// Renames it to `to`, and replaces any entry of that name.
     pub(super) fn rename(&mut self, to: &OsStr) -> rustix::io::Result<()> {
         let directory = self.directory.file();
         rustix::fs::renameat(directory, &*self.name, directory, to)?;
@@ -160,7 +160,7 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives it the name `to` unless that is taken; `renameat2` with `RENAME_NOREPLACE`.
+    /// Renames it to `to` unless that is taken; `renameat2` with `RENAME_NOREPLACE`.
     pub(super) fn rename_without_replacing(&mut self, to: &OsStr) -> rustix::io::Result<()> {
         let directory = self.directory.file();
         rustix::fs::renameat_with(directory, &*self.name, directory, to, RenameFlags::NOREPLACE)?;
@@ -168,17 +168,17 @@ impl Temporary {
         Ok(())
     }
 
-    /// Gives it the second name `to` unless that is taken. The temporary name stays.
+    /// Adds the second name `to` unless that is taken. The temporary name stays.
     pub(super) fn link(&self, to: &OsStr) -> rustix::io::Result<()> {
         let directory = self.directory.file();
         match rustix::fs::linkat(directory, &*self.name, directory, to, AtFlags::empty()) {
-            // NFS may do it, lose the answer, ask again, and find the name taken by the file itself.
+            // NFS may create the link, lose the answer, repeat the request, and find the name taken by the file itself.
             Err(error) if self.directory.names(to, &self.file) != Ok(true) => Err(error),
             _ => Ok(()),
         }
     }
 
-    /// Removes the temporary name, where there still is one.
+    /// Removes the temporary name, if it still exists.
     pub(super) fn remove(&mut self) -> rustix::io::Result<()> {
         if self.named {
             self.directory.remove(&self.name)?;
@@ -204,7 +204,7 @@ impl Unfinished for Temporary {
         Ok(Vec::new())
     }
 
-    /// One file looks like another. Where other users can rename this user's files, any may have got the name.
+    /// All files look alike. Where other users can rename this user's files, any of them may have got the name.
     fn doubt(&self, _name: &OsStr, _file: &File) -> rustix::io::Result<Option<String>> {
         let sure = self.directory.protects_names()?;
         Ok((!sure).then(|| {
@@ -246,15 +246,15 @@ impl Drop for Temporary {
     }
 }
 
-/// Removes every temporary this process has in the making; for a process that must exit while a thread is stuck.
+/// Removes every unfinished temporary of this process; for a process that must exit while a thread is stuck.
 ///
-/// Published files are safe: temporaries are removed by their temporary names, which nothing published has.
-/// What cannot be removed is left to a later run.
+/// Published files are safe: this removes temporaries by their temporary names, which no published file has. A later run
+/// removes those that cannot be removed now.
 pub fn abandon_all() {
     abandon(|_| true);
 }
 
-/// Does so with those of these names.
+/// Does the same for those whose names are `wanted`.
 pub(super) fn abandon(wanted: impl Fn(&OsStr) -> bool) {
     let abandoned: Vec<Living> = living().extract_if(.., |living| wanted(&living.name)).collect();
     for Living { directory, name, remove } in abandoned {
@@ -274,12 +274,12 @@ pub(super) fn is_temporary_name(name: &[u8]) -> bool {
     rest.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes())).is_some_and(is_random)
 }
 
-/// Whether it is what [`random_name`] puts between prefix and suffix.
+/// Whether `digits` has the form that [`random_name`] puts between prefix and suffix.
 pub(super) fn is_random(digits: &[u8]) -> bool {
     digits.len() == RANDOM_DIGITS && digits.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
-/// A name that nobody can guess.
+/// A random name that cannot be guessed.
 pub(super) fn random_name(prefix: &str, suffix: &str) -> Result<OsString> {
     let random = getrandom::u64()
         .map_err(|error| Error::io("read", "the system's random numbers", io::Error::other(error)))?;

@@ -1,6 +1,7 @@
-//! Directories in the making: private, locked while they are alive, gone when they are dropped.
+//! Temporary directories: private, locked while they are written, removed when they are dropped.
 //!
-//! A tree lies where a rename can publish it: in the directory its entries will be in, or beside the one it will become.
+//! A tree lies where a rename can publish it: in the directory that will contain its entries, or beside the directory it
+//! will become.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -28,7 +29,7 @@ pub(super) fn is_tree_name(name: &[u8]) -> bool {
     name.strip_prefix(PREFIX.as_bytes()).is_some_and(is_random)
 }
 
-/// Who is to own what is published.
+/// The owner of what is published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Owner {
     /// The user.
@@ -40,14 +41,14 @@ pub struct Owner {
 /// A locked directory under a temporary name; removed on drop unless published.
 #[derive(Debug)]
 pub(super) struct Tree {
-    /// Where it lies.
+    /// The directory that contains it.
     base: Arc<Directory>,
     name: OsString,
-    /// Shared with what removes it for a process that must exit.
+    /// Shared with the function that removes it when the process must exit.
     file: Arc<File>,
     locked: bool,
     named: bool,
-    /// Whom it is for once it is published, as what a killed run has left may be already.
+    /// The owner once it is published. What a killed run has left may already belong to this owner.
     owner: Option<Owner>,
 }
 
@@ -68,7 +69,7 @@ impl Tree {
             });
             let tree = prepared.map_err(|error| {
                 deregister(&name);
-                // It is empty; one that is not is another's.
+                // This tree is empty; one that is not empty is another user's.
                 let _ = base.remove_directory(&name);
                 error.into_error("prepare", &base.join(&name), &base.join(&name))
             })?;
@@ -83,12 +84,12 @@ impl Tree {
         Err(Error::io("create a directory in", base.path().display(), io::Error::other(message)))
     }
 
-    /// Puts into it the file without which no later run takes it for a leftover.
+    /// Creates the file by which a later run recognises a leftover.
     fn mark_unfinished(&self) -> rustix::io::Result<()> {
         self.itself()?.create_to_read(OsStr::new(UNFINISHED)).map(drop)
     }
 
-    /// Takes that file away, durably: from then on it is complete.
+    /// Removes that file durably: from then on the tree is complete.
     fn mark_finished(&self) -> Result<()> {
         let unfinished = OsStr::new(UNFINISHED);
         let failed = |error: Errno| Error::io("remove", self.path().join(unfinished).display(), error.into());
@@ -97,7 +98,7 @@ impl Tree {
         itself.sync()
     }
 
-    /// Where it lies.
+    /// The directory that contains it.
     pub(super) fn base(&self) -> &Arc<Directory> {
         &self.base
     }
@@ -112,8 +113,8 @@ impl Tree {
         self.base.path().join(&self.name)
     }
 
-    /// Creates a file in it, readable and writable, with the directories above it. Whoever may rename what lies in the base
-    /// cannot have anything created elsewhere: all goes through the descriptor of the tree.
+    /// Creates a file in it, readable and writable, with its parent directories. A user who can rename entries of the base
+    /// cannot make it create anything elsewhere, because it uses the descriptor of the tree.
     pub(super) fn create_file(&self, path: &Path) -> Result<File> {
         let failed = |error: Errno| Error::io("create", self.path().join(path).display(), error.into());
         let name = path.file_name().ok_or_else(|| failed(Errno::INVAL))?;
@@ -126,7 +127,7 @@ impl Tree {
         directory.create_to_read(name).map_err(failed)
     }
 
-    /// Itself, under its temporary name.
+    /// The tree as a directory, under its temporary name.
     pub(super) fn itself(&self) -> rustix::io::Result<Directory> {
         self.file
             .try_clone()
@@ -134,14 +135,14 @@ impl Tree {
             .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
     }
 
-    /// What is under `name` in it.
+    /// The metadata of its entry `name`.
     pub(super) fn look(&self, name: &OsStr) -> Result<Stat> {
         let looked =
             self.itself().and_then(|itself| itself.look(name)).and_then(|stat| stat.ok_or(Errno::NOENT));
         looked.map_err(|error| Error::io("look at", self.path().join(name).display(), error.into()))
     }
 
-    /// Bytes that are free on its filesystem; on one that does not say how large it is, as many as there are.
+    /// Free bytes on its filesystem; [`u64::MAX`] on one that does not report its size.
     pub(super) fn free_space(&self) -> Result<u64> {
         free_space_of(&self.file, &self.path())
     }
@@ -152,8 +153,8 @@ impl Tree {
         device(&self.file) == device(&other.file)
     }
 
-    /// Makes everything in it durable, from the leaves to itself, and gives it to its owner: all of it where it is published
-    /// itself, else what is in it.
+    /// Makes everything in it durable, from the leaves to the tree, and gives it to its owner: with `whole`, for a tree that
+    /// is published itself, the tree too; otherwise only its contents.
     pub(super) fn seal(&self, whole: bool) -> Result<()> {
         let itself = self.itself();
         let itself = itself.map_err(|error| Error::io("sync", self.path().display(), error.into()))?;
@@ -166,14 +167,14 @@ impl Tree {
         itself.sync()
     }
 
-    /// Itself, as a directory for what was published with it.
+    /// The tree as a directory at `path`, for what was published with it.
     pub(super) fn directory_at(&self, path: PathBuf) -> Result<Directory> {
         let file = self.file.try_clone();
         file.map(|file| Directory::of(path, file))
             .map_err(|error| Error::io("open", self.path().display(), error))
     }
 
-    /// Refuses to publish where somebody has put another directory in its place.
+    /// Refuses to publish where another process has put another directory in its place.
     pub(super) fn check_in_place(&self) -> Result<()> {
         self.base.check_in_place()?;
         if self.base.names(&self.name, &self.file) == Ok(true) {
@@ -184,7 +185,7 @@ impl Tree {
             .with_hint("somebody else writes into the same directory: stop that, and run it again"))
     }
 
-    /// Gives one of its entries the same name in `to`, where that must be free; returns which file it is.
+    /// Renames its entry `entry` to the same name in `to`, which must be free there; returns the entry's metadata.
     pub(super) fn publish_entry(&self, entry: &OsStr, to: &Directory) -> Result<Stat> {
         let published = self.look(entry)?;
         let renamed = rename_without_replacing(&self.file, entry, to, entry);
@@ -192,8 +193,8 @@ impl Tree {
         Ok(published)
     }
 
-    /// Takes its entry `entry`, which was `published`, back from the name `name` in `from`. Another file that has got that
-    /// name is not for this tree, which is going to be removed.
+    /// Takes its entry `entry`, which was `published`, back from the name `name` in `from`. It leaves alone another file
+    /// that has got that name, since this tree is going to be removed.
     pub(super) fn take_back(
         &mut self,
         entry: &OsStr,
@@ -202,7 +203,7 @@ impl Tree {
         published: &Stat,
     ) -> rustix::io::Result<()> {
         let itself = self.itself()?;
-        // Until it is known what was taken, nothing in the tree is removed.
+        // Removes nothing in the tree until it is known which file was taken back.
         deregister(&self.name);
         let taken = move_back(from, name, &itself, entry, published);
         let is_ours =
@@ -212,7 +213,7 @@ impl Tree {
     }
 
     /// Exchanges its entry `entry` for the one of that name in `with`, which must be the file `expected`, in one step. Any
-    /// other gets its name back.
+    /// other file gets its name back.
     pub(super) fn exchange_entry(
         &mut self,
         entry: &OsStr,
@@ -224,7 +225,7 @@ impl Tree {
         let holds = |file: &Stat| {
             itself.look(entry).is_ok_and(|found| found.is_some_and(|found| is_same(&found, file)))
         };
-        // Until it is known what came, nothing in the tree is removed.
+        // Removes nothing in the tree until it is known which file came.
         deregister(&self.name);
         let mut exchanged = exchange(&itself, entry, with, entry);
         if exchanged.is_ok() && !holds(expected) {
@@ -234,7 +235,7 @@ impl Tree {
         exchanged
     }
 
-    /// Has it removed again should the process have to exit; where it holds what is not ours, it is never removed any more.
+    /// Registers it for removal at exit again; a tree that holds another user's file is never removed.
     fn register_again(&mut self, is_ours: bool) {
         if !is_ours {
             tracing::warn!("{} stays: it holds what another user has put there", self.path().display());
@@ -244,8 +245,8 @@ impl Tree {
         }
     }
 
-    /// Gives the tree itself the name `to` beside it: one that is free, or an empty directory's. Killed just before that, the
-    /// process leaves a complete tree under its temporary name, which no later run removes.
+    /// Renames the tree to `to` beside it, which must be free or an empty directory. A process killed just before that
+    /// leaves a complete tree under its temporary name, which no later run removes.
     pub(super) fn publish(&mut self, to: &OsStr) -> Result<()> {
         self.mark_finished()?;
         let base = self.base.file();
@@ -258,7 +259,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes the tree itself back from the name `from`, unless another directory has got that.
+    /// Takes the tree back from the name `from`, unless another directory has got that name.
     pub(super) fn unpublish(&mut self, from: &OsStr) -> rustix::io::Result<()> {
         let own = rustix::fs::fstat(&self.file)?;
         move_back(&self.base, from, &self.base, &self.name, &own)?;
@@ -267,7 +268,7 @@ impl Tree {
         self.mark_unfinished()
     }
 
-    /// Removes it with all that is still in it, and nothing that has got its name meanwhile.
+    /// Removes it with its remaining contents, and nothing that has got its name meanwhile.
     pub(super) fn remove(&mut self) -> rustix::io::Result<()> {
         if self.named {
             self.base.remove_tree(&self.name, &self.file)?;
@@ -276,7 +277,7 @@ impl Tree {
         Ok(())
     }
 
-    /// Has it removed should the process have to exit.
+    /// Registers it for removal if the process must exit.
     fn register(&self) {
         let file = Arc::clone(&self.file);
         register(&self.base, &self.name, move |base, name| base.remove_tree(name, &file));
@@ -288,7 +289,7 @@ impl Tree {
     }
 }
 
-/// Gives the files of two names each the name of the other, in one step.
+/// Exchanges two names in one step.
 pub(super) fn exchange(
     one: &Directory,
     name: &OsStr,
@@ -306,7 +307,7 @@ pub(super) fn rename_without_replacing(
     new_name: &OsStr,
 ) -> rustix::io::Result<()> {
     match rustix::fs::renameat_with(from, name, to.file(), new_name, RenameFlags::NOREPLACE) {
-        // A filesystem that knows no flags: only an empty directory or a file could be replaced, and there was none.
+        // A filesystem without rename flags: a rename could replace only an empty directory or a file, and there was none.
         Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => match to.look(new_name)? {
             None => rustix::fs::renameat(from, name, to.file(), new_name),
             Some(_) => Err(Errno::EXIST),
@@ -315,8 +316,8 @@ pub(super) fn rename_without_replacing(
     }
 }
 
-/// Moves the file `expected` from one name to another, which must be free. Any other that has got the first name stays, or
-/// is moved out again: under that name or, where that is taken by then, one beside it.
+/// Moves the file `expected` from one name to another, which must be free. Any other file that has got the first name stays,
+/// or is moved out again: under that name or, where that is taken by then, under one beside it.
 pub(super) fn move_back(
     from: &Directory,
     name: &OsStr,
@@ -332,11 +333,11 @@ pub(super) fn move_back(
         return Err(Errno::STALE);
     }
     rename_without_replacing(from.file(), name, to, new_name)?;
-    // Only now can nobody exchange it any more, where `to` is this user's alone.
+    // From now on no other user can exchange it, if only this user can write `to`.
     if is_at(to, new_name)? { Ok(()) } else { move_out(to, new_name, from, name).and(Err(Errno::STALE)) }
 }
 
-/// Moves what is not ours out again.
+/// Moves a file of another user out again.
 fn move_out(from: &Directory, name: &OsStr, to: &Directory, old_name: &OsStr) -> rustix::io::Result<()> {
     let mut free = old_name.to_owned();
     for _ in 0..ATTEMPTS {
@@ -361,8 +362,8 @@ fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error
     }
 }
 
-/// Everything in `directory`; no link is followed, and what is not `maker`'s own, or has another name elsewhere, is refused:
-/// it would be given away.
+/// Seals everything in `directory`. It follows no link, and refuses a file that is not `maker`'s own or has a second name:
+/// sealing would give that file away.
 fn seal_entries(directory: &Directory, maker: u32, owner: Option<Owner>) -> Result<()> {
     let failed = |path: &Path, error: Errno| Error::io("sync", path.display(), error.into());
     let unreadable = |error| failed(directory.path(), error);
@@ -390,7 +391,7 @@ fn seal_entries(directory: &Directory, maker: u32, owner: Option<Owner>) -> Resu
     Ok(())
 }
 
-/// Refuses what another user has put there, be it a second name of a file of somebody else.
+/// Refuses what another user has put there, including a second name of another user's file.
 fn check_made_by(maker: u32, file: &File, path: &Path) -> Result<()> {
     let stat = rustix::fs::fstat(file);
     let stat = stat.map_err(|error| Error::io("look at", path.display(), error.into()))?;
@@ -400,7 +401,7 @@ fn check_made_by(maker: u32, file: &File, path: &Path) -> Result<()> {
     Err(meddled(format!("{} was put there by another user meanwhile", path.display())))
 }
 
-/// Gives the file or directory away, where that is asked for.
+/// Gives the file or directory to `owner`, if there is one.
 fn give(file: &File, owner: Option<Owner>, path: &Path) -> Result<()> {
     let Some(Owner { user, group }) = owner else { return Ok(()) };
     let given = rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
@@ -417,7 +418,7 @@ impl Unfinished for Tree {
         is_tree_name(name)
     }
 
-    /// That of the directory around it, too: a restore may have been asked to give everything to that user.
+    /// The owner of the parent directory, too: a restore may have been asked to give everything to that user.
     fn owners(&self) -> rustix::io::Result<Vec<u32>> {
         let around = rustix::fs::fstat(self.base.file())?.st_uid;
         Ok(self.owner.map(|owner| owner.user).into_iter().chain([around]).collect())
@@ -548,7 +549,7 @@ mod tests {
         let (itself, member) = (tree.itself().unwrap(), OsStr::new("member"));
         let published = tree.publish_entry(member, &scene.base).unwrap();
         scene.swap(member);
-        // After the look before the move.
+        // The swap happens after the check and before the move.
         rename_without_replacing(scene.base.file(), member, &itself, member).unwrap();
         assert!(!is_same(&itself.look(member).unwrap().unwrap(), &published));
         fs::create_dir(scene.path(member)).unwrap();
@@ -608,7 +609,7 @@ mod tests {
         let name = OsStr::new(".etcd-seal-restore-0000000000000001");
         fs::create_dir_all(scene.path(name).join("member/snap")).unwrap();
         let leftover = scene.base.open_directory(name).unwrap();
-        // After the last look at it.
+        // The swap happens after the last check.
         scene.swap(name);
         <Tree as Unfinished>::remove(&scene.base, name, &leftover).unwrap();
         scene.assert_kept(name);

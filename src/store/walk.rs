@@ -1,7 +1,7 @@
-//! Finds what a path names without trusting directories that other users can write.
+//! Resolves a path without trusting directories that other users can write.
 //!
-//! A link is followed only if no user but root and the caller can have put it there, or can have put a directory there on the
-//! way to it. Everything else is refused, because the user who placed the link would choose where this process, often root,
+//! A link is followed only if no user but root and the caller can have put it there, or can have put a directory there on
+//! the way to it. Every other link is refused, because the user who placed it would choose where this process, often root,
 //! reads and writes.
 
 use std::ffi::{OsStr, OsString};
@@ -13,19 +13,19 @@ use std::path::{Component, Path, PathBuf};
 use rustix::fs::{CWD, FileType, Mode, OFlags, PROC_SUPER_MAGIC, ResolveFlags, Stat};
 use rustix::io::Errno;
 
-/// Links followed in one path at most, as in Linux itself.
+/// The most links followed in one path, as in Linux itself.
 const LINKS_MAX: usize = 40;
-/// Sticky bit and the permissions of group and others to write, in `st_mode`.
+/// Sticky bit, and the write permissions of group and others, in `st_mode`.
 const STICKY: u32 = 0o1000;
 const GROUP_WRITES: u32 = 0o020;
 const OTHERS_WRITE: u32 = 0o002;
 
-/// Why a path cannot be walked to its end.
+/// Why a path cannot be resolved.
 #[derive(Debug)]
 pub(super) enum Obstacle {
-    /// The system refuses.
+    /// The system refuses it.
     System(Errno),
-    /// This link stands in, or below, a directory that another user can write.
+    /// This link is in, or below, a directory that another user can write.
     ForeignLink(PathBuf),
 }
 
@@ -35,22 +35,22 @@ impl From<Errno> for Obstacle {
     }
 }
 
-/// What lies at the end of a path. It may have been replaced since: compare what is opened with `stat`.
+/// The entry at the end of a path. It may have been replaced since: compare what is opened with `stat`.
 pub(super) struct Found {
-    /// The directory it lies in, or itself where `name` is `.`; open as a path alone.
+    /// The directory that contains it, or itself where `name` is `.`; opened with `O_PATH`.
     pub(super) directory: OwnedFd,
-    /// Its name there.
+    /// Its name in that directory.
     pub(super) name: OsString,
-    /// What it is; never a link, except to an open file in `/proc`.
+    /// Its metadata; never a link's, except for a link to an open file in `/proc`.
     pub(super) stat: Stat,
-    /// Whether the way led through a link of `/proc`, which stands for an open file and not for a path.
+    /// Whether the path led through a link of `/proc`, which stands for an open file and not for a path.
     pub(super) through_proc: bool,
 }
 
 /// Opens a directory for reading.
 pub(super) fn open_directory(path: &Path) -> Result<File, Obstacle> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    // Most paths have no link in them at all: the kernel finds that out in one step.
+    // Most paths contain no link: the kernel finds that out in one step.
     match rustix::fs::openat2(CWD, path, flags, Mode::empty(), ResolveFlags::NO_SYMLINKS) {
         Ok(file) => return Ok(File::from(file)),
         Err(Errno::LOOP) => {}
@@ -60,7 +60,7 @@ pub(super) fn open_directory(path: &Path) -> Result<File, Obstacle> {
     open_found_directory(&Walk::begin(path)?.finish()?)
 }
 
-/// Opens a directory below `directory`, shown as `shown`, for reading.
+/// Opens a directory below `directory`, which messages call `shown`, for reading.
 pub(super) fn open_directory_below(directory: &File, shown: &Path, path: &Path) -> Result<File, Obstacle> {
     open_found_directory(&find_below(directory, shown, path)?)
 }
@@ -73,7 +73,7 @@ fn open_found_directory(found: &Found) -> Result<File, Obstacle> {
     Ok(File::from(rustix::fs::openat(&found.directory, &*found.name, flags, Mode::empty())?))
 }
 
-/// Finds what `path`, which is relative, names below `directory`, shown as `shown`.
+/// Resolves the relative `path` below `directory`, which messages call `shown`.
 pub(super) fn find_below(directory: &File, shown: &Path, path: &Path) -> Result<Found, Obstacle> {
     let at = rustix::fs::openat(
         directory,
@@ -84,7 +84,7 @@ pub(super) fn find_below(directory: &File, shown: &Path, path: &Path) -> Result<
     Walk { at, shown: shown.to_owned(), pending: components(path), links: 0, through_proc: false }.finish()
 }
 
-/// Opens a regular file below `directory` for reading. Waits for nothing, and opens neither device, named pipe nor socket.
+/// Opens a regular file below `directory` for reading. Never blocks, and opens no device, named pipe or socket.
 pub(super) fn open_file_below(directory: &File, shown: &Path, path: &Path) -> Result<Opened, Obstacle> {
     let found = find_below(directory, shown, path)?;
     let kind = FileType::from_raw_mode(found.stat.st_mode);
@@ -99,16 +99,16 @@ pub(super) fn open_file_below(directory: &File, shown: &Path, path: &Path) -> Re
     }
 }
 
-/// What [`open_file_below`] comes to.
+/// The result of [`open_file_below`].
 pub(super) enum Opened {
     /// A regular file.
     File(File),
-    /// Something else, which was not opened.
+    /// A file of another type, which was not opened.
     Other(FileType),
 }
 
-/// Whether only root and the caller can change what is in a directory. A plain user's own group may write, as it may with
-/// a umask of 002: on such systems every user has a group of his own.
+/// Whether only root and the caller can change the entries of a directory. An ordinary user's own group may write, as it may
+/// with a umask of 002: on such systems every user has a separate group.
 pub(super) fn is_private(directory: &Stat) -> bool {
     let caller = rustix::process::geteuid();
     let own_group = !caller.is_root()
@@ -123,22 +123,22 @@ pub(super) fn is_sticky(directory: &Stat) -> bool {
     directory.st_mode & STICKY != 0 && is_trusted(directory.st_uid)
 }
 
-/// Whether no other user can give the name of `entry` in `directory` to something else. In a sticky directory that depends on
-/// whose the entry is: another user can rename only what is that user's own.
+/// Whether no other user can give the name of `entry` in `directory` to something else. In a sticky directory that depends
+/// on the owner of the entry: another user can rename only that user's own entries.
 fn keeps(directory: &Stat, entry: &Stat) -> bool {
     is_private(directory) || is_sticky(directory) && is_trusted(entry.st_uid)
 }
 
-/// Whether no other user can put another directory in the place of `directory`, which has this `stat`, or of one above it:
-/// with a link of root's in it, that would be one of the other user's choice. It goes up from the directory itself, so that
-/// it does not matter by which path that was reached, or that the caller was in it from the start.
+/// Whether no other user can replace `directory`, whose metadata is `stat`, or a directory above it: then a link of root's
+/// in it would be one of the other user's choice. The check goes up from the directory itself, so that the path by which it
+/// was reached does not matter, nor that the caller was in it from the start.
 fn is_out_of_reach(directory: &OwnedFd, mut stat: Stat) -> rustix::io::Result<bool> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut at = rustix::fs::openat(directory, ".", flags, Mode::empty())?;
     loop {
         at = rustix::fs::openat(&at, "..", flags, Mode::empty())?;
         let above = rustix::fs::fstat(&at)?;
-        // Above the root there is the root.
+        // The parent of the root is the root.
         if (above.st_dev, above.st_ino) == (stat.st_dev, stat.st_ino) {
             return Ok(true);
         }
@@ -149,25 +149,26 @@ fn is_out_of_reach(directory: &OwnedFd, mut stat: Stat) -> rustix::io::Result<bo
     }
 }
 
-/// Root, the caller, and the owner of `/`: that is another one in a user namespace, where root outside has no name.
+/// Trusts root, the caller, and the owner of `/`: in a user namespace, that is another user, since the outer root has no
+/// name.
 fn is_trusted(user: u32) -> bool {
     user == 0
         || user == rustix::process::geteuid().as_raw()
         || rustix::fs::stat("/").is_ok_and(|root| root.st_uid == user)
 }
 
-/// Whether the kernel, or what confines this process, knows no `openat2`.
+/// Whether the kernel, or a sandbox around this process, does not support `openat2`.
 fn is_unsupported(error: Errno) -> bool {
     matches!(error, Errno::NOSYS | Errno::PERM)
 }
 
-/// A path being walked, one name at a time.
+/// A path being resolved, one name at a time.
 struct Walk {
-    /// How far it came, open as a path alone.
+    /// The directory reached so far, opened with `O_PATH`.
     at: OwnedFd,
     /// The same, as the operator would write it.
     shown: PathBuf,
-    /// The names still to come, the next one last.
+    /// The remaining names, the next one last.
     pending: Vec<OsString>,
     links: usize,
     through_proc: bool,
@@ -205,7 +206,7 @@ impl Walk {
     }
 
     fn enter(&mut self, name: &OsStr, child: OwnedFd) {
-        // Through its own `.`, so that something that mounts on demand is mounted.
+        // Opens its `.`, so that an automount is mounted.
         let mut inside = name.to_owned();
         inside.push("/.");
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -224,7 +225,7 @@ impl Walk {
             return Err(Errno::LOOP.into());
         }
         if rustix::fs::fstatfs(&self.at)?.f_type == PROC_SUPER_MAGIC {
-            // What such a link says is no path: only the kernel can follow it.
+            // The target text of such a link is no path: only the kernel can follow it.
             self.at = rustix::fs::openat(&self.at, name, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
             self.shown.push(name);
             self.through_proc = true;
@@ -264,7 +265,7 @@ mod tests {
     use super::*;
     use std::os::unix::fs::MetadataExt;
 
-    /// A link of root's below a directory of another user is where that user wants it, with the directory it stands in.
+    /// Another user decides where a link of root's below that user's directory lies, together with its parent directory.
     #[test]
     #[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
     fn a_link_is_followed_only_where_no_other_user_can_replace_what_leads_to_it() {
@@ -297,14 +298,14 @@ mod tests {
                 Err(Obstacle::ForeignLink(found)) => assert!(!followed && found == link, "{what}"),
                 Err(Obstacle::System(error)) => panic!("{what}: {error}"),
             }
-            // From a directory that is open already, the same holds.
+            // The same holds from a directory that is already open.
             let below = File::open(path("around/child/below")).unwrap();
             let opened = open_directory_below(&below, Path::new("below"), Path::new("link"));
             assert_eq!(opened.is_ok(), followed, "{what}");
         }
     }
 
-    /// `/proc/self/cwd` stands for a directory, and what follows it lies in that.
+    /// `/proc/self/cwd` stands for a directory, and the rest of the path lies in that.
     #[test]
     fn a_path_goes_on_behind_a_link_of_proc() {
         let place = tempfile::tempdir().unwrap();

@@ -1,16 +1,16 @@
-//! Makes a file durable while it is still being written, so that little is left to do for the fsync at its end.
+//! Makes a file durable while it is still being written, so that little is left for the fsync at its end.
 //!
-//! Left alone, the system keeps what is written in memory for up to half a minute, and the disk stands idle meanwhile.
+//! Otherwise the system keeps written data in memory for up to half a minute, and the disk is idle meanwhile.
 
 use std::fs::File;
 use std::io;
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
 use std::thread::{Builder, JoinHandle};
 
-/// Bytes from one call to the next.
+/// Bytes written between two syncs.
 const STRIDE: usize = 16 * 1024 * 1024;
 
-/// A thread that syncs a file again and again.
+/// A thread that syncs a file repeatedly.
 #[derive(Debug)]
 pub(super) struct Writeback {
     wake: SyncSender<()>,
@@ -20,7 +20,8 @@ pub(super) struct Writeback {
 }
 
 impl Writeback {
-    /// Begins for `file`; `None` where the system has no descriptor or no thread left for it: then all is left to the end.
+    /// Starts the thread for `file`; `None` where the system has no descriptor or thread left: then the final fsync does all
+    /// the work.
     pub(super) fn begin(file: &File) -> Option<Self> {
         let begin = || {
             let file = file.try_clone()?;
@@ -32,12 +33,12 @@ impl Writeback {
         begin().inspect_err(|error: &io::Error| tracing::debug!(%error, "no early writeback")).ok()
     }
 
-    /// Tells that `length` more bytes were written.
+    /// Notes that `length` more bytes were written.
     pub(super) fn written(&mut self, length: usize) {
         self.waiting += length;
         if self.waiting >= STRIDE {
             match self.wake.try_send(()) {
-                // One that has stopped has failed, and says so at the end.
+                // A thread that has stopped has failed, and reports that at the end.
                 Ok(()) | Err(TrySendError::Disconnected(())) => self.waiting = 0,
                 Err(TrySendError::Full(())) => {}
             }
@@ -47,7 +48,7 @@ impl Writeback {
     /// Waits for the thread.
     ///
     /// # Errors
-    /// The first failure. The system tells each only once, so a later fsync of the same file would not know of it.
+    /// The first failure. The system reports each failure only once, so a later fsync of the same file would not report it.
     pub(super) fn finish(self) -> io::Result<()> {
         drop(self.wake);
         self.syncing.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))

@@ -1,8 +1,8 @@
 //! The first file of a write-ahead log, in which all members have just joined.
 //!
 //! `wal/wal.go`, `wal/encoder.go` and `wal/record.go` in etcd: records of `walpb.Record {type, crc, data}`, each behind a
-//! length of eight bytes, little-endian, whose top byte tells how far it is padded to a multiple of eight. `crc` is a CRC-32C
-//! that runs over the data of all records. Zeros end the log.
+//! length of eight bytes, little-endian, whose top byte says how far the record is padded to a multiple of eight. `crc` is a
+//! CRC-32C that runs over the data of all records. Zeros end the log.
 
 use super::{FIRST_TERM, configuration_state};
 use crate::database::membership::{Member, Membership};
@@ -10,7 +10,7 @@ use crate::database::protobuf::{Fields, Message};
 
 /// The name of the first file: sequence and raft index, both 0.
 pub const LOG_NAME: &str = "0000000000000000-0000000000000000.wal";
-/// Bytes etcd takes for a file of its log beforehand (`SegmentSizeBytes` in `wal/wal.go`).
+/// Bytes that etcd preallocates for a file of its log (`SegmentSizeBytes` in `wal/wal.go`).
 pub const LOG_SIZE: u64 = 64 * 1000 * 1000;
 
 /// `metadataType` in `wal/wal.go`, and so on.
@@ -24,10 +24,10 @@ const CONFIGURATION_CHANGE: u64 = 1;
 /// `ConfChangeAddNode` in `raft.proto`.
 const ADD_NODE: u64 = 0;
 
-/// The log of `member`, up to its last record; the file goes on with zeros to [`LOG_SIZE`].
+/// The log of `member`, up to its last record; the file continues with zeros to [`LOG_SIZE`].
 ///
-/// `with_voters` is what etcd does since 3.5: the snapshot record names the voters, from which 3.7 learns them. Without, it
-/// is the log of 3.4, which only tests compare with.
+/// `with_voters` selects the format since 3.5: the snapshot record names the voters, from which 3.7 learns them. Without it,
+/// this is the log of 3.4, which only tests compare with.
 #[must_use]
 pub fn first_log(membership: &Membership, member: &Member, with_voters: bool) -> Vec<u8> {
     let mut log = Log::default();
@@ -50,8 +50,8 @@ pub fn first_log(membership: &Membership, member: &Member, with_voters: bool) ->
     log.bytes
 }
 
-/// The id of the cluster whose log begins with `head`, some hundred bytes of any of its files: each begins with a checksum and
-/// the ids of member and cluster. `None` where it does not.
+/// The cluster id in a log that begins with `head`, some hundred bytes of any of its files: each file begins with a checksum
+/// and the ids of member and cluster. `None` where `head` does not.
 #[must_use]
 pub fn cluster_of(mut head: &[u8]) -> Option<u64> {
     for _ in 0..2 {

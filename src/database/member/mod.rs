@@ -1,4 +1,4 @@
-//! The files of a member beside its database: the log and the raft snapshot a new cluster begins with.
+//! The files of a member besides its database: the log and the raft snapshot with which a new cluster begins.
 //!
 //! Both are, byte for byte, what `etcdutl snapshot restore` of etcd 3.5 writes; members from 3.4 to 3.7 start from them.
 

@@ -1,8 +1,8 @@
-//! The raft snapshot a new cluster begins with. Up to 3.6, etcd reads it when it starts; 3.4 and 3.5 learn their members from
-//! the tree of keys of the old API in it.
+//! The raft snapshot with which a new cluster begins. Up to 3.6, etcd reads it when it starts; 3.4 and 3.5 learn their
+//! members from its tree of v2 keys.
 //!
 //! `snap/snapshotter.go` and `v2store/store.go` in etcd. The tree is JSON as Go writes it: maps in the order of their keys,
-//! a history of a thousand events of which all but those of the members are null.
+//! and a history of a thousand events, all null except those of the members.
 
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
@@ -11,18 +11,18 @@ use super::{FIRST_TERM, configuration_state};
 use crate::database::membership::{Member, Membership, json};
 use crate::database::protobuf::Message;
 
-/// Events the history has room for (`newEventHistory` in `v2store/watcher_hub.go`).
+/// The capacity of the history (`newEventHistory` in `v2store/watcher_hub.go`).
 const HISTORY: usize = 1000;
 /// Go's zero time.
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
-/// What the file is called: term and index.
+/// The name of the file: term and index.
 #[must_use]
 pub fn raft_snapshot_name(membership: &Membership) -> String {
     format!("{FIRST_TERM:016x}-{:016x}.snap", membership.last_index())
 }
 
-/// The whole file.
+/// The contents of the whole file.
 #[must_use]
 pub fn raft_snapshot(membership: &Membership) -> Vec<u8> {
     let metadata = Message::default()
@@ -65,7 +65,7 @@ impl Store {
     }
 }
 
-/// A key of the old API. One without a value has children, and the other way round.
+/// A key of the v2 API. It has either a value or children.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
 struct Node {
@@ -87,7 +87,7 @@ impl Node {
     }
 }
 
-/// In their order.
+/// The children, in ascending order of keys.
 struct Children(Vec<(String, Node)>);
 
 impl Serialize for Children {
@@ -147,7 +147,7 @@ impl EventHistory {
                 .map(|(member, index)| Event::creation(index, member))
                 .collect(),
         );
-        // Every place of the ring is taken or empty; membership is bounded so that it never turns round.
+        // Every place of the ring is taken or empty; membership is bounded so that the ring never wraps.
         let queue = Queue { events, size: count, front: 0, back: count % HISTORY, capacity: HISTORY };
         Self { queue, start_index: 1, last_index: membership.last_index() }
     }
@@ -163,7 +163,7 @@ struct Queue {
     capacity: usize,
 }
 
-/// Filled up with null to [`HISTORY`].
+/// The events, padded with null to [`HISTORY`].
 struct Events(Vec<Event>);
 
 impl Serialize for Events {
@@ -204,7 +204,7 @@ struct EventNode {
     created_index: u64,
 }
 
-/// What the old API counts.
+/// The counters of the v2 API.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Stats {

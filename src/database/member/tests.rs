@@ -1,11 +1,11 @@
-//! Against what etcd's own tools wrote.
+//! Compares with the files that etcd's own tools wrote.
 
 use super::*;
 use crate::database::protobuf::Fields;
 use std::io::Write as _;
 use std::path::PathBuf;
 
-/// A file of the fixtures, where there are any.
+/// The fixture `name`, if there are fixtures.
 fn fixture(name: &str) -> Option<Vec<u8>> {
     let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
         let _ = writeln!(std::io::stderr(), "skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
@@ -57,7 +57,8 @@ fn raft_snapshots_are_etcd_s_own() {
     assert_eq!(raft_snapshot_name(&three()), "0000000000000001-0000000000000003.snap");
 }
 
-/// Framing and checksums of the log another program of etcd's wrote, read back by the rules ours are written by.
+/// Reads back the framing and checksums of a log that another program of etcd's wrote, by the rules by which ours are
+/// written.
 #[test]
 fn records_are_framed_as_in_etcd_s_own_test_data() {
     let Some(log) = fixture("etcd/TestNew.wal") else { return };
@@ -67,7 +68,7 @@ fn records_are_framed_as_in_etcd_s_own_test_data() {
     assert_eq!(records(&ours).iter().map(|record| record.0).collect::<Vec<_>>(), [4, 1, 5, 2, 3, 5]);
 }
 
-/// Type and data of every record, its checksum checked.
+/// Type and data of every record; asserts its checksum.
 fn records(mut log: &[u8]) -> Vec<(u64, Vec<u8>)> {
     let mut records = Vec::new();
     let mut checksum = 0;

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 const CONTENT: &[u8] = b"content of the archive";
 const SHA256: [u8; 32] = [0xab; 32];
 
-/// What is left to try when the methods before it are not supported.
+/// The methods that remain when those before them are not supported.
 const METHODS: [&[Method]; 3] = [Method::ALL, &[Method::Link, Method::Reserve], &[Method::Reserve]];
 
 fn place() -> TempDir {
@@ -34,7 +34,7 @@ fn line(name: &str) -> Vec<u8> {
     Sidecar { sha256: SHA256, name: name.into() }.to_line()
 }
 
-/// Name and content of everything in the directory; links and the like by what they are.
+/// Names and contents of everything in the directory; for links and the like, their type.
 fn contents(place: &TempDir) -> BTreeMap<String, Vec<u8>> {
     let entry = |entry: std::io::Result<fs::DirEntry>| {
         let entry = entry.unwrap();
@@ -96,7 +96,7 @@ fn no_method_replaces_anything() {
     for methods in METHODS {
         let place = place();
         let unpublished = written(&place);
-        // Past the check, so that it is the method which finds the name taken.
+        // After the check, so that the method itself finds the name taken.
         for plant in [plant_file, plant_link] {
             plant(&place.path().join("taken"));
             let before = contents(&place);
@@ -301,7 +301,7 @@ fn a_removed_temporary_cannot_be_published() {
 fn the_first_failed_write_ends_it() {
     let place = place();
     let mut unpublished = written(&place);
-    // A descriptor that cannot be written to stands for the disk that is full for a moment.
+    // A read-only descriptor simulates a disk that is full for a moment.
     let good = unpublished.content.swap(File::open("/dev/null").unwrap());
     let first = unpublished.write(b"lost").unwrap_err();
     unpublished.content.swap(good);
@@ -337,7 +337,7 @@ fn of_several_that_publish_the_same_name_one_wins() {
     }
 }
 
-/// Puts a file there that a killed run could have left behind, last written `age` ago.
+/// Creates a file that a killed run could have left behind, last written `age` ago.
 fn plant_temporary(place: &TempDir, name: &str, age: Duration) -> PathBuf {
     let path = place.path().join(name);
     let file = File::create(&path).unwrap();
@@ -399,7 +399,7 @@ fn nothing_else_is_taken_for_stale() {
     let fifo = place.path().join(".etcd-seal-0123456789abcde3.tmp");
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());
     assert!(Command::new("touch").args(["-d", "1 hour ago"]).arg(&fifo).status().unwrap().success());
-    // With a reader it could be opened for writing at once.
+    // With a reader, an open for writing would succeed at once.
     let _reader = File::options().read(true).write(true).open(&fifo).unwrap();
 
     let _living = written(&place);
@@ -428,7 +428,7 @@ fn where_locks_do_not_work_nothing_is_removed() {
     let place = place();
     let living = written(&place);
     let stale = plant_temporary(&place, STALE, HOUR);
-    // As on a filesystem that grants every lock.
+    // This simulates a filesystem that grants every lock.
     rustix::fs::flock(living.temporary.open_file(), FlockOperation::Unlock).unwrap();
     assert!(!living.temporary.locks_work().unwrap());
     stale::remove_beside(&living.temporary);
