@@ -1,4 +1,4 @@
-//! A zstd frame decompressed block by block, however large it is: neither the frame nor its content is in memory as a whole.
+//! Decompresses a zstd frame block by block, so that neither the frame nor its content is in memory as a whole.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
@@ -9,10 +9,10 @@ use super::stage::{Stop, no_reason};
 use crate::archive::frame::{FrameHeader, ReadExactly, damaged, walk_frame};
 use crate::error::{Error, Result};
 
-/// Decompressed bytes handed on at a time: zstd's own block size.
+/// Decompressed bytes passed on at a time: zstd's own block size.
 const OUTPUT_SIZE: usize = 128 * 1024;
 
-/// Decompresses frames one after the other. It takes as much memory as the window of a frame, and some 300 KiB.
+/// Decompresses one frame after the other. It takes the memory of a frame's window, plus some 300 KiB.
 pub(super) struct FrameDecoder {
     decoder: Decoder<'static>,
     pool: Pool,
@@ -22,7 +22,7 @@ impl FrameDecoder {
     /// A decoder of frames whose window is no larger than `window_size_max` bytes, a power of two.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::Kind::Io) where zstd has no memory.
+    /// [`Kind::Io`](crate::Kind::Io) where zstd cannot allocate memory.
     pub(super) fn new(window_size_max: u64) -> Result<Self> {
         let decoder = Decoder::new().and_then(|mut decoder| {
             decoder.set_parameter(DParameter::WindowLogMax(window_size_max.ilog2()))?;
@@ -32,12 +32,12 @@ impl FrameDecoder {
         Ok(Self { decoder, pool: Pool::default() })
     }
 
-    /// Decompresses the frame that follows. `allow` is asked with its header and with how many packed bytes and bytes of
-    /// content there are more, before those are handed on.
+    /// Decompresses the next frame. Before more packed bytes or bytes of content are passed on, it calls `allow` with the
+    /// frame's header and their two counts.
     ///
     /// # Errors
-    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) for what is no frame; those of `allow`, `plaintext` and
-    /// `delivery`.
+    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) where the bytes are no frame; the errors of `allow`,
+    /// `plaintext` and `delivery`.
     pub(super) fn frame(
         &mut self,
         plaintext: &mut Plaintext,
@@ -70,7 +70,7 @@ impl FrameDecoder {
         delivery: &mut Delivery<'_>,
         mut allow: impl FnMut(u64, u64) -> Result<()>,
     ) -> Result<(), Stop> {
-        // Before zstd sees the header, and takes the memory it asks for.
+        // Ask before zstd sees the header and allocates the memory that it names.
         allow(piece.len() as u64, 0)?;
         let mut input = InBuffer::around(piece);
         loop {
