@@ -148,7 +148,7 @@ kinds! {
     /// etcd did not answer within a time limit.
     EtcdTimeout "etcd_timeout" =>
         "raise --command-timeout or --dial-timeout, or name another member with --endpoints";
-    /// The snapshot stream stood still.
+    /// The snapshot stream stalled.
     EtcdStalled "etcd_stalled" =>
         "look at the member's load and disk, raise --stall-timeout, or name another member";
     /// The snapshot stream ended early or broke.
@@ -265,7 +265,7 @@ impl Error {
         }
     }
 
-    /// The kind.
+    /// The kind of error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind

@@ -47,9 +47,7 @@ use supervise::StoppedBy;
 use console::{Console, Verbosity};
 use prompt::Terminal;
 
-/// The context of every command.
 struct Context {
-    /// The environment.
     environment: Environment,
     /// The output of results and failures.
     reporter: Reporter,

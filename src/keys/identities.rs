@@ -53,10 +53,8 @@ impl Identities {
     /// # Errors
     /// If no identity succeeds, the first failure that tells more than "no match":
     /// [`Kind::NoMatchingIdentity`](crate::Kind::NoMatchingIdentity) for a wrong passphrase of an identity or too high a
-    /// work factor,
-    /// [`Kind::NoTerminal`](crate::Kind::NoTerminal) for a passphrase without a terminal to ask on,
-    /// [`Kind::Plugin`](crate::Kind::Plugin), or
-    /// [`Kind::HeaderDamaged`](crate::Kind::HeaderDamaged) for a malformed stanza.
+    /// work factor, [`Kind::NoTerminal`](crate::Kind::NoTerminal) for a passphrase without a terminal to ask on,
+    /// [`Kind::Plugin`](crate::Kind::Plugin), or [`Kind::HeaderDamaged`](crate::Kind::HeaderDamaged) for a malformed stanza.
     pub fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
         first_success(&self.identities, stanzas)
     }

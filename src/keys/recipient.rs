@@ -11,7 +11,6 @@ pub(super) type BoxedRecipient = Box<dyn age::Recipient + Send + Sync>;
 pub(super) enum Recipient {
     /// X25519, tag, tagpq or ssh.
     Native {
-        /// The recipient to encrypt to.
         recipient: BoxedRecipient,
         /// The name in the manifest. Two spellings of one recipient have the same name.
         name: String,

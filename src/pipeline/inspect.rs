@@ -51,8 +51,7 @@ pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identi
         return inspect_ends(input, false, identities);
     };
     input.seek(SeekFrom::Start(armor as u64)).map_err(cannot_read)?;
-    // Finding the end takes a full read of the armour; but ours are never armoured, and foreign archives with armour are
-    // small.
+    // Finding the end takes a full read, but armoured archives are always foreign, and small.
     inspect_ends(&mut ArmoredReader::new(input), true, identities)
 }
 

@@ -72,7 +72,7 @@ pub enum WantedBump {
 pub struct Request<'a> {
     /// Its members.
     pub membership: &'a Membership,
-    /// Whether the revision is raised.
+    /// Whether to raise the revision, and by how much.
     pub bump: WantedBump,
     /// Accepts a snapshot whose digest is missing or wrong, and a database with a wrong freelist, which etcd can do without.
     /// A database that a member could not start on is refused all the same.
@@ -106,8 +106,7 @@ pub struct Restored {
     pub contents: Contents,
     /// The revision it was raised to, above that of the contents.
     pub raised_to: Option<i64>,
-    /// For a revision that was not raised: by how much to raise it were this a Kubernetes cluster; `None` without a known
-    /// age.
+    /// By how much to raise an unraised revision if the cluster is a Kubernetes one; `None` without a known age.
     pub suggested_bump: Option<i64>,
     /// The previous members, at the same place or moved aside next to it.
     pub predecessors: Vec<Predecessor>,

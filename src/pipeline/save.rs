@@ -1,4 +1,4 @@
-//! From a snapshot to an archive, in one pass.
+//! Seals a snapshot into an archive, in one pass.
 //!
 //! Nothing is written before the first pages of the snapshot are known to be a database. The trailer, the seek table and
 //! with them the final chunk of the payload are sealed only after the source ended cleanly, the length was right and

@@ -11,9 +11,9 @@ use crate::store::member::MemberPlace;
 /// Bytes that are free in the place of a member.
 #[derive(Clone, Copy, Debug)]
 pub struct MemberRoom {
-    /// For the database, and for the log unless it has a filesystem of its own.
+    /// Free bytes for the database, and for the log unless it has a filesystem of its own.
     pub free: u64,
-    /// For the log, where it is on another filesystem.
+    /// Free bytes for the log, where it is on another filesystem.
     pub free_for_log: Option<u64>,
 }
 

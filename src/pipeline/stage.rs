@@ -92,7 +92,7 @@ pub(super) struct Feeder<I, O> {
 }
 
 impl<I, O> Feeder<I, O> {
-    /// Sends the next item; blocks while the stage is full.
+    /// Sends the next item; blocks while the stage is full (backpressure).
     pub(super) fn send(&self, item: I) -> Result<(), Stop> {
         let (result, receiver) = sync_channel(1);
         self.order.send(receiver).map_err(|_| Stop::Closed)?;

@@ -12,7 +12,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The report of `drill`.
 #[derive(Serialize)]
 pub(crate) struct DrillReport {
     #[serde(flatten)]

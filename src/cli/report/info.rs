@@ -13,7 +13,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// The report of `info`.
 #[derive(Serialize)]
 pub(crate) struct InfoReport {
     #[serde(flatten)]

@@ -5,7 +5,6 @@ use super::verdict::{Proved, Verdict};
 use crate::store::local::Published;
 use serde::Serialize;
 
-/// The report of `keygen`.
 #[derive(Serialize)]
 pub(crate) struct KeygenReport {
     #[serde(flatten)]

@@ -16,7 +16,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The report of `restore --data-dir` and `restore --output-dir`.
 #[derive(Serialize)]
 pub(crate) struct MemberReport {
     #[serde(flatten)]

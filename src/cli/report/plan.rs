@@ -8,7 +8,6 @@ use crate::pipeline::age::Clock;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// The report of `--dry-run`.
 #[derive(Serialize)]
 pub(crate) struct Plan {
     #[serde(flatten)]

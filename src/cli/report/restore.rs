@@ -11,7 +11,6 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// The report of `restore` into a snapshot.
 #[derive(Serialize)]
 pub(crate) struct RestoreReport {
     #[serde(flatten)]

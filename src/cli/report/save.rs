@@ -12,7 +12,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The report of `save`.
 #[derive(Serialize)]
 pub(crate) struct SaveReport {
     #[serde(flatten)]

@@ -31,7 +31,6 @@ pub(super) enum Proof {
     Seen(VisibleReport),
 }
 
-/// The report of `verify`.
 #[derive(Serialize)]
 pub(crate) struct VerifyReport {
     #[serde(flatten)]

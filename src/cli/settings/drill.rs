@@ -16,7 +16,6 @@ use std::time::Duration;
 /// Default places of scratch directories, on a disk like a restored member's. The second always exists.
 const SCRATCH: [&str; 2] = ["/var/tmp", "/tmp"];
 
-/// The settings of `drill`.
 pub(crate) struct DrillSettings {
     /// The source of the snapshot.
     pub(crate) source: SourceSettings,
@@ -40,9 +39,7 @@ pub(crate) struct DrillSettings {
 
 /// The file for metrics.
 pub(crate) struct MetricsPlace {
-    /// Its directory.
     pub(crate) directory: PathBuf,
-    /// Its name.
     pub(crate) name: OsString,
 }
 

@@ -15,9 +15,7 @@ pub(crate) struct Environment {
 
 /// A variable and its meaning, for the manual.
 pub(crate) struct Variable {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// Its meaning.
     pub(crate) meaning: &'static str,
     /// The commands that read it.
     pub(crate) commands: &'static [&'static str],

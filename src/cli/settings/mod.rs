@@ -33,7 +33,6 @@ pub(crate) enum SourceSettings {
     StandardInput,
 }
 
-/// The settings of `save`.
 pub(crate) struct SaveSettings {
     /// The source of the snapshot.
     pub(crate) source: SourceSettings,

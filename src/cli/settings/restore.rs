@@ -15,7 +15,6 @@ use crate::store::member::{MemberPlace, Owner};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// The settings of `restore`.
 pub(crate) struct RestoreSettings {
     /// The source of the snapshot.
     pub(crate) source: SourceSettings,

@@ -17,7 +17,6 @@ const POLL: Duration = Duration::from_millis(10);
 pub(crate) struct ChildProcess {
     /// Its id, which is not reused until the process is waited for.
     pub(crate) id: Pid,
-    /// Whether it has ended.
     ended: bool,
 }
 

@@ -126,8 +126,7 @@ impl<'a> Cluster<'a> {
             let attempt: Result<Client> = self.site.runtime.block_on(async {
                 let client = Client::connect(&connection, self.site.interrupt).await?;
                 match client.read().await {
-                    // A corruption alarm in the data also makes etcd answer this. The checks after the boot find real
-                    // corruption.
+                    // A corruption alarm in the data has the same effect; later checks find real corruption.
                     Err(error) if error.to_string().contains("corrupt cluster") => {
                         client.disarm().await?;
                         client.read().await?;

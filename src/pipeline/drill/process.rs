@@ -125,7 +125,6 @@ impl Process {
         if words.is_empty() { "it says nothing".to_owned() } else { format!("it says: {words}") }
     }
 
-    /// Its name.
     pub(super) fn name(&self) -> &str {
         &self.name
     }

@@ -2,8 +2,7 @@
 //!
 //! The tests read them from `age-testkit` in the directory that `ETCD_SEAL_TEST_FIXTURES` names. Each vector begins with
 //! lines that state the expected result, and an empty line; the age file follows. None holds a snapshot, so [`open::open`]
-//! must refuse those that decrypt for that reason only; the plaintext is read through the same functions without the
-//! snapshot check.
+//! must refuse those that decrypt for that reason only; the same functions without the snapshot check show the plaintext.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -151,8 +150,7 @@ const REFUSED: &[(Kind, &[&str])] = &[
 ];
 
 /// The vectors for the native post-quantum identities of age 1.3, which the age crate does not know. `tests/age_hybrid.rs`
-/// runs them through the program and age's plugin; here a test only checks that such an identity is refused with an
-/// explanation.
+/// runs them through the program and age's plugin; here a test only checks that the error explains the refusal.
 const HYBRID: &[&str] = &[
     "armor_hybrid",
     "hybrid_and_x25519",
