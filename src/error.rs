@@ -1,23 +1,23 @@
-//! The one error type: what went wrong, where, and the way out.
+//! The one error type: what went wrong, where, and what to do about it.
 //!
-//! A [`Kind`] names a situation an operator can be in, not a place in the code. Each kind carries a
-//! default [hint](Kind::hint); a site that knows better replaces it with [`Error::with_hint`]. The
-//! program maps kinds to exit codes in one table of its own; the library knows nothing of them.
+//! A [`Kind`] names a situation of the operator, not a place in the code. Each kind has a default [hint](Kind::hint); code
+//! that has a better one sets it with [`Error::with_hint`]. The program maps kinds to exit codes in a table of its own; the
+//! library knows no exit codes.
 
 use rustix::io::Errno;
 use std::error::Error as StdError;
 use std::fmt;
 use std::ops::Range;
 
-/// What every fallible function of this crate returns.
+/// The result of every fallible function of this crate.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Declares every kind once: what it is, its name in JSON, and the way out that fits most errors of it.
+/// Declares every kind once: its documentation, its name in JSON, and its default hint.
 macro_rules! kinds {
     ($($(#[$documentation:meta])* $kind:ident $name:literal => $hint:expr;)*) => {
         /// The situation an [`Error`] describes.
         ///
-        /// The names are promises: the program prints them, in `snake_case`, as `kind` in its JSON.
+        /// The names are stable: the program prints them, in `snake_case`, as `kind` in its JSON.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum Kind {
@@ -28,7 +28,7 @@ macro_rules! kinds {
             /// Every kind, in the order of the documentation.
             pub const ALL: &'static [Self] = &[$(Self::$kind),*];
 
-            /// The name as it appears in JSON.
+            /// The name in JSON.
             #[must_use]
             pub fn name(self) -> &'static str {
                 match self {
@@ -36,7 +36,7 @@ macro_rules! kinds {
                 }
             }
 
-            /// The way out that fits most errors of this kind.
+            /// The default hint.
             #[must_use]
             pub fn hint(self) -> &'static str {
                 match self {
@@ -47,13 +47,13 @@ macro_rules! kinds {
     };
 }
 
-/// The way out of a damaged archive.
+/// The hint for a damaged archive.
 const ANOTHER_COPY: &str = "do not restore from this file; fetch another copy of it or use another archive";
 
 kinds! {
-    /// Flags, environment or arguments that make no sense together.
+    /// Flags, environment or arguments that are invalid or contradict each other.
     Usage "usage" => "see etcd-seal --help for the flags of each command";
-    /// `save` was given nobody to encrypt to.
+    /// `save` was given no recipient.
     NoRecipient "no_recipient" =>
         "make a key with `etcd-seal keygen -o key.txt`, keep that file away from this host, \
          and pass the age1… line it prints with -r";
@@ -64,12 +64,12 @@ kinds! {
     Identity "identity" =>
         "an identity file holds AGE-SECRET-KEY-1… lines, is such a file encrypted with a passphrase, \
          or is an ssh private key";
-    /// The file to be written exists already.
+    /// The output file exists already.
     DestinationExists "destination_exists" => "pass --force to replace it, or name another file";
-    /// A destination that cannot be written to as named: no such directory, no `.age`, a terminal.
+    /// A destination that cannot be written: no such directory, no `.age`, a terminal.
     Destination "destination" =>
         "name an existing directory (is it mounted?), a file ending in .age in one, or - for standard output";
-    /// Something has to be asked and there is no terminal to ask on.
+    /// A question without a terminal to ask it on.
     NoTerminal "no_terminal" =>
         "run it from a terminal, or put the passphrase in a file named by ETCD_SEAL_PASSPHRASE_FILE";
     /// A local file could not be read or written.
@@ -80,10 +80,10 @@ kinds! {
     /// An age plugin is missing or failed.
     Plugin "plugin" =>
         "check that the age-plugin-… program is on PATH and works with age itself";
-    /// There is no etcd to drill with.
+    /// The drill found no etcd.
     NoEtcd "no_etcd" =>
         "install one (on Debian and Ubuntu: apt install etcd-server), or name one with --etcd";
-    /// The etcd to drill with does not start, does not serve in time, or did not go on running.
+    /// The drill's etcd does not start, does not serve in time, or ended.
     EtcdNotRunning "etcd_not_running" =>
         "this says nothing against the archive: look at what etcd says, try another with --etcd, more time with \
          --timeout, or another place with --scratch";
@@ -96,18 +96,18 @@ kinds! {
     NoMatchingIdentity "no_matching_identity" =>
         "`etcd-seal info` shows the types of its recipients; damage to the header can look the same, \
          so compare another copy of the file";
-    /// Not an age file at all.
+    /// The file is no age file.
     NotAnArchive "not_an_archive" =>
         "an archive of etcd-seal is an age file; for a plain snapshot use `etcd-seal save --from`";
     /// The age header is malformed, too large, or its MAC is wrong.
     HeaderDamaged "header_damaged" => ANOTHER_COPY;
     /// A chunk of the age payload is damaged, missing, or out of place.
     PayloadDamaged "payload_damaged" => ANOTHER_COPY;
-    /// The decrypted layers inside are not a version 1 archive, or contradict each other.
+    /// The decrypted layers are no version 1 archive, or contradict each other.
     StructureDamaged "structure_damaged" => ANOTHER_COPY;
     /// The archive differs from the digest in the sidecar beside it.
     SidecarMismatch "sidecar_mismatch" => ANOTHER_COPY;
-    /// The sidecar itself cannot be read as one.
+    /// The sidecar is malformed.
     SidecarMalformed "sidecar_malformed" =>
         "a sidecar is one line as sha256sum prints it; remove it and verify with an identity instead";
     /// The bytes are not an etcd snapshot.
@@ -119,22 +119,22 @@ kinds! {
     /// The snapshot does not match etcd's digest at its end.
     DigestMismatch "digest_mismatch" =>
         "the snapshot changed after etcd wrote it; take it again or use another copy";
-    /// The snapshot carries no digest of etcd's and that was not allowed.
+    /// The snapshot has no etcd digest, which was not allowed.
     DigestAbsent "digest_absent" =>
         "if this is a copy of a member's db file made while etcd was stopped, \
          pass --allow-missing-digest; the result will say so";
-    /// The database inside contradicts itself, as bbolt or etcd would never write it.
+    /// The database contradicts itself, in a way that bbolt and etcd never write.
     DatabaseDamaged "database_damaged" =>
         "etcd would not start on it, or lose data: use another archive; the member it came from needs a look, too";
-    /// What an archive says of its snapshot is not what the database in it says.
+    /// The archive's description of its snapshot contradicts the database in it.
     ContentsMismatch "contents_mismatch" =>
         "do not restore from this file: it was sealed of another member, or of older data, than it says; \
          use another archive, and look at what stands between the members and the host that made this one";
-    /// A real etcd, started on what the archive held, does not serve what the archive says, or breaks on it.
+    /// A real etcd, started on the archive's data, does not serve what the archive says, or fails on it.
     DrillFailed "drill_failed" =>
         "do not rely on this archive: drill the one before it, and this one with another etcd (--etcd) to know which is \
          at fault; the member it came from needs a look, too";
-    /// The archive was written by a newer format than this program knows.
+    /// The archive has a newer format than this program knows.
     FormatNewer "format_newer" => "use a newer etcd-seal, or open it with stock age and zstd";
     /// No endpoint could be reached.
     EtcdUnreachable "etcd_unreachable" =>
@@ -148,7 +148,7 @@ kinds! {
     /// etcd did not answer within a time limit.
     EtcdTimeout "etcd_timeout" =>
         "raise --command-timeout or --dial-timeout, or name another member with --endpoints";
-    /// The snapshot stream stood still.
+    /// The snapshot stream stalled.
     EtcdStalled "etcd_stalled" =>
         "look at the member's load and disk, raise --stall-timeout, or name another member";
     /// The snapshot stream ended early or broke.
@@ -157,38 +157,38 @@ kinds! {
     /// The snapshot stream contradicts itself, its length or its digest.
     EtcdBadSnapshot "etcd_bad_snapshot" =>
         "the member or something between it and this host is at fault; look at its log and name another member";
-    /// Any other error answered by etcd.
+    /// Any other error that etcd returned.
     EtcdFault "etcd_fault" => "look at the member's log, or name another member with --endpoints";
     /// A signal asked the program to stop.
     Interrupted "interrupted" => "nothing was published; run it again";
 }
 
-/// The way out when the file, and not the disk, is full.
+/// The hint when the limit on file size, and not the disk, is exhausted.
 const FILE_TOO_LARGE: &str = "raise the file size limit of this process (ulimit -f, LimitFSIZE= of systemd), or name a destination on a \
      filesystem that takes larger files";
 
-/// The way out when no file can be opened any more.
+/// The hint when the process can open no more files.
 const TOO_MANY_FILES: &str =
     "raise the limit of open files of this process (ulimit -n, LimitNOFILE= of systemd)";
 
-/// The way out when there is no memory for something, or for a thread.
+/// The hint when there is no memory, or no room for another thread.
 const TOO_LITTLE_MEMORY: &str = "raise the limits of this process (ulimit -u and -v, TasksMax= and MemoryMax= of systemd), or free some memory; \
      --jobs 1 needs less";
 
-/// The way out when a limit of this process, and not the host, is exhausted.
+/// The hint when a limit of this process, and not the host, is exhausted.
 fn limit_hint(action: &str, source: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind;
     match (source.kind(), Errno::from_io_error(source)) {
         (ErrorKind::FileTooLarge, _) => Some(FILE_TOO_LARGE),
         (_, Some(Errno::MFILE | Errno::NFILE)) => Some(TOO_MANY_FILES),
         (ErrorKind::OutOfMemory, _) => Some(TOO_LITTLE_MEMORY),
-        // What is started here are threads.
+        // Only threads are started.
         (_, Some(Errno::AGAIN)) if action == "start" => Some(TOO_LITTLE_MEMORY),
         _ => None,
     }
 }
 
-/// What went wrong, in the words of the operator: kind, sentence, way out, cause.
+/// An error for the operator: kind, message, hint, cause.
 ///
 /// `Debug` shows all of that on lines of their own, because that is what a `main` that returns a [`Result`] prints.
 #[derive(thiserror::Error)]
@@ -220,7 +220,7 @@ impl Error {
         Self { kind, message: message.into(), hint: None, damaged: None, source: None }
     }
 
-    /// A local I/O error on `what` (a path or stream), with [`Kind`] chosen from the operating system's code.
+    /// A local I/O error on `what` (a path or stream), with the [`Kind`] of the operating system's error code.
     pub fn io(action: &str, what: impl fmt::Display, source: std::io::Error) -> Self {
         use std::io::ErrorKind;
         let kind = match source.kind() {
@@ -246,21 +246,21 @@ impl Error {
         self
     }
 
-    /// Adds the byte range of the archive file that is the first known to be damaged.
+    /// Adds the first byte range of the archive file that is known to be damaged.
     #[must_use]
     pub fn with_damaged(mut self, range: Range<u64>) -> Self {
         self.damaged = Some(range);
         self
     }
 
-    /// Puts what was being worked on, such as a file name, before the message.
+    /// Puts the subject of the work, such as a file name, before the message.
     #[must_use]
     pub fn within(mut self, what: impl fmt::Display) -> Self {
         self.message = format!("{what}: {}", self.message);
         self
     }
 
-    /// Turns the error into one of another kind, keeping message and cause; the hint becomes the new kind's.
+    /// Changes the kind, and with it the hint; keeps message and cause.
     #[must_use]
     pub fn into_kind(mut self, kind: Kind) -> Self {
         self.kind = kind;
@@ -268,7 +268,7 @@ impl Error {
         self
     }
 
-    /// The same error once more, without its cause, for somebody else who has to know.
+    /// A copy without the cause, for another thread that reports the same error.
     pub(crate) fn repeat(&self) -> Self {
         Self {
             kind: self.kind,
@@ -279,19 +279,19 @@ impl Error {
         }
     }
 
-    /// The situation.
+    /// The kind of error.
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
     }
 
-    /// The way out.
+    /// The hint: what to do about the error.
     #[must_use]
     pub fn hint(&self) -> &str {
         self.hint.as_deref().unwrap_or_else(|| self.kind.hint())
     }
 
-    /// The first byte range of the archive file known to be damaged, where one is.
+    /// The first byte range of the archive file that is known to be damaged, if any.
     #[must_use]
     pub fn damaged(&self) -> Option<Range<u64>> {
         self.damaged.clone()

@@ -1,8 +1,8 @@
-//! Stopping: because a signal asks for it, or because one thread of a piece of work failed and the others need not go on.
+//! Stops work, either because of a signal or because one thread of the work failed and the others need not go on.
 //!
-//! The library knows no signals. Whoever does calls [`Interrupt::raise`]; every loop of the library
-//! calls [`Interrupt::check`]; whoever publishes calls [`Interrupt::begin_commit`] first, after which
-//! stopping is too late and the rest is finished instead.
+//! The library knows no signals. The caller that handles them calls [`Interrupt::raise`]; every loop of the library calls
+//! [`Interrupt::check`]; every function that publishes calls [`Interrupt::begin_commit`] first. After that, a request to
+//! stop comes too late and the work is finished instead.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -22,18 +22,18 @@ struct Shared {
     failure: Option<Error>,
 }
 
-/// A shared request to stop. Clones speak of the same request. It serves one piece of work at a time.
+/// A shared request to stop, for one piece of work at a time. Clones share the request.
 #[derive(Clone, Debug, Default)]
 pub struct Interrupt(Arc<Mutex<Shared>>);
 
 impl Interrupt {
-    /// Nobody has asked yet.
+    /// A request that has not been raised.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Asks everything to stop. False when a commit has begun: then the caller waits for its end instead.
+    /// Asks the work to stop. False when a commit has begun: then the caller waits for its end instead.
     #[must_use]
     pub fn raise(&self) -> bool {
         let mut shared = self.shared();
@@ -43,25 +43,26 @@ impl Interrupt {
         shared.state == State::Stopped
     }
 
-    /// Tells the other threads of the same work that it has failed; the first failure counts.
+    /// Reports a failure to the other threads of the same work; the first failure counts.
     ///
-    /// A thread that waits for a pipe does not hear it. Whoever can end the process may look at [`failure`](Self::failure).
+    /// A thread that is blocked on a pipe does not notice. A caller that can end the process may poll
+    /// [`failure`](Self::failure).
     pub(crate) fn fail(&self, error: &Error) {
         self.shared().failure.get_or_insert_with(|| error.repeat());
     }
 
-    /// The failure of the work that has not ended yet.
+    /// The failure of the current work.
     #[must_use]
     pub fn failure(&self) -> Option<Error> {
         self.shared().failure.as_ref().map(Error::repeat)
     }
 
-    /// The work has ended, and with it its failure.
+    /// Clears the failure at the end of the work.
     pub(crate) fn end_work(&self) {
         self.shared().failure = None;
     }
 
-    /// Fails once somebody asked to stop or the work failed.
+    /// Fails once a stop was requested or the work failed.
     ///
     /// # Errors
     /// [`Kind::Interrupted`], or the failure.
@@ -74,10 +75,10 @@ impl Interrupt {
         }
     }
 
-    /// The point of no return, called just before the rename that publishes.
+    /// Passes the point of no return, just before the rename that publishes.
     ///
     /// # Errors
-    /// [`Kind::Interrupted`] when somebody asked to stop before.
+    /// [`Kind::Interrupted`] when a stop was requested before.
     pub fn begin_commit(&self) -> Result<()> {
         let mut shared = self.shared();
         if shared.state == State::Stopped {

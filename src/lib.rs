@@ -1,8 +1,8 @@
 //! Encrypted, verified etcd backups in one stream, and the restore that goes with them.
 //!
 //! The program `etcd-seal` is a thin layer over this library: it reads flags, asks for passphrases, shows
-//! progress and turns errors into exit codes. Everything else is here, prints nothing, asks nobody, reads no
-//! environment and never exits.
+//! progress and turns errors into exit codes. The rest is in the library, which prints nothing, asks nothing itself, reads
+//! no environment variables and never exits.
 //!
 //! # Which API for which case
 //!
@@ -10,32 +10,32 @@
 //! |---|---|
 //! | seal a snapshot of a live etcd | [`etcd::open`], [`etcd::Snapshot::flow`], then [`pipeline::save::save`] with a [`SnapshotSource`] over that |
 //! | seal a snapshot that exists | [`pipeline::save::save`] with a [`SnapshotSource`] over your reader |
-//! | know what an archive says of itself | [`pipeline::inspect::inspect`]: both ends of a seekable file, key or not |
-//! | know whether an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |
+//! | read what an archive says of itself | [`pipeline::inspect::inspect`]: both ends of a seekable file, with or without a key |
+//! | check that an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |
 //! | verify an archive | [`pipeline::open::open`] into [`std::io::sink`] |
 //! | get the snapshot back | [`pipeline::open::open`] into a [`store::local::Unpublished`], then publish it |
 //! | make members of a cluster that etcd starts from | [`pipeline::member::restore_member`] with a [`store::member::MemberPlace`], or [`pipeline::member::restore_cluster`] for all of them |
-//! | look into the database of a snapshot | [`database::file::Database`], [`database::contents::Contents`] |
+//! | read the database of a snapshot | [`database::file::Database`], [`database::contents::Contents`] |
 //! | prove an archive under a real etcd | [`pipeline::drill::drill`] |
-//! | say who can open it, and open it | [`keys::Recipients`], [`keys::Identities`], [`keys::generate_identity`] |
+//! | choose the keys that open it, and open it | [`keys::Recipients`], [`keys::Identities`], [`keys::generate_identity`] |
 //! | write a file that appears whole or not at all | [`store::local::Unpublished`] |
 //! | name archives as the program does | [`store::name::ArchiveName`] |
-//! | show how far it is | implement [`progress::Progress`]; [`progress::Silent`] shows nothing |
+//! | show progress | implement [`progress::Progress`]; [`progress::Silent`] shows nothing |
 //! | stop it from another thread | [`interrupt::Interrupt`] |
 //!
 //! [`SnapshotSource`]: pipeline::save::SnapshotSource
 //!
 //! # Two rules for callers
 //!
-//! What [`pipeline::open::open`] writes counts only when it returns `Ok`: the digests stand at the end of an archive,
-//! so bytes come out before they are proved. Write to something that can be thrown away.
+//! The output of [`pipeline::open::open`] counts only when it returns `Ok`: the digests are at the end of an archive, so
+//! bytes come out before they are verified. Write to something that can be thrown away.
 //!
-//! What [`pipeline::save::save`] writes is an archive only when it returns `Ok`. On any error the last chunk is
-//! missing and every age implementation refuses the file.
+//! The output of [`pipeline::save::save`] is an archive only when it returns `Ok`. After any error the last chunk is
+//! missing, and every age implementation refuses the file.
 //!
 //! # Example
 //!
-//! An archive of a snapshot in memory, for one recipient, and whose it is:
+//! Seal a snapshot in memory for one recipient:
 //!
 //! ```no_run
 //! use etcd_seal::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
@@ -91,12 +91,12 @@
 //!
 //! # Features
 //!
-//! `cli`, on by default, is the program; without it none of the crates a terminal needs is built.
+//! `cli`, on by default, builds the program; without it none of the crates that only the program needs is built.
 //!
 //! # The format
 //!
-//! An archive is a standard age file of a standard zstd stream. Its pages, `etcd-seal-archive(5)`, specify it
-//! for whoever wants to read or write it without this crate; [`archive`] implements it.
+//! An archive is a standard age file of a standard zstd stream. Its manual page, `etcd-seal-archive(5)`, specifies it for
+//! authors of other readers and writers; [`archive`] implements it.
 
 pub mod archive;
 pub mod database;

@@ -1,4 +1,4 @@
-//! The program: everything it does is in [`etcd_seal::cli`].
+//! The program; all its code is in [`etcd_seal::cli`].
 
 fn main() -> std::process::ExitCode {
     etcd_seal::cli::run()

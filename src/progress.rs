@@ -1,32 +1,32 @@
-//! How far something is, told to whoever shows it, and whether it lives at all. Knows no terminal.
+//! Progress reports and heartbeats, independent of any terminal.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Signs of life of an output, for whoever has to tell a slow one from one that stands still. Clones share them.
+/// A heartbeat of an output, which tells a slow output from a stalled one. Clones share the count.
 #[derive(Clone, Debug, Default)]
 pub struct Pulse(Arc<AtomicU64>);
 
 impl Pulse {
-    /// The output took something.
+    /// Counts one beat; the output calls it whenever it took bytes.
     pub fn beat(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// How often it did.
+    /// The number of beats so far.
     #[must_use]
     pub fn beats(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Told by the pipeline, from one thread, at least once a frame. Implementations must return quickly.
+/// Receives progress from one thread of the pipeline, at least once per frame. Implementations must return quickly.
 pub trait Progress: Send + Sync {
-    /// The work begins; `total` is the number of snapshot bytes expected, where known.
+    /// The work begins; `total` is the expected number of snapshot bytes, where known.
     fn start(&self, total: Option<u64>);
-    /// `snapshot` bytes of the snapshot and `archive` bytes of the archive are through so far.
+    /// So far, `snapshot` bytes of the snapshot and `archive` bytes of the archive are processed.
     fn advance(&self, snapshot: u64, archive: u64);
-    /// The work ended, well or badly.
+    /// The work ended, with or without success.
     fn finish(&self);
 }
 

@@ -600,7 +600,7 @@ fn strangers() -> Vec<(&'static str, Stranger, &'static str, &'static str, &'sta
         ("hangs up at once", Gone, "http", "etcd_unreachable", "--endpoints"),
         ("hangs up on TLS", SaysAndGoes(b""), "https", "etcd_tls", "http://"),
         ("resets the connection", Shy, "http", "etcd_unreachable", "--endpoints"),
-        ("resets the connection of TLS", Shy, "https", "etcd_unreachable", "--endpoints"),
+        ("resets the connection of TLS", Shy, "https", "etcd_tls", "--endpoints"),
         ("answers in HTTP/1", Says(HTTP_1), "http", "etcd_unreachable", "client port"),
         ("answers in HTTP/1 and hangs up", SaysAndGoes(HTTP_1), "http", "etcd_unreachable", "--endpoints"),
         ("answers TLS in HTTP/1", Says(HTTP_1), "https", "etcd_tls", "http://"),

@@ -230,7 +230,9 @@ pub fn walk_frame(
         // blocks; type 3 is reserved.
         let stored = match block_type {
             1 if size <= BLOCK_SIZE_MAX => 1,
-            0 | 2 if size <= BLOCK_SIZE_MAX => size,
+            0 if size <= BLOCK_SIZE_MAX => size,
+            // A compressed block has a header of its own.
+            2 if (1..=BLOCK_SIZE_MAX).contains(&size) => size,
             _ => return Err(damaged("a zstd frame has an impossible block")),
         };
         frame.extend_from_slice(&block_header);

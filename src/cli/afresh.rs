@@ -1,9 +1,9 @@
-//! Starting anew with nothing secret in the environment.
+//! Re-executes the program with no secrets in its environment.
 //!
-//! What this process starts gets its environment, and the age crate starts plugins; the system shows the variables a
-//! process began with for as long as it lives. No safe code can take one away, but the process can execute its own program
-//! once more without it. What was taken away comes back through a pipe. To everybody else it stays the same process, with its
-//! id, its files and its terminal.
+//! Child processes inherit the environment, and the age crate starts plugins; the system also shows the variables that a
+//! process was started with for as long as it lives. Safe Rust cannot remove a variable, but the process can re-exec its own
+//! program without it. The removed values come back through a pipe. To other processes it stays the same process, with the
+//! same id, files and terminal.
 
 use super::secret::read_secret;
 use super::settings::environment::{Environment, SECRETS};
@@ -17,31 +17,31 @@ use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::Command;
 
-/// The variable that says, to one process alone, from which descriptor the secrets come: `process:descriptor`.
+/// The variable that tells one process which descriptor holds its secrets: `process:descriptor`.
 const HANDED_OVER: &str = "ETCD_SEAL_HANDED_OVER";
-/// Set to `plugin`, it makes the age crate show on standard error all that it tells a plugin and hears from it: file keys.
+/// Set to `plugin`, it makes the age crate print all messages to and from a plugin on standard error, with file keys.
 const AGE_DEBUG: &str = "AGEDEBUG";
-/// More than any system lets a pipe hold.
+/// More than a pipe can hold on any system.
 const PIPE_MAXIMUM: u64 = 1 << 20;
 
-/// How the process began.
+/// The state at the start of the process.
 pub(super) struct Beginning {
-    /// Its environment, secrets and all.
+    /// The environment with its secrets.
     pub(super) environment: Environment,
-    /// What is wrong with it.
+    /// What went wrong with the secrets.
     trouble: Trouble,
 }
 
 enum Trouble {
     None,
-    /// The secrets are still where others find them.
+    /// The secrets are still visible in the environment.
     Visible(io::Error),
-    /// The secrets did not arrive.
+    /// The secrets were lost on the way through the pipe.
     Lost(io::Error),
 }
 
-/// The environment, out of which secrets have been taken where that can be done. Returns twice where there are any: to nobody,
-/// and in the next life of the process.
+/// Reads the environment. If it holds secrets or `AGEDEBUG`, the process re-executes itself without them, and this call does
+/// not return. It returns if there are none, if the secrets came through the pipe, or if the re-exec failed.
 pub(super) fn begin() -> Beginning {
     let begun = |secrets, trouble| {
         let variables = std::env::vars_os().chain(secrets);
@@ -61,10 +61,10 @@ pub(super) fn begin() -> Beginning {
 }
 
 impl Beginning {
-    /// Warns of what can be lived with.
+    /// Warns where secrets stay visible, which is tolerable.
     ///
     /// # Errors
-    /// [`Kind::Io`] where secrets were lost, [`Kind::Usage`] where plugins would show file keys.
+    /// [`Kind::Io`] where secrets were lost, [`Kind::Usage`] where plugins would print file keys.
     pub(super) fn check(&self) -> Result<()> {
         match &self.trouble {
             Trouble::None => Ok(()),
@@ -84,18 +84,18 @@ impl Beginning {
     }
 }
 
-/// Executes this program again, with the same words and with `secrets` in a pipe. Returns only where that fails.
+/// Re-executes this program with the same arguments, and with `secrets` in a pipe. Returns only on failure.
 fn start_anew(secrets: &[(&str, OsString)]) -> io::Error {
     let prepare = || {
         let (reader, mut writer) = io::pipe()?;
-        // What the pipe cannot hold is an error: nobody reads it yet.
+        // Nothing reads the pipe yet, so a full pipe must be an error and not block.
         rustix::io::ioctl_fionbio(&writer, true)?;
         for (name, value) in secrets {
             for part in [name.as_bytes(), b"=", value.as_bytes(), b"\0"] {
                 writer.write_all(part)?;
             }
         }
-        // It is opened by its name then, which not every process may: see that now.
+        // The new program will open the pipe by its path, which some processes may not: find out now.
         File::open(path_of(reader.as_raw_fd()))?;
         let mut words = std::env::args_os();
         let mut program = Command::new(std::env::current_exe()?);
@@ -105,7 +105,7 @@ fn start_anew(secrets: &[(&str, OsString)]) -> io::Error {
         }
         program.env(HANDED_OVER, format!("{}:{}", std::process::id(), reader.as_raw_fd()));
         rustix::io::fcntl_setfd(&reader, rustix::io::FdFlags::empty())?;
-        // The writer is closed on the way: then the pipe has an end.
+        // Both ends stay open until the exec, which closes the writer, so that the pipe has an end.
         Ok((program, reader, writer))
     };
     match prepare() {
@@ -114,7 +114,7 @@ fn start_anew(secrets: &[(&str, OsString)]) -> io::Error {
     }
 }
 
-/// The descriptor's path, where the variable speaks to this process. A program that this one started has it as well.
+/// The path of the descriptor, if the variable is meant for this process: children of the process inherit it, too.
 fn handed_over_to_us(variable: &OsStr) -> Option<PathBuf> {
     let (process, descriptor) = variable.to_str()?.split_once(':')?;
     (process.parse() == Ok(std::process::id())).then_some(())?;
@@ -125,7 +125,7 @@ fn path_of(descriptor: i32) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{descriptor}"))
 }
 
-/// `NAME=value`, each with a zero byte behind it.
+/// Parses `NAME=value` entries, each followed by a zero byte.
 fn parse(bytes: &[u8]) -> Vec<(OsString, OsString)> {
     let text = |bytes: &[u8]| OsString::from_vec(bytes.to_owned());
     let variable = |variable: &[u8]| {

@@ -1,7 +1,7 @@
-//! Progress: a bar where somebody watches, a line now and then where somebody may read the log later.
+//! Progress: a bar on a terminal, and otherwise a log line now and then.
 
-use super::report::{rate, ratio, size};
 use super::console::{Console, stderr_is_terminal};
+use super::report::{rate, ratio, size};
 use crate::progress::{Progress, Silent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write as _;
@@ -9,13 +9,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How often a log hears of progress.
+/// The interval of log lines.
 const LOG_INTERVAL: Duration = Duration::from_secs(30);
 
-/// How often the bar is drawn anew when nothing arrives.
+/// The interval at which the bar is redrawn when nothing arrives.
 const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
-/// What fits: nothing when quiet, a bar on a terminal, else log lines.
+/// The suitable progress display: nothing when quiet, a bar on a terminal, otherwise log lines.
 #[must_use]
 pub(crate) fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn Progress> {
     if quiet {
@@ -27,7 +27,7 @@ pub(crate) fn progress(console: &Console, quiet: bool, doing: &'static str) -> B
     }
 }
 
-/// The bar.
+/// A progress bar.
 struct Bar {
     console: Console,
     shown: ProgressBar,
@@ -63,7 +63,7 @@ impl Progress for Bar {
             self.shown.set_length(total);
         }
         self.shown.reset();
-        // The rate of a stream that stands still goes down, and that is seen.
+        // Redraws while the stream is stalled, so that the falling rate shows.
         self.shown.enable_steady_tick(REDRAW_INTERVAL);
         self.console.set_bar(Some(self.shown.clone()));
     }
@@ -86,7 +86,7 @@ impl Drop for Bar {
     }
 }
 
-/// One line every [`LOG_INTERVAL`].
+/// Logs one line every [`LOG_INTERVAL`].
 struct LogLines {
     doing: &'static str,
     state: Mutex<LogState>,
@@ -125,7 +125,7 @@ impl Progress for LogLines {
     fn finish(&self) {}
 }
 
-/// Bytes, total, rate, time left and ratio in one line.
+/// One line with bytes, total, rate, time left and ratio.
 fn log_line(doing: &str, snapshot: u64, archive: u64, total: Option<u64>, elapsed: Duration) -> String {
     let mut line = format!("{doing}: {}", size(snapshot));
     if let Some(total) = total.filter(|&total| total > 0) {
@@ -138,12 +138,12 @@ fn log_line(doing: &str, snapshot: u64, archive: u64, total: Option<u64>, elapse
     line + &ratio_so_far(", ", snapshot, archive)
 }
 
-/// An archive that nobody opens yields no snapshot, so its own bytes are what there is to count.
+/// Which counts to show: without a key an archive yields no snapshot bytes, so its own bytes are shown.
 fn what_goes_through(snapshot: u64, archive: u64) -> (u64, u64) {
     if snapshot == 0 { (archive, 0) } else { (snapshot, archive) }
 }
 
-/// The ratio after a separator, and nothing where it is not known: reading tells one of the two alone.
+/// The ratio after a separator; empty where it is unknown, as reading counts only one of the two.
 fn ratio_so_far(separator: &str, snapshot: u64, archive: u64) -> String {
     if archive == 0 {
         return String::new();
@@ -151,7 +151,7 @@ fn ratio_so_far(separator: &str, snapshot: u64, archive: u64) -> String {
     format!("{separator}ratio {:.2}", ratio(snapshot, archive))
 }
 
-/// As long as the rest takes at the rate so far.
+/// The time that the rest takes at the rate so far.
 fn time_left(done: u64, total: u64, elapsed: Duration) -> Option<Duration> {
     let rest = u128::from(total.saturating_sub(done));
     let milliseconds = elapsed.as_millis().checked_mul(rest)?.checked_div(u128::from(done))?;

@@ -1,25 +1,21 @@
-//! Standard error: its lines and its bar; and what the standard streams are.
+//! Standard error, with its log lines and progress bar, and the state of the standard streams.
 
+use super::printable::{sanitize, without_private_keys};
 use super::repeats::Repeats;
-use super::printable::sanitize;
-use crate::error::{Error, Kind, Result};
-use crate::keys::Prompt;
-use crate::store::source;
 use indicatif::ProgressBar;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use secrecy::SecretString;
-use std::borrow::Cow;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::callsite::Identifier;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
 use tracing_subscriber::registry::LookupSpan;
-use zeroize::{Zeroize, Zeroizing};
+
+/// The controlling terminal, whatever the standard streams are.
+pub(super) const TTY: &str = "/dev/tty";
 
 /// Standard error, shared by log lines, progress bar, errors and results.
 #[derive(Clone, Default)]
@@ -27,11 +23,11 @@ pub(crate) struct Console(Arc<Mutex<Shared>>);
 
 #[derive(Default)]
 struct Shared {
-    /// The bar on the last line, which has to step aside for other lines.
+    /// The bar on the last line, which is suspended while other lines are written.
     bar: Option<ProgressBar>,
-    /// How the terminal was before a question without echo.
+    /// The terminal settings before a question without echo.
     before_question: Option<Termios>,
-    /// The warnings shown so far; their kind is the place in the code that warns.
+    /// The warnings shown so far; the call site identifies the kind of a warning.
     repeats: Repeats<Identifier>,
 }
 
@@ -45,7 +41,7 @@ impl Console {
         self.shared().bar = bar;
     }
 
-    /// Writes whole lines. Standard error is where failures to write would be reported: its own are lost.
+    /// Writes whole lines. Failures to write are ignored, as standard error is where they would be reported.
     pub(crate) fn write(&self, lines: &str) {
         let bar = self.shared().bar.clone();
         let lines = without_private_keys(lines);
@@ -58,7 +54,7 @@ impl Console {
         }
     }
 
-    /// Tells how many warnings were not shown since the last time, because there were too many of their kind.
+    /// Reports how many warnings were left out since the last call because there were too many of their kind.
     pub(crate) fn tell_left_out_warnings(&self) {
         let lines = self.shared().repeats.take_left_out();
         if !lines.is_empty() {
@@ -66,7 +62,17 @@ impl Console {
         }
     }
 
-    /// Gives the terminal its echo back and takes the bar away, for a process about to exit.
+    /// Notes how `tty` is before a question without echo, so that [`Self::restore`] can restore it.
+    pub(super) fn question_begins(&self, tty: &File) {
+        self.shared().before_question = tcgetattr(tty).ok();
+    }
+
+    /// The question is answered, and the terminal as it was.
+    pub(super) fn question_ends(&self) {
+        self.shared().before_question = None;
+    }
+
+    /// Restores the terminal's echo and removes the bar, before the process exits.
     pub(crate) fn restore(&self) {
         let (bar, before) = {
             let mut shared = self.shared();
@@ -79,7 +85,7 @@ impl Console {
             && let Ok(tty) = File::open(TTY)
         {
             let _ = tcsetattr(&tty, OptionalActions::Now, &before);
-            // The cursor still stands behind the question.
+            // The cursor is still behind the question.
             self.write("\n");
         }
     }
@@ -90,7 +96,7 @@ pub(crate) struct ConsoleWriter(Console);
 
 impl Write for ConsoleWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // Nothing at all is what a line comes to that was only counted.
+        // An event that was only counted is formatted as no bytes.
         if !bytes.is_empty() {
             self.0.write(&String::from_utf8_lossy(bytes));
         }
@@ -110,18 +116,18 @@ impl<'a> MakeWriter<'a> for Console {
     }
 }
 
-/// How much the log says.
+/// The verbosity of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verbosity {
     /// `-q`.
     Quiet,
-    /// Neither.
+    /// Neither `-q` nor `-v`.
     Normal,
     /// `-v`.
     Verbose,
 }
 
-/// Installs the log of the process, on `console`.
+/// Installs the log of the process, which writes to `console`.
 pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
     use tracing_subscriber::filter::{LevelFilter, Targets};
     use tracing_subscriber::layer::{Layer, SubscriberExt};
@@ -134,12 +140,12 @@ pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
     let filter = Targets::new().with_target("etcd_seal", ours).with_default(others);
     let lines =
         tracing_subscriber::fmt::layer().event_format(Lines(console.clone())).with_writer(console.clone());
-    // Only a log that is there already can be in the way, and then it is used.
+    // This fails only if a log is installed already, which then stays in use.
     let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
 }
 
-/// `etcd-seal: warning: …`: no time, which cron and the journal add, and lower case. Too many warnings of one kind are counted
-/// on this console instead.
+/// Formats `etcd-seal: warning: …` in lower case, without the time, which cron and the journal add. If there are too many
+/// warnings of one kind, it only counts them on this console.
 struct Lines(Console);
 
 impl<S, N> FormatEvent<S, N> for Lines
@@ -170,7 +176,7 @@ where
     }
 }
 
-/// Whether standard output is a terminal, where no archive and no snapshot belongs.
+/// Whether standard output is a terminal, which gets no archive and no snapshot.
 #[must_use]
 pub(crate) fn stdout_is_terminal() -> bool {
     io::stdout().is_terminal()
@@ -179,9 +185,8 @@ pub(crate) fn stdout_is_terminal() -> bool {
 /// The device number of `/dev/null` on Linux, see `Documentation/admin-guide/devices.txt` of the kernel.
 const NULL_DEVICE: (u32, u32) = (1, 3);
 
-/// Whether the program was started with standard output closed. Before `main` the standard library opens `/dev/null`
-/// for reading and writing in its place, so that no file takes its number; a shell's `>/dev/null` is opened for
-/// writing alone.
+/// Whether the program was started with standard output closed. Before `main`, the standard library opens `/dev/null`
+/// for reading and writing in its place, so that no file takes its number; a shell opens `>/dev/null` for writing only.
 #[must_use]
 pub(crate) fn stdout_is_closed() -> bool {
     use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat, major, minor};

@@ -1,4 +1,4 @@
-//! `drill`: the proof of an archive under a real etcd.
+//! `drill`: proves an archive under a real etcd.
 
 use super::args::DrillArguments;
 use super::exit::Exit;
@@ -25,7 +25,7 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
     if let Some(MetricsPlace { directory, name }) = &metrics {
         check(directory, name, Existing::Replace, false)?;
     }
-    // A clock that no time can be told by is found before the drill, not after it.
+    // Detect a clock that shows no valid time before the drill, not after it.
     now()?;
     if settings.dry_run {
         return plan(settings, context);
@@ -42,7 +42,7 @@ pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
         }
         .text();
         match (place.write(&text), &drilled) {
-            // What went wrong before is worse.
+            // The failure of the drill matters more than the failed write, so only warn of that.
             (Err(error), Err(_)) => tracing::warn!("{error}"),
             (written, _) => written?,
         }
@@ -118,7 +118,7 @@ impl MetricsPlace {
         let written = file.write_all(text.as_bytes());
         written.map_err(|error| Error::io("write", directory.join(name).display(), error))?;
         file.let_everybody_read()?;
-        // Whoever watches shall hear of a drill that was interrupted, too.
+        // Monitoring must learn of an interrupted drill, too, so this write ignores the request to stop.
         let published = file.publish(name, Existing::Replace, None, &Interrupt::new())?;
         published.shortfall.map_or(Ok(()), Err)
     }

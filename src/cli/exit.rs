@@ -1,24 +1,24 @@
-//! The exit codes: one table, for the program, every `--help`, the manual pages and the tests.
+//! The exit codes, in one table for the program, every `--help`, the manual pages and the tests.
 
 use crate::error::Kind;
 use serde::{Serialize, Serializer};
 use std::fmt::Write as _;
 
-/// How a command ended, as the shell sees it.
+/// The exit status of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// Done, and what was asked for was proved.
+    /// Done, and everything that was asked for was proved.
     Done = 0,
     /// Any other failure.
     Failure = 1,
-    /// Nothing was tried: the command line makes no sense.
+    /// Invalid command line; nothing was tried.
     Usage = 2,
     /// Done, but less was proved than usual.
     Partly = 3,
     /// There is no such archive.
     NotFound = 10,
-    /// Reserved for a store that somebody else holds.
+    /// Reserved for a store that another process has locked.
     Locked = 11,
     /// No identity opened the archive.
     NoIdentity = 12,
@@ -26,7 +26,7 @@ pub enum Exit {
     Damaged = 13,
     /// etcd is unreachable or at fault.
     Etcd = 14,
-    /// The archive is of a newer format.
+    /// The archive has a newer format.
     Newer = 15,
     /// SIGINT.
     Interrupted = 130,
@@ -62,14 +62,14 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Terminated, "terminated (SIGTERM)"),
 ];
 
-/// What is to be said of the ends that are no choice of the program, for the manual.
+/// The manual's text on ends that the program does not choose.
 pub(crate) const WITHOUT_CODE: &str = "A process that the system kills has none of these codes. A shell then tells 128 and the number of the signal: 137 after SIGKILL, 134 \
      (SIGABRT) where memory was refused. In that case, too, what lies under the final name is complete, or nothing lies \
      there; but on a filesystem that knows neither links nor RENAME_NOREPLACE, as some of FUSE, an empty file may. A temporary \
      of the name .etcd-seal-*.tmp may be left. The next run in the same directory removes it once it is a minute old; where \
      another user could have put it there, it stays and a warning names it.";
 
-/// As its number.
+/// Serializes as the number.
 impl Serialize for Exit {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.serialize_u8(self.code())
@@ -130,26 +130,26 @@ impl Exit {
         if other.badness() > self.badness() { other } else { self }
     }
 
-    /// How bad it is as the result of one of several archives: the documented order is 13, 15, 12, 10, 1, 3, 0.
+    /// The rank as the result of one of several archives: the documented order is 13, 15, 12, 10, 1, 3, 0.
     fn badness(self) -> u8 {
         match self {
             Self::Done => 0,
             Self::Partly => 1,
             Self::Failure => 2,
-            // A question that nobody is there to answer, met while one of the archives was being opened: worse than
-            // a disk that fails, because another run fares no better, but nothing is known against the archive.
+            // A question without a terminal, asked while one of the archives was opened: worse than a failing disk, as
+            // another run cannot succeed either, but it says nothing against the archive.
             Self::Usage => 3,
             Self::NotFound => 4,
             Self::NoIdentity => 5,
             Self::Newer => 6,
             Self::Damaged => 7,
-            // These end the whole command, or come from no archive.
+            // These end the whole command, or do not come from an archive.
             Self::Locked | Self::Etcd | Self::Interrupted | Self::Terminated => 8,
         }
     }
 }
 
-/// The table as the end of every `--help`.
+/// The table for the end of every `--help`.
 #[must_use]
 pub fn help() -> String {
     let mut text = String::from("Exit status:");
@@ -161,10 +161,10 @@ pub fn help() -> String {
 
 /// Columns before the meaning.
 const INDENT: usize = 7;
-/// Columns of a terminal that has not many.
+/// Columns of a narrow terminal.
 const WIDTH: usize = 79;
 
-/// `text` in lines that fit beside the codes.
+/// Breaks `text` into lines that fit beside the codes.
 fn hanging(text: &str) -> String {
     let mut lines = String::new();
     let mut column = INDENT;

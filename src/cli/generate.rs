@@ -1,4 +1,4 @@
-//! `generate`: manual pages and completions, from the one definition of the command line.
+//! `generate`: writes manual pages and completions from the one definition of the command line.
 
 use super::args::{self, Generate};
 use super::exit::Exit;

@@ -1,4 +1,4 @@
-//! `info`: what archives say of themselves.
+//! `info`: shows what archives say of themselves.
 
 use super::Context;
 use super::args::InfoArguments;
@@ -36,7 +36,7 @@ fn show(
             archive.path(),
         )
     } else {
-        // What cannot be sought has to be read to its end, and then is verified too.
+        // An input that cannot seek has to be read to its end, which also verifies it.
         let progress = bar::progress(&context.console, context.quiet, "reading");
         match identities {
             None => InfoReport::seen(look(&mut file, &*progress, &context.interrupt)?, archive.path()),

@@ -1,4 +1,4 @@
-//! An archive to be read, and the sidecar beside it.
+//! The input of a command: an archive, and the sidecar beside it.
 
 use super::Context;
 use super::exit::Exit;
@@ -12,9 +12,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Read};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
-use zeroize::Zeroizing;
 
-/// How much is read at a time where nothing else decides.
+/// Bytes per read where nothing else decides.
 pub(super) const READ_SIZE: usize = 1024 * 1024;
 
 /// An archive as named on the command line.
@@ -25,7 +24,7 @@ pub(super) struct Archive<'a> {
 }
 
 impl<'a> Archive<'a> {
-    /// `-` is standard input.
+    /// The archive at `path`, where `-` is standard input.
     pub(super) fn named(path: &'a Path) -> Self {
         Self { path: (path.as_os_str() != "-").then_some(path) }
     }
@@ -35,19 +34,19 @@ impl<'a> Archive<'a> {
         self.path
     }
 
-    /// What errors call it.
+    /// Its name in errors.
     pub(super) fn name(self) -> String {
         self.path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
     }
 
-    /// Puts its name and a colon before the message of an error that does not begin so.
+    /// Puts its name and a colon before the message of an error that does not begin with them.
     pub(super) fn named_in(self, error: Error) -> Error {
         let (message, name) = (error.to_string(), self.name());
         let begins = message.strip_prefix(&name).is_some_and(|rest| rest.starts_with(": "));
         if begins { error } else { error.within(name) }
     }
 
-    /// The malformed sidecar of an archive whose content was verified.
+    /// The error for a malformed sidecar beside an archive whose content was verified.
     pub(super) fn whole_but(self, malformed: Error) -> Error {
         let hint = self.path.map(|path| format!("write the sidecar anew: {}", mending_command(path)));
         let error = Error::new(
@@ -63,12 +62,12 @@ impl<'a> Archive<'a> {
         self.path.map_or_else(standard_input, |path| open_file(path, "archive"))
     }
 
-    /// The sidecar beside it.
+    /// Reads the sidecar beside it.
     pub(super) fn sidecar(self) -> Result<Option<Sidecar>> {
         self.path.map_or(Ok(None), Sidecar::read_beside)
     }
 
-    /// Compares `sha256`, that of the whole archive, with the sidecar.
+    /// Compares `sha256`, the digest of the whole archive, with the sidecar.
     pub(super) fn compare(
         self,
         sidecar: Option<&Sidecar>,
@@ -89,7 +88,7 @@ impl<'a> Archive<'a> {
         Ok(SidecarState::EqualUnderAnotherName)
     }
 
-    /// An error that says no identity matched may be damage after all: if the sidecar differs, it is.
+    /// Checks whether "no identity matched" is damage after all: it is if the sidecar differs.
     pub(super) fn or_damaged(self, error: Error, interrupt: &Interrupt) -> Error {
         if error.kind() != Kind::NoMatchingIdentity {
             return error;
@@ -107,7 +106,7 @@ impl<'a> Archive<'a> {
     }
 }
 
-/// Does `what` with every archive: a failure is told and the next one tried; the worst counts.
+/// Does `what` with every archive. Reports a failure and goes on with the next; returns the worst exit code.
 pub(super) fn each(
     archives: &[PathBuf],
     context: &Context,
@@ -132,13 +131,13 @@ pub(super) fn each(
     Ok(worst)
 }
 
-/// Standard input without the buffer of the standard library, in which what was read would stay.
+/// Standard input without the buffer of the standard library, which would keep bytes that were read ahead.
 pub(super) fn standard_input() -> Result<File> {
     let descriptor = io::stdin().as_fd().try_clone_to_owned();
     descriptor.map(File::from).map_err(|error| Error::io("read", "standard input", error))
 }
 
-/// Opens a regular file, pipe or device; `what` is what errors call it.
+/// Opens a regular file, pipe or device; `what` names it in errors.
 pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
     let opened = source::open(path).and_then(|file| {
         if file.metadata()?.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(file) }
@@ -158,7 +157,7 @@ pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
     })
 }
 
-/// Digests a whole file.
+/// The SHA-256 of a whole file.
 fn sha256_of(file: &mut File, name: &str, interrupt: &Interrupt) -> Result<[u8; 32]> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; READ_SIZE];

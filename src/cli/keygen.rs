@@ -1,4 +1,4 @@
-//! `keygen`: a new age identity.
+//! `keygen`: makes an age identity.
 
 use super::args::KeygenArguments;
 use super::exit::Exit;
@@ -10,7 +10,7 @@ use crate::keys::generate_identity;
 use secrecy::ExposeSecret;
 use std::io::Write;
 
-/// A key that is replaced takes every archive made for it along.
+/// The hint for an existing file: to replace a key is to lose every archive made for it.
 const NEVER_REPLACED: &str = "name another file: an identity is never replaced, archives may depend on it";
 
 pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
@@ -23,7 +23,7 @@ pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
     context.reporter.result(&KeygenReport::new(recipient, published))
 }
 
-/// `--force`, which the usual hint names, is not for keys.
+/// Replaces the usual hint, which names `--force`; that flag does not exist for keys.
 fn never_replaced(error: Error) -> Error {
     if error.kind() == Kind::DestinationExists { error.with_hint(NEVER_REPLACED) } else { error }
 }

@@ -1,4 +1,4 @@
-//! The manual pages: clap's sections, and those clap knows nothing of.
+//! Generates the manual pages: clap's sections, and sections that clap does not know.
 
 use super::args::{self, CONNECTION_HEADING, variable_of};
 use super::exit;
@@ -7,13 +7,13 @@ use clap_mangen::Man;
 use std::fmt::Write as _;
 use std::io;
 
-/// What a page has beyond its flags.
+/// The parts of a page that clap does not generate.
 struct Extra {
     /// The command; empty for the program's own page.
     command: &'static str,
-    /// What is done, and how.
+    /// Each example's description and command.
     examples: &'static [(&'static str, &'static str)],
-    /// Pages, with their sections.
+    /// Names of pages, with their sections.
     see_also: &'static [&'static str],
 }
 
@@ -159,7 +159,7 @@ const EXTRAS: &[Extra] = &[
     },
 ];
 
-/// Commands that a page of their own would say nothing more of.
+/// Commands without a page, as it would say nothing more.
 const WITHOUT_PAGE: [&str; 2] = ["recovery", "version"];
 
 /// Every page: file name and content.
@@ -176,7 +176,7 @@ fn page(program: &clap::Command, extra: &Extra) -> Option<(String, String)> {
     let command = if extra.command.is_empty() { program } else { program.find_subcommand(extra.command)? };
     let name = command.get_display_name().unwrap_or("etcd-seal").to_owned();
     let mut bytes = Vec::new();
-    // Writing to memory does not fail.
+    // Writing to memory cannot fail.
     render(command, &name, &mut bytes).ok()?;
     let mut page = String::from_utf8(bytes).ok()?;
     page.push_str(&exit_status());
@@ -202,7 +202,7 @@ fn render(command: &clap::Command, name: &str, bytes: &mut Vec<u8>) -> io::Resul
     Ok(())
 }
 
-/// clap's usage; its own synopsis for pages lists every flag without its value.
+/// clap's usage line, as its own synopsis for pages lists every flag without its value.
 fn synopsis(command: &clap::Command) -> String {
     let usage = command.clone().render_usage().to_string();
     let usage = usage.strip_prefix("Usage: ").unwrap_or(&usage);
@@ -220,7 +220,7 @@ fn exit_status() -> String {
     section
 }
 
-/// etcdctl's variables out of the flags, then ours.
+/// etcdctl's variables, derived from the flags, then ours.
 fn environment(command: &clap::Command, name: &str) -> String {
     let mut items = String::new();
     for argument in command.get_arguments().filter(|a| a.get_help_heading() == Some(CONNECTION_HEADING)) {
@@ -259,7 +259,7 @@ fn item(section: &mut String, term: &str, meaning: &str) {
     let _ = write!(section, ".TP\n\\fB{}\\fR\n{}\n", escaped(term), escaped(meaning));
 }
 
-/// Text as roff shows it unchanged.
+/// Escapes text so that roff shows it unchanged.
 fn escaped(text: &str) -> String {
     let text = text.replace('\\', "\\e").replace('-', "\\-").replace('^', "\\(ha").replace('~', "\\(ti");
     let text = text.replace('`', "\\(ga").replace('\'', "\\(aq");
@@ -276,9 +276,8 @@ mod tests {
     fn every_visible_command_has_a_page_with_all_sections() {
         let pages = pages();
         let program = args::command();
-        let has_page = |command: &&clap::Command| {
-            !command.is_hide_set() && !WITHOUT_PAGE.contains(&command.get_name())
-        };
+        let has_page =
+            |command: &&clap::Command| !command.is_hide_set() && !WITHOUT_PAGE.contains(&command.get_name());
         let commands = program.get_subcommands().filter(has_page);
         let mut expected = vec!["etcd-seal.1".to_owned()];
         expected.extend(commands.map(|command| format!("etcd-seal-{}.1", command.get_name())));

@@ -1,7 +1,7 @@
-//! The program: the only room that knows flags, environment, terminal, clock, signals and exit codes.
+//! The program: the only module that knows flags, environment, terminal, clock, signals and exit codes.
 //!
-//! A command line becomes words (`args`), words and environment become `settings`, and each command is one file
-//! that takes settings, calls the library and reports (`report`).
+//! `args` parses a command line into words, and `settings` validates words and environment. Each command is one file that
+//! takes settings, calls the library and reports the result with `report`.
 
 pub mod exit;
 
@@ -17,6 +17,7 @@ mod keygen;
 mod man;
 mod output;
 mod page;
+mod printable;
 mod prompt;
 mod repeats;
 mod report;
@@ -24,7 +25,6 @@ mod restore;
 mod save;
 mod secret;
 mod settings;
-mod printable;
 mod supervise;
 mod tether;
 mod verify;
@@ -34,7 +34,9 @@ use crate::interrupt::Interrupt;
 use crate::store::name::whole_seconds;
 use afresh::Beginning;
 use args::{Arguments, Command, OutputArguments, Unparsed};
+use console::{Console, Verbosity};
 use exit::Exit;
+use prompt::Terminal;
 use report::Reporter;
 use settings::effort::Effort;
 use settings::environment::{self, Environment};
@@ -44,24 +46,20 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use supervise::StoppedBy;
-use console::{Console, Verbosity};
-use prompt::Terminal;
 
-/// What every command works with.
 struct Context {
-    /// The environment.
     environment: Environment,
-    /// Where results and failures go.
+    /// The output of results and failures.
     reporter: Reporter,
-    /// Where lines and the bar go.
+    /// The output of log lines and the progress bar.
     console: Console,
-    /// Whom to ask.
+    /// The prompt for questions to the user.
     terminal: Arc<Terminal>,
-    /// Whether to stop.
+    /// The request to stop.
     interrupt: Interrupt,
-    /// Which signal asked to.
+    /// The signal that raised it.
     stopped_by: StoppedBy,
-    /// Where etcd is talked to.
+    /// The runtime for connections to etcd.
     runtime: tokio::runtime::Handle,
     /// `-q`.
     quiet: bool,
@@ -92,14 +90,14 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// The page on disaster recovery.
+/// The manual page on disaster recovery.
 fn recovery() -> String {
     const PAGE: &str = include_str!("../../man/etcd-seal-recovery.7");
-    // A test renders it; on the bad day the page as it is written is better than none.
+    // A test renders it; in a disaster the unrendered page is better than none.
     page::render(PAGE).unwrap_or_else(|_| PAGE.to_owned())
 }
 
-/// Prints a text that was asked for: help, version, a page.
+/// Prints a text that the user asked for: help, version, a page.
 fn shown(text: &str, console: &Console) -> Exit {
     let Err(error) = report::put_on_stdout(text) else { return Exit::Done };
     let reporter = Reporter {
@@ -152,7 +150,7 @@ fn verbosity(output: &OutputArguments) -> Verbosity {
     }
 }
 
-/// The file that answers for the person: the variable's, or a systemd credential.
+/// The file with the passphrase: from the variable, or a systemd credential.
 fn passphrase_file(environment: &Environment) -> Option<PathBuf> {
     environment.get(environment::PASSPHRASE_FILE).map(PathBuf::from).or_else(|| {
         let directory = environment.get(environment::CREDENTIALS_DIRECTORY)?;
@@ -160,7 +158,7 @@ fn passphrase_file(environment: &Environment) -> Option<PathBuf> {
     })
 }
 
-/// No core dump and no debugger of the same user may show keys.
+/// Keeps keys out of core dumps and away from debuggers of the same user.
 fn keep_secrets_out_of_dumps() -> Result<()> {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let refused = |error: rustix::io::Errno| {
@@ -172,7 +170,7 @@ fn keep_secrets_out_of_dumps() -> Result<()> {
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused)
 }
 
-/// To the lowest there is. What was asked for is done at any priority, so that a refusal is no failure.
+/// Lowers the priority as far as possible. A refusal is no failure, as the work can be done at any priority.
 fn lower_priority() {
     const LOWEST: i32 = 19;
     if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
@@ -181,7 +179,7 @@ fn lower_priority() {
 }
 
 impl Command {
-    /// Whether standard output carries an archive, a snapshot or an identity, so that results go elsewhere.
+    /// Whether standard output carries an archive, a snapshot or an identity, so that results must go elsewhere.
     fn takes_stdout(&self, environment: &Environment) -> bool {
         match self {
             Self::Save(words) => {
@@ -200,8 +198,8 @@ impl Command {
         }
     }
 
-    /// Lets everybody else go first, where that is asked for. Every thread has a priority of its own and begins with that
-    /// of the thread which starts it, so this comes before the first is started.
+    /// Lowers the priority with `--nice`. A thread inherits the priority of the thread that starts it, so this comes before
+    /// the first thread is started.
     fn step_aside(&self, environment: &Environment) -> Result<()> {
         let words = match self {
             Self::Save(words) => &words.effort,
@@ -221,7 +219,7 @@ impl Command {
         Ok(())
     }
 
-    /// How long it may take to stop by itself after a signal.
+    /// How long the command may take to stop by itself after a signal.
     fn patience(&self) -> Duration {
         match self {
             Self::Drill(_) => supervise::CLEANING_PATIENCE,
@@ -238,13 +236,13 @@ impl Command {
             Self::Drill(words) => drill::run(*words, context),
             Self::Keygen(words) => keygen::run(&words, context),
             Self::Generate(words) => generate::run(&words.what),
-            // Run before anything is prepared, see above.
+            // `run` in this module handles these before it prepares a context.
             Self::Recovery | Self::Version | Self::Tether(_) => Ok(Exit::Failure),
         }
     }
 }
 
-/// Now, in whole seconds as every document of an archive has it.
+/// The current time in whole seconds, as in every document of an archive.
 ///
 /// # Errors
 /// [`Kind::Io`] where the clock of this host shows a year that RFC 3339 cannot write: before 0 or after 9999.
@@ -256,7 +254,7 @@ fn now() -> Result<jiff::Timestamp> {
     })
 }
 
-/// A time of the system's, in whole seconds; `None` where RFC 3339 cannot write it.
+/// A system time in whole seconds; `None` where RFC 3339 cannot write it.
 fn time_of(time: std::time::SystemTime) -> Option<jiff::Timestamp> {
     let time = whole_seconds(jiff::Timestamp::try_from(time).ok()?);
     (jiff::tz::Offset::UTC.to_datetime(time).year() >= 0).then_some(time)

@@ -1,6 +1,6 @@
-//! Where the bytes of a command go: a file that appears whole or not at all, or standard output.
+//! The output of a command: a file that appears whole or not at all, or standard output.
 
-use super::{report, term};
+use super::{console, report};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Pulse;
@@ -13,17 +13,17 @@ use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
 
-/// A destination found possible, before anything was written to it.
+/// A destination that passed all checks that are possible before the first byte is written.
 #[derive(Debug)]
 pub(crate) struct Place {
     destination: Destination,
     existing: Existing,
-    /// Whether a sidecar will lie beside the file.
+    /// Whether the file gets a sidecar.
     sidecar: bool,
 }
 
 impl Place {
-    /// A place for an archive.
+    /// The place of an archive.
     ///
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
@@ -32,7 +32,7 @@ impl Place {
             .and_then(|destination| Self::checked(destination, force, true))
     }
 
-    /// A place for a snapshot.
+    /// The place of a snapshot.
     ///
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
@@ -41,7 +41,7 @@ impl Place {
             .and_then(|destination| Self::checked(destination, force, false))
     }
 
-    /// A place for an identity, which is text and never replaces anything.
+    /// The place of an identity, which is text and never replaces a file.
     ///
     /// # Errors
     /// [`Kind::Destination`], [`Kind::DestinationExists`].
@@ -49,7 +49,7 @@ impl Place {
         Self::checked(Destination::for_key(named)?, false, false)
     }
 
-    /// Refuses before anything is asked or read what publishing would refuse at the end.
+    /// Refuses, before any question or read, what publishing would refuse at the end.
     fn checked(destination: Destination, force: bool, sidecar: bool) -> Result<Self> {
         let existing = if force { Existing::Replace } else { Existing::Refuse };
         if destination == Destination::Stdout && console::stdout_is_closed() {
@@ -62,7 +62,7 @@ impl Place {
         Ok(Self { destination, existing, sidecar })
     }
 
-    /// Bytes that are free there; `None` where what is written does not stay.
+    /// Bytes that are free there; `None` for standard output.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -75,10 +75,10 @@ impl Place {
         }
     }
 
-    /// Begins to write. A file in a directory has no name yet: [`Output::name`] gives it one.
+    /// Begins to write. The file of a directory destination gets its name later, from [`Output::name`].
     ///
     /// # Errors
-    /// [`Kind::Io`] and its like.
+    /// [`Kind::Io`] and the other kinds of I/O errors.
     pub(crate) fn begin(&self) -> Result<Output> {
         let (directory, name) = match &self.destination {
             Destination::Stdout => return stdout().map(Target::Stdout).map(Output::new),
@@ -103,7 +103,7 @@ impl std::fmt::Display for Place {
     }
 }
 
-/// A terminal would show binary data as noise, or obey it.
+/// Refuses a terminal: it would show binary data as noise, or obey it.
 fn refuse_terminal(destination: Destination, what: &str) -> Result<Destination> {
     if destination == Destination::Stdout && console::stdout_is_terminal() {
         return Err(Error::new(
@@ -115,20 +115,20 @@ fn refuse_terminal(destination: Destination, what: &str) -> Result<Destination> 
     Ok(destination)
 }
 
-/// Standard output without the line buffer of the standard library, which would cut binary data at newlines.
+/// Standard output without the line buffer of the standard library, which would split binary data at newlines.
 fn stdout() -> Result<File> {
     let descriptor = io::stdout().as_fd().try_clone_to_owned();
     descriptor.map(File::from).map_err(|error| Error::io("open", "standard output", error))
 }
 
-/// Where standard output is a file, a disk that cannot keep it may only say so now.
+/// Syncs standard output if it is a file: a disk that cannot keep the data may report that only now.
 fn finish_stdout(file: &File) -> Result<()> {
     let is_file = file.metadata().is_ok_and(|metadata| metadata.is_file());
     let synced = if is_file { file.sync_all() } else { Ok(()) };
     synced.map_err(|error| Error::io("write", "standard output", error))
 }
 
-/// What is being written.
+/// The output that is being written.
 pub(crate) struct Output {
     target: Target,
     failed: bool,
@@ -140,11 +140,11 @@ enum Target {
     File(Box<FileTarget>),
 }
 
-/// A file on its way.
+/// An unpublished file.
 struct FileTarget {
     content: Unpublished,
     directory: PathBuf,
-    /// In a directory, open until it is known what the archive is of.
+    /// `None` until the name of an archive in a directory is known.
     name: Option<OsString>,
     existing: Existing,
     sidecar: bool,
@@ -155,15 +155,15 @@ impl Output {
         Self { target, failed: false, pulse: Pulse::default() }
     }
 
-    /// Beats whenever it took something.
+    /// The heartbeat of this output.
     pub(crate) fn pulse(&self) -> Pulse {
         self.pulse.clone()
     }
 
-    /// Names a file whose name was left open.
+    /// Names the file of a directory destination.
     ///
     /// # Errors
-    /// [`Kind::DestinationExists`], before anything was written in vain.
+    /// [`Kind::DestinationExists`], before anything is written.
     pub(crate) fn name(&mut self, automatic: impl FnOnce() -> String) -> Result<()> {
         if let Target::File(file) = &mut self.target
             && file.name.is_none()
@@ -175,7 +175,7 @@ impl Output {
         Ok(())
     }
 
-    /// Names the output in an error, if it is what failed; else `otherwise` names what did.
+    /// Names the output in an error if writing to it failed; otherwise `otherwise` adds the name.
     #[must_use]
     pub(crate) fn explain(&self, error: Error, otherwise: impl FnOnce(Error) -> Error) -> Error {
         match &self.target {
@@ -188,10 +188,10 @@ impl Output {
         }
     }
 
-    /// Gives the file its name, with a sidecar where there is a digest for one; `None` for standard output.
+    /// Publishes the file under its name, with a sidecar if a digest is given; `None` for standard output.
     ///
     /// # Errors
-    /// Those of [`Unpublished::publish`], [`Kind::Io`] for standard output.
+    /// The errors of [`Unpublished::publish`], [`Kind::Io`] for standard output.
     pub(crate) fn publish(
         self,
         sidecar: Option<[u8; 32]>,
@@ -207,7 +207,7 @@ impl Output {
     }
 }
 
-/// Somebody whose disk is full wants to know whether there is something to clean up.
+/// Tells a user whose disk is full that there is nothing to clean up.
 fn left_nothing(error: Error) -> Error {
     if error.kind() != Kind::NoSpace {
         return error;
@@ -216,12 +216,12 @@ fn left_nothing(error: Error) -> Error {
     error.with_hint(hint)
 }
 
-/// The way out when whatever takes standard output does not take it all.
+/// The hint when the reader of standard output fails.
 const STDOUT_LOST: &str =
     "what came out before must be thrown away; look at what reads standard output, and run it again";
 
-/// Bytes handed to the system at a time: a write to a pipe returns only when all of it was taken, and a slow reader is to
-/// be told from a dead one long before that.
+/// Most bytes per system call: a write to a pipe returns only when all bytes were taken, but the heartbeat must show much
+/// earlier that a slow reader is not a dead one.
 const WRITE_SIZE: usize = 64 * 1024;
 
 impl Write for Output {

@@ -1,16 +1,16 @@
-//! A manual page of ours as plain text, for a terminal on a host where the pages are not installed.
+//! Renders a manual page as plain text, for a terminal on a host without the installed pages.
 //!
-//! It knows the requests that our pages use (`man(7)`), and no more; a test renders every page.
+//! It supports only the requests (`man(7)`) that our pages use; a test renders every page.
 
 /// Columns that text is filled to.
 const WIDTH: usize = 79;
-/// Columns that text is indented by below a heading, and again below the term of a list.
+/// Columns of indentation below a heading, and again below the term of a list.
 const INDENT: usize = 4;
 
-/// The text of a page.
+/// Renders a page as text.
 ///
 /// # Errors
-/// The line that cannot be shown: a request or an escape that no page of ours used before.
+/// The line that cannot be rendered: it has an unknown request or escape.
 pub(crate) fn render(page: &str) -> Result<String, String> {
     let mut text = Text::default();
     let mut lines = page.lines();
@@ -47,7 +47,7 @@ pub(crate) fn render(page: &str) -> Result<String, String> {
     Ok(text.finish())
 }
 
-/// The term of a list, which may be in a font of its own.
+/// The term of a list, which may have its own font.
 fn styled_or_plain(line: &str) -> Option<String> {
     let Some(request) = line.strip_prefix('.') else { return plain(line) };
     let (name, rest) = request.split_once(' ')?;
@@ -59,7 +59,7 @@ fn styled_or_plain(line: &str) -> Option<String> {
     }
 }
 
-/// The arguments of a request: words, or what stands between quotes.
+/// The arguments of a request: words, or text between quotes.
 fn arguments(text: &str) -> Option<Vec<String>> {
     let mut found = Vec::new();
     let mut rest = text.trim_start();
@@ -74,7 +74,7 @@ fn arguments(text: &str) -> Option<Vec<String>> {
     Some(found)
 }
 
-/// The first word; a space behind a backslash is part of it.
+/// Splits off the first word; an escaped space is part of the word.
 fn word(text: &str) -> (&str, &str) {
     let mut escaped = false;
     let end = text.find(|character| {
@@ -85,7 +85,7 @@ fn word(text: &str) -> (&str, &str) {
     text.split_at(end.unwrap_or(text.len()))
 }
 
-/// `text` without the escapes of `groff_char(7)`; `None` for one that is unknown here.
+/// Replaces the escapes of `groff_char(7)` in `text`; `None` for an unknown one.
 fn plain(text: &str) -> Option<String> {
     let mut plain = String::new();
     let mut rest = text;
@@ -100,7 +100,7 @@ fn plain(text: &str) -> Option<String> {
     Some(plain)
 }
 
-/// What an escape shows, and its length behind the backslash.
+/// The text of an escape, and its length after the backslash.
 fn escape(rest: &str) -> Option<(&'static str, usize)> {
     const ESCAPES: &[(&str, &str)] = &[
         ("(aq", "'"),
@@ -126,15 +126,15 @@ fn escape(rest: &str) -> Option<(&'static str, usize)> {
     Some((shown, escape.len()))
 }
 
-/// Text as it is put together.
+/// The text rendered so far.
 #[derive(Default)]
 struct Text {
     done: String,
-    /// What is still to be filled into lines.
+    /// Words that are not filled into lines yet.
     words: String,
-    /// The term that stands before the paragraph, on its first line if there is room.
+    /// The term before the paragraph, on its first line if there is room.
     term: Option<String>,
-    /// Columns that the paragraph is indented by.
+    /// Indentation of the paragraph.
     indent: usize,
 }
 
@@ -164,14 +164,14 @@ impl Text {
         self.indent = INDENT;
     }
 
-    /// Begins a paragraph behind a term; without one, it goes on with the same list.
+    /// Begins a paragraph after a term; without a term it continues the list.
     fn term(&mut self, term: &str) {
         self.fill();
         self.term = Some(term.to_owned()).filter(|term| !term.is_empty());
         self.indent = 2 * INDENT;
     }
 
-    /// Begins lines that stay as they are, in the same paragraph.
+    /// Begins verbatim lines in the same paragraph.
     fn example(&mut self) {
         self.fill();
         self.blank_line();
@@ -190,7 +190,7 @@ impl Text {
         self.blank_line();
         let margin = " ".repeat(self.indent);
         let mut line = match term {
-            // A bullet, or the like.
+            // A short term, such as a bullet.
             Some(term) if term.chars().count() < INDENT => format!("{:INDENT$}{term:<INDENT$}", ""),
             Some(term) => {
                 self.line(INDENT, &term);
@@ -214,7 +214,7 @@ impl Text {
         self.line(0, &line);
     }
 
-    /// One blank line, unless there is one, or nothing yet.
+    /// Adds one blank line, unless there is one already, or no text yet.
     fn blank_line(&mut self) {
         if !self.done.is_empty() && !self.done.ends_with("\n\n") {
             self.done.push('\n');

@@ -1,10 +1,10 @@
-//! Text that cannot play tricks on a terminal, and shows no private key.
+//! Makes text safe for a terminal, and removes private keys from it.
 
 use std::borrow::Cow;
 use zeroize::Zeroizing;
 
-/// `text` with everything escaped that could move the cursor, colour, ring, reorder or hide: control characters,
-/// bidirectional controls and invisible ones. For text out of archives, from servers, plugins and file names.
+/// Escapes everything in `text` that could move the cursor, colour, ring, reorder or hide: control characters,
+/// bidirectional controls and invisible ones. For text from archives, servers, plugins and file names.
 #[must_use]
 pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     if !text.contains(is_tricky) {
@@ -21,14 +21,14 @@ pub(crate) fn sanitize(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// `text` between double quotes, [sanitized](sanitize), so that it can pass for nothing but a name.
+/// `text` in double quotes and [sanitized](sanitize), so that it cannot be taken for anything but a name.
 #[must_use]
 pub(crate) fn quoted(text: &str) -> String {
     let escaped = text.replace('\\', "\\\\").replace('"', "\\\"");
     format!("\"{}\"", sanitize(&escaped))
 }
 
-/// Control characters (C0, DEL, C1) and the Unicode ones that reorder, break lines or show nothing.
+/// Whether a character is a control character (C0, DEL, C1), or a Unicode one that reorders, breaks lines or is invisible.
 pub(super) fn is_tricky(character: char) -> bool {
     character.is_control()
         || matches!(character,
@@ -36,15 +36,15 @@ pub(super) fn is_tricky(character: char) -> bool {
             | '\u{e0000}'..='\u{e007f}')
 }
 
-/// How private keys of age begin, in upper case, and how many characters behind the `-1` that ends their first part tell
-/// one from the name of a program, such as age-plugin-1password.
+/// The upper-case prefixes of age's private keys, and the least number of characters after the `-1` at the end of the first
+/// part that distinguishes a key from the name of a program, such as age-plugin-1password.
 const PRIVATE_KEYS: [(&str, usize); 2] = [("AGE-SECRET-KEY-", 1), ("AGE-PLUGIN-", 16)];
 
-/// `text` with the secret part of every private key of age, or of a plugin, cut out. People pass the key where its file
-/// belongs, and a message that names the "file" would put the key into a log.
+/// `text` without the secret part of every private key of age or of a plugin. Users pass the key itself in place of its
+/// file, and a message that names the "file" would write the key into a log.
 #[must_use]
 pub(crate) fn without_private_keys(text: &str) -> Cow<'_, str> {
-    // Upper case of ASCII alone: every position stays what it is.
+    // Only ASCII letters change case, so every position stays the same.
     let upper = Zeroizing::new(text.to_ascii_uppercase());
     let mut clean = String::new();
     let mut at = 0;
@@ -69,10 +69,10 @@ pub(crate) fn without_private_keys(text: &str) -> Cow<'_, str> {
     Cow::Owned(clean)
 }
 
-/// How much of `word` is no secret where it is a private key.
+/// How much of `word` may be shown if it is a private key.
 fn shown_of_private_key(word: &str) -> Option<usize> {
     let (begin, least) = PRIVATE_KEYS.iter().find(|(begin, _)| word.starts_with(begin))?;
-    // The dash may be the last of the beginning.
+    // The dash may be the last character of the prefix.
     let shown = begin.len() - 1 + word[begin.len() - 1..].find("-1")? + "-1".len();
     (word.len() - shown >= *least).then_some(shown)
 }

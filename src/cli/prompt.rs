@@ -1,24 +1,21 @@
-//! Questions on /dev/tty, and the file that answers in place of a person.
+//! Questions on /dev/tty, and the passphrase file that answers instead of the user.
 
-use super::console::Console;
-use super::secret::read_secret;
+use super::console::{Console, TTY};
 use super::printable::sanitize;
+use super::secret::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Prompt;
 use crate::store::source;
 use secrecy::SecretString;
-use std::fmt;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroize;
 
-/// The controlling terminal, whatever the standard streams are.
-const TTY: &str = "/dev/tty";
-/// A passphrase file longer than this is not one.
+/// A longer passphrase file is refused.
 const PASSPHRASE_FILE_MAXIMUM: u64 = 64 * 1024;
 
-/// The person at the terminal, or the passphrase file that stands for one.
+/// The user at the terminal, or a passphrase file instead.
 pub(crate) struct Terminal {
     console: Console,
     passphrase_file: Option<PathBuf>,
@@ -31,7 +28,7 @@ impl Terminal {
         Self { console, passphrase_file }
     }
 
-    /// A passphrase to encrypt with: asked for twice, since a slip would lock everybody out.
+    /// A passphrase to encrypt with. It is asked for twice, because a typing error would make the archive unreadable.
     ///
     /// # Errors
     /// [`Kind::NoTerminal`]; [`Kind::Usage`] when the two differ or are empty.
@@ -64,9 +61,9 @@ impl Terminal {
 
     fn ask_secret(&self, question: &str) -> Result<SecretString> {
         let tty = open_tty(question)?;
-        self.console.shared().before_question = tcgetattr(&tty).ok();
+        self.console.question_begins(&tty);
         let mut answer = rpassword::prompt_password(format!("{}: ", sanitize(question)));
-        self.console.shared().before_question = None;
+        self.console.question_ends();
         match &mut answer {
             Ok(text) => {
                 let secret = SecretString::from(text.as_str());
@@ -84,7 +81,7 @@ impl Terminal {
         }
     }
 
-    /// Asks on the terminal with echo; `None` when nobody can be asked.
+    /// Asks on the terminal with echo; `None` without a terminal.
     fn ask_public(question: &str) -> Option<String> {
         let mut tty = open_tty(question).ok()?;
         write!(tty, "{}: ", sanitize(question)).and_then(|()| tty.flush()).ok()?;
@@ -140,7 +137,7 @@ fn nothing_entered(question: &str) -> Error {
     Error::new(Kind::Usage, format!("nothing was entered as {question}")).with_hint("run it again")
 }
 
-/// The whole file less one final newline.
+/// The content of the file without one final newline.
 fn passphrase_from(path: &Path) -> Result<SecretString> {
     let named = format!("the passphrase file {}", path.display());
     let unusable = |wrong: &str| {

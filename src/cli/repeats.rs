@@ -1,12 +1,12 @@
-//! Warnings of one kind are shown a few times, and then counted: a database or a server can be wrong 200,000 times in the
+//! Shows the first few warnings of one kind and counts the others: a database or a server can be wrong 200,000 times in the
 //! same way.
 
 use std::fmt::Write as _;
 
-/// So many of one kind are shown.
+/// Warnings of one kind that are shown.
 const SHOWN: u64 = 10;
 
-/// What was warned of so far, by kind.
+/// The warnings so far, by kind.
 pub(super) struct Repeats<K>(Vec<Repeat<K>>);
 
 struct Repeat<K> {
@@ -23,7 +23,7 @@ impl<K> Default for Repeats<K> {
 }
 
 impl<K: PartialEq> Repeats<K> {
-    /// Takes note of one more warning; false where it is one too many of its kind to be shown.
+    /// Records a warning; false if too many of its kind were shown already.
     pub(super) fn shows(&mut self, kind: K, text: &str) -> bool {
         let known = self.0.iter_mut().find(|known| known.kind == kind);
         let Some(known) = known else {
@@ -38,7 +38,7 @@ impl<K: PartialEq> Repeats<K> {
         false
     }
 
-    /// How many were left out since the last time, a line for each kind.
+    /// The number of warnings left out since the last call, one line per kind.
     pub(super) fn take_left_out(&mut self) -> String {
         let mut lines = String::new();
         for kind in self.0.iter_mut().filter(|kind| kind.left_out > 0) {

@@ -1,12 +1,12 @@
-//! `restore`: from an archive back to the snapshot, to a member, or to a whole cluster.
+//! `restore`: turns an archive back into the snapshot, into a member, or into a whole cluster.
 
 use super::args::RestoreArguments;
 use super::exit::Exit;
 use super::input::{Archive, open_file};
 use super::output::Place;
+use super::printable::quoted;
 use super::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
-use super::printable::quoted;
 use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
@@ -46,16 +46,16 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
     }
 }
 
-/// A source that is there.
+/// An opened source.
 pub(super) struct OpenSource {
     path: PathBuf,
     pub(super) file: File,
-    /// `None` for a plain snapshot.
+    /// The identities for an archive; `None` for a plain snapshot.
     pub(super) identities: Option<Identities>,
 }
 
 impl OpenSource {
-    /// Opens the file; the identities are read, but for a passphrase nobody needs to give for a plan.
+    /// Opens the file and reads the identities. A dry run needs no passphrase, so it asks for none.
     pub(super) fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
         match settings {
             SourceSettings::Snapshot(path) => {
@@ -82,7 +82,7 @@ impl OpenSource {
         Archive::named(&self.path)
     }
 
-    /// What anybody sees of an archive in a file; nothing of it is authenticated.
+    /// The description that is readable without a key, if the archive is a file; nothing of it is authenticated.
     pub(super) fn describe(&mut self) -> Option<Description> {
         if self.identities.is_none() || !self.file.metadata().ok()?.is_file() {
             return None;
@@ -92,17 +92,17 @@ impl OpenSource {
         description
     }
 
-    /// What time it is, and what time the file has.
+    /// The current time, and the time of the file.
     fn clock(&self) -> Result<Clock> {
         let modified = self.file.metadata().ok().filter(std::fs::Metadata::is_file);
         let modified = modified.and_then(|metadata| time_of(metadata.modified().ok()?));
         Ok(Clock { now: now()?, modified })
     }
 
-    /// Bytes of the snapshot, as far as anybody can know beforehand, given what [`Self::describe`] saw.
+    /// Bytes of the snapshot as far as they are known beforehand, given the result of [`Self::describe`].
     pub(super) fn expected_size(&self, description: Option<&Description>) -> Option<u64> {
         let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
-        // It is at least as large as what it was compressed to.
+        // Without a description, the snapshot is at least as large as its compressed form.
         Some(description.and_then(|description| description.snapshot_size).unwrap_or(length))
     }
 }
@@ -144,14 +144,14 @@ fn to_snapshot(
     context.reporter.result(&RestoreReport::new(opened, archive.path(), published, began.elapsed()))
 }
 
-/// What is made of the snapshot.
+/// The result to make of the snapshot.
 enum Goal {
     Member { name: String, place: MemberPlace },
     Cluster { directory: PathBuf, owner: Option<Owner> },
 }
 
 impl Goal {
-    /// The directory as named.
+    /// The directory as the user named it.
     fn directory(&self) -> &Path {
         match self {
             Self::Member { place, .. } => &place.data_dir,
@@ -166,7 +166,7 @@ impl Goal {
         }
     }
 
-    /// Refuses what does not fit, as a run would.
+    /// Refuses what does not fit, as a real run would.
     fn check_room(&self, membership: &Membership, expected: Option<u64>) -> Result<()> {
         match self {
             Self::Member { place, .. } => {
@@ -178,7 +178,7 @@ impl Goal {
         }
     }
 
-    /// The members that were there before.
+    /// The previous members.
     fn predecessors(&self, interrupt: &Interrupt) -> Vec<Predecessor> {
         match self {
             Self::Member { place, .. } => predecessors(place, interrupt),
@@ -186,7 +186,7 @@ impl Goal {
         }
     }
 
-    /// Where a single member will be found by its etcd, from whatever directory that is started in.
+    /// The absolute directories of a single member, valid from whatever working directory its etcd starts in.
     fn directories(&self) -> Result<Option<MemberDirectories>> {
         let Self::Member { place, .. } = self else { return Ok(None) };
         let absolute =
@@ -195,7 +195,7 @@ impl Goal {
         Ok(Some(MemberDirectories { data_dir: absolute(&place.data_dir)?, wal_dir }))
     }
 
-    /// Names of the members that are made.
+    /// Names of the members to make.
     fn names<'a>(&'a self, membership: &'a Membership) -> Vec<&'a str> {
         match self {
             Self::Member { name, .. } => vec![name],
@@ -258,7 +258,7 @@ fn to_members(
     context.reporter.result(&report)
 }
 
-/// Refuses before anything is read what `--kubernetes` would be refused for in the end: an age that cannot be told.
+/// Refuses `--kubernetes` without a known age before anything is read, because the run would fail at the end.
 fn check_age(
     bump: WantedBump,
     source: &OpenSource,
@@ -284,7 +284,7 @@ fn plan(source: &OpenSource, membership: &Membership, goal: &Goal) -> Plan {
     Plan::new("restore", source.archive().name(), destination, Vec::new())
 }
 
-/// What a snapshot is known to be of, beside the member that goes out of use for it.
+/// What is known of the snapshot's cluster, to compare with a previous member.
 struct Lost {
     cluster_id: Option<u64>,
     revision: Option<i64>,
@@ -292,7 +292,7 @@ struct Lost {
 }
 
 impl Lost {
-    /// As the description says.
+    /// Facts from the description.
     fn described(description: Option<&Description>, size: Option<u64>) -> Self {
         let revision = description.and_then(|description| description.revision);
         Self {
@@ -302,7 +302,7 @@ impl Lost {
         }
     }
 
-    /// As it was found to be.
+    /// Facts from the restored database.
     fn restored(restored: &Restored) -> Self {
         let manifest = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
         Self {
@@ -312,7 +312,7 @@ impl Lost {
         }
     }
 
-    /// Signs that this is not the archive, or not the directory, that was meant.
+    /// Warns of signs that this is the wrong archive or the wrong directory.
     fn warn_of_replaced(&self, replaced: &Predecessor, membership: &Membership) {
         if !replaced.is_replaced {
             return;
@@ -344,15 +344,15 @@ impl Lost {
     }
 }
 
-/// So much larger than what replaces it, a member is hardly of the same cluster.
+/// A member that is larger by this factor is hardly of the same cluster.
 const TEN_TIMES: u64 = 10;
 
-/// The id of the cluster that an archive is of.
+/// The id of the cluster of an archive.
 fn cluster_id(description: &Description) -> Option<u64> {
     u64::from_str_radix(description.cluster_id.as_ref()?, 16).ok()
 }
 
-/// What whoever starts the cluster has to know.
+/// Warns of what the operator has to know before starting the cluster.
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_old_id(restored, &cluster.membership);
     let contents = &restored.contents;
@@ -401,7 +401,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_version(contents, cluster.etcd_version);
 }
 
-/// A member whose revision is not known may have given out revisions that the new one gives out again.
+/// Warns of a member with an unknown revision, whose revisions the new member may assign again.
 fn warn_of_unread(predecessor: &Predecessor, bump: WantedBump) {
     let Err(error) = &predecessor.reached else { return };
     let consequence = match bump {
@@ -413,7 +413,7 @@ fn warn_of_unread(predecessor: &Predecessor, bump: WantedBump) {
     tracing::warn!("the revision of {} cannot be read ({error}){consequence}", predecessor.path.display());
 }
 
-/// Clients of the member that was there before would see its revisions again, with other changes under them.
+/// Warns if clients of the previous member would see the same revisions again with other changes.
 fn warn_of_revisions_twice(predecessor: &Predecessor, raised_to: Option<i64>) {
     let (Some(raised_to), Ok(reached)) = (raised_to, &predecessor.reached) else { return };
     if raised_to <= reached.revision {
@@ -426,7 +426,7 @@ fn warn_of_revisions_twice(predecessor: &Predecessor, raised_to: Option<i64>) {
     }
 }
 
-/// The id is what keeps old members out, and it is a digest of names that nobody has to change.
+/// Warns of a reused cluster id. The id keeps old members out, and it is a digest of names that may not have changed.
 fn warn_of_old_id(restored: &Restored, membership: &Membership) {
     let lost = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
     let lost = lost.and_then(|manifest| manifest.description.cluster_id.as_ref());
@@ -451,12 +451,12 @@ fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
     }
 }
 
-/// The way out where nobody but etcd's digest can vouch for a snapshot.
+/// The hint where only etcd's digest can vouch for a snapshot.
 const LAST_COPY: &str = "take another copy; if this is the last one there is, or the db file of a member that was stopped, \
      --skip-hash-check --force takes it as it is";
 
 impl Archive<'_> {
-    /// Names the source in an error that is about it: what concerns a place names that already.
+    /// Names the source in an error about it; an error about a destination names that already.
     pub(super) fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
         match error.kind() {
             Kind::DestinationExists

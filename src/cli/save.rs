@@ -1,4 +1,4 @@
-//! `save`: from a live etcd, or an existing snapshot, to an archive.
+//! `save`: seals a snapshot of a live etcd, or an existing one, into an archive.
 
 use super::args::{SaveArguments, SealArguments};
 use super::bar;
@@ -43,7 +43,7 @@ pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     }
 }
 
-/// Puts the name of the snapshot before what is wrong with it.
+/// Puts the name of the snapshot before an error about it.
 fn naming(error: Error, name: &str) -> Error {
     match error.kind() {
         Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
@@ -53,7 +53,7 @@ fn naming(error: Error, name: &str) -> Error {
     }
 }
 
-/// `-n`: everything is parsed and looked at, nobody is asked, nothing is written.
+/// `-n`: parses and checks everything, asks nothing and writes nothing.
 fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
     let place = Place::for_archive(&settings.destination, settings.force)?;
     let recipients = match &settings.recipients {
@@ -71,7 +71,7 @@ fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
     context.reporter.result(&Plan::new("save", source, place.to_string(), recipients))
 }
 
-/// Everything but where the snapshot comes from.
+/// All settings except for the source of the snapshot.
 struct Job<'a> {
     context: &'a Context,
     recipients: Recipients,
@@ -81,15 +81,15 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Asks etcd only once the destination has proved writable: a snapshot costs the member.
+    /// Asks etcd only after the destination has proved writable, because a snapshot puts load on the member.
     fn seal_etcd(self, connection: &Connection) -> Result<Exit> {
         let (context, began) = (self.context, Instant::now());
-        // A clock that no archive can be dated by is found before etcd is asked.
+        // Detect a clock that cannot date an archive before etcd is asked.
         now()?;
         let mut output = self.place.begin()?;
         let snapshot = context.runtime.block_on(etcd::open(connection, &context.interrupt))?;
         let requested = now_less(snapshot.requested.elapsed())?;
-        // Sealing begins now: not before the snapshot, whatever a clock that is set meanwhile says.
+        // Sealing begins now, but never before the snapshot, even if the clock is set in between.
         let manifest = manifest(&self.seal, &self.recipients, now()?.max(requested));
         let manifest = of_etcd(manifest, &snapshot, requested);
         output.name(|| archive_name(&manifest, requested))?;
@@ -111,7 +111,7 @@ impl Job<'_> {
         self.seal_existing(file, &path.display().to_string(), Source::File, size)
     }
 
-    /// Seals a snapshot that is called `name` and has `size` bytes, where that is known.
+    /// Seals the snapshot called `name`, of `size` bytes where that is known.
     fn seal_existing(
         self,
         source: impl Read + Send,
@@ -156,7 +156,7 @@ impl Job<'_> {
     }
 }
 
-/// What is known of any snapshot; one of a file, until the caller knows better.
+/// The manifest of any snapshot; the source is a file until the caller changes it.
 fn manifest(seal: &SealArguments, recipients: &Recipients, sealed_at: Timestamp) -> Manifest {
     let description = Description {
         format: FORMAT.to_owned(),
@@ -188,7 +188,7 @@ fn manifest(seal: &SealArguments, recipients: &Recipients, sealed_at: Timestamp)
     }
 }
 
-/// Adds what etcd told. The announced size is not certain by etcd's 32 bytes and left to the first page.
+/// Adds what etcd reported. The announced size may or may not include etcd's 32 bytes of digest, so the first page tells it.
 fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Timestamp) -> Manifest {
     let status = &snapshot.status;
     let description = &mut manifest.description;
@@ -209,45 +209,45 @@ fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Timestamp) ->
     manifest
 }
 
-/// 64-bit ids are 16 hex digits.
+/// Formats a 64-bit id as 16 hex digits.
 fn hex_id(id: u64) -> String {
     format!("{id:016x}")
 }
 
-/// 0 is no id.
+/// Formats an id; `None` for 0, which is no id.
 fn id(id: u64) -> Option<String> {
     (id != 0).then(|| hex_id(id))
 }
 
-/// What is unknown is left out: etcd tells it as 0.
+/// `None` for an unknown number, which etcd reports as 0.
 fn positive(number: i64) -> Option<u64> {
     u64::try_from(number).ok().filter(|&number| number > 0)
 }
 
-/// The host's name, unless it has none.
+/// The name of the host, if it has one.
 fn host_name() -> Option<String> {
     let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Some(name).filter(|name| !name.is_empty())
 }
 
-/// When something that took this long began.
+/// The time at which something began that took `elapsed`.
 fn now_less(elapsed: Duration) -> Result<Timestamp> {
     let now = now()?;
     let began = SignedDuration::try_from(elapsed).ok().and_then(|elapsed| now.checked_sub(elapsed).ok());
     Ok(whole_seconds(began.unwrap_or(now)))
 }
 
-/// `<cluster>-<time>-r<revision>.db.zst.age`
+/// The name `<cluster>-<time>-r<revision>.db.zst.age`.
 fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
     let description = &manifest.description;
     let cluster = description.cluster_name.as_deref().or(description.cluster_id.as_deref());
     ArchiveName::new(cluster.unwrap_or_default(), time, description.revision.unwrap_or(0)).to_string()
 }
 
-/// A snapshot stream of etcd's, for the thread of the pipeline that pulls.
+/// The snapshot stream of an etcd, for the pipeline thread that pulls from it.
 struct EtcdSource {
     flow: Flow,
-    /// Who serves it, and what the member reported before.
+    /// The endpoint that serves it, and the conditions that the member reported before.
     endpoint: String,
     conditions: Vec<Condition>,
 }
@@ -268,7 +268,7 @@ impl SnapshotSource for EtcdSource {
     }
 }
 
-/// As the manifest has it.
+/// Converts to the manifest's type.
 fn tls(tls: etcd::Tls) -> Tls {
     match tls {
         etcd::Tls::Verified => Tls::Verified,
@@ -277,7 +277,7 @@ fn tls(tls: etcd::Tls) -> Tls {
     }
 }
 
-/// As the documents have them.
+/// Converts to the type of manifest and trailer.
 fn conditions(reported: &[etcd::Condition]) -> Vec<Condition> {
     let recorded = reported.iter().map(|condition| match condition {
         etcd::Condition::NoLeader => Condition::NoLeader,
@@ -290,7 +290,7 @@ fn conditions(reported: &[etcd::Condition]) -> Vec<Condition> {
     Condition::bounded(recorded.collect())
 }
 
-/// As the trailer has it; `None` for a status that makes no sense.
+/// Converts to the trailer's type; `None` for an implausible status.
 fn status_after(status: &Status) -> Option<StatusAfter> {
     Some(StatusAfter {
         revision: positive(status.revision)?,
@@ -301,13 +301,13 @@ fn status_after(status: &Status) -> Option<StatusAfter> {
     })
 }
 
-/// An existing snapshot, read in pieces of a frame each, which need not be copied to become frames. Only the first is
-/// whatever comes first: nobody shall wait for more to learn that it is no snapshot, or that the output is full.
+/// Reads an existing snapshot in pieces of one frame, which need not be copied. Only the first piece is what one read gives:
+/// an error, such as a bad snapshot or a full output, must not wait for more input.
 struct ReadSource<R> {
     source: R,
     name: String,
     frame_size: usize,
-    /// Bytes of the next frame read so far; `None` before the first.
+    /// Bytes of the next frame that were read so far; `None` before the first.
     filled: Option<usize>,
     interrupt: Interrupt,
 }
@@ -329,7 +329,7 @@ impl<R: Read> ReadSource<R> {
         Ok(piece)
     }
 
-    /// Reads on until `piece` has `size` bytes, or to the end.
+    /// Reads until `piece` has `size` bytes, or to the end.
     fn read_on(&mut self, piece: &mut Vec<u8>, size: usize) -> Result<()> {
         while piece.len() < size {
             self.interrupt.check()?;

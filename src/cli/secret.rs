@@ -1,12 +1,12 @@
-//! Secrets from files and pipes.
+//! Reads secrets from files and pipes.
 
 use std::io::{self, ErrorKind, Read};
 use zeroize::Zeroizing;
 
-/// Most secrets are shorter: their memory need not grow.
+/// Most secrets are shorter, so that the buffer need not grow.
 const SECRET_SIZE: usize = 4096;
 
-/// Reads a secret to its end, or to one byte more than `limit`. Memory that becomes too small is wiped.
+/// Reads a secret to its end, or to one byte more than `limit`. Wipes a buffer that it outgrows.
 pub(super) fn read_secret(mut source: impl Read, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut text = Zeroizing::new(vec![0; SECRET_SIZE]);
     let mut length = 0;

@@ -1,12 +1,13 @@
-//! One thread works, this one watches for signals.
+//! Runs a command on one thread while this thread watches for signals.
 //!
-//! SIGINT, SIGTERM and SIGHUP ask the command to stop. It gets a moment to do so by itself; a thread that is stuck in
-//! a read or a write is left behind, and what it was writing is removed. The same when the command has failed but one of
-//! its threads is stuck. Once an archive is being published, stopping is too late and its end is waited for.
+//! SIGINT, SIGTERM and SIGHUP ask the command to stop. It gets a moment to do so by itself; if its thread is stuck in a
+//! read or a write, the process removes the unfinished output and exits without it. The same happens when the command has
+//! failed but one of its threads is stuck. Once the command publishes its output, it is too late to stop, and the process
+//! waits for its end.
 
+use super::console::Console;
 use super::exit::Exit;
 use super::report::{Reporter, interrupted};
-use super::console::Console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::local::abandon_all;
@@ -18,35 +19,35 @@ use tokio::runtime::{Handle, Runtime};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-/// How often to look whether the command has failed without coming to its end.
+/// How often to look whether the command has failed without ending.
 const FAILURE_POLL: Duration = Duration::from_millis(250);
-/// How long a command that has failed may take to come to its end.
+/// How long a command that has failed may take to end.
 const FAILURE_PATIENCE: Duration = Duration::from_secs(2);
-/// How long a command may take to stop by itself after a signal. Short, because the thread that has to stop may be in the
-/// middle of a frame or of a read, and whoever sent the signal waits: 200 ms are to be enough for everything.
+/// How long a command may take to stop by itself after a signal. It is short because the sender of the signal waits, and
+/// all of it must take at most 200 ms, while the thread that has to stop may be in the middle of a frame or of a read.
 pub(super) const SIGNAL_PATIENCE: Duration = Duration::from_millis(100);
-/// The same for a command that has plaintext to remove and processes to end: nobody else does that.
+/// The same for a command with plaintext to remove and processes to end, as nothing else cleans those up.
 pub(super) const CLEANING_PATIENCE: Duration = Duration::from_secs(10);
-/// Descriptors the runtime takes, and some.
+/// Descriptors that the runtime needs, and some to spare.
 const RUNTIME_DESCRIPTORS: usize = 8;
 
-/// Which signal asked a command to stop. Clones tell the same.
+/// The signal that asked a command to stop. Clones share it.
 #[derive(Clone, Default)]
 pub(super) struct StoppedBy(Arc<OnceLock<Exit>>);
 
 impl StoppedBy {
-    /// The code that the program ends with where its command fails with `error`: that of the signal, if the command was
-    /// asked to stop, whatever became of it then.
+    /// The exit code of a command that failed with `error`: the code of the signal if the command was asked to stop,
+    /// whatever error followed.
     pub(super) fn exit_of(&self, error: &Error, interrupt: &Interrupt) -> Exit {
         let stopped = interrupt.check().is_err_and(|reason| reason.kind() == Kind::Interrupted);
         self.0.get().copied().filter(|_| stopped).unwrap_or_else(|| Exit::of(error.kind()))
     }
 }
 
-/// Runs what `prepare` returns on a thread of its own until it ends or a signal ends it, for which it has `patience`.
+/// Runs the command that `prepare` returns on its own thread until it ends, or, after a signal, for at most `patience`.
 ///
 /// # Errors
-/// The command's.
+/// The errors of the command.
 pub(super) fn supervise<C>(
     reporter: &Reporter,
     console: &Console,
@@ -65,7 +66,7 @@ where
     let command = prepare(interrupt.clone(), stopped_by.clone(), runtime.handle().clone());
     let (done, mut end) = oneshot::channel();
     let work = move || {
-        // Whoever waits may have gone already: then nobody needs the result.
+        // The receiver may be gone already, and then the result is not needed.
         let _ = done.send(command());
     };
     std::thread::Builder::new()
@@ -85,16 +86,16 @@ where
     }
 }
 
-/// What watches for signals talks to etcd, too; the pipeline has threads of its own. One stream is not received faster by
-/// more, and a runtime with threads panics where the system has none left.
+/// Starts the runtime for signals and for the connection to etcd; the pipeline has its own threads. It has a single thread:
+/// one stream gains nothing from more, and a runtime with worker threads panics where the system cannot start them.
 fn start_runtime() -> Result<Runtime> {
     spare_descriptors(RUNTIME_DESCRIPTORS)
         .and_then(|()| tokio::runtime::Builder::new_current_thread().enable_all().build())
         .map_err(|error| Error::io("start", "the asynchronous runtime", error))
 }
 
-/// Fails where there are fewer than `count` descriptors to be had. tokio panics when it finds none for the pipe that its
-/// signals come through.
+/// Fails if fewer than `count` descriptors are available. tokio panics when it finds none for the pipe that its signals
+/// come through.
 fn spare_descriptors(count: usize) -> io::Result<()> {
     let standard_input = io::stdin();
     let another = |_| standard_input.as_fd().try_clone_to_owned();
@@ -103,24 +104,24 @@ fn spare_descriptors(count: usize) -> io::Result<()> {
 
 /// How the command ended.
 enum Ended {
-    /// As it would have without a signal.
+    /// The command ended on its own.
     ByItself(Result<Exit>),
-    /// Because of a signal, by itself and cleanly.
+    /// The command stopped cleanly because of a signal.
     Stopped(Exit),
-    /// Not at all, in spite of a signal.
+    /// The command is still running in spite of a signal.
     Stuck(Exit),
-    /// Not at all, although it has failed.
+    /// The command has failed, but is still running.
     FailedStuck(Error),
 }
 
-/// The signals that ask to stop; `None` for what whoever started the program wants ignored, as `nohup` does.
+/// The signals that ask to stop; `None` for a signal that the parent process set to be ignored, as `nohup` does.
 struct Signals {
     interrupt: Option<Signal>,
     terminate: Signal,
     hang_up: Option<Signal>,
-    /// Not waited for: while it is caught, a write beyond the file size limit fails instead of killing the process.
+    /// Never awaited: while the program catches it, a write beyond the file size limit fails instead of killing the process.
     _file_size: Signal,
-    /// Not waited for either: where it is ignored, nobody learns how a child ended.
+    /// Never awaited either: while SIGCHLD is ignored, the exit status of a child is lost.
     _child: Signal,
 }
 
@@ -141,7 +142,7 @@ impl Signals {
         })
     }
 
-    /// The exit code of the next one.
+    /// The exit code of the next signal.
     async fn next(&mut self) -> Exit {
         tokio::select! {
             () = received_signal(self.interrupt.as_mut()) => Exit::Interrupted,
@@ -158,8 +159,8 @@ async fn received_signal(signal: Option<&mut Signal>) {
     }
 }
 
-/// The signals this process was started to ignore, one bit each: `SigIgn` in `proc_pid_status(5)`. None where it cannot
-/// be read.
+/// The signals that the process was started to ignore, one bit each: `SigIgn` in `proc_pid_status(5)`. Zero where that
+/// cannot be read.
 fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
@@ -168,7 +169,7 @@ fn ignored_signals() -> u64 {
 
 type End = oneshot::Receiver<Result<Exit>>;
 
-/// Waits for the end, or for a signal and then for the end as long as `patience`.
+/// Waits for the end of the command, or for a signal and then up to `patience` for the end.
 async fn watch(
     end: &mut End,
     signals: &mut Signals,
@@ -181,7 +182,7 @@ async fn watch(
         signal = signals.next() => signal,
         error = failed_and_stuck(interrupt) => return Ended::FailedStuck(error),
     };
-    // Before the command can know that it is to stop.
+    // Record the signal before the command can learn that it has to stop.
     let signal = *stopped_by.0.get_or_init(|| signal);
     if !interrupt.raise() {
         // Publishing has begun: the command ends as if nothing had happened.
@@ -190,18 +191,18 @@ async fn watch(
     tokio::select! {
         biased;
         result = &mut *end => match received(result) {
-            // It was through before it looked.
+            // The command finished before it checked for the request.
             Ok(exit) => Ended::ByItself(Ok(exit)),
-            // Whatever it says, such as that a plugin was interrupted too, the signal is why.
+            // The signal is the cause, whatever the error says, such as that a plugin was interrupted.
             Err(_) => Ended::Stopped(signal),
         },
         () = tokio::time::sleep(patience) => Ended::Stuck(signal),
-        // Who has plaintext to remove is not hurried by a second one.
+        // A second signal does not cut short a command that has plaintext to remove.
         _ = signals.next(), if patience < CLEANING_PATIENCE => Ended::Stuck(signal),
     }
 }
 
-/// The failure of a command that has had its time to end since.
+/// Returns the failure of a command that has failed and did not end in time.
 async fn failed_and_stuck(interrupt: &Interrupt) -> Error {
     loop {
         tokio::time::sleep(FAILURE_POLL).await;
@@ -214,7 +215,7 @@ async fn failed_and_stuck(interrupt: &Interrupt) -> Error {
     }
 }
 
-/// The result, or what remains when the thread panicked: the panic itself has been printed.
+/// The result of the command, or an error if its thread panicked: the panic itself has been printed.
 fn received(result: std::result::Result<Result<Exit>, oneshot::error::RecvError>) -> Result<Exit> {
     result.unwrap_or_else(|_| {
         Err(Error::new(Kind::Io, "the program failed at something it should never fail at")
@@ -222,7 +223,7 @@ fn received(result: std::result::Result<Result<Exit>, oneshot::error::RecvError>
     })
 }
 
-/// Exits with a thread still stuck, leaving nothing behind.
+/// Exits while a thread is stuck, after it removed all unfinished output.
 #[expect(clippy::exit, reason = "the command's thread is stuck in a read or a write that nothing else ends")]
 fn leave(error: &Error, exit: Exit, reporter: &Reporter, console: &Console) -> ! {
     abandon_all();
@@ -238,7 +239,7 @@ mod tests {
 
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// Longer than any machine is late.
+    /// Longer than any scheduling delay.
     const LONG: Duration = Duration::from_secs(60);
 
     fn watched(
@@ -246,7 +247,7 @@ mod tests {
         signal: Option<SignalKind>,
         patience: Duration,
     ) -> Ended {
-        // A signal is for the whole process: tests side by side would take each other's.
+        // A signal reaches the whole process, so tests in parallel would receive each other's.
         let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let runtime = start_runtime().unwrap();
         let interrupt = Interrupt::new();
@@ -279,7 +280,7 @@ mod tests {
         assert!(matches!(ended, Ended::ByItself(Err(error)) if error.kind() == Kind::Io));
     }
 
-    /// One test for all signals: they reach every test of the process.
+    /// One test for all signals, because they reach every test of the process.
     #[test]
     fn a_signal_asks_waits_and_leaves() {
         let ended = watched(
@@ -315,7 +316,7 @@ mod tests {
         );
         assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
 
-        // And where there is no second one, patience ends.
+        // Without a second signal, patience ends.
         let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()), SIGNAL_PATIENCE);
         assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
 

@@ -1,14 +1,14 @@
-//! `tether`: how `drill` starts etcd, so that nothing of it outlives the drill.
+//! `tether`: starts etcd for `drill`, so that no process outlives the drill.
 //!
-//! A process that is killed cleans nothing up. So etcd is not started by itself but by this, whose standard input is a pipe
-//! that only the drill holds open: when it ends, however the drill ended, everything is killed that was started here. As a
-//! subreaper it is the parent of whatever loses its own, so that a script that forks, even into a session of its own, leaves
-//! nothing behind. Should this process itself be killed, Linux kills its child: the second stage asks for that and then
-//! becomes etcd, which survives the exec; what that has started becomes the drill's own, which ends it.
+//! A process that is killed cannot clean up. So the drill starts etcd through this launcher, whose standard input is a pipe
+//! that only the drill holds open: when the pipe ends, however the drill ended, the launcher kills everything it started. As
+//! a subreaper it becomes the parent of orphans below it, so that a script that forks, even into a session of its own,
+//! leaves nothing behind. If the launcher itself is killed, Linux kills its child: a second stage sets a parent-death
+//! signal, which survives the exec, and then becomes etcd. The drill adopts and ends what etcd has started.
 
 use super::args::TetherArguments;
-use super::exit::Exit;
 use super::console::Console;
+use super::exit::Exit;
 use crate::pipeline::drill::children;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -27,10 +27,10 @@ use tokio::signal::unix::{SignalKind, signal};
 
 /// This program, even if its file was replaced or removed meanwhile.
 const OURSELVES: &str = "/proc/self/exe";
-/// How long to wait before processes that were killed are looked for again.
+/// How long to wait before looking again for killed processes.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The words that come before a program's own, for this process to start it with.
+/// The words to put before a program's path and arguments, to start it through the launcher.
 pub(super) fn words() -> Vec<OsString> {
     let words = [OURSELVES.to_owned(), "tether".to_owned(), own_id(), "--".to_owned()];
     words.map(OsString::from).to_vec()
@@ -40,7 +40,7 @@ fn own_id() -> String {
     getpid().as_raw_nonzero().to_string()
 }
 
-/// Runs the program, and ends as it does.
+/// Runs the program, and exits as it does.
 pub(super) fn run(words: &TetherArguments, console: &Console) -> ExitCode {
     let ended = check_parent(words.owner, words.directly).and_then(|()| {
         let (program, arguments) = words.words.split_first().ok_or("no program is named")?;
@@ -59,7 +59,7 @@ pub(super) fn run(words: &TetherArguments, console: &Console) -> ExitCode {
     }
 }
 
-/// Refuses to run programs for anything but a drill, as far as that can be known.
+/// Refuses to run programs for any process but a drill, as far as that can be checked.
 fn check_parent(owner: i32, directly: bool) -> Result<(), String> {
     check_there(owner)?;
     let is_pipe = rustix::fs::fstat(std::io::stdin().as_fd())
@@ -69,7 +69,7 @@ fn check_parent(owner: i32, directly: bool) -> Result<(), String> {
     };
     let same_program = match (file(&owner.to_string()), file("self")) {
         (Ok(parent), Ok(own)) => parent == own,
-        // A drill keeps its secrets from other processes of its user, and with them this.
+        // A drill hides its secrets from other processes of its user, which includes this one.
         (Err(Errno::ACCESS | Errno::PERM), Ok(_)) => true,
         _ => false,
     };
@@ -79,30 +79,30 @@ fn check_parent(owner: i32, directly: bool) -> Result<(), String> {
     Err("tether is for etcd-seal drill alone, which runs it by itself".to_owned())
 }
 
-/// After the end of its parent this process has another.
+/// Fails if the parent has ended, which shows in a new parent id.
 fn check_there(owner: i32) -> Result<(), String> {
     let there = getppid().is_some_and(|id| id.as_raw_nonzero().get() == owner);
     if there { Ok(()) } else { Err("the drill is gone".to_owned()) }
 }
 
-/// The second stage; returns only where it fails.
+/// The second stage. Sets the parent-death signal and becomes the program; returns only on failure.
 fn become_program(owner: i32, program: &OsStr, arguments: &[OsString]) -> Result<WaitStatus, String> {
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|error| format!("cannot ask for a signal when the drill ends: {error}"))?;
-    // A parent that was gone before that sends none.
+    // The signal is not sent if the parent ended before it was set.
     check_there(owner)?;
     let error = Command::new(program).args(arguments).exec();
     Err(format!("cannot run {}: {error}", program.display()))
 }
 
-/// Runs the program until it ends or the drill does, and kills whatever it leaves.
+/// Runs the program until it or the drill ends, and kills all processes that are left.
 fn hold(program: &OsStr, arguments: &[OsString]) -> Result<WaitStatus, String> {
     let failed = |what: &str, error: &dyn std::fmt::Display| format!("cannot {what}: {error}");
     set_child_subreaper(Some(getpid())).map_err(|error| failed("become a subreaper", &error))?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| failed("watch for signals", &error))?;
     let _entered = runtime.enter();
-    // What asks etcd to end, and with it all of its process group, must not end this first: caught, it does nothing here.
+    // Signals for etcd's process group must not end the launcher first: caught here, they do nothing.
     for kind in [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()] {
         drop(signal(kind).map_err(|error| failed("watch for signals", &error))?);
     }
@@ -113,7 +113,7 @@ fn hold(program: &OsStr, arguments: &[OsString]) -> Result<WaitStatus, String> {
         .stdin(Stdio::null())
         .spawn()
         .map_err(|error| failed("start another process", &error))?;
-    // While it is held, no process is waited for, so that none of their ids becomes another's.
+    // While this lock is held, no process is waited for, so that no process id can be reused.
     let reaping = Arc::new(Mutex::new(()));
     let held = Arc::clone(&reaping);
     std::thread::Builder::new()
@@ -134,7 +134,7 @@ fn wait_for_the_end_of_the_drill() {
     while matches!(input.read(&mut byte), Ok(1)) {}
 }
 
-/// Waits for all processes; once the program has ended, the others are killed. Returns how the program ended.
+/// Waits for all processes, and kills the others once the program has ended. Returns the status of the program.
 fn reap(child: &Child, reaping: &Mutex<()>) -> rustix::io::Result<WaitStatus> {
     let id = Pid::from_child(child);
     let mut ended = None;
@@ -156,23 +156,23 @@ fn reap(child: &Child, reaping: &Mutex<()>) -> rustix::io::Result<WaitStatus> {
     }
 }
 
-/// Kills every child there is. Theirs become children of this process, to be killed the next time.
+/// Kills all children. Their own children become children of this process, to be killed in the next round.
 fn kill_children(reaping: &Mutex<()>) {
     let _held = reaping.lock().unwrap_or_else(PoisonError::into_inner);
     for child in children().unwrap_or_default() {
-        // One that has ended already needs no signal.
+        // A failure only means that the child has ended already.
         let _ = kill_process(child.id, Signal::KILL);
     }
 }
 
-/// Ends with the same code, or by the same signal.
+/// Ends with the same exit code, or by the same signal.
 fn end_as(status: WaitStatus) -> ExitCode {
     if let Some(code) = status.exit_status() {
         return u8::try_from(code).unwrap_or(u8::MAX).into();
     }
     let number = status.terminating_signal().unwrap_or(0);
     if let Some(signal) = Signal::from_named_raw(number) {
-        // One that is caught here returns.
+        // Returns if the signal is caught here.
         let _ = kill_process(getpid(), signal);
     }
     u8::try_from(128 + number).unwrap_or(u8::MAX).into()

@@ -1,4 +1,4 @@
-//! `verify`: proof that archives are whole.
+//! `verify`: proves that archives are whole.
 
 use super::Context;
 use super::args::VerifyArguments;
@@ -23,7 +23,7 @@ pub(super) fn run(words: VerifyArguments, context: &Context) -> Result<Exit> {
     })
 }
 
-/// The sidecar, and what anybody sees.
+/// Compares the sidecar, and checks what is readable without a key.
 fn verify_without_key(archive: Archive<'_>, mut file: File, context: &Context) -> Result<Exit> {
     let began = Instant::now();
     let sidecar = archive.sidecar()?;
@@ -34,7 +34,7 @@ fn verify_without_key(archive: Archive<'_>, mut file: File, context: &Context) -
     context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))
 }
 
-/// Every layer to its end, and the sidecar too. A sidecar that is none does not keep the content from being verified.
+/// Verifies every layer to the end, and the sidecar. A malformed sidecar does not prevent the check of the content.
 fn verify_with_key(
     archive: Archive<'_>,
     mut file: File,

@@ -25,7 +25,7 @@ const LARGEST_PAGE: usize = 64 * 1024;
 const BUCKETS_MAX: usize = 1000;
 const BUCKETS_SIZE_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes in pages of a small bucket: the root bucket and etcd's own records, which fill a page or two.
-const SMALL_BUCKET_PAGES_SIZE_MAX: u64 = 32 * 1024 * 1024;
+const SMALL_BUCKET_PAGES_SIZE_MAX: u64 = 8 * 1024 * 1024;
 /// The most branches above a leaf. bbolt splits pages so that five or six hold all a file can.
 pub(super) const DEPTH_MAX: usize = 32;
 /// Bytes of the freelist that are read at once.

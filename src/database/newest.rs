@@ -36,16 +36,17 @@ fn last_write(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<i
         Some(Bucket::Tree { root, .. }) => root,
         Some(Bucket::Inline { page, .. }) => {
             let leaf = Node::inline(page, Buffers::default()).filter(|node| node.header.flags == LEAF);
-            return last_in_leaf(leaf.ok_or_else(|| damaged("an inline bucket is no leaf"))?, interrupt);
+            return last_in_leaf(leaf.ok_or_else(|| damaged("an inline bucket is no leaf"))?);
         }
         None => return Err(damaged("the bucket of keys is too short")),
     };
     for _ in 0..=DEPTH_MAX {
         let mut node = Node::open(database, id, Buffers::default())?;
         match node.header.flags {
-            LEAF => return last_in_leaf(node, interrupt),
+            LEAF => return last_in_leaf(node),
             BRANCH => {
-                while let Some(child) = node.next_child()? {
+                node.skip_to_last();
+                if let Some(child) = node.next_child()? {
                     id = child.page;
                 }
             }
@@ -56,14 +57,11 @@ fn last_write(database: &Database<'_>, interrupt: &Interrupt) -> Result<Option<i
     Err(damaged(format!("page {id} lies deeper than any tree of bbolt")))
 }
 
-fn last_in_leaf(mut leaf: Node<'_>, interrupt: &Interrupt) -> Result<Option<i64>> {
-    let mut last = None;
-    while let Some(item) = leaf.next_item()? {
-        interrupt.check()?;
-        let revision = Revision::parse(item.key).map(|(revision, _)| revision.main);
-        last = Some(revision.ok_or_else(|| damaged("a key in the bucket key is no revision"))?);
-    }
-    Ok(last)
+fn last_in_leaf(mut leaf: Node<'_>) -> Result<Option<i64>> {
+    leaf.skip_to_last();
+    let Some(item) = leaf.next_item()? else { return Ok(None) };
+    let revision = Revision::parse(item.key).map(|(revision, _)| revision.main);
+    revision.map(Some).ok_or_else(|| damaged("a key in the bucket key is no revision"))
 }
 
 #[cfg(test)]

@@ -128,6 +128,11 @@ impl<'f> Node<'f> {
         self.buffers
     }
 
+    /// Passes over all elements but the last, which are not read.
+    pub(super) fn skip_to_last(&mut self) {
+        self.next = self.header.count.saturating_sub(1);
+    }
+
     /// The next element of a branch.
     pub(super) fn next_child(&mut self) -> Result<Option<Child<'_>>> {
         let Some((at, behind)) = self.next_element() else { return Ok(None) };

@@ -200,8 +200,13 @@ impl<'de> Deserialize<'de> for Members {
     }
 }
 
+/// Bytes of such an object at most. etcd writes some hundred; parsed, it may take a hundred times its length.
+const OBJECT_SIZE_MAX: usize = 64 * 1024;
+
 fn members(value: Value<'_>) -> Result<Vec<(String, Json)>, Fault> {
-    match serde_json::from_slice(whole(value)?) {
+    let text = whole(value)?;
+    demand(text.len() <= OBJECT_SIZE_MAX, || "it is longer than any that etcd writes".to_owned())?;
+    match serde_json::from_slice(text) {
         Ok(Members(members)) => Ok(members),
         Err(error) => Err(Fault::Malformed(format!("it is not the JSON that etcd writes: {error}"))),
     }

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use super::membership::MEMBERS_MAX;
 use super::meta::Meta;
 use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 use super::page::{
@@ -43,6 +44,9 @@ const NOTED_PAGE_SIZE_MAX: usize = 1 << 20;
 const UNFINISHED_SIZE_MAX: usize = 4 << 20;
 /// The most parts of pages in overflow pages that are awaited at the same time.
 const WAITING_MAX: usize = 1 << 14;
+/// Pages that are still to be visited at most, while a tree of buckets, of etcd's own records or of members is followed. Each
+/// of those has a page or two.
+const CHILDREN_MAX: usize = 1 << 16;
 /// The most branches above a leaf, as for a walk.
 const DEPTH_MAX: usize = 32;
 /// Bytes of a key of the bucket `key`, without the mark of a deletion.
@@ -138,7 +142,7 @@ impl OtherNote {
     /// The approximate number of bytes it takes.
     fn size(&self) -> usize {
         let own = match self {
-            Self::Children(numbers) | Self::Members(numbers) => numbers.len() * 8,
+            Self::Children(numbers) | Self::Members(numbers) => numbers.capacity() * 8,
             Self::Buckets(buckets) => buckets
                 .iter()
                 .map(|(_, place)| match place {
@@ -148,7 +152,9 @@ impl OtherNote {
                 .sum(),
             Self::Compaction(_) => 0,
         };
-        size_of::<(u64, Self)>() + own
+        // A table of a hash map is less than half full after it has grown, and grows beside the old one; and an allocation
+        // has a header.
+        3 * size_of::<(u64, Self)>() + 16 + own
     }
 
     /// The note for a complete branch, or a complete leaf that holds no keys.
@@ -459,7 +465,12 @@ impl StreamCheck {
         let mut buckets = Vec::new();
         self.leaves(meta.root, &mut |leaf| {
             if let OtherNote::Buckets(found) = leaf {
-                buckets.extend(found);
+                // Three names matter; the first of each does.
+                for entry in found {
+                    if !buckets.iter().any(|(named, _): &&(Named, Place)| *named == entry.0) {
+                        buckets.push(entry);
+                    }
+                }
             }
         })?;
         let bucket =
@@ -475,9 +486,13 @@ impl StreamCheck {
         if let Some(place) = bucket(Named::Members) {
             self.leaves_of(place, &mut |leaf| {
                 if let OtherNote::Members(found) = leaf {
-                    members.extend(found);
+                    let room = (MEMBERS_MAX + 1).saturating_sub(members.len());
+                    members.extend(found.iter().take(room));
                 }
             })?;
+        }
+        if members.len() > MEMBERS_MAX {
+            return Err("it has more members than any cluster".to_owned());
         }
         members.sort_unstable();
         Ok(Facts { revision: last.max(compacted).unwrap_or(0).max(1), compacted, members })
@@ -516,7 +531,7 @@ impl StreamCheck {
     /// Passes the leaves of a tree that is not of keys to `take`.
     fn leaves<'a>(&'a self, root: u64, take: &mut dyn FnMut(&'a OtherNote)) -> Result<(), String> {
         let mut next = vec![root];
-        // No page has two parents.
+        // No page is the child of two, so there are no more children than notes: what is kept here is bounded by them.
         let mut left = self.other_notes.len();
         while let Some(id) = next.pop() {
             let Some(note) = self.other_notes.get(&id) else {
@@ -527,6 +542,9 @@ impl StreamCheck {
             };
             left = left.checked_sub(1).ok_or("its pages lead in a circle")?;
             match note {
+                OtherNote::Children(children) if next.len() + children.len() > CHILDREN_MAX => {
+                    return Err(format!("page {id} has more children than there can be"));
+                }
                 OtherNote::Children(children) => next.extend(children.iter().rev()),
                 leaf => take(leaf),
             }

@@ -38,7 +38,7 @@ fn reset_handshake(endpoint: &Endpoint, error: &(dyn StdError + 'static)) -> Opt
     let reset = causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
-    (endpoint.tls && reset).then(|| tls_error(&endpoint.given, &innermost(error)).with_hint(PLAINTEXT_HINT))
+    (endpoint.tls && reset).then(|| tls_error(&endpoint.given, &innermost(error)).with_hint(RESET_HINT))
 }
 
 /// The error of a call that failed on an established connection. `call` is a noun, as in "refused the status".
@@ -203,6 +203,9 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
 
 /// For a server that answered without TLS, or closed the connection at the first TLS message.
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
+
+/// The hint for a server that reset the connection when the client began TLS.
+const RESET_HINT: &str = "if the endpoint serves no TLS, try it as http://; else check that --endpoints names a member's client port";
 
 /// For a server that refused the client certificate.
 const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \

@@ -1,30 +1,27 @@
-//! How identities are tried on the stanzas of a header, one after the other.
+//! Tries identities on the stanzas of a header, one after the other.
 
 use super::work_factor::excessive_work;
 use crate::error::{Error, Kind, Result};
 use age::DecryptError;
 use age_core::format::{FileKey, Stanza};
 
-/// What may open an archive.
+/// An identity that may open an archive.
 pub(super) trait Attempt {
-    /// Whether trying it may ask a person for something.
+    /// Whether an attempt may ask the user for something.
     fn may_ask(&self) -> bool;
 
-    /// Tries it on the recipient stanzas of one header; `None` where none of them matches.
+    /// Tries the identity on the recipient stanzas of one header; `None` where none of them matches.
     ///
     /// # Errors
-    /// Those of [`Identities::unwrap`](super::Identities::unwrap).
+    /// The errors of [`Identities::unwrap`](super::Identities::unwrap).
     fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>>;
 }
 
-/// Tries those that ask no one first: no person is asked for what is not needed.
+/// Tries identities that need no answer first, so that the user is asked only when it is necessary.
 ///
 /// # Errors
 /// The first failure, if none succeeds.
-pub(super) fn first_success(
-    identities: &[impl Attempt],
-    stanzas: &[Stanza],
-) -> Result<Option<FileKey>> {
+pub(super) fn first_success(identities: &[impl Attempt], stanzas: &[Stanza]) -> Result<Option<FileKey>> {
     let (asking, silent): (Vec<_>, Vec<_>) = identities.iter().partition(|identity| identity.may_ask());
     let mut failure = None;
     for identity in silent.into_iter().chain(asking) {
@@ -39,7 +36,7 @@ pub(super) fn first_success(
     failure.map_or(Ok(None), Err)
 }
 
-/// The answer of an identity without plugin, in our words.
+/// Translates the answer of an identity without plugin into this crate's errors.
 pub(super) fn settle(answer: Option<Result<FileKey, DecryptError>>) -> Result<Option<FileKey>> {
     match answer {
         Some(Ok(file_key)) => Ok(Some(file_key)),
@@ -49,7 +46,7 @@ pub(super) fn settle(answer: Option<Result<FileKey, DecryptError>>) -> Result<Op
         Some(Err(DecryptError::InvalidHeader)) => {
             Err(Error::new(Kind::HeaderDamaged, "a recipient stanza in the age header is malformed"))
         }
-        // The wrong passphrase, or damage: no one can tell which.
+        // A wrong passphrase and damage cannot be told apart.
         Some(Err(_)) | None => Ok(None),
     }
 }

@@ -1,12 +1,12 @@
-//! Between the age crate's callbacks and our [`Prompt`](super::Prompt).
+//! Connects the age crate's callbacks to our [`Prompt`](super::Prompt).
 use super::SharedPrompt;
 use super::text::plain;
 use crate::error::{Error, Kind};
 use secrecy::SecretString;
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Answers a plugin's questions, and remembers why a question could not be asked: age's callbacks can only say `None`,
-/// and "no terminal" must not turn into "no identity matched".
+/// Passes on a plugin's questions, and remembers why a question could not be asked: age's callbacks can only return
+/// `None`, and "no terminal" must not turn into "no identity matched".
 #[derive(Clone)]
 pub(super) struct Callbacks {
     prompt: SharedPrompt,
@@ -18,7 +18,7 @@ impl Callbacks {
         Self { prompt: Arc::clone(prompt), failure: Arc::default() }
     }
 
-    /// Takes the first failure to ask since the last call.
+    /// Takes the first remembered failure since the last call.
     pub(super) fn take_failure(&self) -> Option<Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

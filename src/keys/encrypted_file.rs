@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 type Ciphertext<'a> = Decryptor<ArmoredReader<BufReader<&'a [u8]>>>;
 
-/// An encrypted identity file. Asks for its passphrase when it is first needed, and never again.
+/// An encrypted identity file. It asks for its passphrase at most once, when it is first needed.
 pub(super) struct EncryptedFile {
     file: KeyFile,
     prompt: SharedPrompt,
@@ -28,7 +28,7 @@ impl EncryptedFile {
         [AGE_BEGIN, ARMOR_BEGIN].iter().any(|begin| text.starts_with(begin.as_bytes()))
     }
 
-    /// Checks all that can be checked without the passphrase.
+    /// Checks everything that does not need the passphrase.
     pub(super) fn parse(file: KeyFile, prompt: &SharedPrompt, max_work_factor: u8) -> Result<Self> {
         if !ciphertext(&file)?.is_scrypt() {
             return Err(Error::new(
@@ -47,7 +47,7 @@ impl EncryptedFile {
         let mut plaintext = ciphertext(&self.file)?
             .decrypt(std::iter::once(&passphrase as _))
             .map_err(|error| cannot_open(name, &error))?;
-        // The plaintext is shorter than the ciphertext: the buffer never grows and so leaves no copies behind.
+        // The plaintext is shorter than the ciphertext, so the buffer never grows, which would leave copies behind.
         let mut text = Zeroizing::new(Vec::with_capacity(self.file.text.len()));
         plaintext.read_to_end(&mut text).map_err(|_| damaged(name))?;
         parse_lines(&KeyFile { name: name.clone(), text }, &self.prompt)
@@ -55,7 +55,7 @@ impl EncryptedFile {
 }
 
 impl Attempt for EncryptedFile {
-    /// For its passphrase, once.
+    /// Whether the passphrase is still to be asked for.
     fn may_ask(&self) -> bool {
         self.opened.get().is_none()
     }

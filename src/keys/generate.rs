@@ -1,4 +1,4 @@
-//! A new key.
+//! Makes a new key.
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -10,7 +10,7 @@ pub fn generate_identity(created: &str) -> (SecretString, String) {
     let recipient = identity.to_public().to_string();
     let secret = identity.to_string();
     let parts = ["# created: ", created, "\n# public key: ", &recipient, "\n", secret.expose_secret(), "\n"];
-    // The size is reserved first: a string that grows leaves copies of the secret behind.
+    // Reserve the size first: a string that grows leaves copies of the secret behind.
     let mut text = Zeroizing::new(String::with_capacity(parts.iter().map(|part| part.len()).sum()));
     for part in parts {
         text.push_str(part);

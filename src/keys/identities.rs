@@ -1,4 +1,4 @@
-//! Who opens an archive.
+//! The identities that open an archive.
 use super::attempt::first_success;
 use super::identity::Identity;
 use super::work_factor::scrypt_identity;
@@ -8,7 +8,7 @@ use age_core::format::{FileKey, Stanza};
 use secrecy::SecretString;
 use std::fmt;
 
-/// Any number of identities. Those that ask nobody are tried first, each group in the order given.
+/// Any number of identities. Identities that need no answer are tried first, each group in the order given.
 #[derive(Default)]
 pub struct Identities {
     identities: Vec<Identity>,
@@ -16,7 +16,7 @@ pub struct Identities {
 
 impl Identities {
     /// Parses identity files: age identities, passphrase-encrypted age identity files, ssh private keys, plugins.
-    /// Asks for nothing yet.
+    /// It asks for no passphrase yet.
     ///
     /// # Errors
     /// [`Kind::Identity`](crate::Kind::Identity) for a file that is none of these, naming the file and line, never the content.
@@ -34,27 +34,27 @@ impl Identities {
         Self { identities: vec![Identity::Passphrase(scrypt_identity(passphrase, max_work_factor))] }
     }
 
-    /// No identity at all.
+    /// Whether there is no identity.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.identities.is_empty()
     }
 
-    /// Whether a passphrase is among them: only that opens a scrypt stanza.
+    /// Whether a passphrase is among them; only a passphrase opens a scrypt stanza.
     #[must_use]
     pub fn has_passphrase(&self) -> bool {
         self.identities.iter().any(|identity| matches!(identity, Identity::Passphrase(_)))
     }
 
-    /// Tries every identity on the recipient stanzas of one header. `Ok(None)`: none of them matches, a wrong passphrase
-    /// for a scrypt stanza included. The caller has removed stanzas that are no recipients; the header MAC is not yet
+    /// Tries every identity on the recipient stanzas of one header. `Ok(None)`: none of them matches, which includes a wrong
+    /// passphrase for a scrypt stanza. The caller has removed stanzas that are no recipients; the header MAC is not yet
     /// checked.
     ///
     /// # Errors
-    /// The first failure that tells more than "no match", if no identity succeeds:
-    /// [`Kind::NoMatchingIdentity`](crate::Kind::NoMatchingIdentity) for a wrong passphrase of an identity or too high a work factor,
-    /// [`Kind::NoTerminal`](crate::Kind::NoTerminal) for a passphrase that nobody could be asked for, [`Kind::Plugin`](crate::Kind::Plugin), or
-    /// [`Kind::HeaderDamaged`](crate::Kind::HeaderDamaged) for a stanza that is malformed.
+    /// If no identity succeeds, the first failure that tells more than "no match":
+    /// [`Kind::NoMatchingIdentity`](crate::Kind::NoMatchingIdentity) for a wrong passphrase of an identity or too high a
+    /// work factor, [`Kind::NoTerminal`](crate::Kind::NoTerminal) for a passphrase without a terminal to ask on,
+    /// [`Kind::Plugin`](crate::Kind::Plugin), or [`Kind::HeaderDamaged`](crate::Kind::HeaderDamaged) for a malformed stanza.
     pub fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
         first_success(&self.identities, stanzas)
     }

@@ -1,4 +1,4 @@
-//! One identity of any kind, and the file that holds it.
+//! One identity of any kind, and the parser of identity files.
 
 use super::attempt::{Attempt, settle};
 use super::encrypted_file::EncryptedFile;
@@ -9,14 +9,14 @@ use crate::error::{Error, Kind, Result};
 use age::Identity as _;
 use age_core::format::{FileKey, Stanza};
 
-/// Type of the stanza that a passphrase opens. It is alone in its header.
+/// The type of the stanza that a passphrase opens. It stands alone in its header.
 const SCRYPT: &str = "scrypt";
 
-/// What may open an archive.
+/// An identity that may open an archive.
 pub(super) enum Identity {
     /// A line of an identity file.
     Line(LineIdentity),
-    /// For an archive that is encrypted with a passphrase.
+    /// The passphrase of an archive.
     Passphrase(age::scrypt::Identity),
     /// An ssh private key.
     Ssh(SshIdentity),
@@ -55,7 +55,7 @@ impl Attempt for Identity {
     }
 
     fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
-        // A header with a scrypt stanza can be opened by its passphrase alone: ask for no other.
+        // Only a passphrase opens a header with a scrypt stanza, so no other identity may ask for anything.
         let for_passphrase = stanzas.iter().any(|stanza| stanza.tag == SCRYPT);
         if stanzas.is_empty() || for_passphrase != matches!(self, Self::Passphrase(_)) {
             return Ok(None);

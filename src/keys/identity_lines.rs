@@ -1,4 +1,4 @@
-//! Identities as age writes them: one on a line.
+//! age identities, one per line.
 
 use super::attempt::{Attempt, settle};
 use super::plugin::PluginIdentities;
@@ -11,7 +11,7 @@ use age_core::format::{FileKey, Stanza};
 pub(super) enum LineIdentity {
     /// `AGE-SECRET-KEY-1…`
     X25519(age::x25519::Identity),
-    /// `AGE-PLUGIN-NAME-1…`, all of one plugin together.
+    /// `AGE-PLUGIN-NAME-1…`, all identities of one plugin together.
     Plugin(PluginIdentities),
 }
 
@@ -28,7 +28,7 @@ impl Attempt for LineIdentity {
     }
 }
 
-/// Reads age identities, one on a line. Empty lines and those that begin with `#` are skipped.
+/// Reads age identities, one per line. Skips empty lines and lines that begin with `#`.
 pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<LineIdentity>> {
     let mut identities = Vec::new();
     let mut of_plugins: Vec<age::plugin::Identity> = Vec::new();
@@ -56,7 +56,7 @@ pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<L
     Ok(identities)
 }
 
-/// One plugin is run once for all its identities in a file.
+/// Groups identities by plugin, so that a plugin runs once for all its identities in a file.
 fn by_plugin(identities: &[age::plugin::Identity], file: &str, prompt: &SharedPrompt) -> Vec<LineIdentity> {
     let mut names: Vec<&str> = Vec::new();
     for identity in identities {
@@ -70,7 +70,7 @@ fn by_plugin(identities: &[age::plugin::Identity], file: &str, prompt: &SharedPr
         .collect()
 }
 
-/// Says where and, as far as it can be told without showing any of it, what the line is.
+/// Says which line is wrong, and what it seems to be, without showing any of it.
 fn refuse_line(file: &str, number: usize, text: &str) -> Error {
     let upper = zeroize::Zeroizing::new(text.to_ascii_uppercase());
     let is = |prefix: &str| upper.starts_with(prefix);

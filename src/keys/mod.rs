@@ -1,7 +1,7 @@
-//! Recipients and identities: who can open an archive, and how to open it.
+//! Recipients and identities: the keys that archives are encrypted to, and the keys that open them.
 //!
-//! Everything here is age's own, read from text that the caller provides. Nothing in this room opens a file, prompts or
-//! prints: questions go through [`Prompt`], and no error text or `Debug` output contains key material.
+//! All key types are age's own, read from text that the caller provides. This module opens no file, prompts for nothing and
+//! prints nothing: questions go through [`Prompt`], and no error text or `Debug` output contains key material.
 
 mod attempt;
 mod callbacks;
@@ -31,38 +31,38 @@ pub use text::is_private_key;
 pub(crate) use text::{AGE_BEGIN, ARMOR_BEGIN};
 pub use work_factor::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR, WORK_FACTOR};
 
-/// Bytes that a recipient or identity file may have: age's own limit, 16 MiB. The caller holds to it while reading.
+/// Most bytes of a recipient or identity file: age's own limit, 16 MiB. The caller enforces it while reading.
 pub const KEY_FILE_SIZE_LIMIT: u64 = 1 << 24;
 
-/// How to ask a person. Implemented by the program (on /dev/tty); the library never prompts by itself.
+/// Questions to the user. The program implements it on /dev/tty; the library never prompts by itself.
 ///
-/// Texts are one line without a final colon. Those that come from a plugin have been stripped of control characters.
+/// Each text is one line without a final colon. Control characters have been removed from texts of a plugin.
 pub trait Prompt: Send + Sync {
     /// Shows a message, such as "touch your key".
     fn message(&self, text: &str);
-    /// Asks yes or no; `None` when nobody can be asked.
+    /// Asks yes or no; `None` when there is no terminal.
     fn confirm(&self, text: &str, yes: &str, no: Option<&str>) -> Option<bool>;
-    /// Asks for something that is no secret; `None` when nobody can be asked.
+    /// Asks for something that is not secret; `None` when there is no terminal.
     fn public(&self, text: &str) -> Option<String>;
     /// Asks for a secret without echo.
     ///
     /// # Errors
-    /// [`Kind::NoTerminal`](crate::error::Kind::NoTerminal) when nobody can be asked.
+    /// [`Kind::NoTerminal`](crate::error::Kind::NoTerminal) when there is no terminal.
     fn secret(&self, text: &str) -> Result<SecretString>;
-    /// The same for a plugin, which may ask for the PIN of a token that locks itself after a few wrong ones: a
-    /// passphrase prepared for something else is no answer.
+    /// Asks for a plugin's secret without echo. It may be the PIN of a token that locks itself after a few wrong ones, so a
+    /// prepared passphrase must not answer.
     ///
     /// # Errors
-    /// Those of [`Self::secret`].
+    /// The errors of [`Self::secret`].
     fn plugin_secret(&self, text: &str) -> Result<SecretString> {
         self.secret(text)
     }
 }
 
-/// A [`Prompt`] that can be handed around.
+/// A shared [`Prompt`].
 pub type SharedPrompt = Arc<dyn Prompt>;
 
-/// The text of a key file and what to call it in messages.
+/// The text of a key file and its name for messages.
 pub struct KeyFile {
     /// The path as given, or "standard input".
     pub name: String,

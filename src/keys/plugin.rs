@@ -7,10 +7,10 @@ use age::plugin::{IdentityPluginV1, ResolveError};
 use age::{DecryptError, Identity as _};
 use age_core::format::{FileKey, Stanza};
 
-/// All identities of one plugin in one file. The plugin decides by itself which stanzas they open.
+/// All identities of one plugin in one file. The plugin decides which stanzas they open.
 pub(super) struct PluginIdentities {
     callbacks: Callbacks,
-    /// An absent plugin is no error before it is needed: another identity may open the archive.
+    /// A missing plugin is an error only when it is needed: another identity may open the archive.
     plugin: Result<IdentityPluginV1<Callbacks>, ResolveError>,
     file: String,
 }
@@ -40,12 +40,12 @@ impl PluginIdentities {
             Some(Err(error)) => Some(failed(&error)),
             None => None,
         };
-        // A question that nobody could answer explains more than what the plugin made of it.
+        // An unanswered question explains more than the plugin's own error.
         self.callbacks.take_failure().or(error).map_or(Ok(None), Err)
     }
 }
 
-/// `what` needs a plugin that is not there.
+/// The error where `what` needs a plugin that is missing.
 pub(super) fn missing(error: &ResolveError, kind: Kind, what: &str) -> Error {
     let ResolveError::MissingPlugin { binary_name } = error else {
         return Error::new(kind, format!("{what} names an age plugin that cannot exist"));

@@ -1,26 +1,25 @@
-//! One recipient, from one string.
+//! Parses one recipient from one string.
 use super::refusal::Refusal;
 use super::ssh;
 use super::text::{AGE_BEGIN, ARMOR_BEGIN, looks_private};
 use age_core::primitives::bech32_decode;
 
-/// A recipient that the age crate can encrypt to by itself.
+/// A recipient that the age crate encrypts to without a plugin.
 pub(super) type BoxedRecipient = Box<dyn age::Recipient + Send + Sync>;
 
-/// What one string names.
+/// A parsed recipient.
 pub(super) enum Recipient {
     /// X25519, tag, tagpq or ssh.
     Native {
-        /// To encrypt to.
         recipient: BoxedRecipient,
-        /// As the manifest records it. The same for two spellings of one recipient.
+        /// The name in the manifest. Two spellings of one recipient have the same name.
         name: String,
     },
-    /// `age1NAME1…` of the program `age-plugin-NAME`.
+    /// `age1NAME1…`, for the program `age-plugin-NAME`.
     Plugin(age::plugin::Recipient),
 }
 
-/// Parses `text`, which has no surrounding white space, in the order age's command has.
+/// Parses `text`, which has no surrounding white space, trying the types in the order of age's command.
 pub(super) fn parse(text: &str) -> Result<Recipient, Refusal> {
     if let Ok(recipient) = text.parse::<age::x25519::Recipient>() {
         refuse_low_order(text)?;
@@ -37,7 +36,7 @@ pub(super) fn parse(text: &str) -> Result<Recipient, Refusal> {
         return Ok(Recipient::Native { recipient: Box::new(recipient), name });
     }
     match text.parse::<age::plugin::Recipient>() {
-        // Those two are native: one that did not parse as such is damaged, whatever a plugin of that name may say.
+        // These two types are native: such a string that did not parse above is damaged, even if a plugin has that name.
         Ok(recipient) if !matches!(recipient.plugin(), "tag" | "tagpq") => Ok(Recipient::Plugin(recipient)),
         _ => Err(refuse(text)),
     }
@@ -74,7 +73,7 @@ fn refuse(text: &str) -> Refusal {
 }
 
 /// The points of Curve25519 and its twist that every private key multiplies to zero, little endian, from
-/// <https://cr.yp.to/ecdh.html#validate>. The age crate panics on them, taking them for a broken random number generator.
+/// <https://cr.yp.to/ecdh.html#validate>. The age crate takes them for a broken random number generator and panics.
 const LOW_ORDER: [[u8; 32]; 7] = [
     [0; 32],
     low_order_ends(0x01, 0x00, 0x00),

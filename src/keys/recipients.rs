@@ -1,7 +1,8 @@
-//! Whom an archive is encrypted to.
+//! The recipients that an archive is encrypted to.
 use super::callbacks::Callbacks;
 use super::plugin::missing;
-use super::recipient::{self, BoxedRecipient, Recipient, Refusal};
+use super::recipient::{self, BoxedRecipient, Recipient};
+use super::refusal::Refusal;
 use super::text::{plain, shortened};
 use super::work_factor::WORK_FACTOR;
 use super::{KeyFile, SharedPrompt};
@@ -14,19 +15,19 @@ use std::fmt;
 /// A non-empty set of recipients, or one passphrase.
 pub struct Recipients {
     names: Vec<String>,
-    /// Each wraps the file key for one recipient, or for all of one plugin.
+    /// Each entry wraps the file key for one recipient, or for all recipients of one plugin.
     wrapping: Vec<BoxedRecipient>,
-    /// Of the plugins; `None` for a passphrase.
+    /// The callbacks of the plugins; `None` for a passphrase.
     callbacks: Option<Callbacks>,
 }
 
 impl Recipients {
-    /// Parses `-r` strings and `-R` files. Duplicates are dropped.
+    /// Parses `-r` strings and `-R` files. Drops duplicates.
     ///
-    /// Files have a recipient on each line; empty lines and those that begin with `#` are skipped.
+    /// Files have one recipient per line; empty lines and lines that begin with `#` are skipped.
     ///
     /// # Errors
-    /// [`Kind::Recipient`] for the first that cannot be used, naming the string or the file and line, but never anything
+    /// [`Kind::Recipient`] for the first unusable recipient, naming the string or the file and line, but never anything
     /// that may be a private key; or for recipients that cannot be combined. [`Kind::NoRecipient`] without any.
     pub fn parse(strings: &[String], files: &[KeyFile], prompt: &SharedPrompt) -> Result<Self> {
         let mut collected = Collected::default();
@@ -45,7 +46,7 @@ impl Recipients {
         collected.with_plugins(Callbacks::new(prompt))
     }
 
-    /// A passphrase alone, with work factor [`WORK_FACTOR`].
+    /// A passphrase as the only recipient, with work factor [`WORK_FACTOR`].
     ///
     /// # Errors
     /// [`Kind::Recipient`] for an empty passphrase.
@@ -64,32 +65,32 @@ impl Recipients {
         })
     }
 
-    /// The public strings, as the manifest records them (`age1…`, `ssh-ed25519 SHA256:…`, plugin recipient, `passphrase`).
+    /// The public strings as recorded in the manifest (`age1…`, `ssh-ed25519 SHA256:…`, plugin recipient, `passphrase`).
     #[must_use]
     pub fn names(&self) -> &[String] {
         &self.names
     }
 
-    /// Whether it is a passphrase: then the archive can carry no public stanza.
+    /// Whether it is a passphrase, which allows no public stanza in the archive.
     #[must_use]
     pub fn is_passphrase(&self) -> bool {
         self.callbacks.is_none()
     }
 
-    /// The age recipients, in order, those of plugins last. All of one plugin are one.
+    /// The age recipients in order, plugins last. All recipients of one plugin are one entry.
     pub fn iter(&self) -> impl Iterator<Item = &dyn age::Recipient> {
         self.wrapping.iter().map(|recipient| recipient.as_ref() as &dyn age::Recipient)
     }
 
-    /// What an error of `age::Encryptor::with_recipients` on these recipients means.
+    /// Explains an error of `age::Encryptor::with_recipients` on these recipients.
     #[must_use]
     pub fn explain(&self, error: &EncryptError) -> Error {
-        // A question that nobody could answer explains more than what the plugin made of it.
+        // An unanswered question explains more than the plugin's own error.
         self.callbacks.as_ref().and_then(Callbacks::take_failure).unwrap_or_else(|| explain(error))
     }
 }
 
-/// Recipients as they are found.
+/// Recipients collected so far.
 #[derive(Default)]
 struct Collected {
     names: Vec<String>,
@@ -131,7 +132,7 @@ impl Collected {
         if found {
             return Ok(());
         }
-        // Whoever names a file means to encrypt to somebody in it.
+        // An empty file is an error, as the user expects its recipients to open the archive.
         Err(Error::new(Kind::Recipient, format!("no recipients in {}", file.name)))
     }
 
@@ -157,7 +158,7 @@ impl Collected {
     }
 }
 
-/// age lets recipients declare that they may not be mixed. Plugins are left out: they may ask for a touch.
+/// Checks whether recipients may be mixed, as age lets them forbid it. Plugins are left out: they may ask for a touch.
 fn check_combination(native: &[BoxedRecipient]) -> Result<()> {
     if native.is_empty() {
         return Ok(());

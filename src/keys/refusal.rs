@@ -1,12 +1,12 @@
-//! Why a string is no recipient.
+//! The reason why a string is no recipient.
 
-/// Why a string cannot be used as a recipient.
+/// The reason why a string cannot be used as a recipient.
 pub(super) struct Refusal {
-    /// Completes "… is" or "line 3 is"; never a part of the string.
+    /// Completes "… is" or "line 3 is"; never contains a part of the string.
     pub(super) reason: String,
-    /// Where the default hint is not good enough.
+    /// Replaces the default hint.
     pub(super) hint: Option<&'static str>,
-    /// It may be a private key and must not be repeated.
+    /// Whether the string may be a private key, which must not be repeated.
     pub(super) private: bool,
 }
 

@@ -1,4 +1,4 @@
-//! ssh keys: public ones as recipients, private ones as identities.
+//! ssh keys: public keys as recipients, private keys as identities.
 use super::refusal::Refusal;
 use super::{KeyFile, SharedPrompt};
 use crate::error::{Error, Kind, Result};
@@ -8,18 +8,18 @@ use age_core::format::{FileKey, Stanza};
 use ssh_key::{Algorithm, HashAlg, PublicKey};
 use std::sync::{Arc, OnceLock};
 
-/// So many stanzas that name a key are tried. 32 bits name a key, so that two keys may share a name, but no more than that do
-/// by chance; each attempt with an ssh-rsa key costs an RSA decryption, and a header has room for 256.
+/// Most stanzas naming one key that are tried. A key's name has only 32 bits, so two keys may share a name by chance, but
+/// hardly more; each attempt with an ssh-rsa key costs an RSA decryption, and a header has room for 256.
 const ATTEMPTS_MAX: usize = 4;
 
-/// How private keys of the two kinds that OpenSSH has written begin.
+/// The first lines of the two private key formats that OpenSSH has written.
 const OPENSSH_BEGIN: &[u8] = b"-----BEGIN OPENSSH PRIVATE KEY-----";
 const PEM_RSA_BEGIN: &[u8] = b"-----BEGIN RSA PRIVATE KEY-----";
 
 const USABLE_KINDS: &str = "only ssh-ed25519 and ssh-rsa keys can be encrypted to; remove this one, \
                             or make a key with `etcd-seal keygen`";
 
-/// Reads a public key line (`ssh-ed25519 AAAA… comment`) as a recipient and its name, `ssh-ed25519 SHA256:…`.
+/// Parses a public key line (`ssh-ed25519 AAAA… comment`) into a recipient and its name, `ssh-ed25519 SHA256:…`.
 /// `None` if it is no such line.
 pub(super) fn parse_recipient(text: &str) -> Option<Result<(age::ssh::Recipient, String), Refusal>> {
     let mut fields = text.split_ascii_whitespace();
@@ -34,7 +34,7 @@ pub(super) fn parse_recipient(text: &str) -> Option<Result<(age::ssh::Recipient,
     Some(parse_public_key(&line))
 }
 
-/// Whom we cannot encrypt to is refused and not skipped: somebody counts on being able to open the archive.
+/// Refuses a key type that cannot be encrypted to. Skipping it would lock its owner out of the archive.
 fn refuse_kind(kind: &str) -> Refusal {
     let reason = match kind.parse() {
         Ok(Algorithm::Other(_)) | Err(_) => "an ssh key of a type that cannot be encrypted to".to_owned(),
@@ -43,8 +43,8 @@ fn refuse_kind(kind: &str) -> Refusal {
     Refusal::new(reason).with_hint(USABLE_KINDS)
 }
 
-/// The age crate ignores what follows the numbers of a key, but makes it part of the key's name in the archive, so that
-/// nobody could open it. `ssh_key` accepts the exact form alone, and so it is asked first.
+/// The age crate ignores what follows the numbers of a key, but hashes it into the key's name in the archive, which then no
+/// identity matches. `ssh_key` accepts only the exact form, so it parses the line first.
 fn parse_public_key(line: &str) -> Result<(age::ssh::Recipient, String), Refusal> {
     let Ok(public) = PublicKey::from_openssh(line) else {
         return Err(Refusal::new("not a valid ssh public key").with_hint(USABLE_KINDS));
@@ -63,12 +63,12 @@ fn parse_public_key(line: &str) -> Result<(age::ssh::Recipient, String), Refusal
     Ok((recipient, name))
 }
 
-/// An ssh private key, locked with a passphrase or not.
+/// An ssh private key, with or without a passphrase.
 pub(super) struct SshIdentity {
     file: String,
-    /// `ssh-ed25519` or `ssh-rsa`, the type of the stanzas it may open.
+    /// `ssh-ed25519` or `ssh-rsa`, the type of stanza that it may open.
     stanza_type: String,
-    /// First argument of those stanzas.
+    /// The first argument of such a stanza.
     stanza_tag: String,
     key: Key,
 }
@@ -79,7 +79,7 @@ enum Key {
 }
 
 impl SshIdentity {
-    /// Reads a private key; `None` if the file is none that OpenSSH has written.
+    /// Reads a private key; `None` if the file has no format that OpenSSH writes.
     pub(super) fn parse(file: &KeyFile, prompt: &SharedPrompt) -> Option<Result<Self>> {
         let text = file.text.trim_ascii();
         (text.starts_with(OPENSSH_BEGIN) || text.starts_with(PEM_RSA_BEGIN))
@@ -93,7 +93,7 @@ impl SshIdentity {
         if let age::ssh::Identity::Unsupported(reason) = &identity {
             return Err(unsupported(file, reason));
         }
-        // The public half is in clear even when the private one is locked.
+        // The public key is readable even when the private key is locked.
         let recipient = age::ssh::Recipient::try_from(identity.clone()).map_err(|error| match error {
             ParseRecipientKeyError::Unsupported(kind) => unsupported(file, &UnsupportedKey::Type(kind)),
             ParseRecipientKeyError::RsaModulusTooLarge => Error::new(
@@ -118,12 +118,12 @@ impl SshIdentity {
         })
     }
 
-    /// Whether trying it may ask for the passphrase.
+    /// Whether an attempt may ask for the passphrase.
     pub(super) fn may_ask(&self) -> bool {
         matches!(&self.key, Key::Locked { unlocked, .. } if unlocked.get().is_none())
     }
 
-    /// Tries the stanzas that name this key. Asks for the passphrase at most once, and only if there is one.
+    /// Tries the stanzas that name this key. Asks for the passphrase at most once, and only if a stanza names the key.
     pub(super) fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>, UnwrapError> {
         let mut mine = stanzas.iter().filter(|stanza| self.is_named_by(stanza)).peekable();
         if mine.peek().is_none() {
@@ -168,11 +168,11 @@ impl SshIdentity {
     }
 }
 
-/// Why a matching identity gave no file key.
+/// The reason why a matching identity gave no file key.
 pub(super) enum UnwrapError {
-    /// Already in our words.
+    /// An error of this crate.
     Told(Error),
-    /// In those of the age crate.
+    /// An error of the age crate.
     Age(DecryptError),
 }
 
@@ -184,12 +184,12 @@ fn ask_and_decrypt(file: &str, key: &EncryptedKey, prompt: &SharedPrompt) -> Res
     })
 }
 
-/// How a stanza names an ssh key: the first 4 bytes of the SHA-256 of the public key in ssh's wire format, in base64
+/// The name of an ssh key in a stanza: the first 4 bytes of the SHA-256 of the public key in ssh's wire format, in base64
 /// without padding (<https://c2sp.org/age>, the ssh recipient types).
 fn stanza_tag(public_key_sha256: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let bits = public_key_sha256.iter().take(4).fold(0_usize, |bits, &byte| bits << 8 | usize::from(byte));
-    // 32 bits and 4 of padding make 6 digits.
+    // 32 bits and 4 bits of padding make 6 digits.
     (0..6).rev().map(|digit| char::from(ALPHABET[(bits << 4) >> (6 * digit) & 63])).collect()
 }
 

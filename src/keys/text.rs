@@ -1,17 +1,17 @@
-//! What may be shown of a text that came from a key file, a flag, a plugin or the age crate.
+//! Decides what may be shown of a text from a key file, a flag, a plugin or the age crate.
 
-/// Characters of an unusable `-r` string that a message repeats.
+/// Characters of an unusable `-r` string that a message shows.
 const SHOWN_CHARACTERS: usize = 20;
 
-/// Every age file begins with this.
+/// The first bytes of every age file.
 pub(crate) const AGE_BEGIN: &str = "age-encryption.org/";
-/// An ASCII-armoured age file begins with this, after optional white space.
+/// The first bytes of an ASCII-armoured age file, after optional white space.
 pub(crate) const ARMOR_BEGIN: &str = "-----BEGIN AGE ENCRYPTED FILE-----";
 
-/// Spelling, in upper case, that only private keys have: age identities, plugin identities, PEM.
+/// Text, in upper case, that occurs only in private keys: age identities, plugin identities, PEM.
 const PRIVATE_MARKERS: [&str; 3] = ["SECRET-KEY", "AGE-PLUGIN-", "PRIVATE KEY"];
 
-/// One line that is safe on a terminal: line breaks become spaces; other control characters, and those that change the
+/// Makes one line that is safe on a terminal: line breaks become spaces; other control characters, and those that change the
 /// direction of writing (the age crate wraps its arguments in U+2068 and U+2069), are dropped.
 pub(super) fn plain(text: &str) -> String {
     let kept = |character: &char| {
@@ -21,13 +21,13 @@ pub(super) fn plain(text: &str) -> String {
     spaced.chars().filter(kept).collect()
 }
 
-/// Whether a text that is no recipient may be a private key, and must not be repeated anywhere.
+/// Whether a text that is no recipient may be a private key, which must not be repeated.
 pub(super) fn looks_private(text: &str) -> bool {
     let upper = zeroize::Zeroizing::new(text.to_ascii_uppercase());
     PRIVATE_MARKERS.iter().any(|marker| upper.contains(marker))
 }
 
-/// Whether `text` is a private key as a whole, and not a file's name with such words in it.
+/// Whether the whole of `text` is a private key, and not a file name that contains such words.
 #[must_use]
 pub fn is_private_key(text: &str) -> bool {
     let upper = zeroize::Zeroizing::new(text.trim().to_ascii_uppercase());
@@ -35,7 +35,7 @@ pub fn is_private_key(text: &str) -> bool {
     (of_age && !upper.contains(['.', '/'])) || (upper.starts_with("-----BEGIN ") && looks_private(&upper))
 }
 
-/// Enough of a public string to recognise it.
+/// Shortens a public string so that the user still recognises it.
 pub(super) fn shortened(text: &str) -> String {
     let text = plain(text);
     match text.char_indices().nth(SHOWN_CHARACTERS) {

@@ -2,13 +2,13 @@
 use crate::error::{Error, Kind};
 use secrecy::SecretString;
 
-/// Work factor of every passphrase archive we write: 256 MiB of memory and about a second, as age's own command has it.
+/// Work factor of every passphrase archive that we write: 256 MiB of memory and about a second, like age's own command.
 pub const WORK_FACTOR: u8 = 18;
 
-/// Largest work factor that is read unless a flag raises it: 1 GiB of memory.
+/// Largest work factor that is accepted unless a flag raises it: 1 GiB of memory.
 pub const DEFAULT_MAX_WORK_FACTOR: u8 = 20;
 
-/// Largest work factor that can be allowed at all: 1 TiB of memory. Above it a header is damaged or forged.
+/// Largest work factor that a flag can allow: 1 TiB of memory. A header above it is damaged or forged.
 pub const HIGHEST_WORK_FACTOR: u8 = 30;
 
 /// A passphrase that opens scrypt stanzas up to `max_work_factor`.
@@ -18,7 +18,7 @@ pub(super) fn scrypt_identity(passphrase: SecretString, max_work_factor: u8) -> 
     identity
 }
 
-/// `what` asks for more work than allowed.
+/// The error where `what` needs more work than allowed.
 pub(super) fn excessive_work(what: &str, required: u8) -> Error {
     let error = Error::new(
         Kind::NoMatchingIdentity,

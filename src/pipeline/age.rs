@@ -1,4 +1,4 @@
-//! How old a snapshot is, as far as it can be told.
+//! Computes the age of a snapshot from the times that are known of it.
 
 use std::time::Duration;
 
@@ -8,26 +8,26 @@ use crate::archive::manifest::Description;
 use crate::database::kubernetes::ASSUMED_AGE;
 use crate::error::{Error, Kind, Result};
 
-/// The way out where the age of a snapshot cannot be told.
+/// The hint of errors about an unknown age.
 const NAME_IT: &str = "pass --snapshot-age DURATION in addition, or --bump-revision NUMBER --mark-compacted in place of --kubernetes";
 
-/// What time it is, and what time a file has.
+/// The times that the age of a snapshot is computed from.
 #[derive(Clone, Copy, Debug)]
 pub struct Clock {
-    /// Now.
+    /// The current time.
     pub now: Timestamp,
-    /// When the file that holds the archive or the snapshot was last written; `None` for what is no file.
+    /// When the file with the archive or the snapshot was last written; `None` where the input is not a file.
     pub modified: Option<Timestamp>,
 }
 
 impl Clock {
-    /// How old the snapshot of an archive with this description is, or one in a file without a description.
+    /// The age of the snapshot in an archive with this description, or of a file without a description.
     ///
-    /// Only a snapshot that an etcd was asked for has a time of its own. One that was sealed from a file, or that lies in a file
-    /// itself, may have lain around before: it counts as [`ASSUMED_AGE`] older than the first time that is known of it.
+    /// Only a snapshot that was requested from an etcd carries a time of its own. One sealed from a file, or a plain file,
+    /// may be older than its first known time: its age counts from that time plus [`ASSUMED_AGE`].
     ///
     /// # Errors
-    /// [`Kind::Usage`] where nothing tells, or where the clock is behind what does: an age of nothing would be a lie.
+    /// [`Kind::Usage`] where no time is known, or where the clock is behind it: an age of zero would be wrong.
     pub fn age(&self, description: Option<&Description>) -> Result<Duration> {
         let (time, assumed) = match description {
             Some(description) => match &description.snapshot_started_at {
@@ -50,7 +50,7 @@ impl Clock {
     }
 }
 
-/// Nothing tells how old the snapshot is.
+/// The error where no time is known.
 pub(super) fn unknown_age() -> Error {
     let message =
         "nothing tells how old the snapshot is: it has no time of its own that can be read, and no file's";

@@ -1,11 +1,11 @@
-//! Consecutive chunks, which one thread seals or opens at a time and in place.
+//! Batches of consecutive chunks: one thread seals or opens a whole batch in place.
 
 use super::buffer::{Buffer, Pool};
 use super::stage::{Feeder, Stop};
 use crate::archive::payload::{CHUNK_SIZE, ChunkCipher, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::error::{Error, Kind, Result};
 
-/// Chunks of a batch: 1 MiB keeps the cost of handing over small.
+/// Chunks of a batch: with 1 MiB the cost of passing batches between threads is small.
 const BATCH_CHUNKS: usize = 16;
 /// Bytes of every batch but the last.
 pub(super) const BATCH_SIZE: usize = BATCH_CHUNKS * SEALED_CHUNK_SIZE;
@@ -13,9 +13,9 @@ pub(super) const BATCH_SIZE: usize = BATCH_CHUNKS * SEALED_CHUNK_SIZE;
 /// Consecutive chunks of a payload.
 pub(super) struct Batch {
     first_counter: u64,
-    /// As they stand in the archive, or the same with plaintext, and room behind each chunk for its tag.
+    /// Sealed chunks as in the archive, or plaintext chunks, each followed by room for its tag.
     chunks: Buffer,
-    /// Of the last of them.
+    /// The position of the last chunk.
     position: Position,
 }
 
@@ -34,7 +34,7 @@ impl Batch {
         })
     }
 
-    /// The chunks as they stand in the archive.
+    /// Seals the chunks; the result is what stands in the archive.
     pub(super) fn seal(mut self, cipher: &ChunkCipher) -> Result<Buffer> {
         for (counter, position, chunk) in self.each() {
             cipher.seal(counter, position, chunk)?;
@@ -42,7 +42,7 @@ impl Batch {
         Ok(self.chunks)
     }
 
-    /// The chunks with their plaintext, for [`plaintext`] to find it.
+    /// Decrypts the chunks; [`plaintext`] finds the plaintext in the result.
     pub(super) fn open(mut self, cipher: &ChunkCipher, header_size: u64) -> Result<Buffer> {
         for (counter, position, chunk) in self.each() {
             if !cipher.open(counter, position, chunk) {
@@ -53,7 +53,7 @@ impl Batch {
     }
 }
 
-/// Why a chunk did not open: if it opens at the other position, the archive was cut or appended to.
+/// Explains why a chunk did not open: if it opens at the other position, the archive was cut or appended to.
 fn explain(
     cipher: &ChunkCipher,
     counter: u64,
@@ -78,13 +78,13 @@ fn explain(
         .with_damaged(begin..end)
 }
 
-/// The plaintext of chunk number `number` of an opened batch; `None` behind the last.
+/// The plaintext of chunk number `number` of an opened batch; `None` after the last.
 pub(super) fn plaintext(opened: &[u8], number: usize) -> Option<&[u8]> {
     let chunk = opened.chunks(SEALED_CHUNK_SIZE).nth(number)?;
     chunk.get(..chunk.len().checked_sub(TAG_SIZE)?)
 }
 
-/// Cuts a plaintext into batches. A batch is let go only when more follows, so the last one is never empty.
+/// Cuts a plaintext into batches. It sends a batch only when more bytes follow, so the last one is never empty.
 pub(super) struct Batcher {
     batches: Feeder<Batch, Result<Buffer>>,
     pool: Pool,
@@ -116,7 +116,7 @@ impl Batcher {
         Ok(())
     }
 
-    /// The plaintext ends here.
+    /// Sends the last batch.
     pub(super) fn finish(mut self) -> Result<(), Stop> {
         self.end_chunk();
         self.send(Position::Last)

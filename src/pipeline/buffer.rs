@@ -1,14 +1,14 @@
-//! Buffers that are used again: fresh memory costs the system a page fault and the zeroing of every 4 KiB.
+//! Reused buffers: fresh memory costs a page fault and the zeroing of every 4 KiB.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, PoisonError};
 
-/// Buffers of one kind that nobody uses at the moment, never more than were in use at once. Clones share them.
+/// Idle buffers of one kind, never more than were in use at once. Clones share them.
 #[derive(Clone, Default)]
 pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Pool {
-    /// A buffer with whatever its last user left in it.
+    /// A buffer that still holds its previous content.
     pub(super) fn take(&self) -> Buffer {
         let bytes = self.idle().pop().unwrap_or_default();
         Buffer { bytes, home: Some(self.clone()) }
@@ -19,14 +19,14 @@ impl Pool {
     }
 }
 
-/// Bytes that return to their pool when they are dropped.
+/// Bytes that return to their pool on drop.
 pub(super) struct Buffer {
     bytes: Vec<u8>,
     home: Option<Pool>,
 }
 
 impl From<Vec<u8>> for Buffer {
-    /// Bytes that came from elsewhere, and are freed when they are dropped.
+    /// Bytes without a pool, freed on drop.
     fn from(bytes: Vec<u8>) -> Self {
         Self { bytes, home: None }
     }

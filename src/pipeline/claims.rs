@@ -1,27 +1,30 @@
-//! What was told of a snapshot, held against what is in it.
+//! Compares what was claimed of a snapshot with its content.
 //!
 //! Status before the stream, the stream, and Status after it are three calls. Behind a proxy or a load balancer three
-//! members may answer them, even of different clusters, and a member may lie. So nothing that was told counts unless the
-//! database itself bears it out: when an archive is sealed, and whenever it is opened.
+//! members may answer them, even of different clusters, and a member may lie. So no claim counts unless the database
+//! itself confirms it, both when an archive is sealed and whenever it is opened.
 
 use crate::archive::manifest::{Contents, Description, StatusAfter, Trailer};
 use crate::database::snapshot::{Checked, DIGEST_SIZE};
 use crate::database::stream_check::{Facts, Unreadable};
 use crate::error::{Error, Kind, Result};
 
-/// What was told of a snapshot.
+/// What was claimed of a snapshot.
 pub(super) struct Claims<'a> {
     pub(super) description: &'a Description,
     pub(super) status_after: Option<&'a StatusAfter>,
 }
 
 impl Claims<'_> {
-    /// Holds them against the data.
+    /// Compares the claims with the database.
     ///
     /// # Errors
     /// [`Kind::ContentsMismatch`].
     pub(super) fn hold(&self, facts: &Result<Facts, Unreadable>) -> Result<()> {
-        if self.description.revision.is_none() && self.description.member_id.is_none() {
+        let nothing_told = self.description.revision.is_none()
+            && self.description.member_id.is_none()
+            && self.status_after.is_none();
+        if nothing_told {
             return Ok(());
         }
         let facts = facts.as_ref().map_err(|unreadable| {
@@ -33,7 +36,7 @@ impl Claims<'_> {
         self.hold_member(facts)
     }
 
-    /// The revision told before the stream is a lower bound, that told after it an upper one.
+    /// The revision reported before the stream is a lower bound, the one reported after it an upper bound.
     fn hold_revision(&self, facts: &Facts) -> Result<()> {
         let newest = facts.revision.cast_unsigned();
         if let Some(before) = self.description.revision.filter(|before| *before > newest) {
@@ -41,7 +44,7 @@ impl Claims<'_> {
                 "the member was at revision {before} before the snapshot, but the database ends at revision {newest}"
             )));
         }
-        // After a restart etcd 3.4 does not count a compaction that was asked for and not done.
+        // After a restart, etcd 3.4 does not count a compaction that was requested but not done.
         let is_write = facts.compacted.is_none_or(|compacted| compacted < facts.revision);
         let after = self.status_after.map(|after| after.revision);
         if let Some(after) = after.filter(|after| *after < newest && is_write) {
@@ -67,19 +70,19 @@ impl Claims<'_> {
     }
 }
 
-/// Members that an error names at most.
+/// Most member ids that an error lists.
 const MEMBERS_SHOWN: usize = 9;
 
 fn mismatch(what: impl Into<String>) -> Error {
     Error::new(Kind::ContentsMismatch, what)
 }
 
-/// Whether Status after the stream fits the snapshot: bbolt never makes a database smaller, but a defragmentation does.
+/// Whether Status after the stream fits the snapshot: bbolt never shrinks a database, but a defragmentation does.
 pub(super) fn is_as_large(after: &StatusAfter, snapshot_size: u64) -> bool {
     after.database_size.is_none_or(|size| size >= snapshot_size.saturating_sub(DIGEST_SIZE))
 }
 
-/// Holds what was told against what the trailer says of the database, which only reading all of it can prove.
+/// Compares the claims with the trailer's account of the database; only a full read can prove that account.
 ///
 /// # Errors
 /// [`Kind::ContentsMismatch`].
@@ -96,7 +99,7 @@ pub(super) fn hold_ends(description: &Description, trailer: &Trailer) -> Result<
     hold_size(trailer, trailer.snapshot_size)
 }
 
-/// The facts that a trailer tells.
+/// The facts in a trailer.
 fn facts(contents: &Contents) -> Option<Facts> {
     let id = |id: &String| u64::from_str_radix(id, 16).ok();
     Some(Facts {
@@ -106,7 +109,7 @@ fn facts(contents: &Contents) -> Option<Facts> {
     })
 }
 
-/// Holds a trailer against the snapshot that came out of the archive.
+/// Compares a trailer with the snapshot that came out of the archive.
 ///
 /// # Errors
 /// [`Kind::ContentsMismatch`].
@@ -130,7 +133,7 @@ fn hold_size(trailer: &Trailer, snapshot_size: u64) -> Result<()> {
     }
 }
 
-/// Member ids that a document has room for; no cluster has nearly as many.
+/// Most member ids that a document lists; no cluster has nearly as many.
 const MEMBERS_MAX: usize = 256;
 
 impl From<&Facts> for Contents {

@@ -1,43 +1,47 @@
-//! A zstd frame decompressed block by block, however large it is: neither the frame nor its content is in memory as a whole.
+//! Decompresses a zstd frame block by block, so that neither the frame nor its content is in memory as a whole.
 
 use zstd::stream::raw::{DParameter, Decoder, InBuffer, Operation, OutBuffer};
 
-use super::buffer::Pool;
+use super::buffer::{Buffer, Pool};
 use super::delivery::Delivery;
 use super::plaintext::Plaintext;
 use super::stage::{Stop, no_reason};
 use crate::archive::frame::{FrameHeader, ReadExactly, damaged, walk_frame};
 use crate::error::{Error, Result};
 
-/// Decompressed bytes handed on at a time: zstd's own block size.
+/// Decompressed bytes passed on at a time: zstd's own block size.
 const OUTPUT_SIZE: usize = 128 * 1024;
 
-/// Decompresses frames one after the other. It takes as much memory as the window of a frame, and some 300 KiB.
+/// Decompresses one frame after the other. It takes the memory of a frame's window, plus some 300 KiB.
 pub(super) struct FrameDecoder {
     decoder: Decoder<'static>,
     pool: Pool,
+    /// Content that was not delivered yet, in the first `filled` bytes.
+    content: Buffer,
+    filled: usize,
 }
 
 impl FrameDecoder {
     /// A decoder of frames whose window is no larger than `window_size_max` bytes, a power of two.
     ///
     /// # Errors
-    /// [`Kind::Io`](crate::Kind::Io) where zstd has no memory.
+    /// [`Kind::Io`](crate::Kind::Io) where zstd cannot allocate memory.
     pub(super) fn new(window_size_max: u64) -> Result<Self> {
         let decoder = Decoder::new().and_then(|mut decoder| {
             decoder.set_parameter(DParameter::WindowLogMax(window_size_max.ilog2()))?;
             Ok(decoder)
         });
         let decoder = decoder.map_err(|error| Error::io("prepare", "zstd", error))?;
-        Ok(Self { decoder, pool: Pool::default() })
+        let pool = Pool::default();
+        Ok(Self { decoder, content: empty_buffer(&pool), pool, filled: 0 })
     }
 
-    /// Decompresses the frame that follows. `allow` is asked with its header and with how many packed bytes and bytes of
-    /// content there are more, before those are handed on.
+    /// Decompresses the next frame. Before more packed bytes or bytes of content are passed on, it calls `allow` with the
+    /// frame's header and their two counts.
     ///
     /// # Errors
-    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) for what is no frame; those of `allow`, `plaintext` and
-    /// `delivery`.
+    /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) where the bytes are no frame; the errors of `allow`,
+    /// `plaintext` and `delivery`.
     pub(super) fn frame(
         &mut self,
         plaintext: &mut Plaintext,
@@ -70,25 +74,42 @@ impl FrameDecoder {
         delivery: &mut Delivery<'_>,
         mut allow: impl FnMut(u64, u64) -> Result<()>,
     ) -> Result<(), Stop> {
-        // Before zstd sees the header, and takes the memory it asks for.
+        // Ask before zstd sees the header and allocates the memory that it names.
         allow(piece.len() as u64, 0)?;
         let mut input = InBuffer::around(piece);
         loop {
-            let mut content = self.pool.take();
-            content.resize(OUTPUT_SIZE, 0);
-            let mut output = OutBuffer::around(&mut content[..]);
+            let mut output = OutBuffer::around_pos(&mut self.content[..], self.filled);
             self.decoder
                 .run(&mut input, &mut output)
                 .map_err(|error| damaged("a zstd frame cannot be decompressed").with_source(error))?;
-            let written = output.pos();
-            allow(0, written as u64)?;
-            if written > 0 {
-                content.truncate(written);
-                delivery.push(content)?;
-            }
-            if input.pos() == piece.len() && written < OUTPUT_SIZE {
+            let filled = output.pos();
+            allow(0, (filled - self.filled) as u64)?;
+            self.filled = filled;
+            if filled == OUTPUT_SIZE {
+                self.finish(delivery)?;
+            } else if input.pos() == piece.len() {
                 return Ok(());
             }
         }
     }
+
+    /// Delivers what is left of the content. Blocks and frames may hold a byte each, so their ends deliver nothing.
+    ///
+    /// # Errors
+    /// The errors of `delivery`.
+    pub(super) fn finish(&mut self, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+        let mut content = std::mem::replace(&mut self.content, empty_buffer(&self.pool));
+        content.truncate(std::mem::take(&mut self.filled));
+        if content.is_empty() {
+            return Ok(());
+        }
+        delivery.push(content)
+    }
+}
+
+/// A buffer to decompress into.
+fn empty_buffer(pool: &Pool) -> Buffer {
+    let mut buffer = pool.take();
+    buffer.resize(OUTPUT_SIZE, 0);
+    buffer
 }

@@ -1,4 +1,4 @@
-//! The last station of an opened archive: its snapshot goes to the output, and to the digest.
+//! The last stage of opening an archive: sends the snapshot to the output and to the digest.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
-/// Takes the snapshot to the output and to the digest.
+/// Writes the snapshot to the output and sends it to the digest.
 pub(super) struct Delivery<'a> {
     output: &'a mut (dyn Write + Send),
     pieces: SyncSender<Piece>,
@@ -33,7 +33,7 @@ impl<'a> Delivery<'a> {
         Self { output, pieces, read, progress, interrupt, delivered: 0 }
     }
 
-    /// Everything that comes, in order.
+    /// Delivers all contents in order.
     pub(super) fn deliver(&mut self, contents: Ordered<Result<Buffer>>) -> Result<(), Stop> {
         for content in contents {
             self.push(content?)?;
@@ -41,7 +41,7 @@ impl<'a> Delivery<'a> {
         Ok(())
     }
 
-    /// The next bytes.
+    /// Delivers the next bytes.
     pub(super) fn push(&mut self, piece: Buffer) -> Result<(), Stop> {
         self.interrupt.check()?;
         let piece = Arc::new(piece);

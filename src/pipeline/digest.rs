@@ -1,4 +1,4 @@
-//! The snapshot checked on a thread of its own: SHA-256 is sequential and would hold up everything else.
+//! Checks the snapshot on a thread of its own: SHA-256 is sequential and would slow down the other stages.
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -9,13 +9,13 @@ use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
 use crate::database::stream_check::{Facts, StreamCheck, Unreadable};
 use crate::error::Result;
 
-/// Pieces that may wait for it.
+/// Pieces that may wait in the queue.
 const QUEUE: usize = 2;
 
-/// Pieces of the snapshot, shared with whoever compresses or writes them.
+/// A piece of the snapshot, shared with the stage that compresses or writes it.
 pub(super) type Piece = Arc<Buffer>;
 
-/// Where pieces go in, and where the digest thread takes them.
+/// The queue into the digest thread.
 pub(super) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(QUEUE)
 }
@@ -26,10 +26,10 @@ pub(super) struct Digested {
     pub(super) facts: Result<Facts, Unreadable>,
 }
 
-/// Checks everything that comes, to its end, and learns what the database says of itself.
+/// Checks all pieces of a snapshot to its end, and collects what the database says of itself.
 ///
 /// # Errors
-/// Those of [`SnapshotCheck`].
+/// The errors of [`SnapshotCheck`].
 pub(super) fn digest(mut check: SnapshotCheck, pieces: Receiver<Piece>) -> Result<Digested> {
     let mut facts = StreamCheck::default();
     for piece in pieces {

@@ -1,4 +1,4 @@
-//! Archives of another make: an age file of a snapshot, with zstd or without, such as talos-backup writes.
+//! Foreign archives: age files of a snapshot, with zstd or without, such as talos-backup writes.
 
 use super::decoder::FrameDecoder;
 use super::delivery::Delivery;
@@ -12,24 +12,24 @@ use crate::archive::frame::{
 use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Trailer, claimed_version, parse};
 use crate::error::{Error, Result};
 
-/// What an archive that is not ours is made of.
+/// The layers of an archive that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Foreign {
-    /// ASCII-armoured.
+    /// Whether it is ASCII-armoured.
     pub armored: bool,
-    /// Compressed with zstd inside.
+    /// Whether its content is compressed with zstd.
     pub zstd: bool,
 }
 
-/// There are parts of an archive of ours, but not its beginning.
+/// The error for parts of an archive of ours without its beginning.
 pub(super) fn taken_apart() -> Error {
     damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
 }
 
-/// The largest window that is decompressed: memory that a frame asks for. Levels below `--ultra` stay within 8 MiB.
-pub(super) const WINDOW_SIZE_MAX: u64 = 64 * 1024 * 1024;
+/// The largest window that is accepted, as a frame's window costs memory. Levels below `--ultra` stay within 8 MiB.
+pub(super) const WINDOW_SIZE_MAX: u64 = 32 * 1024 * 1024;
 
-/// A foreign archive without compression.
+/// Copies a foreign archive without compression.
 pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
     loop {
         let piece = plaintext.available()?.to_vec();
@@ -41,14 +41,14 @@ pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_
     }
 }
 
-/// A foreign archive with zstd inside: any frames, any skippable frames between them, but none of ours.
+/// Decompresses a foreign archive with zstd: any frames, any skippable frames between them, but none of ours.
 pub(super) fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
     let mut decoder = FrameDecoder::new(WINDOW_SIZE_MAX)?;
     let mut expansion = Expansion::new(None);
     loop {
         let first = plaintext.peek()?;
         match first.first_chunk().map(|magic| u32::from_le_bytes(*magic)) {
-            None if first.is_empty() => return Ok(()),
+            None if first.is_empty() => return decoder.finish(delivery),
             Some(ZSTD_MAGIC) => decoder.frame(plaintext, delivery, |header, packed, content| {
                 allow_foreign(header)?;
                 Ok(expansion.add(packed, content)?)
@@ -59,7 +59,7 @@ pub(super) fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<
     }
 }
 
-/// Refuses a frame that asks for what is not there.
+/// Refuses a frame that needs a dictionary or too large a window.
 fn allow_foreign(header: &FrameHeader) -> Result<()> {
     if header.dictionary {
         return Err(damaged("a zstd frame needs a dictionary"));
@@ -105,7 +105,7 @@ fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
     Ok(())
 }
 
-/// Whether foreign content is compressed.
+/// Whether foreign content begins with a zstd or skippable frame.
 pub(super) fn begins_as_zstd(first: &[u8]) -> bool {
     let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
     magic.is_some_and(|magic| magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic))

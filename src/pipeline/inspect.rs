@@ -1,4 +1,4 @@
-//! What an archive says of itself, without reading all of it.
+//! Reads both ends of an archive, and nothing between them.
 
 use std::io::{Read, Seek, SeekFrom};
 
@@ -16,16 +16,16 @@ use crate::archive::read_at::{ArchiveAt, PayloadAt, ends_with_trailer};
 use crate::error::Result;
 use crate::keys::Identities;
 
-/// Both ends of an archive. What lies between them was not looked at.
+/// Both ends of an archive. The bytes between them were not read.
 #[derive(Clone, Debug)]
 pub struct Inspected {
-    /// What anybody sees; where identities were given, it is what was sealed, by anybody who knew a recipient.
+    /// The part readable without a key; with identities it is as it was sealed, by any holder of a recipient.
     pub visible: Visible,
-    /// What is inside, where identities were given.
+    /// What the key opened, where identities were given.
     pub inside: Option<Inside>,
 }
 
-/// What a key shows.
+/// What the key of an archive shows.
 #[derive(Clone, Debug)]
 pub enum Inside {
     /// An archive of ours.
@@ -37,21 +37,21 @@ pub enum Inside {
         /// zstd frames of the snapshot.
         frames: u64,
     },
-    /// Some other age file, which only a full reading can tell more of: it may not even be a snapshot.
+    /// Another age file; only a full read tells more of it, and it may not even hold a snapshot.
     Foreign(Foreign),
 }
 
-/// Opens both ends of an archive. Without identities only what is visible; with them, manifest and trailer too.
+/// Opens both ends of an archive. Without identities it reads only the visible part, with them manifest and trailer too.
 ///
 /// # Errors
-/// Whatever is wrong with the parts that were read.
+/// Any fault of the parts that were read.
 pub fn inspect(input: &mut (impl Read + Seek + Send), identities: Option<&Identities>) -> Result<Inspected> {
     input.rewind().map_err(cannot_read)?;
     let Some(armor) = armor_begin(&read_prefix(input)?) else {
         return inspect_ends(input, false, identities);
     };
     input.seek(SeekFrom::Start(armor as u64)).map_err(cannot_read)?;
-    // It finds its end only by reading all of it, but nobody else's armour is big.
+    // Finding the end takes a full read, but armoured archives are always foreign, and small.
     inspect_ends(&mut ArmoredReader::new(input), true, identities)
 }
 

@@ -1,17 +1,18 @@
-//! How to bring a restored member to life: the words that start its etcd, and the text beside each member of a cluster.
+//! How to start a restored member: the command line of its etcd, and the text beside each member of a cluster.
 //!
-//! The blocks of that text are those of etcd-seal-recovery(7), to the word; a test compares them.
+//! The command blocks of that text are those of etcd-seal-recovery(7), word for word; a test compares them.
 
 use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::database::membership::{Member, Membership};
 use crate::store::member::MEMBER;
+use crate::store::shell::shell_word;
 
 /// The flags that etcd needs to start on `member`, with its directories first where they are known. Client URLs and TLS are
-/// not among them: they are no part of a member.
+/// left out: they are no part of a member.
 ///
-/// What etcd reads of `--initial-cluster` and its like it reads for a new member alone: there is a log here.
+/// etcd reads `--initial-cluster` and the like only for a new member, and this one has a write-ahead log.
 #[must_use]
 pub fn etcd_flags(member: &Member, data_dir: Option<&Path>, wal_dir: Option<&Path>) -> Vec<String> {
     let directory = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
@@ -29,23 +30,14 @@ pub fn etcd_flags(member: &Member, data_dir: Option<&Path>, wal_dir: Option<&Pat
         .collect()
 }
 
-/// The command line that starts etcd with `flags`, for a shell to read.
+/// The shell command line that starts etcd with `flags`.
 #[must_use]
 pub fn etcd_command(flags: &[String]) -> String {
-    let words: Vec<String> = flags.iter().map(|flag| shell_word(flag)).collect();
+    let words: Vec<String> = flags.iter().map(shell_word).collect();
     format!("etcd {}", words.join(" "))
 }
 
-/// `word` as a shell takes it for one word, whatever is in it.
-fn shell_word(word: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"@%+=:,./-_".contains(&byte);
-    if !word.is_empty() && word.bytes().all(plain) {
-        return word.to_owned();
-    }
-    format!("'{}'", word.replace('\'', r"'\''"))
-}
-
-/// Where a member listens that others know by `url`: etcd listens at addresses, and resolves no name but `localhost`.
+/// The listen URL for the advertised `url`: etcd listens on addresses, and resolves no name but `localhost`.
 fn listen_url(url: &str) -> String {
     let parts = url.split_once("://").filter(|(scheme, _)| scheme.starts_with("http"));
     let Some((scheme, (host, port))) =
@@ -60,7 +52,7 @@ fn listen_url(url: &str) -> String {
     format!("{scheme}://0.0.0.0:{port}")
 }
 
-/// The text beside this member, to be carried to its host with it.
+/// The text beside this member, which the operator copies to its host.
 pub(super) fn instructions(membership: &Membership, member: &Member) -> String {
     let mut text = format!(
         "The member {name} of a restored etcd cluster, {hex}\n\
@@ -99,13 +91,13 @@ fn names(membership: &Membership) -> String {
     names.join(", ")
 }
 
-/// Where the clients of this member most likely find it.
+/// The most likely client URL of this member.
 fn client_url(member: &Member) -> String {
     let first = member.peer_urls.first().map(String::as_str).unwrap_or_default();
     first.rsplit_once(':').map_or_else(|| first.to_owned(), |(host, _)| format!("{host}:2379"))
 }
 
-/// What to do, in this order, and the blocks of the page that do it.
+/// The steps in order, each with the block of the page that does it.
 const STEPS: &[(&str, &str)] = &[
     (
         "3. Stop whatever writes to etcd, then every etcd of the old cluster, on every host. None may come back: a member of\n\

@@ -1,4 +1,4 @@
-//! What is inside the encryption: the layers of version 1, or whatever somebody else put there.
+//! Reads what is inside the encryption: the layers of version 1, or the content of a foreign archive.
 
 use std::io::Write;
 use std::ops::Range;
@@ -29,19 +29,19 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 
-/// How to open.
+/// How to open an archive.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Threads that decrypt, and threads that decompress.
     pub jobs: usize,
-    /// Whether a snapshot without etcd's digest is accepted in an archive that is not ours. Ours say so themselves.
+    /// Whether a foreign archive may hold a snapshot without etcd's digest. In our archives the trailer decides.
     pub allow_missing_digest: bool,
     /// Whether the SHA-256 of the file is computed on the way, to compare it with a sidecar.
     pub file_digest: bool,
 }
 
-/// Asked once, before the first byte of a snapshot is written, whether as many as its manifest promises may be. No more than
-/// that comes out.
+/// Called once, before the first byte of a snapshot is written, with the size that its manifest promises; an error stops
+/// the open. The output is never larger than the promise.
 pub type Admit<'a> = dyn Fn(u64) -> Result<()> + Sync + 'a;
 
 /// What is known when the plaintext begins.
@@ -57,7 +57,7 @@ pub(super) struct Layers<'a> {
     pub(super) admit: &'a Admit<'a>,
 }
 
-/// What is known when it has ended.
+/// What is known when the plaintext has ended.
 pub(super) struct LayersRead {
     pub(super) foreign: Option<Foreign>,
     pub(super) manifest: Option<Manifest>,
@@ -67,7 +67,7 @@ pub(super) struct LayersRead {
     pub(super) facts: Option<Facts>,
 }
 
-/// What the plaintext begins as.
+/// The format that the first bytes of the plaintext show.
 enum Beginning {
     Ours,
     ForeignZstd,
@@ -75,7 +75,7 @@ enum Beginning {
 }
 
 impl Layers<'_> {
-    /// Reads everything, writes the snapshot to `output`.
+    /// Reads the plaintext to its end and writes the snapshot to `output`.
     pub(super) fn read(
         &self,
         mut plaintext: Plaintext,
@@ -107,7 +107,7 @@ impl Layers<'_> {
         self.progress.start(description.snapshot_size);
         std::thread::scope(|scope| {
             let (pieces, digested) = queue();
-            // Whether etcd's digest may be missing is for the trailer to say.
+            // The trailer, compared below, says whether etcd's digest may be missing.
             let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
             let delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
             let finder = FrameFinder::new(self, description);
@@ -126,7 +126,7 @@ impl Layers<'_> {
                     let manifest = Some(manifest.content.clone());
                     Ok(LayersRead { foreign: None, manifest, trailer: Some(trailer), frames, checked, facts })
                 }
-                // The digest comes last: stopped by another stage, it calls the snapshot cut short.
+                // The digest comes last: when another stage stops it, it reports a snapshot that is cut short.
                 (unpacked, checked) => {
                     let stops = [unpacked.err(), checked.err().map(Stop::Failed)];
                     Err(first_failure(stops).unwrap_or_else(no_reason))
@@ -173,7 +173,7 @@ impl Layers<'_> {
     }
 }
 
-/// What the archive says of the snapshot must be what came out of it.
+/// Compares what the trailer says of the snapshot with the snapshot that came out.
 fn compare(trailer: &Trailer, checked: &Checked) -> Result<()> {
     if trailer.snapshot_size != checked.size
         || trailer.database_sha256 != hex::encode(checked.database_sha256)
@@ -188,7 +188,7 @@ fn compare(trailer: &Trailer, checked: &Checked) -> Result<()> {
 struct FoundFrame {
     bytes: Buffer,
     content_size: u32,
-    /// Where it lies in the file, in whole chunks.
+    /// The whole chunks of the file that it lies in.
     range: Range<u64>,
 }
 
@@ -200,19 +200,19 @@ impl FoundFrame {
     }
 }
 
-/// A fault of what lies in `range` of the file.
+/// Adds the `range` of the file to an error about its content.
 fn within(error: Error, range: Range<u64>) -> Error {
     error.within(format_args!("between byte {} and byte {}", range.start, range.end)).with_damaged(range)
 }
 
-/// Finds every frame behind the manifest, up to the end, which must be where version 1 has it.
+/// Finds every frame after the manifest, up to the end, which must be where version 1 puts it.
 struct FrameFinder<'a> {
     layers: &'a Layers<'a>,
     description: &'a Description,
     table: SeekTable,
     pool: Pool,
     expansion: Expansion,
-    /// Whether the frame before was shorter than the frame size, which only the last one may be.
+    /// Whether the previous frame was shorter than the frame size, which only the last one may be.
     short: bool,
 }
 
@@ -228,7 +228,7 @@ impl<'a> FrameFinder<'a> {
         }
     }
 
-    /// Unpacks the frames on threads of their own. Several of them are in memory at a time, packed and unpacked.
+    /// Unpacks the frames on several threads. Several frames are in memory at a time, packed and unpacked.
     fn unpack_in_parallel(
         self,
         plaintext: Plaintext,
@@ -256,18 +256,21 @@ impl<'a> FrameFinder<'a> {
         })
     }
 
-    /// Unpacks the frames block by block on this thread: frames may be so large that a few of them would take more memory
-    /// than there is for all.
+    /// Unpacks the frames block by block on this thread: frames may be so large that several of them at once would take
+    /// too much memory.
     fn unpack_in_order(
         self,
         plaintext: Plaintext,
         mut delivery: Delivery<'_>,
     ) -> Result<(Trailer, u64), Stop> {
         let mut decoder = FrameDecoder::new(u64::from(FRAME_SIZE_MAX))?;
-        self.find(plaintext, |finder, plaintext| finder.unpack(plaintext, &mut decoder, &mut delivery))
+        let found =
+            self.find(plaintext, |finder, plaintext| finder.unpack(plaintext, &mut decoder, &mut delivery))?;
+        decoder.finish(&mut delivery)?;
+        Ok(found)
     }
 
-    /// Reads up to the end; `take` takes the frame that begins next.
+    /// Reads up to the end; calls `take` at the start of each frame to read it.
     fn find(
         mut self,
         mut plaintext: Plaintext,
@@ -297,7 +300,7 @@ impl<'a> FrameFinder<'a> {
         Ok((trailer, count))
     }
 
-    /// Unpacks the next frame while it is read.
+    /// Unpacks the next frame while reading it.
     fn unpack(
         &mut self,
         plaintext: &mut Plaintext,
@@ -313,8 +316,7 @@ impl<'a> FrameFinder<'a> {
             } else {
                 let (packed_limit, content_size) =
                     (self.packed_limit(header)?, header.version_1_content_size()?);
-                // A frame that would be too much even if it were packed as badly as can be is refused before any of it
-                // comes out.
+                // Refuses a frame before any of it comes out if it would be too much even at the worst compression.
                 { self.expansion }.add(packed_limit as u64, u64::from(content_size))?;
                 *limits.insert((packed_limit, content_size))
             };
@@ -349,7 +351,7 @@ impl<'a> FrameFinder<'a> {
         bytes.clear();
         let mut limit = None;
         let header = walk_frame(plaintext, &mut bytes, |header, bytes| {
-            // zstd never needs more than its bound; so memory is bounded by what the header may promise.
+            // zstd never needs more than its bound, so what the header may promise bounds the memory.
             let limit = match limit {
                 Some(limit) => limit,
                 None => *limit.insert(self.packed_limit(header)?),
@@ -364,9 +366,9 @@ impl<'a> FrameFinder<'a> {
         Ok(FoundFrame { bytes, content_size, range: self.range(begin, plaintext) })
     }
 
-    /// Where in the file lies what was read from `begin` on, in whole chunks.
+    /// The range of the file, in whole chunks, that holds what was read since `begin`.
     fn range(&self, begin: u64, plaintext: &Plaintext) -> Range<u64> {
-        // Every chunk of what was found has been read, so the range stays within the file.
+        // Every chunk with these bytes has been read, so the range stays within the file.
         let read = self.layers.read.load(Ordering::Relaxed);
         sealed_range(self.layers.header_size, begin..plaintext.position(), read)
     }

@@ -1,7 +1,7 @@
-//! From a snapshot to the members of a new cluster, without etcd: `restore --data-dir` and `--output-dir`.
+//! Turns a snapshot into the members of a new cluster, without etcd: `restore --data-dir` and `--output-dir`.
 //!
-//! One pass: the snapshot is written where the database will be while all its digests are checked; then every page of it is
-//! looked at, it becomes that of a member, and only what proved right gets its name.
+//! In one pass it writes the snapshot into the file that becomes the database, and checks all digests. Then it checks every
+//! page, rewrites the database for the member, and renames the member into place only if everything proved right.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom, Write};
@@ -37,87 +37,87 @@ use crate::store::member::{
     LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };
 
-/// What the database of a member is called.
+/// The file name of a member's database.
 const DATABASE: &str = "db";
-/// What tells how to go on, beside `member`.
+/// The file with instructions, beside `member`.
 pub const INSTRUCTIONS: &str = "RESTORE.txt";
-/// Bytes read of a snapshot at a time.
+/// Bytes of a snapshot read at a time.
 const READ_SIZE: usize = 1024 * 1024;
 
-/// What a snapshot is taken from.
+/// The kind of input.
 pub enum Source<'a> {
     /// An archive, ours or foreign.
     Archive {
-        /// Who opens it.
+        /// The keys that open it.
         identities: &'a Identities,
-        /// How.
+        /// How to read it.
         options: &'a Options,
     },
     /// A snapshot as `etcdctl snapshot save` writes it.
     Snapshot,
 }
 
-/// Whether the revision is raised.
+/// Whether to raise the revision, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WantedBump {
-    /// It stays.
+    /// Keep it.
     None,
-    /// By this much.
+    /// Raise it by this much.
     By(Bump),
-    /// By what suits a Kubernetes cluster, whose snapshot is this old where that is said.
+    /// Raise it by what suits a Kubernetes cluster, with the age of the snapshot where the caller knows it.
     Kubernetes(Option<Duration>),
 }
 
-/// What the new cluster is to be.
+/// The new cluster.
 pub struct Request<'a> {
     /// Its members.
     pub membership: &'a Membership,
-    /// Whether the revision is raised.
+    /// Whether to raise the revision, and by how much.
     pub bump: WantedBump,
-    /// Takes a snapshot whose digest is missing or wrong, and a database whose list of free pages is, which etcd can do
-    /// without. What a member could not start on is refused all the same.
+    /// Accepts a snapshot whose digest is missing or wrong, and a database with a wrong freelist, which etcd can do without.
+    /// A database that a member could not start on is refused all the same.
     pub skip_hash_check: bool,
-    /// Bytes of the snapshot, where somebody has said them before: so much must be free.
+    /// Bytes of the snapshot, where known beforehand: so much must be free.
     pub expected_size: Option<u64>,
-    /// What time it is, where it matters how old the snapshot is.
+    /// The times to compute the age of the snapshot from, where the age matters.
     pub clock: Option<Clock>,
 }
 
 impl Request<'_> {
-    /// How old the snapshot is.
+    /// The age of the snapshot.
     ///
     /// # Errors
-    /// Those of [`Clock::age`].
+    /// The errors of [`Clock::age`].
     fn age(&self, description: Option<&Description>) -> Result<Duration> {
         self.clock.map_or_else(|| Err(unknown_age()), |clock| clock.age(description))
     }
 }
 
-/// What came of it.
+/// The result of a restore.
 #[derive(Debug)]
 pub struct Restored {
     /// What was found in the archive; `None` for a plain snapshot.
     pub opened: Option<Opened>,
     /// Bytes of the snapshot.
     pub snapshot_size: u64,
-    /// Whether etcd's own digest was there and right.
+    /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
     pub contents: Contents,
     /// The revision it was raised to, above that of the contents.
     pub raised_to: Option<i64>,
-    /// By how much to raise it where it was not, were it of Kubernetes, as far as the age of the snapshot can be told.
+    /// By how much to raise an unraised revision if the cluster is a Kubernetes one; `None` without a known age.
     pub suggested_bump: Option<i64>,
-    /// The members that were where it is now, and beside it.
+    /// The previous members, at the same place or moved aside next to it.
     pub predecessors: Vec<Predecessor>,
-    /// Where it is.
+    /// Where the new member is.
     pub published: Published,
 }
 
 /// Restores one member.
 ///
 /// # Errors
-/// With nothing left behind: whatever is wrong with the source, the database in it, the request or the place.
+/// Any fault of the source, the database in it, the request or the place; nothing is left behind.
 pub fn restore_member(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
@@ -129,7 +129,7 @@ pub fn restore_member(
 ) -> Result<Restored> {
     let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
     let predecessors = predecessors(&place, interrupt);
-    // What an earlier run left goes first: it may be what takes the space.
+    // Removes what an earlier run left first, as that may take the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
     let room = MemberRoom { free, free_for_log };
@@ -148,10 +148,10 @@ pub fn restore_member(
     Ok(made.published(predecessors, published))
 }
 
-/// Restores every member of the cluster into one new directory, each under its name, with instructions.
+/// Restores every member of the cluster into one new directory, each in a subdirectory of its name, with instructions.
 ///
 /// # Errors
-/// Those of [`restore_member`].
+/// The errors of [`restore_member`].
 pub fn restore_cluster(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
@@ -175,13 +175,13 @@ pub fn restore_cluster(
     Ok(made.published(Vec::new(), unpublished.publish(interrupt)?))
 }
 
-/// Where the database of the member `name` is among those of its cluster.
+/// The path of the database of the member `name` below the directory of the cluster.
 pub(super) fn database_of(name: &str) -> PathBuf {
     [name, MEMBER, SNAPSHOT_DIRECTORY, DATABASE].iter().collect()
 }
 
-/// Writes every member of the cluster, each in a directory of its name, into files that `create` makes; with what is known of
-/// the database comes that of the first member, open.
+/// Writes every member of the cluster, each in a directory of its name, into files that `create` makes. Returns what is
+/// known of the database, and the open database of the first member.
 pub(super) fn write_members(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
@@ -208,7 +208,7 @@ pub(super) fn write_members(
     first.ok_or_else(no_reason)
 }
 
-/// A database that is that of a member, and what is known of it.
+/// A database rewritten for a member, and what is known of it.
 pub(super) struct Made {
     pub(super) origin: Origin,
     pub(super) contents: Contents,
@@ -233,23 +233,23 @@ impl Made {
     }
 }
 
-/// Where a snapshot came from, once it has been read.
+/// The source of a snapshot that has been read.
 pub(super) struct Origin {
     pub(super) opened: Option<Opened>,
     pub(super) snapshot_size: u64,
     pub(super) digest: Digest,
 }
 
-/// What is known of the place a member goes to.
+/// What is known of the place of a new member.
 #[derive(Clone, Copy)]
 struct Site<'a> {
-    /// The newest revision of members that were there before: their cluster may have gone on from the same snapshot.
+    /// The newest revision of the previous members: their cluster may have continued from the same snapshot.
     given_out: Option<i64>,
     /// Whether a snapshot of the promised size fits.
     admit: &'a Admit<'a>,
 }
 
-/// Reads the snapshot into `database`, checks it, and makes it that of a member.
+/// Reads the snapshot into `output`, checks it, and rewrites the database for a member.
 fn make_database(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
@@ -290,7 +290,7 @@ fn make_database(
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }
 
-/// Nothing that is in use depends on the list of free pages, and a member gets none; but whoever wrote it was at fault.
+/// Accepts a damaged freelist on request: no data depends on it, and a member gets none; but its writer was at fault.
 fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
     if skip_hash_check {
         tracing::warn!("{fault}; going on without that list, as --skip-hash-check asks for");
@@ -302,7 +302,7 @@ fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
     ))
 }
 
-/// A snapshot without an archive around it.
+/// Copies and checks a plain snapshot.
 fn copy_snapshot(
     input: &mut (dyn Read + Send),
     skip_hash_check: bool,
@@ -353,7 +353,7 @@ fn copy(input: &mut dyn Read, delivery: &mut Delivery<'_>, read: &AtomicU64) -> 
     }
 }
 
-/// The log, and the space etcd takes for it beforehand, so that it does not run out of it in the middle.
+/// Writes the write-ahead log and preallocates its full size, as etcd does, so that it cannot run out of space later.
 fn write_log(membership: &Membership, member: &Member, mut file: GrowingFile) -> Result<()> {
     use rustix::fs::{FallocateFlags, fallocate};
     use rustix::io::Errno;
@@ -373,7 +373,7 @@ fn write_whole(mut file: GrowingFile, content: &[u8]) -> Result<()> {
     file.finish().map(drop).map_err(failed)
 }
 
-/// The databases of all members are the same.
+/// Copies the first member's database, as all members have the same.
 fn copy_database(first: &mut File, mut copy: GrowingFile, interrupt: &Interrupt) -> Result<()> {
     let failed = |error| Error::io("copy", "the database", error);
     first.seek(SeekFrom::Start(0)).map_err(failed)?;

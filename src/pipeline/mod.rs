@@ -1,7 +1,7 @@
-//! Where the rooms are joined: [`save`] from a source into an archive, [`open`] from an archive back to the snapshot,
-//! [`member`] from there to the members of a new cluster, and [`drill`] to one that runs and is put to the test.
+//! Joins the other modules: [`save`] writes a source into an archive, [`open`] reads an archive back into the snapshot,
+//! [`member`] turns that into the members of a new cluster, and [`drill`] runs such a cluster and tests it.
 //!
-//! The first two are a chain of threads with bounded queues between them, so that memory does not grow with the snapshot:
+//! [`save`] and [`open`] are chains of threads with bounded queues, so memory does not grow with the snapshot:
 //!
 //! ```text
 //! save:  source → frames of equal size ─┬→ compress (parallel) → order, cut into chunks → seal (parallel) → write
@@ -10,9 +10,9 @@
 //!                                                                                    └→ digest, facts
 //! ```
 //!
-//! Frames of more than 4 MiB are decompressed block by block on one thread: several of them would take too much memory.
+//! One thread decompresses frames of more than 4 MiB block by block: several of them at once would take too much memory.
 //!
-//! A stage that fails drops its ends of the queues; its neighbours notice, stop, and leave the explanation to it.
+//! A stage that fails drops its ends of the queues. Its neighbours see that and stop; only the failed one reports an error.
 
 pub mod age;
 mod batch;

@@ -1,8 +1,8 @@
-//! From an archive, ours or foreign, back to the snapshot: `verify` and `restore` differ only in where it goes.
+//! Reads an archive, ours or foreign, back into the snapshot; `verify` and `restore` differ only in the output they pass.
 //!
 //! Every layer is checked on the way: each chunk's tag, the order and completeness of chunks, each frame's size and
-//! checksum, the seek table against the frames, description against manifest, trailer against what came out, and etcd's
-//! own digest. The first damage met is reported with the bytes of the file it lies in.
+//! checksum, the seek table against the frames, description against manifest, trailer against the content, and etcd's
+//! own digest. The error reports the first damage found, with the byte range of the file that holds it.
 
 use std::io::{Read, Write};
 use std::sync::atomic::AtomicU64;
@@ -23,7 +23,7 @@ use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::progress::Progress;
 
-/// What anybody can see without a key. Nothing of it is authenticated until the archive was opened.
+/// What is readable without a key. Nothing of it is authenticated until the archive has been opened.
 #[derive(Clone, Debug)]
 pub struct Visible {
     /// The description in the public stanza, where there is one.
@@ -62,30 +62,30 @@ impl Visible {
 /// An archive read to its end, every layer checked.
 #[derive(Clone, Debug)]
 pub struct Opened {
-    /// What anybody sees. All of it is what was sealed; who sealed it is not known.
+    /// The part that is readable without a key, as it was sealed; the format does not tell who sealed it.
     pub visible: Visible,
-    /// `None` for an archive of ours.
+    /// Set for a foreign archive, `None` for one of ours.
     pub foreign: Option<Foreign>,
-    /// Of ours.
+    /// The manifest; `None` for a foreign archive.
     pub manifest: Option<Manifest>,
-    /// Of ours.
+    /// The trailer; `None` for a foreign archive.
     pub trailer: Option<Trailer>,
     /// Bytes of the snapshot, with etcd's digest where there is one.
     pub snapshot_size: u64,
     /// SHA-256 of the database, which is everything before etcd's digest.
     pub database_sha256: [u8; 32],
-    /// Whether etcd's own digest was there.
+    /// Whether the snapshot ends with etcd's own digest.
     pub digest: Digest,
     /// zstd frames of the snapshot; 0 for foreign archives.
     pub frames: u64,
-    /// What the database says of itself; `None` where it could not be read. What manifest and trailer say fits it.
+    /// What the database says of itself, consistent with manifest and trailer; `None` where it could not be read.
     pub facts: Option<Facts>,
 }
 
 /// Reads an archive to its end without a key: grammar of the header, description, length of the payload.
 ///
 /// # Errors
-/// Damage that can be seen without a key, and [`Kind::Io`].
+/// Damage that shows without a key, and [`Kind::Io`].
 pub fn look(
     input: &mut (dyn Read + Send),
     progress: &dyn Progress,
@@ -114,10 +114,10 @@ pub fn look(
 
 /// Decrypts, decompresses and checks everything, and writes the snapshot to `output`.
 ///
-/// On error what was written to `output` must be thrown away.
+/// On error the caller must throw away what was written to `output`.
 ///
 /// # Errors
-/// Whatever is wrong with the archive, the identities or the output.
+/// Any fault of the archive, the identities or the output.
 pub fn open(
     input: &mut (dyn Read + Send),
     identities: &Identities,
@@ -129,10 +129,10 @@ pub fn open(
     open_admitted(input, identities, options, output, &|_| Ok(()), progress, interrupt)
 }
 
-/// The same, where `admit` may refuse the size that the manifest promises before anything is written.
+/// Like [`open`], but asks `admit` about the size that the manifest promises before anything is written.
 ///
 /// # Errors
-/// Those of [`open`], and of `admit`.
+/// The errors of [`open`], and those of `admit`.
 pub fn open_admitted(
     input: &mut (dyn Read + Send),
     identities: &Identities,
@@ -171,8 +171,8 @@ pub fn open_admitted(
     })
 }
 
-/// What a header comes to with a key, whichever way the archive is read. The key comes first: a MAC that is wrong is damage,
-/// also where the header claims a later version, and where no identity matches nothing more is judged.
+/// Unlocks the header, then reads its visible part, for both ways to read an archive. The key comes first: a wrong MAC is
+/// damage even where the header claims a later version, and without a matching identity nothing more is judged.
 pub(super) fn unlocked(
     header: &Header,
     armored: bool,
@@ -182,7 +182,7 @@ pub(super) fn unlocked(
     Ok((key, Visible::of(header, armored)?))
 }
 
-/// Whoever has our stanza must be of our format in full, and that is never armoured.
+/// A header with our stanza must belong to our format in full, and our format is never armoured.
 pub(super) fn refuse_armored_ours(header: &Header) -> Result<()> {
     if !header.has_description() {
         return Ok(());
@@ -193,7 +193,7 @@ pub(super) fn refuse_armored_ours(header: &Header) -> Result<()> {
         ))
 }
 
-/// Passes bytes on and keeps their SHA-256 where that is wanted.
+/// Passes bytes on and hashes them with SHA-256 where that is wanted.
 struct Tee<'a> {
     input: &'a mut (dyn Read + Send),
     sha256: Option<Sha256>,
@@ -223,7 +223,7 @@ impl Read for Tee<'_> {
 pub(super) struct Begun<'a> {
     pub(super) header: Header,
     pub(super) armored: bool,
-    /// Everything behind header and nonce, without armour.
+    /// The bytes after header and nonce, without armour.
     pub(super) payload: Box<dyn Read + Send + 'a>,
 }
 

@@ -1,4 +1,4 @@
-//! The payload of an archive, decrypted in parallel and read in order.
+//! The payload of an archive: decrypted in parallel, read in order.
 
 use std::io::Read;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
-/// Fills `buffer` as far as the input reaches.
+/// Reads until `buffer` is full or the input ends.
 ///
 /// # Errors
 /// [`Kind::Io`], or [`Kind::PayloadDamaged`] where the armour around it is malformed.
@@ -30,7 +30,7 @@ pub(super) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize
     Ok(filled)
 }
 
-/// The archive ends where no archive can.
+/// The error for an archive that ends inside a chunk.
 pub(super) fn cut(size: u64) -> Error {
     Error::new(
         Kind::PayloadDamaged,
@@ -39,15 +39,15 @@ pub(super) fn cut(size: u64) -> Error {
     .with_damaged(size..size + 1)
 }
 
-/// Where sealed batches go in: an error takes its place in the order, so that damage before it is met first.
+/// The queue of sealed batches. An error takes its place in the order, so that damage before it is found first.
 type Batches = Feeder<Result<Batch>, Result<Buffer>>;
 
-/// Reads and decrypts `payload` on threads of their own, while `read` takes its plaintext. `archive_read` begins as the size
-/// of the header, and ends as that of the archive.
+/// Reads and decrypts `payload` on other threads while `read` takes its plaintext. `archive_read` starts at the size of
+/// the header and ends at the size of the archive.
 ///
 /// # Errors
-/// Those of `read`, which meets whatever is wrong with the payload at its place, and [`Kind::Io`] where the system has no more
-/// threads.
+/// The errors of `read`, which finds any fault of the payload at its place, and [`Kind::Io`] where the system cannot start
+/// another thread.
 pub(super) fn decrypted<T>(
     payload: impl Read + Send,
     key: &PayloadKey,
@@ -71,7 +71,7 @@ pub(super) fn decrypted<T>(
 /// Starts the threads that decrypt.
 ///
 /// # Errors
-/// [`Kind::Io`] where the system has no more threads.
+/// [`Kind::Io`] where the system cannot start another thread.
 fn start_decrypting<'scope>(
     scope: &'scope Scope<'scope, '_>,
     jobs: usize,
@@ -84,7 +84,7 @@ fn start_decrypting<'scope>(
     })
 }
 
-/// Cuts the payload into batches until its end, or until nobody listens; `read` is `archive_read` of [`decrypted`].
+/// Cuts the payload into batches until it ends or the queue is closed; `read` is `archive_read` of [`decrypted`].
 fn read_batches(mut payload: impl Read, read: &AtomicU64, batches: &Batches, interrupt: &Interrupt) {
     let header_size = read.load(Ordering::Relaxed);
     let pool = Pool::default();
@@ -93,7 +93,7 @@ fn read_batches(mut payload: impl Read, read: &AtomicU64, batches: &Batches, int
         let sealed = match next.and_then(|sealed| interrupt.check().map(|()| sealed)) {
             Ok(sealed) => sealed,
             Err(error) => {
-                // Nobody listening is no failure here: whoever stopped says why.
+                // A closed queue is no failure here: the stage that closed it has the reason.
                 let _ = batches.send(Err(error));
                 return;
             }
@@ -140,9 +140,9 @@ fn read_batch(payload: &mut impl Read, pool: &Pool) -> Result<Buffer> {
 pub(super) struct Plaintext {
     batches: Ordered<Result<Buffer>>,
     batch: Buffer,
-    /// The batch behind, where somebody has peeked into it.
+    /// The next batch, where [`Plaintext::peek`] has already taken it from the queue.
     following: Option<Buffer>,
-    /// The chunk of `batch` at hand, and how much of it was given out.
+    /// The current chunk of `batch`, and how many of its bytes were consumed.
     chunk: usize,
     taken: usize,
     position: u64,
@@ -153,12 +153,12 @@ impl Plaintext {
         Self { batches, batch: Vec::new().into(), following: None, chunk: 0, taken: 0, position: 0 }
     }
 
-    /// Bytes given out so far.
+    /// Bytes consumed so far.
     pub(super) fn position(&self) -> u64 {
         self.position
     }
 
-    /// The bytes at hand; empty only at the end.
+    /// The unread bytes of the current chunk; empty only at the end.
     pub(super) fn available(&mut self) -> Result<&[u8]> {
         while self.at_hand().is_empty() {
             self.taken = 0;
@@ -182,14 +182,14 @@ impl Plaintext {
         }
     }
 
-    /// Marks `count` of the bytes at hand as given out.
+    /// Marks the next `count` bytes as consumed.
     pub(super) fn consume(&mut self, count: usize) {
         self.taken += count;
         self.position += count as u64;
     }
 
-    /// The next bytes, without giving them out: as many as the header of a skippable frame and one more, fewer only
-    /// near the end. Only the last chunk is shorter than that, so two chunks always suffice.
+    /// The next bytes, without consuming them: as many as the header of a skippable frame and one more, fewer only near
+    /// the end. Only the last chunk is shorter than that, so two chunks always suffice.
     pub(super) fn peek(&mut self) -> Result<Vec<u8>> {
         const PEEKED: usize = SKIPPABLE_HEADER_SIZE + 1;
         let mut peeked: Vec<u8> = self.available()?.iter().copied().take(PEEKED).collect();
@@ -200,7 +200,7 @@ impl Plaintext {
         Ok(peeked)
     }
 
-    /// The chunk behind the one at hand; empty where there is none.
+    /// The chunk after the current one; empty where there is none.
     fn behind(&mut self) -> Result<&[u8]> {
         if plaintext(&self.batch, self.chunk + 1).is_some() {
             return Ok(plaintext(&self.batch, self.chunk + 1).unwrap_or_default());

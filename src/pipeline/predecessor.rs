@@ -1,4 +1,4 @@
-//! What the members that a new one takes the place of had reached.
+//! What the members that a new one replaces had reached.
 
 use std::path::PathBuf;
 
@@ -10,23 +10,23 @@ use crate::interrupt::Interrupt;
 use crate::store::member::MemberPlace;
 use crate::store::predecessor;
 
-/// Larger revisions are of no cluster: ten years of a million writes a second end far below.
-const REVISION_MAX: i64 = i64::MAX / 4;
+/// No cluster has larger revisions: ten years of a million writes a second end far below.
+const REVISION_MAX: i64 = 1_000_000_000_000_000;
 
-/// A member that was in the data directory before the one to be made.
+/// A member that was in the data directory before the new one.
 #[derive(Debug)]
 pub struct Predecessor {
     /// Its directory.
     pub path: PathBuf,
-    /// Whether it is the one that goes out of use now; else it was moved aside before.
+    /// Whether this restore moves it out of use; otherwise it was moved aside before.
     pub is_replaced: bool,
-    /// The id of its cluster, as its log has it.
+    /// The id of its cluster, read from its log.
     pub cluster_id: Option<u64>,
-    /// What its database had reached, or why that cannot be told.
+    /// The state of its database, or why it cannot be read.
     pub reached: Result<Reached>,
 }
 
-/// What a database had reached.
+/// The state of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reached {
     /// Its newest revision.
@@ -55,13 +55,13 @@ impl Predecessor {
     }
 }
 
-/// The members in the data directory of `place`: the one that is there, and those moved aside before.
+/// The members in the data directory of `place`: the current one, and those moved aside before.
 #[must_use]
 pub fn predecessors(place: &MemberPlace, interrupt: &Interrupt) -> Vec<Predecessor> {
     place.predecessors().into_iter().map(|found| Predecessor::new(found, interrupt)).collect()
 }
 
-/// The newest revision that any of them had reached.
+/// The newest revision that any of `predecessors` had reached.
 #[must_use]
 pub fn newest_reached(predecessors: &[Predecessor]) -> Option<i64> {
     predecessors.iter().flat_map(|predecessor| &predecessor.reached).map(|reached| reached.revision).max()

@@ -1,8 +1,8 @@
-//! From a snapshot to an archive, in one pass.
+//! Seals a snapshot into an archive, in one pass.
 //!
 //! Nothing is written before the first pages of the snapshot are known to be a database. The trailer, the seek table and
 //! with them the final chunk of the payload are sealed only after the source ended cleanly, the length was right and
-//! etcd's digest matched: before that, what has been written is a file that every age refuses.
+//! etcd's digest matched: until then, every age implementation refuses the file.
 
 use std::collections::VecDeque;
 use std::io::Write;
@@ -31,7 +31,7 @@ use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::progress::Progress;
 
-/// What a source knows once its stream has ended.
+/// What a source learns after its stream has ended.
 #[derive(Clone, Debug, Default)]
 pub struct AfterStream {
     /// Status of the member after the stream.
@@ -40,24 +40,24 @@ pub struct AfterStream {
     pub stream_open_ms: Option<u64>,
 }
 
-/// A stream of snapshot bytes, pulled by a thread of the pipeline.
+/// A stream of snapshot bytes; a thread of the pipeline pulls from it.
 pub trait SnapshotSource: Send {
-    /// The next bytes, in pieces of any size; `None` at the clean end. Pieces as large as a frame need not be copied.
+    /// The next bytes, in pieces of any size; `None` at the clean end. Pieces of exactly one frame need not be copied.
     ///
     /// # Errors
-    /// Whatever ended the stream early.
+    /// The reason why the stream ended early.
     fn next(&mut self) -> Result<Option<Vec<u8>>>;
 
-    /// Called once, after the clean end and after the snapshot was found good.
+    /// Called once, after the clean end and after all checks of the snapshot passed.
     ///
     /// # Errors
-    /// Whatever makes the stream worthless after all.
+    /// Anything that makes the stream worthless after all.
     fn finish(&mut self) -> Result<AfterStream> {
         Ok(AfterStream::default())
     }
 }
 
-/// How to seal.
+/// How to seal a snapshot.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Threads that compress, and threads that seal.
@@ -68,12 +68,12 @@ pub struct Options {
     pub allow_missing_digest: bool,
 }
 
-/// What was written.
+/// What [`save`] wrote.
 #[derive(Clone, Debug)]
 pub struct Saved {
-    /// As written, with the size filled in.
+    /// The manifest as written, with the size filled in.
     pub manifest: Manifest,
-    /// As written.
+    /// The trailer as written.
     pub trailer: Trailer,
     /// Bytes of the archive.
     pub archive_size: u64,
@@ -83,14 +83,14 @@ pub struct Saved {
 
 /// Seals `source` into `output`.
 ///
-/// Level, frame size and kind of source are taken from `manifest`. Its `snapshot_size` is the size of a source that has
-/// one (a file); otherwise it is filled in from the first page where etcd's digest is required.
+/// Takes level, frame size and kind of source from `manifest`. Its `snapshot_size` is the size of a source that has
+/// one (a file); otherwise the first page fills it in where etcd's digest is required.
 ///
 /// On error `output` holds nothing that could pass for an archive.
 ///
 /// # Errors
-/// Whatever is wrong with source, snapshot, recipients or output. What is wrong with a snapshot is blamed on etcd, by
-/// kind, where etcd is the source.
+/// Any fault of source, snapshot, recipients or output. Where etcd is the source, a fault of the snapshot gets a kind
+/// that blames etcd.
 pub fn save(
     source: impl SnapshotSource,
     manifest: Manifest,
@@ -110,7 +110,7 @@ pub fn save(
     saved.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
 }
 
-/// [`save`] under a header made before, which must never be used again: with it come the key and the nonce.
+/// [`save`] under a ready-made header. The header brings key and nonce, so it must never be used twice.
 #[cfg(test)]
 pub(super) fn seal_under(
     header: SealedHeader,
@@ -124,11 +124,11 @@ pub(super) fn seal_under(
     Begun::new(source, manifest, options)?.run(header, options, output, progress, interrupt)
 }
 
-/// Why what three calls said of one snapshot can contradict what is in it.
+/// The hint where the answers of the three calls contradict the snapshot.
 const SEVERAL_MEMBERS: &str = "a proxy or load balancer may have sent the calls to different members: name the members \
      themselves; otherwise look at this member's log and name another";
 
-/// The member that sent the stream is at fault where that is no snapshot, or not the one it spoke of.
+/// Blames the member that sent the stream if that is no snapshot, or not the one that the member described.
 fn blame_etcd(error: Error) -> Error {
     match error.kind() {
         Kind::ContentsMismatch => error.into_kind(Kind::EtcdBadSnapshot).with_hint(SEVERAL_MEMBERS),
@@ -142,7 +142,7 @@ fn blame_etcd(error: Error) -> Error {
 /// A source whose first pages have been read.
 struct Begun<S> {
     source: S,
-    /// What was read so far.
+    /// The pieces read so far.
     pieces: VecDeque<Vec<u8>>,
     manifest: Manifest,
 }
@@ -219,7 +219,7 @@ impl<S: SnapshotSource> Begun<S> {
                 (Ok(()), Ok(()), Ok(trailer)) => {
                     Ok(Saved { manifest: manifest.clone(), trailer, archive_size, archive_sha256 })
                 }
-                // The reader comes last: stopped by another stage, its digest calls the snapshot cut short.
+                // The reader comes last: when another stage stops it, its digest reports a snapshot that is cut short.
                 (written, reader, sequencer) => {
                     Err(first_failure([written.err(), sequencer.err(), reader.err()])
                         .unwrap_or_else(no_reason))
@@ -229,7 +229,7 @@ impl<S: SnapshotSource> Begun<S> {
     }
 }
 
-/// Told before the work begins, not when the last frame does not fit.
+/// Refuses too many frames before the work begins, not when the last frame does not fit.
 fn check_frame_count(database: u64, frame_size: u32) -> Result<()> {
     let frames = (database + DIGEST_SIZE).div_ceil(u64::from(frame_size));
     if frames > SNAPSHOT_FRAMES_MAX {
@@ -309,14 +309,14 @@ impl Cutter<'_> {
     }
 }
 
-/// The stream ended and was good.
+/// The verdict on a stream that ended cleanly and passed its checks.
 struct End {
     checked: Checked,
     contents: Option<Contents>,
     after: AfterStream,
 }
 
-/// Whether the clean end can be believed. Where the cutter was not listened to, the digest may be the one that knows why.
+/// Confirms a clean end. If the cutter only found its queue closed, the digest may have the reason.
 fn end_of_stream(
     cut: Result<(), Stop>,
     source: &mut impl SnapshotSource,
@@ -346,7 +346,7 @@ fn end_of_stream(
     Ok(End { checked, contents, after })
 }
 
-/// Puts the layers of the plaintext in their order.
+/// Writes the layers of the plaintext in their order.
 fn sequence(
     manifest: &[u8],
     promised: Option<u64>,
@@ -369,7 +369,7 @@ fn sequence(
     }
     let End { checked, contents, after } = end.recv().map_err(|_| Stop::Closed)?;
     if expansion.content() != checked.size {
-        // What was digested is not what was compressed: whatever the cause, it must not get an end.
+        // The digest saw other bytes than the compressors: whatever the cause, the archive must stay without an end.
         return Err(no_reason().into());
     }
     let trailer = Trailer {
@@ -388,7 +388,7 @@ fn sequence(
     Ok(trailer)
 }
 
-/// No reader would unpack it.
+/// The error for an archive that no reader would unpack.
 fn too_expansive() -> Error {
     Error::new(
         Kind::Usage,

@@ -1,5 +1,5 @@
-//! Whether what is to be written fits, asked before the first byte is: as soon as the description tells the size of a
-//! snapshot, and again when the manifest does. A dry run asks the same.
+//! Checks free space before the first byte is written: when the description tells the size of a snapshot, and again when
+//! the manifest does. A dry run makes the same check.
 
 use std::path::Path;
 
@@ -8,26 +8,26 @@ use crate::database::member::LOG_SIZE;
 use crate::error::{Error, Kind, Result};
 use crate::store::member::MemberPlace;
 
-/// Bytes that are free where a member goes.
+/// Bytes that are free in the place of a member.
 #[derive(Clone, Copy, Debug)]
 pub struct MemberRoom {
-    /// For the database, and for the log unless it has a filesystem of its own.
+    /// Free bytes for the database, and for the log unless it has a filesystem of its own.
     pub free: u64,
-    /// For the log, where it is on another filesystem.
+    /// Free bytes for the log, where it is on another filesystem.
     pub free_for_log: Option<u64>,
 }
 
 impl MemberRoom {
-    /// As things stand before anything was begun.
+    /// The free space before anything is written.
     ///
     /// # Errors
-    /// Those of [`MemberPlace::check`].
+    /// The errors of [`MemberPlace::check`].
     pub fn of(place: &MemberPlace) -> Result<Self> {
         let (free, free_for_log) = place.free_space()?;
         Ok(Self { free, free_for_log })
     }
 
-    /// Refuses a member whose database has `expected` bytes and does not fit.
+    /// Refuses a member with a database of `expected` bytes that does not fit.
     ///
     /// # Errors
     /// [`Kind::NoSpace`].
@@ -56,7 +56,7 @@ pub fn check_snapshot(path: &Path, expected: u64, free: u64) -> Result<()> {
     check(path, Some(expected), 1, 0, free).map_err(|error| error.with_hint(Kind::NoSpace.hint()))
 }
 
-/// Refuses what cannot fit: a database of `expected` bytes and a log for each of `members`.
+/// Refuses a database of `expected` bytes and a log for each of `members` where they do not fit.
 pub(super) fn check(place: &Path, expected: Option<u64>, members: u64, log: u64, free: u64) -> Result<()> {
     let Some(expected) = expected else { return Ok(()) };
     let needed = expected.saturating_add(log).saturating_mul(members);

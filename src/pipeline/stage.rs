@@ -1,4 +1,4 @@
-//! The parallel stage that keeps order, and how stages stop.
+//! Parallel stages that keep the order of their items, and the way stages stop.
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use crate::progress::Progress;
 /// Why a stage ended before its work was done.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The next stage no longer listens. It knows why.
+    /// The next stage dropped its end of the queue, and has the reason.
     Closed,
     /// This stage failed.
     Failed(Error),
@@ -23,7 +23,7 @@ impl From<Error> for Stop {
     }
 }
 
-/// Of several stages that stopped, the error of the first one that failed by itself, in the order given.
+/// The error of the first of these stages that failed by itself, in the order given.
 pub(super) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<Error> {
     stops.into_iter().flatten().find_map(|stop| match stop {
         Stop::Failed(error) => Some(error),
@@ -31,7 +31,7 @@ pub(super) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<
     })
 }
 
-/// One save or open: when it ends, however it ends, so do its progress and whatever its threads told each other.
+/// One save or open. Dropping it ends its progress and clears the failure that its threads shared.
 pub(super) struct Work<'a> {
     progress: &'a dyn Progress,
     interrupt: &'a Interrupt,
@@ -50,8 +50,8 @@ impl Drop for Work<'_> {
     }
 }
 
-/// Tells the other threads of the work if `result` is a failure of this stage, so that one that waits for the outside
-/// world stops waiting.
+/// Reports a failure of this stage to the other threads of the work, so that a thread that waits for input or output
+/// stops waiting.
 pub(super) fn announce<T>(result: Result<T, Stop>, interrupt: &Interrupt) -> Result<T, Stop> {
     if let Err(Stop::Failed(error)) = &result {
         interrupt.fail(error);
@@ -59,7 +59,7 @@ pub(super) fn announce<T>(result: Result<T, Stop>, interrupt: &Interrupt) -> Res
     result
 }
 
-/// Only reached where every stage says that another one stopped first.
+/// The error where every stage says that another one stopped first, which is a defect.
 pub(super) fn no_reason() -> Error {
     Error::new(Kind::Io, "the work stopped without a reason")
         .with_hint("this is a defect of etcd-seal; please report it")
@@ -68,7 +68,7 @@ pub(super) fn no_reason() -> Error {
 /// Starts a named thread.
 ///
 /// # Errors
-/// [`Kind::Io`](crate::Kind::Io) where the system has no more threads.
+/// [`Kind::Io`](crate::Kind::Io) where the system cannot start another thread.
 pub(super) fn spawn<'scope, 'env, T: Send + 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
@@ -80,19 +80,19 @@ pub(super) fn spawn<'scope, 'env, T: Send + 'scope>(
         .map_err(|error| Error::io("start", format!("the {name} thread"), error))
 }
 
-/// The result of a thread. A panic of it is passed on: it is a defect of this program, never of its input.
+/// The result of a thread. Passes a panic on: it is a defect of this program, never of its input.
 pub(super) fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
-/// Where items go in.
+/// The input side of a stage.
 pub(super) struct Feeder<I, O> {
     work: Sender<(I, SyncSender<O>)>,
     order: SyncSender<Receiver<O>>,
 }
 
 impl<I, O> Feeder<I, O> {
-    /// Hands in the next item; waits while the stage is full.
+    /// Sends the next item; blocks while the stage is full (backpressure).
     pub(super) fn send(&self, item: I) -> Result<(), Stop> {
         let (result, receiver) = sync_channel(1);
         self.order.send(receiver).map_err(|_| Stop::Closed)?;
@@ -100,7 +100,7 @@ impl<I, O> Feeder<I, O> {
     }
 }
 
-/// Where results come out, in the order of the items.
+/// The output side of a stage: results in the order of the items.
 pub(super) struct Ordered<O>(Receiver<Receiver<O>>);
 
 impl<O> Iterator for Ordered<O> {
@@ -108,15 +108,15 @@ impl<O> Iterator for Ordered<O> {
 
     fn next(&mut self) -> Option<O> {
         let result = self.0.recv().ok()?.recv();
-        // An item without a result must never look like the end of all items: what follows would be sealed as whole.
+        // An item without a result must not look like the end of all items: what follows would be sealed as a whole archive.
         Some(result.unwrap_or_else(|_| panic!("a worker of this stage has panicked")))
     }
 }
 
-/// Starts a stage of `jobs` threads, each with a worker of its own, that holds at most `jobs + 1` items.
+/// Starts a stage of `jobs` threads, each with its own worker, that holds at most `jobs + 1` items.
 ///
 /// # Errors
-/// Whatever `worker` fails with, and [`spawn`].
+/// The errors of `worker` and of [`spawn`].
 pub(super) fn ordered<'scope, 'env, I, O, W>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
@@ -137,12 +137,12 @@ where
             loop {
                 let item = items.lock().unwrap_or_else(PoisonError::into_inner).recv();
                 let Ok((item, result)) = item else { break };
-                // Nobody waiting for the result is no failure: a later stage has stopped and says why.
+                // A dropped receiver is no failure here: a later stage has stopped and has the reason.
                 let _ = result.send(worker(item));
             }
         })?;
     }
-    // One result is in the hands of the consumer, so the queue itself holds `jobs`.
+    // The consumer holds one more result, so the queue itself holds `jobs`.
     let (order, results) = sync_channel(jobs);
     Ok((Feeder { work, order }, Ordered(results)))
 }

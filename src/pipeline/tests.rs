@@ -1,4 +1,4 @@
-//! Save and open against each other; stock tools judge the same archives in the integration tests.
+//! Tests save and open against each other; the integration tests read the same archives with stock tools.
 
 mod age_vectors;
 mod bounds;
@@ -43,7 +43,7 @@ impl Prompt for Nobody {
 
 struct Pieces {
     pieces: Vec<Vec<u8>>,
-    /// Fails instead of ending.
+    /// Whether the source fails instead of ending.
     broken: bool,
 }
 
@@ -73,7 +73,7 @@ fn skip(why: &str) {
 struct Key {
     recipients: Recipients,
     identities: Identities,
-    /// The identity as it stands in a file.
+    /// The identity as a file holds it.
     text: Zeroizing<Vec<u8>>,
 }
 
@@ -183,7 +183,7 @@ fn a_failed_output_stops_a_source_that_waits() {
     interrupt.check().unwrap();
 }
 
-/// Incompressible enough that an archive of it has several chunks.
+/// Bytes so incompressible that an archive of them has several chunks.
 fn noise(at: usize) -> u8 {
     let mut x = (at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     x ^= x >> 29;
@@ -385,7 +385,7 @@ fn a_cut_is_noticed_without_key_where_no_chunk_can_end_and_called_one_where_one_
     }
 }
 
-/// The specification wants a line of less than 64 characters at the end of a stanza, though it be empty.
+/// The specification requires a last line of less than 64 characters in a stanza, even an empty one.
 #[test]
 fn a_stanza_without_its_last_line_is_malformed() {
     let archive = seal(&snapshot_for_tests(3, noise), &key());
@@ -469,7 +469,7 @@ fn the_payload_is_the_same_whatever_the_jobs_and_the_pieces() {
     let snapshot = snapshot_for_tests(160, noise);
     let seal = |jobs, piece_size| {
         let options = save::Options { jobs, describe: true, allow_missing_digest: false };
-        // The same key and the same nonce: only here.
+        // A test is the only place that may use a key and nonce twice.
         let header = SealedHeader { bytes: b"header".to_vec(), key: PayloadKey::derive(&[7; 16], &[9; 16]) };
         let mut archive = Vec::new();
         let mut manifest = manifest_for_tests();
@@ -495,7 +495,7 @@ fn the_payload_is_the_same_whatever_the_jobs_and_the_pieces() {
     }
 }
 
-/// Re-seals a changed plaintext under the same key: what somebody who knows the file key could forge.
+/// Re-seals a changed plaintext under the same key: the forgery that an owner of the file key could make.
 fn forge(archive: &[u8], key: &Key, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     let header = Header::parse(archive).unwrap();
     let cipher = header.unlock(&key.identities).unwrap().cipher();
@@ -572,7 +572,7 @@ fn inner_layers_that_disagree_are_damage_even_under_the_right_key() {
     }
 }
 
-/// An age file as anybody could make it.
+/// An age file that any other tool could write.
 fn foreign(content: &[u8], key: &Key, armored: bool) -> Vec<u8> {
     use age::armor::{ArmoredWriter, Format};
     use std::io::Write;
@@ -593,7 +593,7 @@ fn what_others_make_opens_too() {
         zstd::encode_all(&snapshot[70_000..], 1).unwrap(),
     ]
     .concat();
-    // pzstd puts a skippable frame that holds the size of the next frame before each.
+    // pzstd puts a skippable frame with the size of the next frame before each frame.
     let pzstd = [&[0x50, 0x2A, 0x4D, 0x18, 4, 0, 0, 0, 9, 9, 9, 9], &zstd[..]].concat();
     for (content, compressed) in [(&snapshot, false), (&zstd, true), (&two_frames, true), (&pzstd, true)] {
         for armored in [false, true] {

@@ -1,6 +1,6 @@
-//! Sizes as people read them.
+//! Sizes in human-readable form.
 
-/// Bytes for people, in units of 1024.
+/// Formats bytes in units of 1024.
 #[must_use]
 pub(crate) fn size(bytes: u64) -> String {
     const UNITS: &[&str] = &["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -10,7 +10,7 @@ pub(crate) fn size(bytes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "shown with one decimal")]
     let mut value = bytes as f64 / 1024.0;
     let mut unit = 0;
-    // What would be rounded to 1024.0 belongs into the next unit.
+    // A value that would round to 1024.0 goes to the next unit.
     while value >= 1023.95 && unit + 1 < UNITS.len() {
         value /= 1024.0;
         unit += 1;

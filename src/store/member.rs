@@ -18,6 +18,7 @@ use rustix::process::{Gid, Uid};
 use super::directory::{Directory, is_file_name, is_link, is_same, parent, parent_of};
 use super::growing::GrowingFile;
 use super::local::Published;
+use super::shell::shell_word;
 use super::space::free_space_of;
 use super::stale::try_lock;
 pub use super::tree::Owner;
@@ -936,9 +937,10 @@ fn cannot_move(path: &Path, error: Errno) -> Error {
     let failure = Error::io("move aside", path.display(), error.into());
     if error == Errno::BUSY {
         return failure.with_hint(format!(
-            "{0} is a mount point, which cannot be renamed: restore into a new --data-dir; or unmount it (umount {0}) and run \
+            "{} is a mount point, which cannot be renamed: restore into a new --data-dir; or unmount it (umount {}) and run \
              this again",
-            path.display()
+            path.display(),
+            shell_word(path)
         ));
     }
     if error != Errno::XDEV {
@@ -946,8 +948,9 @@ fn cannot_move(path: &Path, error: Errno) -> Error {
     }
     failure.with_hint(format!(
         "it lies in the lower layer of an overlay filesystem, or is a mount point, and cannot be renamed: restore into a \
-         volume or a new --data-dir; or copy it (cp -a {0} {0}.old), remove it, and run this again",
-        path.display()
+         volume or a new --data-dir; or copy it to a directory that only root can write (cp -a {}), remove it, and run \
+         this again",
+        shell_word(path)
     ))
 }
 

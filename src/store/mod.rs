@@ -15,6 +15,7 @@ pub mod predecessor;
 mod removal;
 pub mod scratch;
 mod shape;
+pub mod shell;
 pub mod sidecar;
 pub mod source;
 pub mod space;

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::shell::shell_word;
 use crate::error::{Error, Kind, Result};
 
 /// The suffix that a sidecar adds to the name of its archive.
@@ -138,17 +139,7 @@ pub fn mending_command(archive: &Path) -> String {
         _ => String::new(),
     };
     let name = archive.file_name().unwrap_or(archive.as_os_str());
-    format!("{directory}sha256sum -- {} > {}", shell_word(name), shell_word(&Sidecar::name_of(name)))
-}
-
-/// Quotes for a POSIX shell. Text that is not UTF-8 can be shown, but not copied.
-fn shell_word(text: &OsStr) -> String {
-    let text = text.to_string_lossy();
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_@%+=:,./-".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain) {
-        return text.into_owned();
-    }
-    format!("'{}'", text.replace('\'', r"'\''"))
+    format!("{directory}sha256sum -- {} > {}", shell_word(name), shell_word(Sidecar::name_of(name)))
 }
 
 fn unescape(name: &[u8]) -> Option<Vec<u8>> {

@@ -2,28 +2,67 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::io::Errno;
+
+use super::walk::{self, is_trusted};
 
 /// How long to wait for the writer of a named pipe. The operator usually starts the writer just before or after.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Opens `path` for reading. It waits for nothing but the writer of a named pipe, a few seconds at most. Later reads may
-/// block, as on standard input.
+/// Opens `path` for reading. It waits only for the writer of a named pipe, and then a few seconds at most; reads may wait, as
+/// on standard input.
+///
+/// A glob may name what another user put into a directory. So a named pipe of another user is not opened, nor a device behind
+/// a link of another user: to open some devices is enough to change them, and either may wait for ever.
 ///
 /// # Errors
-/// The error of the system, and [`io::ErrorKind::TimedOut`] for a pipe without a writer.
+/// The error of the system, [`io::ErrorKind::PermissionDenied`] for such a pipe or device, and [`io::ErrorKind::TimedOut`] for
+/// a pipe without a writer.
 pub fn open(path: &Path) -> io::Result<File> {
-    if FileType::from_raw_mode(rustix::fs::stat(path)?.st_mode) == FileType::Fifo {
-        return open_pipe(path);
+    // To open the inode itself touches no device, and afterwards the name may change.
+    let inode = rustix::fs::open(path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+    let stat = rustix::fs::fstat(&inode)?;
+    match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Fifo => {
+            if !is_trusted(stat.st_uid) && !is_descriptor(path) {
+                return Err(refused("a named pipe of another user"));
+            }
+            return open_pipe(path);
+        }
+        FileType::CharacterDevice | FileType::BlockDevice if is_behind_foreign_link(path) => {
+            return Err(refused("a device behind a link that another user can have placed"));
+        }
+        _ => {}
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-    let file = rustix::fs::open(path, flags, Mode::empty())?;
+    let reopened = rustix::fs::open(format!("/proc/self/fd/{}", inode.as_raw_fd()), flags, Mode::empty());
+    let file = match reopened {
+        // Without /proc there is only the name.
+        Err(Errno::NOENT) => rustix::fs::open(path, flags, Mode::empty())?,
+        reopened => reopened?,
+    };
     fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(File::from(file))
+}
+
+fn refused(what: &str) -> io::Error {
+    let message = format!("it is {what}; if it is wanted, pass its content on standard input (-)");
+    io::Error::new(io::ErrorKind::PermissionDenied, message)
+}
+
+/// Whether `path` names an open file of this process, such as the pipe of a process substitution of a shell.
+fn is_descriptor(path: &Path) -> bool {
+    ["/dev/fd", "/dev/stdin", "/proc"].iter().any(|place| path.starts_with(place))
+}
+
+fn is_behind_foreign_link(path: &Path) -> bool {
+    matches!(walk::find(path), Err(walk::Obstacle::ForeignLink(_)))
 }
 
 /// Only a blocking open reports that there is a writer. It gets its own thread, which is left behind if no writer comes.
@@ -66,6 +105,31 @@ mod tests {
         let began = Instant::now();
         assert_eq!(open(&pipe).unwrap_err().kind(), io::ErrorKind::TimedOut);
         assert!(began.elapsed() < 3 * PATIENCE);
+    }
+
+    /// A glob takes what another user has put there.
+    #[test]
+    #[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
+    fn neither_a_pipe_nor_a_device_of_another_user_s_choice_is_opened() {
+        use std::os::unix::fs::{chown, symlink};
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("SKIPPED: only root can give a directory to another user");
+            return;
+        }
+        let place = tempfile::tempdir().unwrap();
+        let path = |name: &str| place.path().join(name);
+        assert!(Command::new("mkfifo").arg(path("pipe.age")).status().unwrap().success());
+        symlink("/dev/zero", path("device.age")).unwrap();
+        assert!(open(&path("device.age")).is_ok());
+        chown(path("pipe.age"), Some(1234), None).unwrap();
+        chown(place.path(), Some(1234), None).unwrap();
+        for name in ["pipe.age", "device.age"] {
+            let began = Instant::now();
+            assert_eq!(open(&path(name)).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{name}");
+            assert!(began.elapsed() < PATIENCE, "{name}");
+        }
+        // A device itself is what was asked for.
+        assert!(open(Path::new("/dev/zero")).is_ok());
     }
 
     #[test]

@@ -73,6 +73,11 @@ fn open_found_directory(found: &Found) -> Result<File, Obstacle> {
     Ok(File::from(rustix::fs::openat(&found.directory, &*found.name, flags, Mode::empty())?))
 }
 
+/// Resolves `path`.
+pub(super) fn find(path: &Path) -> Result<Found, Obstacle> {
+    Walk::begin(path)?.finish()
+}
+
 /// Resolves the relative `path` below `directory`, which messages call `shown`.
 pub(super) fn find_below(directory: &File, shown: &Path, path: &Path) -> Result<Found, Obstacle> {
     let at = rustix::fs::openat(
@@ -151,7 +156,7 @@ fn is_out_of_reach(directory: &OwnedFd, mut stat: Stat) -> rustix::io::Result<bo
 
 /// Trusts root, the caller, and the owner of `/`: in a user namespace, that is another user, since the outer root has no
 /// name.
-fn is_trusted(user: u32) -> bool {
+pub(super) fn is_trusted(user: u32) -> bool {
     user == 0
         || user == rustix::process::geteuid().as_raw()
         || rustix::fs::stat("/").is_ok_and(|root| root.st_uid == user)

@@ -1,4 +1,4 @@
-//! What an archive held, or shows: what several commands tell alike.
+//! The content of an archive, as several commands report it.
 
 use super::units::size;
 use crate::archive;
@@ -9,19 +9,19 @@ use crate::pipeline::open::{Foreign, Opened, Visible};
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// The same without the size, which the trailer repeats and knows best.
+/// Removes the size, which the trailer repeats and knows best.
 pub(super) fn without_size(mut manifest: Manifest) -> Manifest {
     manifest.description.snapshot_size = None;
     manifest
 }
 
-/// The newest revision in the snapshot, or else what the member said before it.
+/// The newest revision in the snapshot, or otherwise the one that the member reported before it.
 pub(super) fn revision(manifest: Option<&Manifest>, trailer: &Trailer) -> Option<u64> {
     let contents = trailer.contents.as_ref().map(|contents| contents.revision);
     contents.or_else(|| manifest?.description.revision)
 }
 
-/// What the member said of its condition, before and after the stream.
+/// The conditions that the member reported before and after the stream.
 pub(super) fn conditions<'a>(
     manifest: &'a Manifest,
     trailer: &'a Trailer,
@@ -30,7 +30,7 @@ pub(super) fn conditions<'a>(
     manifest.conditions.iter().chain(after)
 }
 
-/// `; the member reported no leader, …`, each once, or nothing.
+/// `; the member reported no leader, …`, with each condition once, or an empty text.
 pub(super) fn reported(manifest: &Manifest, trailer: &Trailer) -> String {
     let mut told: Vec<String> = Vec::new();
     for condition in conditions(manifest, trailer).map(ToString::to_string) {
@@ -45,7 +45,7 @@ pub(super) fn reported(manifest: &Manifest, trailer: &Trailer) -> String {
     }
 }
 
-/// What an archive held, read to its end.
+/// The content of an archive that was read to its end.
 #[derive(Serialize)]
 pub(super) struct Contents {
     #[serde(flatten)]
@@ -58,7 +58,7 @@ pub(super) struct Contents {
     pub(super) foreign: Option<ForeignReport>,
 }
 
-/// An archive of somebody else's making.
+/// The report on a foreign archive.
 #[derive(Serialize)]
 pub(super) struct ForeignReport {
     pub(super) armored: bool,
@@ -98,7 +98,7 @@ impl Contents {
         }
     }
 
-    /// What of it fits into a line.
+    /// A one-line summary.
     pub(super) fn text(&self) -> String {
         let mut text = format!("snapshot of {}", size(self.trailer.snapshot_size));
         if let Some(cluster) = self.manifest.as_ref().and_then(|manifest| cluster(&manifest.description)) {
@@ -120,8 +120,8 @@ impl Contents {
     }
 }
 
-/// `cluster "prod" (cdf818194e3a8c32)`, as far as it is known. What the maker of an archive wrote stands in quotes: it must not
-/// pass for words of the program.
+/// `cluster "prod" (cdf818194e3a8c32)`, as far as it is known. Text by the archive's author is in quotes, so that it cannot
+/// be taken for text of the program.
 pub(super) fn cluster(description: &Description) -> Option<String> {
     let id = description.cluster_id.as_deref().map(|id| {
         let is_id = id.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -134,16 +134,16 @@ pub(super) fn cluster(description: &Description) -> Option<String> {
     }
 }
 
-/// Who sealed an archive. A signature would tell; there are none yet.
+/// The author of an archive. Only a signature would tell, and the format has none yet.
 #[derive(Clone, Copy, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SealedBy {
-    /// It opened, which proves only that it was sealed for the key.
+    /// Opening an archive proves only that it was sealed for the key.
     Unknown,
 }
 
 impl SealedBy {
-    /// In words, behind "sealed by".
+    /// The text after "sealed by".
     pub(super) fn text(self) -> &'static str {
         match self {
             Self::Unknown => "unknown (anybody with its recipient or passphrase can seal)",
@@ -151,12 +151,12 @@ impl SealedBy {
     }
 }
 
-/// What anybody sees; nothing of it is authenticated.
+/// The part readable without a key; nothing of it is authenticated.
 #[derive(Serialize)]
 pub(super) struct VisibleReport {
-    /// Whether it is proved who sealed the archive.
+    /// Whether the author of the archive is proved.
     pub(super) authenticated: bool,
-    /// Whether the archive was opened with a key, so that what follows is what was sealed.
+    /// Whether a key opened the archive, so that the following fields are as they were sealed.
     pub(super) opened: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) sealed_by: Option<SealedBy>,
@@ -169,7 +169,7 @@ pub(super) struct VisibleReport {
 }
 
 impl VisibleReport {
-    /// It was opened with a key.
+    /// Records that a key opened the archive.
     pub(super) fn set_opened(&mut self) {
         self.opened = true;
         self.sealed_by = Some(SealedBy::Unknown);

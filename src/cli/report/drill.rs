@@ -1,4 +1,4 @@
-//! Of `drill`.
+//! The report of `drill`.
 
 use super::contents::{Contents, SealedBy};
 use super::member::DatabaseReport;
@@ -12,7 +12,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Of `drill`.
 #[derive(Serialize)]
 pub(crate) struct DrillReport {
     #[serde(flatten)]
@@ -39,7 +38,7 @@ pub(crate) struct DrillReport {
 }
 
 impl DrillReport {
-    /// What came of `archive` under this etcd.
+    /// The report on `archive` and the etcd that it was drilled with.
     #[must_use]
     pub(crate) fn new(drilled: Drilled, archive: Option<&Path>, etcd: &Path) -> Self {
         let times = drilled.times;

@@ -1,4 +1,4 @@
-//! A failure, and the way out.
+//! The report of a failure, with its hint.
 
 use crate::cli::exit::Exit;
 use crate::cli::printable::sanitize;
@@ -17,7 +17,7 @@ pub(super) fn failure_text(error: &Error, verbose: bool) -> String {
         let mut cause = error.source();
         while let Some(source) = cause {
             let told = source.to_string();
-            // Many errors repeat their cause's words in their own.
+            // Many errors contain the text of their cause.
             if !said.contains(&told) {
                 let _ = writeln!(text, "etcd-seal: cause: {}", sanitize(&told));
             }

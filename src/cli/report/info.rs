@@ -1,4 +1,4 @@
-//! Of `info`: the one result of many lines.
+//! The report of `info`, the only one with many lines.
 
 use super::contents::{Contents, ForeignReport, VisibleReport};
 use super::units::{exact_size, seconds};
@@ -13,7 +13,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
 
-/// Of `info`.
 #[derive(Serialize)]
 pub(crate) struct InfoReport {
     #[serde(flatten)]
@@ -30,12 +29,12 @@ pub(crate) struct InfoReport {
     frames: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     foreign: Option<ForeignReport>,
-    /// Whether the whole archive was read, with a key.
+    /// Whether the whole archive was read with a key.
     #[serde(skip)]
     read: bool,
 }
 
-/// What the manifest knows beyond the description.
+/// The fields of the manifest beyond the description.
 #[derive(Serialize)]
 pub(super) struct ManifestRest {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -55,7 +54,7 @@ pub(super) struct ManifestRest {
     recipients: Vec<String>,
 }
 
-/// What the trailer knows; the size moves into the description where there is one.
+/// The fields of the trailer; the size moves into the description where there is one.
 #[derive(Serialize)]
 pub(super) struct TrailerRest {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -71,7 +70,7 @@ pub(super) struct TrailerRest {
 }
 
 impl InfoReport {
-    /// Of an archive of which only the ends were read, with a key or without.
+    /// The report on an archive of which only the ends were read, with or without a key.
     #[must_use]
     pub(crate) fn inspected(inspected: Inspected, path: Option<&Path>) -> Self {
         match inspected.inside {
@@ -85,7 +84,7 @@ impl InfoReport {
         }
     }
 
-    /// Of an archive read to its end with a key.
+    /// The report on an archive read to its end with a key.
     #[must_use]
     pub(crate) fn opened(opened: Opened, path: Option<&Path>) -> Self {
         let (contents, foreign) = (Contents::of(opened.clone()), opened.foreign);
@@ -98,14 +97,14 @@ impl InfoReport {
         }
     }
 
-    /// Of an archive of somebody else's making, with a key.
+    /// Marks it as a foreign archive that was opened with a key.
     pub(super) fn of_foreign(mut self, foreign: Foreign) -> Self {
         self.visible.set_opened();
         self.foreign = Some(foreign.into());
         self
     }
 
-    /// Of an archive read to its end without a key.
+    /// The report on an archive read to its end without a key.
     #[must_use]
     pub(crate) fn seen(visible: Visible, path: Option<&Path>) -> Self {
         Self::new(visible, None, None, None, path)
@@ -188,7 +187,7 @@ impl Report for InfoReport {
     }
 }
 
-/// How the member was authenticated, in words.
+/// How the member was authenticated, as text.
 fn of_tls(tls: Tls) -> &'static str {
     match tls {
         Tls::Verified => "the member's certificate was verified",
@@ -197,7 +196,7 @@ fn of_tls(tls: Tls) -> &'static str {
     }
 }
 
-/// Lines of `info`: what and which.
+/// The lines of `info`, each with a name and a value.
 pub(super) struct Facts(String);
 
 impl Facts {
@@ -271,7 +270,7 @@ impl Facts {
         }
     }
 
-    /// `read`: the whole archive was, and what the trailer says proved true.
+    /// `read`: the whole archive was read, which confirmed the trailer.
     pub(super) fn trailer(&mut self, trailer: &TrailerRest, read: bool) {
         self.some("snapshot size", trailer.snapshot_size.map(exact_size));
         self.add("database sha256", &trailer.database_sha256);

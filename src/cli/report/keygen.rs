@@ -1,11 +1,10 @@
-//! Of `keygen`.
+//! The report of `keygen`.
 
 use super::Report;
 use super::verdict::{Proved, Verdict};
 use crate::store::local::Published;
 use serde::Serialize;
 
-/// Of `keygen`.
 #[derive(Serialize)]
 pub(crate) struct KeygenReport {
     #[serde(flatten)]
@@ -15,7 +14,7 @@ pub(crate) struct KeygenReport {
 }
 
 impl KeygenReport {
-    /// The recipient of the identity at `path`; `None` is standard output.
+    /// The report on a new identity and its recipient; `None` is standard output.
     #[must_use]
     pub(crate) fn new(recipient: String, published: Option<Published>) -> Self {
         let (verdict, path) = Verdict::of_published("keygen", Proved::AsAsked, published);

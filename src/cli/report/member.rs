@@ -1,4 +1,4 @@
-//! Of `restore --data-dir` and `restore --output-dir`.
+//! The report of `restore --data-dir` and `restore --output-dir`.
 
 use super::contents::{Contents, SealedBy};
 use super::units::{milliseconds, seconds, size};
@@ -16,7 +16,6 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Of `restore --data-dir` and `restore --output-dir`.
 #[derive(Serialize)]
 pub(crate) struct MemberReport {
     #[serde(flatten)]
@@ -39,7 +38,7 @@ pub(crate) struct MemberReport {
     snapshot: Option<Contents>,
 }
 
-/// Where a single member is on this host; those of a cluster are still to be carried to theirs.
+/// The directories of a single member on this host; members of a cluster are still to be copied to their hosts.
 pub(crate) struct MemberDirectories {
     /// `--data-dir`, absolute.
     pub(crate) data_dir: PathBuf,
@@ -47,7 +46,7 @@ pub(crate) struct MemberDirectories {
     pub(crate) wal_dir: Option<PathBuf>,
 }
 
-/// One member that was made.
+/// A restored member.
 #[derive(Serialize)]
 struct MadeMember {
     name: String,
@@ -69,7 +68,7 @@ impl MadeMember {
     }
 }
 
-/// What its database holds.
+/// The contents of its database.
 #[derive(Serialize)]
 pub(super) struct DatabaseReport {
     pub(super) revision: i64,
@@ -120,7 +119,7 @@ impl DatabaseReport {
 }
 
 impl MemberReport {
-    /// What came of `archive`: the members `names`.
+    /// The report on the members `names`, restored from `archive`.
     #[must_use]
     pub(crate) fn new(
         restored: Restored,
@@ -157,7 +156,7 @@ impl MemberReport {
     }
 }
 
-/// Before the command line that starts etcd on the member.
+/// The line before the command that starts etcd on the member.
 const START: &str = "start etcd so, with the client URLs and TLS flags that its configuration has:";
 
 impl Report for MemberReport {

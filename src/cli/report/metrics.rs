@@ -1,4 +1,4 @@
-//! What a drill came to, for Prometheus: the text format that `node_exporter`'s textfile collector reads.
+//! The result of a drill for Prometheus, in the text format of `node_exporter`'s textfile collector.
 
 use super::verdict::Proved;
 use crate::archive::manifest::Description;
@@ -8,23 +8,23 @@ use jiff::Timestamp;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// The beginning of every name.
+/// The prefix of every name.
 const PREFIX: &str = "etcd_seal_drill_";
 
-/// What is known at the end of a drill.
+/// The facts at the end of a drill.
 pub(crate) struct DrillMetrics<'a> {
-    /// When it ended.
+    /// When the drill ended.
     pub(crate) ended: Timestamp,
     /// How long it took.
     pub(crate) took: Duration,
-    /// What the archive says of itself, if anything.
+    /// The archive's description, if it has one.
     pub(crate) description: Option<&'a Description>,
-    /// What it proved, or how it ended instead.
+    /// What the drill proved, or the exit code of its failure.
     pub(crate) outcome: Result<&'a Drilled, Exit>,
 }
 
 impl DrillMetrics<'_> {
-    /// The whole file.
+    /// The content of the file.
     #[must_use]
     pub(crate) fn text(&self) -> String {
         let mut text = Text { label: self.label(), lines: String::new() };
@@ -57,7 +57,7 @@ impl DrillMetrics<'_> {
         self.description?.snapshot_started_at.as_ref()?.parse().ok()
     }
 
-    /// `{cluster="…"}` where the archive names one.
+    /// `{cluster="…"}` if the archive names a cluster.
     fn label(&self) -> String {
         let cluster = self
             .description
@@ -66,7 +66,7 @@ impl DrillMetrics<'_> {
     }
 }
 
-/// The value of a label.
+/// Escapes the value of a label.
 fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -1,7 +1,7 @@
-//! What a command tells about its end: the result in one line or as JSON, the failure and its way out.
+//! Reports the end of a command: the result in one line or as JSON, or the failure and its hint.
 //!
-//! Both renderings of everything live here. Names, notes and whatever else others wrote goes through
-//! `sanitize`; JSON keeps every value exactly and escapes the same characters in its own way.
+//! Both forms of every report are here. Names, notes and all other foreign text go through `sanitize`; JSON keeps every
+//! value exactly and escapes the same characters in its own way.
 
 mod contents;
 mod drill;
@@ -31,8 +31,8 @@ pub(crate) use source::SourceReport;
 pub(crate) use units::{count, rate, ratio, size};
 pub(crate) use verify::{SidecarState, VerifyReport};
 
-use crate::cli::exit::Exit;
 use crate::cli::console::{Console, Verbosity};
+use crate::cli::exit::Exit;
 use crate::cli::printable::{is_tricky, without_private_keys};
 use crate::error::{Error, Result};
 use failure::{Failure, failure_text};
@@ -43,19 +43,19 @@ use std::io::Write as _;
 use std::path::Path;
 use verdict::Verdict;
 
-/// A result that can be told both ways.
+/// A result that can be printed as text and as JSON.
 pub(crate) trait Report: Serialize {
-    /// For people: one line, or a few for `info`, without the final newline.
+    /// The text for the user: one line, or several for `info`, without the final newline.
     fn text(&self) -> String;
-    /// What it begins with.
+    /// The first fields of the result.
     fn verdict(&self) -> &Verdict;
-    /// Whether it is what was asked for, so that even `-q` shows it; the others only tell that all went well.
+    /// Whether the report is what the user asked for, so that even `-q` prints it; others only confirm success.
     fn is_the_answer(&self) -> bool {
         false
     }
 }
 
-/// Tells results and failures where they belong.
+/// Prints results and failures to the right stream.
 #[derive(Clone)]
 pub(crate) struct Reporter {
     /// `--json`.
@@ -69,11 +69,11 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
-    /// Tells a result, and returns the exit code it means. What failed after the commit is told beside it.
+    /// Prints a result, and a failure after the commit beside it; returns the exit code.
     ///
     /// # Errors
-    /// [`Kind::Io`] when standard output cannot take it. A reader that went away is none: what was
-    /// asked for is done, and the exit status says so.
+    /// [`Kind::Io`] when standard output fails. A closed pipe is no error: the work is done, and the exit status
+    /// says so.
     pub(crate) fn result(&self, report: &impl Report) -> Result<Exit> {
         self.console.tell_left_out_warnings();
         let verdict = report.verdict();
@@ -88,11 +88,11 @@ impl Reporter {
         told.map(|()| verdict.exit_code)
     }
 
-    /// Tells a failure, of the archive at `path` where there are several.
+    /// Prints a failure, with the path of the archive where there are several.
     pub(crate) fn failure(&self, error: &Error, exit: Exit, path: Option<&Path>) {
         self.console.tell_left_out_warnings();
         if self.json {
-            // Standard output may be what failed; there is nobody left to tell.
+            // Standard output may be what failed, and then nothing can report it.
             let _ = self.put(&json_line(&Failure::new(error, exit, path)));
         } else {
             self.console.write(&failure_text(error, self.verbosity == Verbosity::Verbose));
@@ -109,11 +109,11 @@ impl Reporter {
     }
 }
 
-/// The way out when a result cannot be told.
+/// The hint when a report cannot be printed.
 const REPORT_LOST: &str =
     "what was asked for was done, only this report of it is lost; look where standard output goes";
 
-/// Writes to standard output; a reader that went away is no error.
+/// Writes to standard output; a closed pipe is no error.
 ///
 /// # Errors
 /// [`Kind::Io`].
@@ -127,8 +127,8 @@ pub(crate) fn put_on_stdout(text: &str) -> Result<()> {
     }
 }
 
-/// One line of JSON that is safe to look at on a terminal: the characters [`sanitize`] escapes can only stand in
-/// strings, and there JSON has its own way to write them.
+/// One line of JSON that is safe on a terminal: the characters that [`sanitize`] escapes occur only in strings, where JSON
+/// has its own escapes for them.
 fn json_line(value: &impl Serialize) -> String {
     let json = serde_json::to_string(value)
         .unwrap_or_else(|error| format!("{{\"ok\":false,\"error\":\"cannot be told as JSON: {error}\"}}"));
@@ -145,15 +145,15 @@ fn json_line(value: &impl Serialize) -> String {
     line
 }
 
-/// How `-` and paths are shown in results.
+/// Formats a path for results, `-` for a standard stream.
 #[must_use]
 pub(crate) fn shown(path: Option<&Path>) -> String {
     let Some(path) = path else { return "-".to_owned() };
-    // The store speaks of a bare name as of a file in `.`.
+    // The store returns a bare file name as a file in `.`.
     path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
-/// Several lines as one.
+/// Joins several lines into one.
 #[must_use]
 pub(crate) fn words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")

@@ -1,4 +1,4 @@
-//! Of `--dry-run`.
+//! The report of `--dry-run`.
 
 use super::verdict::{Proved, Verdict};
 use super::{Report, SourceReport};
@@ -8,7 +8,6 @@ use crate::pipeline::age::Clock;
 use serde::Serialize;
 use std::fmt::Write as _;
 
-/// Of `--dry-run`.
 #[derive(Serialize)]
 pub(crate) struct Plan {
     #[serde(flatten)]
@@ -21,13 +20,13 @@ pub(crate) struct Plan {
     /// What is known of the snapshot.
     #[serde(flatten)]
     snapshot: Option<SourceReport>,
-    /// Nothing of it is authenticated.
+    /// The description, which is not authenticated.
     #[serde(rename = "description", skip_serializing_if = "Option::is_none")]
     description: Option<Description>,
 }
 
 impl Plan {
-    /// What `command` would do.
+    /// The plan of `command`.
     #[must_use]
     pub(crate) fn new(
         command: &'static str,
@@ -46,7 +45,7 @@ impl Plan {
         }
     }
 
-    /// Names what would be restored, as far as it can be told without opening it.
+    /// Adds what is known of the snapshot without opening the archive.
     #[must_use]
     pub(crate) fn of_snapshot(
         mut self,

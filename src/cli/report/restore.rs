@@ -1,4 +1,4 @@
-//! Of `restore`.
+//! The report of `restore` into a snapshot.
 
 use super::contents::{Contents, SealedBy};
 use super::units::{milliseconds, seconds};
@@ -11,7 +11,6 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// Of `restore`.
 #[derive(Serialize)]
 pub(crate) struct RestoreReport {
     #[serde(flatten)]
@@ -26,7 +25,7 @@ pub(crate) struct RestoreReport {
 }
 
 impl RestoreReport {
-    /// What came out of `archive`, and where it is; `None` is a standard stream.
+    /// The report on a snapshot restored from `archive`; `None` is a standard stream.
     #[must_use]
     pub(crate) fn new(
         opened: Opened,

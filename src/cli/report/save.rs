@@ -1,4 +1,4 @@
-//! Of `save`.
+//! The report of `save`.
 
 use super::Report;
 use super::contents::{conditions, reported, revision, without_size};
@@ -12,7 +12,6 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// Of `save`.
 #[derive(Serialize)]
 pub(crate) struct SaveReport {
     #[serde(flatten)]
@@ -29,7 +28,7 @@ pub(crate) struct SaveReport {
 }
 
 impl SaveReport {
-    /// What was sealed, and where it is; `None` is standard output.
+    /// The report on a new archive; `None` is standard output.
     #[must_use]
     pub(crate) fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
         let proved = proved(&saved.manifest, &saved.trailer);
@@ -48,7 +47,7 @@ impl SaveReport {
     }
 }
 
-/// What is to be said against the member counts before what is to be said against the snapshot.
+/// A fault of the member takes precedence over a fault of the snapshot.
 fn proved(manifest: &Manifest, trailer: &Trailer) -> Proved {
     match Proved::of_member(conditions(manifest, trailer), manifest.description.member_id.as_deref()) {
         Proved::AsAsked => Proved::by(trailer.digest),

@@ -1,5 +1,5 @@
-//! Where a snapshot comes from, as a restore names it: before, by what anybody reads of the archive, and after, by what was
-//! sealed.
+//! The source of a snapshot, as a restore reports it: beforehand from the unauthenticated description, and afterwards from
+//! what was sealed.
 
 use super::contents::cluster;
 use super::units::{age, milliseconds, size};
@@ -14,23 +14,23 @@ use std::time::Duration;
 /// What is known of the source of a restore.
 #[derive(Serialize)]
 pub(crate) struct SourceReport {
-    /// Nothing of it was opened yet.
+    /// Whether the archive was not opened yet.
     #[serde(skip)]
     described_only: bool,
     #[serde(skip)]
     description: Option<Description>,
     #[serde(skip)]
     size: Option<u64>,
-    /// The first time that is known of the snapshot, and what it is the time of.
+    /// The first known time of the snapshot, and a label for it.
     #[serde(skip)]
     time: Option<(&'static str, String)>,
-    /// Since then; left out where the clock is behind it.
+    /// The time since then; left out where the clock is behind it.
     #[serde(rename = "snapshot_age_ms", skip_serializing_if = "Option::is_none")]
     age: Option<u64>,
 }
 
 impl SourceReport {
-    /// What `description` says of a snapshot of `size` bytes; without one there is the time of its file.
+    /// The source with `description` and `size` bytes; without a description it has the time of its file.
     #[must_use]
     pub(crate) fn new(description: Option<Description>, size: Option<u64>, clock: Clock) -> Self {
         let time = match &description {
@@ -45,13 +45,13 @@ impl SourceReport {
         Self { described_only: false, description, size, time, age }
     }
 
-    /// The same before anything was opened: nobody vouches for it yet.
+    /// The same before the archive was opened, when nothing is authenticated.
     #[must_use]
     pub(crate) fn described(description: Option<Description>, size: Option<u64>, clock: Clock) -> Self {
         Self { described_only: true, ..Self::new(description, size, clock) }
     }
 
-    /// On one line.
+    /// The source on one line.
     pub(super) fn text(&self) -> String {
         let mut facts = Vec::new();
         if let Some(description) = &self.description {

@@ -114,7 +114,7 @@ fn published(path: &str, shortfall: Option<Error>) -> Option<Published> {
 
 const TOOK: Duration = Duration::from_millis(1987);
 
-/// Both renderings; the JSON must be one object without a key twice.
+/// Both forms of a report; the JSON must be one object without duplicate keys.
 fn both(report: &impl Report) -> String {
     let json = json_line(report);
     assert!(!json.contains('\n'));
@@ -123,7 +123,7 @@ fn both(report: &impl Report) -> String {
     format!("{}\n{json}\n", report.text())
 }
 
-/// The keys of an object, each once.
+/// The keys of an object, without duplicates.
 struct Keys(Vec<String>);
 
 impl<'de> serde::Deserialize<'de> for Keys {

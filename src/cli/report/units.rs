@@ -1,21 +1,21 @@
-//! Numbers for people.
+//! Human-readable numbers.
 
 pub(crate) use crate::pipeline::units::size;
 use std::time::Duration;
 
-/// Bytes for people, and exactly.
+/// A size as an exact number of bytes, with the human-readable form.
 pub(super) fn exact_size(bytes: u64) -> String {
     if bytes < 1024 { format!("{bytes} bytes") } else { format!("{bytes} bytes ({})", size(bytes)) }
 }
 
-/// Bytes in a second.
+/// Bytes per second.
 #[must_use]
 pub(crate) fn rate(bytes: u64, elapsed: Duration) -> String {
     let in_a_second = u128::from(bytes) * 1000 / elapsed.as_millis().max(1);
     format!("{}/s", size(u64::try_from(in_a_second).unwrap_or(u64::MAX)))
 }
 
-/// How many times smaller the archive is.
+/// The factor by which the archive is smaller.
 #[must_use]
 #[expect(clippy::cast_precision_loss, reason = "shown with two decimals")]
 pub(crate) fn ratio(snapshot: u64, archive: u64) -> f64 {
@@ -36,7 +36,7 @@ pub(crate) fn count(number: u64, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
-/// How old something is, in the largest unit that says enough.
+/// An age in the largest unit that is precise enough.
 pub(crate) fn age(age: Duration) -> String {
     const UNITS: [(u64, &str); 3] = [(86_400, "days"), (3600, "h"), (60, "min")];
     let seconds = age.as_secs();

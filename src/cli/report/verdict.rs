@@ -1,4 +1,4 @@
-//! What every result begins with: how much was proved.
+//! The first fields of every result: how much was proved.
 
 use super::shown;
 use crate::archive::manifest::Digest;
@@ -9,25 +9,25 @@ use crate::store::local::Published;
 use serde::Serialize;
 use std::borrow::Cow;
 
-/// How much a command that did its work has proved.
+/// How much a successful command has proved.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Proved {
-    /// What was asked for.
+    /// Everything that was asked for.
     AsAsked,
-    /// All but that the snapshot is what etcd wrote.
+    /// Everything except that etcd wrote the snapshot.
     WithoutDigest,
-    /// Only what anybody sees, with nothing to compare.
+    /// Only the structure readable without a key, with nothing to compare it with.
     StructureOnly,
-    /// A snapshot of a member that knew no leader.
+    /// A snapshot of a member without a leader.
     WithoutLeader,
-    /// A snapshot of a member that etcd itself calls corrupt.
+    /// A snapshot of a member that etcd itself reports as corrupt.
     OfCorruptMember,
     /// A snapshot of a learner.
     OfLearner,
 }
 
 impl Proved {
-    /// What a snapshot with or without etcd's digest proves.
+    /// The verdict on a snapshot with or without etcd's digest.
     #[must_use]
     pub(crate) fn by(digest: Digest) -> Self {
         match digest {
@@ -36,7 +36,7 @@ impl Proved {
         }
     }
 
-    /// What a snapshot of the member `id` is worth under these conditions; the gravest decides.
+    /// The verdict on a snapshot of the member `id` under these conditions; the gravest decides.
     #[must_use]
     pub(super) fn of_member<'a>(conditions: impl Iterator<Item = &'a Condition>, id: Option<&str>) -> Self {
         let verdict = |condition: &Condition| match condition {
@@ -57,7 +57,7 @@ impl Proved {
         if self == Self::AsAsked { Exit::Done } else { Exit::Partly }
     }
 
-    /// Why it is less than it could be.
+    /// Why it is less than everything.
     pub(super) fn shortfall(self) -> Option<Shortfall> {
         match self {
             Self::AsAsked => None,
@@ -98,7 +98,7 @@ impl Proved {
     }
 }
 
-/// What is said beside a result that proves less.
+/// The explanation beside a result that proves less.
 #[derive(Serialize)]
 pub(super) struct Shortfall {
     pub(super) kind: &'static str,
@@ -106,7 +106,7 @@ pub(super) struct Shortfall {
     pub(super) hint: Cow<'static, str>,
 }
 
-/// What every result begins with.
+/// The first fields of every result.
 #[derive(Serialize)]
 pub(crate) struct Verdict {
     pub(super) ok: bool,
@@ -116,20 +116,20 @@ pub(crate) struct Verdict {
     pub(super) shortfall: Option<Shortfall>,
     #[serde(skip)]
     pub(super) proved: Proved,
-    /// What failed after the commit.
+    /// A failure after the commit.
     #[serde(skip)]
     pub(super) unfinished: Option<Error>,
 }
 
 impl Verdict {
-    /// The end of `command`; `ok` only where everything was proved.
+    /// The verdict on `command`; `ok` only where everything was proved.
     #[must_use]
     pub(crate) fn new(command: &'static str, proved: Proved) -> Self {
         let (exit_code, shortfall) = (proved.exit(), proved.shortfall());
         Self { ok: exit_code == Exit::Done, exit_code, command, shortfall, proved, unfinished: None }
     }
 
-    /// The end of `command`, which published something, and with it the path to show: `-` for standard output.
+    /// The verdict on a `command` that published something, and the path to show: `-` for standard output.
     pub(super) fn of_published(
         command: &'static str,
         proved: Proved,
@@ -151,7 +151,7 @@ impl Verdict {
         (verdict, shown(Some(&path)))
     }
 
-    /// `; why it is less`, or nothing. What failed after the commit has lines of its own.
+    /// `; ` and the reason why it is less, or an empty text. A failure after the commit has lines of its own.
     pub(super) fn text(&self) -> String {
         self.proved.shortfall().map(|shortfall| format!("; {}", shortfall.error)).unwrap_or_default()
     }

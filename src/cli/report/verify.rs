@@ -1,4 +1,4 @@
-//! Of `verify`.
+//! The report of `verify`.
 
 use super::contents::{Contents, SealedBy, VisibleReport};
 use super::units::{milliseconds, seconds};
@@ -10,19 +10,19 @@ use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-/// How the sidecar beside an archive compares.
+/// The result of comparing an archive with the sidecar beside it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum SidecarState {
-    /// There is none.
+    /// There is no sidecar.
     Absent,
-    /// Equal.
+    /// The digest is equal.
     Equal,
-    /// Equal, but it names another file.
+    /// The digest is equal, but the sidecar names another file.
     EqualUnderAnotherName,
 }
 
-/// What `verify` found.
+/// The findings of `verify`.
 #[derive(Serialize)]
 #[serde(untagged)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, on the stack of one command")]
@@ -31,7 +31,6 @@ pub(super) enum Proof {
     Seen(VisibleReport),
 }
 
-/// Of `verify`.
 #[derive(Serialize)]
 pub(crate) struct VerifyReport {
     #[serde(flatten)]
@@ -50,7 +49,7 @@ pub(crate) struct VerifyReport {
 }
 
 impl VerifyReport {
-    /// Read to the end with a key.
+    /// The report on an archive read to its end with a key.
     #[must_use]
     pub(crate) fn opened(opened: Opened, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
         Self {
@@ -66,7 +65,7 @@ impl VerifyReport {
         }
     }
 
-    /// Read to the end without a key.
+    /// The report on an archive read to its end without a key.
     #[must_use]
     pub(crate) fn seen(visible: Visible, path: Option<&Path>, sidecar: SidecarState, took: Duration) -> Self {
         let (proved, what) = match sidecar {

@@ -1,4 +1,4 @@
-//! etcdctl's connection flags and variables, resolved.
+//! Resolves etcdctl's connection flags and variables.
 
 use super::environment::{self, Environment};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
@@ -13,24 +13,24 @@ use std::time::Duration;
 
 /// etcdctl's default endpoint.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
-/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), but for the stall timeout and the lowest rate, which it has not.
+/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), except for the stall timeout and the lowest rate, which it does not have.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
 const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(6);
 const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes a second; slower than any link over which a cluster could be backed up.
+/// Bytes per second; slower than any link over which a cluster could be backed up.
 const MIN_RATE: u64 = 64 * 1024;
 
-/// How to reach etcd, but for a password that is still to be asked for.
+/// The connection to etcd, except for a password that is still to be asked for.
 pub(crate) struct ConnectionSettings {
     connection: Connection,
-    /// A user who gave no password.
+    /// A user given without a password.
     user_without_password: Option<String>,
 }
 
 impl ConnectionSettings {
-    /// Flags over environment over defaults.
+    /// Resolves flags before environment before defaults.
     ///
     /// # Errors
     /// [`Kind::Usage`].
@@ -86,18 +86,18 @@ impl ConnectionSettings {
         &self.connection.endpoints
     }
 
-    /// Checks all that can be checked without touching the network, before anybody is asked anything.
+    /// Checks everything that needs no network, before the user is asked anything.
     ///
     /// # Errors
-    /// Those of [`etcd::check`].
+    /// The errors of [`etcd::check`].
     pub(crate) fn check(&self) -> Result<()> {
         etcd::check(&self.connection)
     }
 
-    /// Says, once for all endpoints, what is asked for that TLS would protect and does not, and that it will soon be refused.
+    /// Warns, once for all endpoints, of what lacks the protection of TLS, and of a client certificate that expires soon.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for endpoints that are none, and for a client certificate that cannot be read.
+    /// [`Kind::Usage`] for invalid endpoints, and for a client certificate that cannot be read.
     pub(crate) fn warn_of_tls(&self, now: Timestamp) -> Result<()> {
         for warning in self.unprotected()?.into_iter().chain(self.expiring(now)?) {
             tracing::warn!("{warning}");
@@ -105,7 +105,7 @@ impl ConnectionSettings {
         Ok(())
     }
 
-    /// A client certificate that ends soon ends the backups, too, and cron has nobody look at it.
+    /// Warns of a client certificate that expires soon: the backups would then fail, unnoticed under cron.
     fn expiring(&self, now: Timestamp) -> Result<Option<String>> {
         let Some(path) = &self.connection.cert else { return Ok(None) };
         let end = self.connection.client_certificate_end()?;
@@ -144,7 +144,7 @@ impl ConnectionSettings {
         Ok(warnings)
     }
 
-    /// Asks for what is missing.
+    /// Asks for a missing password.
     ///
     /// # Errors
     /// [`Kind::NoTerminal`].
@@ -172,10 +172,10 @@ fn resolve_endpoints(flags: Vec<String>, environment: &Environment) -> Result<Ve
     Ok(endpoints)
 }
 
-/// The user with the password, or the name alone where it is still to be asked for.
+/// The user with the password, or the name alone where the password is still to be asked for.
 type User = (Option<(String, SecretString)>, Option<String>);
 
-/// etcdctl's rule: with a password given, all of `--user` is the name; else it is split at its first colon.
+/// etcdctl's rule: if a password is given, `--user` is the name as a whole; otherwise it is split at its first colon.
 fn resolve_user(
     user: Option<SecretString>,
     password: Option<SecretString>,
@@ -211,7 +211,7 @@ fn not_zero(value: Option<Duration>, flag: &str) -> Result<Option<Duration>> {
     Ok(value)
 }
 
-/// etcdctl's DNS discovery is not there yet; ignoring it would ask another etcd than was meant.
+/// Refuses etcdctl's DNS discovery, which is not implemented; ignoring it would connect to the wrong etcd.
 fn refuse_discovery(flags: &ConnectionArguments, environment: &Environment) -> Result<()> {
     let from_environment =
         |name: &'static str| (flags.endpoints.is_empty() && environment.get(name).is_some()).then_some(name);

@@ -1,4 +1,4 @@
-//! `drill`: of what, with which etcd, where.
+//! The settings of `drill`.
 
 use super::environment::{self, Environment};
 use super::keys::IdentitySettings;
@@ -13,41 +13,38 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where scratch directories go by default: on a disk, as a restored member would be. The second is there for sure.
+/// Default places of scratch directories, on a disk like a restored member's. The second always exists.
 const SCRATCH: [&str; 2] = ["/var/tmp", "/tmp"];
 
-/// `drill`.
 pub(crate) struct DrillSettings {
-    /// What the snapshot is taken from.
+    /// The source of the snapshot.
     pub(crate) source: SourceSettings,
     /// The etcd to start, by its absolute path.
     pub(crate) etcd: PathBuf,
-    /// `PATH`.
+    /// The value of `PATH`.
     pub(crate) search_path: Option<OsString>,
-    /// How many members.
+    /// The number of members.
     pub(crate) members: usize,
-    /// Where the scratch directory is made.
+    /// The directory for the scratch directory.
     pub(crate) scratch: PathBuf,
     /// How long etcd may take until it serves.
     pub(crate) timeout: Duration,
-    /// Where the outcome is written to, too.
+    /// The file that the outcome is written to as well.
     pub(crate) metrics: Option<MetricsPlace>,
-    /// Whether only the plan is printed.
+    /// Whether to print only the plan.
     pub(crate) dry_run: bool,
     /// How the pipeline runs.
     pub(crate) options: pipeline::open::Options,
 }
 
-/// A file for metrics.
+/// The file for metrics.
 pub(crate) struct MetricsPlace {
-    /// The directory it lies in.
     pub(crate) directory: PathBuf,
-    /// Its name.
     pub(crate) name: OsString,
 }
 
 impl DrillSettings {
-    /// Words and environment.
+    /// Resolves arguments and environment.
     ///
     /// # Errors
     /// [`Kind::Usage`], [`Kind::NoEtcd`], [`Kind::Destination`].
@@ -83,7 +80,7 @@ fn default_scratch() -> PathBuf {
     SCRATCH.iter().map(PathBuf::from).find(|path| path.is_dir()).unwrap_or_else(|| PathBuf::from("."))
 }
 
-/// As a shell finds programs: a name without a slash is looked for.
+/// Finds etcd as a shell finds programs: a name without a slash is looked up in `PATH`.
 fn find_etcd(named: Option<&Path>, search_path: Option<&OsStr>) -> Result<PathBuf> {
     let name = named.unwrap_or(Path::new("etcd"));
     if name.components().count() > 1 {
@@ -144,7 +141,7 @@ mod tests {
         resolve(words, variables).err().expect("should be refused").kind()
     }
 
-    /// A directory with a program in it that is called etcd, and a file that is none.
+    /// A directory with two programs, one of them called etcd, and a file that is no program.
     fn programs() -> tempfile::TempDir {
         let directory = tempfile::tempdir().unwrap();
         for (name, mode) in [("etcd", 0o755), ("etcd-3.6", 0o755), ("text", 0o644)] {

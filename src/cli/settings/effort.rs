@@ -1,4 +1,4 @@
-//! How much of this host a command may take.
+//! How much of the host's resources a command may take.
 
 use super::environment::{self, Environment};
 use super::values::parse_bool;
@@ -6,25 +6,25 @@ use crate::cli::args::EffortArguments;
 use crate::error::Result;
 use std::num::NonZero;
 
-/// Threads of each parallel stage where nobody says otherwise, on a host that has the processors.
+/// Most threads of each parallel stage by default.
 ///
-/// Each one holds frames of its own, some 5 to 10 MiB, so that the memory of a command would grow with the host: with four,
-/// nothing at its default needs 96 MiB, whatever is in the snapshot. And four more than keep up with everything they wait for
-/// at the default level: each compresses 0.9 GB/s, where etcd sends half a gigabyte a second and SHA-256, which is one
-/// thread, takes 1.7 GB/s.
+/// Each thread holds frames of its own, some 5 to 10 MiB, so memory would grow with the number of processors: with four
+/// threads, nothing at its default needs 96 MiB, whatever is in the snapshot. Four threads are also faster than all that
+/// they wait for at the default level: each compresses 0.9 GB/s, while etcd sends half a gigabyte a second and SHA-256, on
+/// one thread, takes 1.7 GB/s.
 const DEFAULT_JOBS_MAXIMUM: usize = 4;
 
-/// How much of this host a command may take.
+/// How much of the host's resources a command may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Effort {
-    /// Whether everybody else goes first.
+    /// Whether other processes take precedence.
     pub(crate) nice: bool,
     /// Threads of each parallel stage.
     pub(crate) jobs: usize,
 }
 
 impl Effort {
-    /// Words and environment.
+    /// Resolves arguments and environment.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage).
@@ -38,7 +38,7 @@ impl Effort {
     }
 }
 
-/// The processors for us.
+/// The number of processors that this process may use.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }

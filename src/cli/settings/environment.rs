@@ -1,69 +1,67 @@
-//! The environment: the variables the program knows, and nothing else of it.
+//! Reads the variables that the program knows, and no others.
 
 use crate::error::{Error, Kind, Result};
 use secrecy::SecretString;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 
-/// A snapshot of the variables that concern us. Empty ones count as absent, as in etcdctl.
+/// A copy of the known variables. Empty ones count as absent, as in etcdctl.
 #[derive(Clone, Default)]
 pub(crate) struct Environment {
     variables: BTreeMap<String, OsString>,
-    /// Those of [`SECRETS`]; `None` for one that is no UTF-8.
+    /// The values of [`SECRETS`]; `None` for a value that is not UTF-8.
     secrets: BTreeMap<String, Option<SecretString>>,
 }
 
-/// A variable and what it says, for the manual.
+/// A variable and its meaning, for the manual.
 pub(crate) struct Variable {
-    /// Its name.
     pub(crate) name: &'static str,
-    /// What it says.
     pub(crate) meaning: &'static str,
     /// The commands that read it.
     pub(crate) commands: &'static [&'static str],
 }
 
-/// etcdctl's user, who may bring the password along.
+/// etcdctl's user, optionally with the password.
 pub(crate) const USER: &str = "ETCDCTL_USER";
 /// etcdctl's password.
 pub(crate) const PASSWORD: &str = "ETCDCTL_PASSWORD";
-/// What is wiped from memory after use, and taken out of the environment before anything else begins.
+/// Variables that are wiped from memory after use, and removed from the environment before anything else begins.
 pub(crate) const SECRETS: [&str; 2] = [USER, PASSWORD];
 /// Recipients of `save`.
 pub(crate) const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
 /// A file of recipients of `save`.
 pub(crate) const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
-/// Where `save` writes to.
+/// The destination of `save`.
 pub(crate) const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
-/// The longest standstill of the snapshot stream.
+/// The longest time without data on the snapshot stream.
 pub(crate) const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
-/// Whether everybody else on this host goes first.
+/// Whether other processes on this host take precedence.
 pub(crate) const NICE: &str = "ETCD_SEAL_NICE";
-/// The most bytes a second to take from etcd.
+/// The rate limit for data from etcd, in bytes per second.
 pub(crate) const LIMIT_RATE: &str = "ETCD_SEAL_LIMIT_RATE";
 /// `--min-rate`.
 pub(crate) const MIN_RATE: &str = "ETCD_SEAL_MIN_RATE";
 /// The identity file of the reading commands.
 pub(crate) const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
-/// The file that answers instead of the terminal when a passphrase is needed.
+/// The file with the passphrase, which replaces the question on the terminal.
 pub(crate) const PASSPHRASE_FILE: &str = "ETCD_SEAL_PASSPHRASE_FILE";
-/// Where systemd puts a unit's credentials.
+/// The directory in which systemd puts a unit's credentials.
 pub(crate) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
-/// The credential that stands for [`PASSPHRASE_FILE`].
+/// The credential that replaces [`PASSPHRASE_FILE`].
 pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
-/// Where programs are.
+/// The search path for programs.
 pub(crate) const PATH: &str = "PATH";
-/// Where temporary files go.
+/// The directory for temporary files.
 pub(crate) const TMPDIR: &str = "TMPDIR";
-/// Neither ours nor etcdctl's.
+/// Variables that are neither ours nor etcdctl's.
 const COMMON: [&str; 3] = [CREDENTIALS_DIRECTORY, PATH, TMPDIR];
 
 const READING: &[&str] = &["info", "verify", "restore", "drill"];
 const WORKING: &[&str] = &["save", "verify", "restore", "drill"];
 const KEYS: &[&str] = &["save", "info", "verify", "restore", "drill"];
 
-/// Ours, in the order of the manual. etcdctl's come from its flags.
+/// Our variables, in the order of the manual. etcdctl's are derived from its flags.
 pub(crate) const VARIABLES: &[Variable] = &[
     Variable { name: DESTINATION, meaning: "DEST of save when none is given.", commands: &["save"] },
     Variable {
@@ -111,7 +109,7 @@ pub(crate) const VARIABLES: &[Variable] = &[
 ];
 
 impl Environment {
-    /// Ours and etcdctl's among `variables`.
+    /// Keeps our variables and etcdctl's.
     #[must_use]
     pub(crate) fn from_iterator(variables: impl IntoIterator<Item = (OsString, OsString)>) -> Self {
         let known = |name: &str| {
@@ -132,26 +130,26 @@ impl Environment {
         environment
     }
 
-    /// The variable, where it is set and not empty. Those with secrets are not told this way.
+    /// The value of a variable that is set and not empty. It never returns one of [`SECRETS`].
     #[must_use]
     pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
         self.variables.get(name).map(OsString::as_os_str)
     }
 
-    /// The variable as text.
+    /// The value as text.
     ///
     /// # Errors
-    /// [`Kind::Usage`] where it is no UTF-8.
+    /// [`Kind::Usage`] where it is not UTF-8.
     pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
         let Some(value) = self.get(name) else { return Ok(None) };
         let text = value.to_str().ok_or_else(|| not_text(name))?;
         Ok(Some(text))
     }
 
-    /// One of etcdctl's user and password.
+    /// The value of one of [`SECRETS`].
     ///
     /// # Errors
-    /// [`Kind::Usage`] where it is no UTF-8.
+    /// [`Kind::Usage`] where it is not UTF-8.
     pub(crate) fn secret(&self, name: &str) -> Result<Option<SecretString>> {
         match self.secrets.get(name) {
             None => Ok(None),
@@ -160,7 +158,7 @@ impl Environment {
         }
     }
 
-    /// The variable through `parse`, naming it where that fails.
+    /// The value parsed by `parse`, whose error names the variable.
     ///
     /// # Errors
     /// [`Kind::Usage`].

@@ -1,11 +1,11 @@
-//! Whom to encrypt to, and who opens: flags and variables resolved, then files read.
+//! Resolves the flags and variables for recipients and identities, and reads their files.
 
 use super::environment::{self, Environment};
 use super::standard_input::StandardInput;
 use crate::cli::args::{IdentityArguments, RecipientArguments};
 use crate::cli::input::standard_input;
-use crate::cli::secret::read_secret;
 use crate::cli::prompt::Terminal;
+use crate::cli::secret::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt, is_private_key};
 use crate::store::source;
@@ -13,25 +13,25 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// Whom to encrypt to.
+/// The recipients to encrypt to.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum RecipientSettings {
     /// `-p`.
     Passphrase,
     /// `-r` and `-R`, or the variables.
     Public {
-        /// Recipients as written.
+        /// Recipients as given.
         recipients: Vec<String>,
-        /// Files of them, `-` for standard input.
+        /// Files of recipients, `-` for standard input.
         files: Vec<PathBuf>,
     },
 }
 
 impl RecipientSettings {
-    /// Flags, which replace the variables as a set.
+    /// Resolves the flags, which replace the variables as a set.
     ///
     /// # Errors
-    /// [`Kind::NoRecipient`] when nobody is named.
+    /// [`Kind::NoRecipient`] when no recipient is given.
     pub(crate) fn resolve(
         flags: RecipientArguments,
         environment: &Environment,
@@ -55,10 +55,10 @@ impl RecipientSettings {
         Ok(Self::Public { recipients, files })
     }
 
-    /// Reads the files and parses everything.
+    /// Reads the files and parses all recipients.
     ///
     /// # Errors
-    /// [`Kind::Recipient`] and what reading and asking can fail with.
+    /// [`Kind::Recipient`], and the errors of reading and asking.
     pub(crate) fn load(&self, terminal: &Arc<Terminal>) -> Result<Recipients> {
         match self {
             Self::Passphrase => Recipients::passphrase(terminal.new_passphrase()?),
@@ -71,9 +71,9 @@ impl RecipientSettings {
     }
 }
 
-/// Recipients separated by lines, commas and blanks. What follows an ssh key, up to the next separator that is no
-/// blank, is its comment, unless it begins another recipient: nobody is left out in silence. As in files of them, a
-/// line that begins with `#` is a comment.
+/// Splits recipients separated by lines, commas and blanks. The words after an ssh key, up to the next separator that is no
+/// blank, are its comment, unless one begins another recipient: no recipient may be dropped silently. As in recipient
+/// files, a line that begins with `#` is a comment.
 fn split_recipients(text: &str) -> Vec<String> {
     let lines = text.lines().filter(|line| !line.trim_start().starts_with('#'));
     let mut recipients = Vec::new();
@@ -91,12 +91,12 @@ fn split_recipients(text: &str) -> Vec<String> {
     recipients
 }
 
-/// Whether a word is no comment of an ssh key.
+/// Whether a word begins a recipient, and so is no comment of an ssh key.
 fn begins_recipient(word: &str) -> bool {
     word.starts_with("age1") || matches!(word, "ssh-ed25519" | "ssh-rsa")
 }
 
-/// Who opens archives.
+/// The identities that open archives.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct IdentitySettings {
     source: IdentitySource,
@@ -111,10 +111,10 @@ enum IdentitySource {
 }
 
 impl IdentitySettings {
-    /// Flags, which replace the variable.
+    /// Resolves the flags, which replace the variable.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when standard input is read twice.
+    /// [`Kind::Usage`] when standard input would be read twice.
     pub(crate) fn resolve(
         flags: IdentityArguments,
         environment: &Environment,
@@ -135,16 +135,16 @@ impl IdentitySettings {
         Ok(Self { source, max_work_factor: flags.max_work_factor })
     }
 
-    /// Whether anybody is named at all.
+    /// Whether no identity is given.
     #[must_use]
     pub(crate) fn is_empty(&self) -> bool {
         self.source == IdentitySource::None
     }
 
-    /// Reads the files and parses everything; `None` when nobody is named.
+    /// Reads the files and parses all identities; `None` when none is given.
     ///
     /// # Errors
-    /// [`Kind::Identity`] and what reading and asking can fail with.
+    /// [`Kind::Identity`], and the errors of reading and asking.
     pub(crate) fn load(&self, terminal: &Arc<Terminal>) -> Result<Option<Identities>> {
         use crate::keys::Prompt;
         let identities = match &self.source {
@@ -163,7 +163,7 @@ impl IdentitySettings {
 }
 
 impl IdentitySettings {
-    /// Reads and parses the files, which asks nobody; a passphrase is left alone.
+    /// Reads and parses the files without asking anything; does not ask for a passphrase.
     ///
     /// # Errors
     /// [`Kind::Identity`].
@@ -175,7 +175,7 @@ impl IdentitySettings {
     }
 }
 
-/// Reads files of keys; `kind` is what one that cannot be read is called.
+/// Reads key files; an unreadable one gives an error of `kind`.
 fn read_key_files(paths: &[PathBuf], kind: Kind) -> Result<Vec<KeyFile>> {
     paths.iter().map(|path| read_key_file(path, kind)).collect()
 }
@@ -194,7 +194,7 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
     Ok(KeyFile { name, text })
 }
 
-/// What cannot be opened under its name may be a key given in place of a file: then the name is not repeated.
+/// The error for a file that cannot be opened. The name is left out if it may be a key given in place of a file.
 fn cannot_open(kind: Kind, path: &Path, error: io::Error) -> Error {
     let name = path.display().to_string();
     if !is_private_key(&name) {
@@ -222,7 +222,7 @@ fn unreadable(kind: Kind, name: &str, error: io::Error) -> Error {
         .with_source(error)
 }
 
-/// Whether another path would help. Else the disk or the system is at fault, and nobody gave a wrong flag.
+/// Whether another path would help. Otherwise the disk or the system is at fault, and not the flag.
 fn is_about_the_path(error: io::ErrorKind) -> bool {
     use io::ErrorKind::{
         InvalidFilename, InvalidInput, IsADirectory, NotADirectory, NotFound, PermissionDenied,

@@ -1,5 +1,5 @@
-//! What the command line and the environment mean: validated, with every conflict refused before anything is
-//! asked, read or connected to. Commands see settings, never raw words.
+//! Validates command line and environment, and refuses every conflict before the program asks, reads or connects to
+//! anything. Commands receive settings, never raw arguments.
 
 pub(crate) mod connection;
 pub(crate) mod drill;
@@ -23,7 +23,7 @@ use standard_input::StandardInput;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// Where `save` takes the snapshot from.
+/// The source of the snapshot for `save`.
 pub(crate) enum SourceSettings {
     /// A live etcd.
     Etcd(Box<ConnectionSettings>),
@@ -33,26 +33,25 @@ pub(crate) enum SourceSettings {
     StandardInput,
 }
 
-/// `save`.
 pub(crate) struct SaveSettings {
-    /// Where the snapshot comes from.
+    /// The source of the snapshot.
     pub(crate) source: SourceSettings,
-    /// Whom to encrypt to.
+    /// The recipients to encrypt to.
     pub(crate) recipients: RecipientSettings,
     /// DEST as given.
     pub(crate) destination: OsString,
-    /// Whether an existing archive is replaced.
+    /// Whether to replace an existing archive.
     pub(crate) force: bool,
-    /// Whether only the plan is printed.
+    /// Whether to print only the plan.
     pub(crate) dry_run: bool,
-    /// What is recorded, level and frame size.
+    /// Recorded texts, level and frame size.
     pub(crate) seal: SealArguments,
     /// How the pipeline runs.
     pub(crate) options: pipeline::save::Options,
 }
 
 impl SaveSettings {
-    /// Words and environment.
+    /// Resolves arguments and environment.
     ///
     /// # Errors
     /// [`Kind::NoRecipient`] first, then [`Kind::Usage`].
@@ -81,10 +80,10 @@ impl SaveSettings {
     }
 }
 
-/// What tags and note may have together, in bytes: the manifest has 64 KiB, and JSON may need six bytes for one.
+/// Most bytes of tags and note together: the manifest has 64 KiB, and JSON may need six bytes for one.
 const MAXIMUM_TEXTS: usize = 8 * 1024;
 
-/// Refuses what would not fit into the manifest.
+/// Refuses tags and notes that would not fit into the manifest.
 fn check_texts(seal: &SealArguments) -> Result<()> {
     let length: usize = seal.tags.iter().chain(&seal.note).map(String::len).sum();
     if length > MAXIMUM_TEXTS {
@@ -94,7 +93,7 @@ fn check_texts(seal: &SealArguments) -> Result<()> {
     Ok(())
 }
 
-/// DEST: the word, else the variable.
+/// DEST, from the argument or otherwise from the variable.
 fn destination(word: Option<OsString>, environment: &Environment) -> Result<OsString> {
     word.or_else(|| environment.get(environment::DESTINATION).map(ToOwned::to_owned)).ok_or_else(|| {
         Error::new(Kind::Usage, "no destination is named: DEST and ETCD_SEAL_DESTINATION are both missing")
@@ -102,18 +101,18 @@ fn destination(word: Option<OsString>, environment: &Environment) -> Result<OsSt
     })
 }
 
-/// `info` and `verify`.
+/// The settings of `info` and `verify`.
 pub(crate) struct ReadSettings {
     /// The archives, `-` for standard input.
     pub(crate) archives: Vec<PathBuf>,
-    /// Who opens them.
+    /// The identities that open them.
     pub(crate) identities: IdentitySettings,
     /// How the pipeline runs.
     pub(crate) options: pipeline::open::Options,
 }
 
 impl ReadSettings {
-    /// Words and environment of `info`.
+    /// Resolves arguments and environment of `info`.
     ///
     /// # Errors
     /// [`Kind::Usage`].
@@ -125,7 +124,7 @@ impl ReadSettings {
         )
     }
 
-    /// Words and environment of `verify`.
+    /// Resolves arguments and environment of `verify`.
     ///
     /// # Errors
     /// [`Kind::Usage`].

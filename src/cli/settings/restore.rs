@@ -1,4 +1,4 @@
-//! `restore`: from what, to what.
+//! The settings of `restore`.
 
 use super::environment::Environment;
 use super::keys::IdentitySettings;
@@ -15,31 +15,30 @@ use crate::store::member::{MemberPlace, Owner};
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-/// `restore`.
 pub(crate) struct RestoreSettings {
-    /// What the snapshot is taken from.
+    /// The source of the snapshot.
     pub(crate) source: SourceSettings,
-    /// What is made of it.
+    /// The result to make of it.
     pub(crate) target: Target,
-    /// Whether only the plan is printed.
+    /// Whether to print only the plan.
     pub(crate) dry_run: bool,
     /// How the pipeline runs.
     pub(crate) options: pipeline::open::Options,
 }
 
-/// What the snapshot is taken from.
+/// The source of a snapshot.
 pub(crate) enum SourceSettings {
-    /// An archive, `-` for standard input, and who opens it.
+    /// An archive, `-` for standard input, and the identities that open it.
     Archive(PathBuf, IdentitySettings),
     /// `--from-snapshot`.
     Snapshot(PathBuf),
 }
 
 impl SourceSettings {
-    /// Exactly one of the two.
+    /// Resolves the source, which must be exactly one of the two.
     ///
     /// # Errors
-    /// [`Kind::Usage`], also where nobody is named to open an archive.
+    /// [`Kind::Usage`], also where no identity is given for an archive.
     pub(crate) fn resolve(
         archive: Option<PathBuf>,
         snapshot: Option<PathBuf>,
@@ -62,9 +61,9 @@ impl SourceSettings {
     }
 }
 
-/// What is made of a snapshot.
+/// The result to make of a snapshot.
 pub(crate) enum Target {
-    /// `-o`: the snapshot itself, as named, and whether an existing file is replaced.
+    /// `-o`: the snapshot itself, as named, and whether to replace an existing file.
     Snapshot(OsString, bool),
     /// `--data-dir`: the member of this name.
     Member(Box<ClusterSettings>, String, MemberPlace),
@@ -76,7 +75,7 @@ pub(crate) enum Target {
 pub(crate) struct ClusterSettings {
     /// Its members.
     pub(crate) membership: Membership,
-    /// Whether the revision is raised.
+    /// Whether to raise the revision, and by how much.
     pub(crate) bump: WantedBump,
     /// `--skip-hash-check`.
     pub(crate) skip_hash_check: bool,
@@ -85,7 +84,7 @@ pub(crate) struct ClusterSettings {
 }
 
 impl RestoreSettings {
-    /// Words and environment.
+    /// Resolves arguments and environment.
     ///
     /// # Errors
     /// [`Kind::Usage`].
@@ -111,7 +110,7 @@ impl RestoreSettings {
     }
 }
 
-/// What only makes sense of members.
+/// Refuses flags about members together with `-o`.
 fn refuse_with_output(words: &MemberArguments) -> Result<()> {
     let given = [
         ("--wal-dir", words.wal_dir.is_some()),
@@ -131,7 +130,7 @@ fn refuse_with_output(words: &MemberArguments) -> Result<()> {
     refuse_given(&given, "is about a member, but -o writes the snapshot as it is")
 }
 
-/// What `requires` of clap lets pass where the flag that is required could not stand.
+/// Refuses flags that clap's `requires` lets pass where the required flag itself would be a conflict.
 fn refuse_with_other_target(words: &MemberArguments) -> Result<()> {
     if words.cluster_plan.is_some() && words.output_dir.is_none() {
         return refuse_given(&[("--cluster-plan", true)], "is about --output-dir, not --data-dir");
@@ -200,8 +199,8 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
     }
 }
 
-/// How much `--kubernetes` adds depends on the time of day: members made one after the other would not be equal, and etcd
-/// would serve one or the other in silence.
+/// Refuses `--kubernetes` for members that are made separately: its number depends on the time of day, so the members would
+/// differ, and etcd would serve one or the other without an error.
 fn refuse_unequal_members(membership: &Membership, kubernetes: bool) -> Result<()> {
     if !kubernetes || membership.members().len() == 1 {
         return Ok(());
@@ -214,7 +213,7 @@ fn refuse_unequal_members(membership: &Membership, kubernetes: bool) -> Result<(
     ))
 }
 
-/// `USER[:GROUP]`; without a group, that of the user.
+/// Parses `USER[:GROUP]`; without a group, the group of the user.
 fn owner(text: &str) -> Result<Owner> {
     use nix::unistd::{Group, User};
     let wrong = |what: String| {

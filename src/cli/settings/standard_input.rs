@@ -1,19 +1,19 @@
-//! Standard input can be read once.
+//! Ensures that standard input is read only once.
 
 use crate::error::{Error, Kind, Result};
 use std::path::PathBuf;
 
-/// Who reads standard input.
+/// The reader of standard input.
 #[derive(Debug, Default)]
 pub(crate) struct StandardInput {
     reader: Option<String>,
 }
 
 impl StandardInput {
-    /// Claims it for `reader`, a flag with its value.
+    /// Claims standard input for `reader`, a flag with its value.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when it is claimed already.
+    /// [`Kind::Usage`] when it is already claimed.
     pub(crate) fn claim(&mut self, reader: &str) -> Result<()> {
         if let Some(first) = &self.reader {
             return Err(Error::new(
@@ -26,10 +26,10 @@ impl StandardInput {
         Ok(())
     }
 
-    /// Claims it for every `-` among `paths`.
+    /// Claims standard input for every `-` among `paths`.
     ///
     /// # Errors
-    /// [`Kind::Usage`] when that makes two.
+    /// [`Kind::Usage`] for a second claim.
     pub(crate) fn claim_paths(&mut self, reader: &str, paths: &[PathBuf]) -> Result<()> {
         paths.iter().filter(|path| path.as_os_str() == "-").try_for_each(|_| self.claim(reader))
     }

@@ -1,13 +1,13 @@
-//! How values are written on a command line: etcdctl's as Go writes them, ours in plain bytes or KiB and MiB.
+//! Parses values of the command line: etcdctl's as Go writes them, ours in plain bytes or KiB and MiB.
 
 use crate::archive::frame;
 use crate::etcd::LOWEST_RATE;
 use std::time::Duration;
 
-/// A boolean as Go's `strconv.ParseBool` reads it.
+/// Parses a boolean like Go's `strconv.ParseBool`.
 ///
 /// # Errors
-/// What is wrong, for a message that names the flag or variable.
+/// The reason, for a message that names the flag or variable.
 pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
@@ -16,10 +16,10 @@ pub(crate) fn parse_bool(text: &str) -> Result<bool, String> {
     }
 }
 
-/// A duration as Go's `time.ParseDuration` reads it, such as `5s`, `1m30s`, `1.5h` or a bare `0`; not negative.
+/// Parses a duration like Go's `time.ParseDuration`, such as `5s`, `1m30s`, `1.5h` or a bare `0`; not negative.
 ///
 /// # Errors
-/// What is wrong, for a message that names the flag or variable.
+/// The reason, for a message that names the flag or variable.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("`{text}` is no duration such as 5s, 1m30s or 500ms");
     if text.starts_with('-') {
@@ -41,7 +41,7 @@ pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_nanos(nanoseconds))
 }
 
-/// One number with its unit at the start of `text`, in nanoseconds, and what follows it.
+/// Parses one number with its unit at the start of `text`; returns nanoseconds and the rest.
 fn parse_duration_part(text: &str) -> Option<(u64, &str)> {
     let number_end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     let (number, rest) = text.split_at(number_end);
@@ -71,7 +71,7 @@ fn fraction_of(fraction: &str, unit: u64) -> Option<u64> {
 fn unit_nanoseconds(unit: &str) -> Option<u64> {
     Some(match unit {
         "ns" => 1,
-        // MICRO SIGN and GREEK SMALL LETTER MU, both of which Go takes.
+        // MICRO SIGN and GREEK SMALL LETTER MU, both of which Go accepts.
         "us" | "\u{b5}s" | "\u{3bc}s" => 1_000,
         "ms" => 1_000_000,
         "s" => 1_000_000_000,
@@ -81,12 +81,12 @@ fn unit_nanoseconds(unit: &str) -> Option<u64> {
     })
 }
 
-/// [`frame::FRAME_SIZE_DEFAULT`] as people write it, for the help.
+/// [`frame::FRAME_SIZE_DEFAULT`] in the form of the help text.
 pub(crate) const DEFAULT_FRAME_SIZE: &str = "4MiB";
 const KIBIBYTE: u32 = 1024;
 const MEBIBYTE: u32 = 1024 * KIBIBYTE;
 
-/// A size in bytes, KiB or MiB.
+/// Parses a size in bytes, KiB or MiB.
 fn parse_size(text: &str) -> Option<u64> {
     let (number, unit) = if let Some(number) = text.strip_suffix("KiB") {
         (number, KIBIBYTE)
@@ -98,19 +98,19 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit.into())
 }
 
-/// A version of etcd: major and minor count.
+/// Parses a version of etcd, of which only major and minor count.
 ///
 /// # Errors
-/// What is wrong, for a message that names the flag or variable.
+/// The reason, for a message that names the flag or variable.
 pub(crate) fn parse_etcd_version(text: &str) -> Result<(u64, u64), String> {
     crate::database::contents::major_and_minor(text.strip_prefix('v').unwrap_or(text))
         .ok_or_else(|| format!("`{text}` is no version such as 3.5.30"))
 }
 
-/// A frame size in bytes, KiB or MiB; which ones there are, the format says.
+/// Parses a frame size in bytes, KiB or MiB; the format defines which sizes are valid.
 ///
 /// # Errors
-/// What is wrong, for a message that names the flag or variable.
+/// The reason, for a message that names the flag or variable.
 pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
     let size = parse_size(text).and_then(|size| u32::try_from(size).ok());
     size.filter(|&size| frame::is_frame_size(size)).ok_or_else(|| {
@@ -119,10 +119,10 @@ pub(crate) fn parse_frame_size(text: &str) -> Result<u32, String> {
     })
 }
 
-/// A number of bytes a second.
+/// Parses a number of bytes per second.
 ///
 /// # Errors
-/// What is wrong, for a message that names the flag or variable.
+/// The reason, for a message that names the flag or variable.
 pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     let rate = parse_size(text)
         .ok_or_else(|| format!("`{text}` is no number of bytes a second such as 512KiB or 20MiB"))?;
@@ -133,10 +133,10 @@ pub(crate) fn parse_rate(text: &str) -> Result<u64, String> {
     Ok(rate)
 }
 
-/// A number of bytes a second, or 0.
+/// Parses a number of bytes per second, or 0.
 ///
 /// # Errors
-/// What is wrong, for a message that names the flag or variable.
+/// The reason, for a message that names the flag or variable.
 pub(crate) fn parse_min_rate(text: &str) -> Result<u64, String> {
     parse_size(text).ok_or_else(|| format!("`{text}` is no number of bytes a second such as 64KiB, nor 0"))
 }
@@ -158,7 +158,7 @@ mod tests {
         }
     }
 
-    /// Good durations out of Go's own `time_test.go`, and their nanoseconds.
+    /// Valid durations from Go's own `time_test.go`, and their nanoseconds.
     #[test]
     fn durations_are_go_s() {
         for (text, nanoseconds) in [

@@ -140,7 +140,7 @@ fn age_files_that_are_no_identity_files_are_refused() {
     assert!(refused(&locked[..60]).to_string().contains("damaged"));
     assert!(refused(b"age-encryption.org/v9\n-> something new\n\n---\n").to_string().contains("newer"));
     refused(b"-----BEGIN AGE ENCRYPTED FILE-----\n!!\n-----END AGE ENCRYPTED FILE-----\n");
-    // Damage behind the header shows only once it is open, and so does a content that holds no identity.
+    // Damage after the header, and content that holds no identity, show only once the file is open.
     let no_identity = encrypted("hunter2", Format::Binary, &scrypt(PASSPHRASE, 4));
     for (bytes, expected) in
         [(&locked[..locked.len() - 1], "damaged"), (&no_identity, "line 1 is not an identity")]

@@ -1,4 +1,4 @@
-//! Tests of the room that need no other program; those with real tools are in `tests/keys_*.rs`.
+//! Tests that need no other program; tests with real tools are in `tests/keys_*.rs`.
 
 mod identities;
 mod recipients;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use zeroize::Zeroizing;
 
-/// Answers every question for a secret with the same passphrase, and counts.
+/// Answers every question for a secret with the same passphrase, and counts the questions.
 pub(super) struct Answering {
     passphrase: Option<&'static str>,
     pub(super) asked: AtomicUsize,
@@ -22,7 +22,7 @@ impl Answering {
         Arc::new(Self { passphrase: Some(passphrase), asked: AtomicUsize::new(0) })
     }
 
-    /// Nobody is there.
+    /// A prompt without a terminal.
     pub(super) fn nobody() -> Arc<Self> {
         Arc::new(Self { passphrase: None, asked: AtomicUsize::new(0) })
     }
@@ -63,7 +63,7 @@ pub(super) fn file_key() -> FileKey {
     FileKey::new(Box::new(*b"sixteen byte key"))
 }
 
-/// No message may contain as much of a secret as would be shown of a public string.
+/// Fails if a message contains as much of a secret as it would show of a public string.
 pub(super) fn assert_silent_about(error: &Error, secret: &str) {
     let said = format!("{error} {} {error:?}", error.hint()).to_lowercase();
     let beginning: String = secret.to_lowercase().chars().take(18).collect();

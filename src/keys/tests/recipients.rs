@@ -95,7 +95,7 @@ fn a_bad_line_is_named_by_number_and_not_shown() {
         let error = parse(&[], &[&format!("# comment\n{X25519}\n{line}\n{X25519}\n")]).unwrap_err();
         assert_eq!(error.kind(), Kind::Recipient);
         assert!(error.to_string().contains("team.txt: line 3 is "), "{error}");
-        // The type of an ssh key may be told, the key may not.
+        // An error may name the type of an ssh key, but not show the key.
         assert_silent_about(&error, line.split(' ').nth(1).unwrap_or(line));
     }
     let error = parse(&[], &[ECDSA]).unwrap_err();
@@ -148,7 +148,7 @@ fn an_absent_plugin_is_named() {
 
 #[test]
 fn an_ssh_key_with_something_behind_its_numbers_is_refused() {
-    // The age crate reads this as the key it begins with, and writes an archive that the key does not open.
+    // The age crate reads this as the key that it begins with, and writes an archive that the key does not open.
     let longer = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHsKLqeplhpW+uObz5dvMgjz1OxfM/XXUB+VHtZ6isGNAAAA";
     assert!(longer.parse::<age::ssh::Recipient>().is_ok());
     assert_eq!(parse(&[longer], &[]).unwrap_err().kind(), Kind::Recipient);

@@ -1,27 +1,26 @@
-//! The processes of a drill that have lost their parent.
+//! Ends the processes of a drill that have lost their parent.
 //!
-//! The launcher that starts an etcd is the parent of all that has left it, and ends that when the drill ends. Should the
-//! launcher itself be killed, a process that has left its session would have no one to end it. So while its etcds run, the
-//! drill is a subreaper, too: such a process becomes its child.
+//! The launcher that starts an etcd adopts every process below it that loses its parent, and kills them when the drill ends.
+//! If the launcher itself is killed, nothing would end a process that has left its session. So the drill is a subreaper,
+//! too, while its etcds run, and such a process becomes its child.
 
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, getpid, kill_process, set_child_subreaper, waitpid};
 
-/// How long to wait for the end of processes that were killed.
+/// How long to wait for the end of killed processes.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How often their end is looked for.
+/// How often to look for their end.
 const POLL: Duration = Duration::from_millis(10);
 
-/// A child of this process, by any way it became one.
+/// A child of this process, whether started or adopted.
 pub(crate) struct ChildProcess {
-    /// Its id, which is no other's until it is waited for.
+    /// Its id, which is not reused until the process is waited for.
     pub(crate) id: Pid,
-    /// Whether it has ended.
     ended: bool,
 }
 
-/// All children of this process.
+/// Lists all children of this process.
 pub(crate) fn children() -> std::io::Result<Vec<ChildProcess>> {
     let mut found = Vec::new();
     for process in std::fs::read_dir("/proc")?.flatten() {
@@ -37,7 +36,8 @@ pub(crate) fn children() -> std::io::Result<Vec<ChildProcess>> {
     Ok(found)
 }
 
-/// Whether it has ended, and its parent, as `proc_pid_stat(5)` tells behind the name in parentheses, which may hold anything.
+/// Whether the process has ended, and its parent: the fields of `proc_pid_stat(5)` after the parenthesised name, which may
+/// hold any characters.
 fn state_in(status: &[u8]) -> Option<(bool, Pid)> {
     let name_ends = status.iter().rposition(|&byte| byte == b')')?;
     let mut fields = std::str::from_utf8(&status[name_ends + 1..]).ok()?.split_ascii_whitespace();
@@ -45,17 +45,17 @@ fn state_in(status: &[u8]) -> Option<(bool, Pid)> {
     Some((ended, fields.next()?.parse().ok().and_then(Pid::from_raw)?))
 }
 
-/// As long as it lives, what loses its parent below this process becomes a child of this process. When it is dropped, all
-/// of them are killed and waited for.
+/// Makes this process the parent of orphans below it for as long as this value lives. Dropping it kills them and waits for
+/// them.
 pub(super) struct Adoption {
     active: bool,
-    /// Children that had ended before; those who started them wait for them.
+    /// Children that had ended before; the code that started them waits for them.
     spared: Vec<Pid>,
 }
 
 impl Adoption {
-    /// Begins, unless this process has children already that are not the drill's, such as those of a shell that became this
-    /// program: what they leave behind could not be told from what the drill's own do.
+    /// Begins, unless this process already has other children, such as those of a shell that became this program: their
+    /// orphans could not be told from the drill's.
     pub(super) fn begin() -> Self {
         let children = children().unwrap_or_default();
         let active = children.iter().all(|child| child.ended) && set_child_subreaper(Some(getpid())).is_ok();
@@ -65,7 +65,7 @@ impl Adoption {
         Self { active, spared: children.into_iter().map(|child| child.id).collect() }
     }
 
-    /// Kills those there are, until there are none; theirs become children of this process meanwhile.
+    /// Kills all children until none are left; their own children become children of this process meanwhile.
     fn end_all(&self) -> std::io::Result<bool> {
         let began = Instant::now();
         loop {
@@ -75,7 +75,7 @@ impl Adoption {
                 return Ok(left.is_empty());
             }
             for child in left {
-                // One that has ended already needs no signal, and one that is waited for elsewhere is not there any more.
+                // Both may fail: the child may have ended already, or another thread may have waited for it.
                 let _ = kill_process(child.id, Signal::KILL);
                 let _ = waitpid(Some(child.id), WaitOptions::NOHANG);
             }
@@ -96,7 +96,7 @@ impl Drop for Adoption {
             }
             Err(error) => tracing::warn!("cannot look for processes that etcd has started: {error}"),
         }
-        // Without it, this process only adopts what nobody ends any more.
+        // If this fails, this process only adopts orphans and never ends them.
         let _ = set_child_subreaper(None);
     }
 }

@@ -1,4 +1,4 @@
-//! What a drilled member is asked, and tried with.
+//! The queries to a drilled member, and the writes that test it.
 
 use std::time::{Duration, Instant};
 
@@ -10,21 +10,21 @@ use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, HashKv, ListedMember};
 
-/// etcd counts the seconds of a lease from 1 on and rounds as it likes.
+/// Tolerance: etcd counts the seconds of a lease from 1 on and rounds as it likes.
 const LEASE_PRECISION: Duration = Duration::from_secs(2);
-/// What is put, read and deleted.
+/// The value that is put, read and deleted.
 const VALUE: &str = "written by a drill of etcd-seal";
 
-/// What the data say, read without etcd.
+/// What the data contain, read without etcd.
 pub(super) struct Expected<'a> {
     pub(super) contents: &'a Contents,
     pub(super) keys: Keys,
-    /// None where there are too many to be compared.
+    /// `None` where there are too many to compare.
     pub(super) leases: Option<&'a [Lease]>,
     pub(super) membership: &'a Membership,
 }
 
-/// What etcd says that is something else, in sentences; and what it may.
+/// The differences between etcd's answers and the data, and remarks about tolerated ones.
 #[derive(Debug, Default)]
 pub(super) struct Findings {
     pub(super) differences: Vec<String>,
@@ -39,11 +39,11 @@ impl Findings {
     }
 }
 
-/// Compares what a member serves, running since `since`, with what the data say.
+/// Compares the answers of a member, running since `since`, with the data.
 pub(super) async fn compare(client: &Client, expected: &Expected<'_>, since: Instant) -> Result<Findings> {
     let mut findings = Findings::default();
     let contents = expected.contents;
-    // Leases first: they run out.
+    // Leases first, because they expire.
     compare_leases(client, expected.leases, since, &mut findings).await?;
     let status = client.status().await?;
     let revision = match contents.revision_without_unfinished_compaction() {
@@ -70,7 +70,8 @@ pub(super) async fn compare(client: &Client, expected: &Expected<'_>, since: Ins
     Ok(findings)
 }
 
-/// Some versions refuse to be asked for the revision they were compacted at, but for their newest, which 0 stands for.
+/// Some versions refuse to hash the revision of their last compaction, but not their newest revision, which is 0 in the
+/// request.
 async fn compare_hashes(client: &Client, expected: &Expected<'_>, findings: &mut Findings) -> Result<()> {
     let contents = expected.contents;
     let of_newest = contents.compacted == Some(contents.revision);
@@ -90,7 +91,7 @@ fn revision(compacted: Option<i64>) -> String {
     compacted.map_or_else(|| "none".to_owned(), |revision| revision.to_string())
 }
 
-/// As etcd lists them.
+/// The members as etcd lists them.
 fn listed(membership: &Membership) -> Vec<ListedMember> {
     let mut members: Vec<_> = membership
         .members()
@@ -138,7 +139,7 @@ async fn compare_leases(
     Ok(())
 }
 
-/// What all members agreed on after they were tried.
+/// The state that all members agreed on after the test writes.
 #[derive(Clone, Debug)]
 pub(super) struct Tried {
     key: String,
@@ -169,7 +170,7 @@ pub(super) async fn try_out(served: &Served<'_>, key: String) -> Result<Tried> {
     Ok(tried)
 }
 
-/// Whether every member has what was agreed on.
+/// Fails unless every member still has the agreed state.
 pub(super) async fn agree(clients: &[Client], tried: &Tried) -> Result<()> {
     for client in clients {
         if client.get(&tried.key).await?.is_some() {
@@ -186,7 +187,7 @@ pub(super) async fn agree(clients: &[Client], tried: &Tried) -> Result<()> {
     Ok(())
 }
 
-/// etcd is at fault, or what it was given.
+/// The error where etcd or its data are at fault.
 pub(super) fn failed(what: impl Into<String>) -> Error {
     Error::new(Kind::DrillFailed, what)
 }

@@ -1,7 +1,7 @@
-//! The members of a drill, running.
+//! The running members of a drill.
 //!
-//! They listen on sockets in the scratch directory, which is closed to everybody else: what is in the archive is as secret
-//! here as it was there, and a port of the loopback device would be open to every user of the host.
+//! They listen on sockets in the scratch directory, which other users cannot enter: the restored data are as secret as the
+//! archive, and every user of the host could connect to a port of the loopback device.
 
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
@@ -20,14 +20,14 @@ use crate::store::scratch::Scratch;
 
 /// The token of the new cluster.
 const TOKEN: &str = "etcd-seal-drill";
-/// How often a member that does not serve yet is asked.
+/// How often to ask a member that does not serve yet.
 const POLL: Duration = Duration::from_millis(50);
-/// How long one such question may take.
+/// The time limit of one such attempt.
 const ATTEMPT: Duration = Duration::from_secs(2);
-/// How long a call to a member that serves may take: all of a large database is read, or written anew, in one.
+/// The time limit of a call to a member that serves: one call may read or rewrite all of a large database.
 const CALL_LIMIT: Duration = Duration::from_secs(30 * 60);
 
-/// What every member runs with, and where.
+/// What the members run with, and where.
 pub(super) struct Site<'a> {
     pub(super) program: &'a Program,
     pub(super) scratch: &'a Scratch,
@@ -37,11 +37,11 @@ pub(super) struct Site<'a> {
     pub(super) interrupt: &'a Interrupt,
 }
 
-/// Why members do not serve.
+/// Why the members do not serve.
 pub(super) enum Trouble {
-    /// One ended by itself.
+    /// A member ended by itself.
     Ended(Error),
-    /// Anything else.
+    /// Any other reason.
     Other(Error),
 }
 
@@ -59,12 +59,12 @@ impl Trouble {
     }
 }
 
-/// The name of the member with this number, from 0 on.
+/// The name of member `number`, which counts from 0.
 fn name(number: usize) -> String {
     format!("m{}", number + 1)
 }
 
-/// The socket for clients of a member; its name looks like an address because etcd 3.4 insists on one.
+/// The client socket of a member. Its name looks like an address because etcd 3.4 requires one.
 fn client_socket(number: usize) -> String {
     format!("localhost:{}", 2 * number + 1)
 }
@@ -73,30 +73,30 @@ fn peer_socket(number: usize) -> String {
     format!("localhost:{}", 2 * number + 2)
 }
 
-/// A cluster of so many members.
+/// The membership of a cluster of `members` members.
 pub(super) fn membership(members: usize) -> Result<Membership> {
     let listed: Vec<String> =
         (0..members).map(|number| format!("{}=unix://{}", name(number), peer_socket(number))).collect();
     Membership::parse(&listed.join(","), TOKEN)
 }
 
-/// The members of a cluster, each a process that ends with this.
+/// The processes of a cluster's members; dropping it ends them.
 pub(super) struct Cluster<'a> {
     site: &'a Site<'a>,
     processes: Vec<Process>,
 }
 
-/// A cluster all of whose members serve.
+/// A cluster in which all members serve.
 pub(super) struct Served<'a> {
     pub(super) cluster: Cluster<'a>,
-    /// A connection to each, in the order of their numbers.
+    /// A connection to each member, in the order of their numbers.
     pub(super) clients: Vec<Client>,
-    /// How long it took until the first served a read.
+    /// The time until the first member served a read.
     pub(super) after: Duration,
 }
 
 impl<'a> Cluster<'a> {
-    /// Starts every member on what lies in the scratch directory under its name, and waits until all of them serve.
+    /// Starts every member in its directory in the scratch directory, and waits until all of them serve.
     pub(super) fn boot(site: &'a Site<'a>, membership: &Membership) -> Result<Served<'a>, Trouble> {
         let began = Instant::now();
         let mut cluster = Self { site, processes: Vec::new() };
@@ -117,7 +117,7 @@ impl<'a> Cluster<'a> {
         Ok(Served { cluster, clients, after: after.unwrap_or_default() })
     }
 
-    /// Waits until the member serves a read that a leader confirmed.
+    /// Waits until the member serves a linearizable read.
     fn wait_for(&mut self, number: usize, began: Instant) -> Result<Client, Trouble> {
         let connection = connection(&self.socket(number), ATTEMPT);
         loop {
@@ -126,7 +126,7 @@ impl<'a> Cluster<'a> {
             let attempt: Result<Client> = self.site.runtime.block_on(async {
                 let client = Client::connect(&connection, self.site.interrupt).await?;
                 match client.read().await {
-                    // The data may say so of themselves. Whether they are is found out below.
+                    // A corruption alarm in the data has the same effect; later checks find real corruption.
                     Err(error) if error.to_string().contains("corrupt cluster") => {
                         client.disarm().await?;
                         client.read().await?;
@@ -151,20 +151,20 @@ impl<'a> Cluster<'a> {
         }
     }
 
-    /// Whether somebody has asked to stop: a signal to all of us is no fault of etcd's.
+    /// Whether the user asked to stop: a signal to the whole process group also ends etcd, which is not at fault then.
     pub(super) fn is_interrupted(&self) -> bool {
         self.site.interrupt.check().is_err_and(|error| error.kind() == Kind::Interrupted)
     }
 
-    /// Fails where a member has ended.
+    /// Fails if a member has ended.
     pub(super) fn check_running(&mut self) -> Result<(), Trouble> {
         for process in &mut self.processes {
             if let Some(status) = process.ended()? {
-                // A signal to both of us is no fault of etcd's.
+                // A signal to the whole process group ends etcd as well, which is not at fault then.
                 self.site.interrupt.check()?;
                 let words = process.last_words();
                 let message = format!("etcd {} ended by itself ({status}); {words}", process.name());
-                // So a host ends whom it has no memory for; etcd itself never does.
+                // The kernel kills a process this way when memory runs out; etcd never kills itself.
                 let killed = status.signal() == Some(Signal::KILL.as_raw());
                 let host = host_fault(&words);
                 let error = blamed_on_host(message, host);
@@ -175,7 +175,7 @@ impl<'a> Cluster<'a> {
         Ok(())
     }
 
-    /// How the member is reached.
+    /// The connection to the member.
     pub(super) fn connection(&self, number: usize) -> Connection {
         connection(&self.socket(number), CALL_LIMIT)
     }
@@ -184,28 +184,28 @@ impl<'a> Cluster<'a> {
         self.site.scratch.path().join(client_socket(number))
     }
 
-    /// Stops one member after the other, as an operator would: one that leads hands that over to another that lives.
+    /// Stops one member after the other, as an operator would, so that a leader can hand over to a running member.
     pub(super) fn stop(self) -> Result<()> {
         let Self { site, processes } = self;
         processes.into_iter().try_for_each(|process| process.stop(site.interrupt))
     }
 }
 
-/// Removes what a member that ended badly has left: etcd 3.4 takes it for a server that listens.
+/// Removes the sockets of a member that was killed: etcd 3.4 takes them for those of a running server.
 fn remove_sockets(number: usize, scratch: &Scratch) -> Result<()> {
     let sockets = [client_socket(number), peer_socket(number)];
     sockets.iter().try_for_each(|socket| scratch.remove_file(socket))
 }
 
-/// The flags of one member. The quota is off: that of the lost cluster is unknown, and etcd's default would refuse writes to
-/// a database that was allowed more.
+/// The flags of one member. The quota is off: the quota of the lost cluster is unknown, and etcd's default would refuse
+/// writes to a database that was allowed to be larger.
 fn arguments(number: usize, name: &str, membership: &Membership) -> Result<Vec<String>> {
     let member = membership.member(name, None)?;
     let (client, peer) = (client_socket(number), peer_socket(number));
     Ok(vec![
         format!("--name={name}"),
         format!("--data-dir={name}"),
-        // For an etcd that is started on nothing.
+        // Needed by an etcd that starts without data.
         format!("--initial-advertise-peer-urls={}", member.peer_urls.join(",")),
         format!("--initial-cluster={}", membership.initial_cluster()),
         format!("--listen-client-urls=unix://{client}"),

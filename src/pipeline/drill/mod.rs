@@ -1,8 +1,8 @@
-//! The proof of an archive: restored into a scratch directory, served by a real etcd, compared with what the data say, used,
-//! saved again, restarted, and thrown away.
+//! Proves an archive: restores it into a scratch directory, serves it with a real etcd, compares etcd's answers with the
+//! data, writes to it, saves it again, restarts it, and deletes it.
 //!
-//! What was restored is served without etcd's own authentication, which nobody here has passwords for: it is turned off in the
-//! scratch copy, after users and roles were counted. So the members listen where nobody else can reach them.
+//! The drill has no password of the restored users, so it turns authentication off in the scratch copy, after it has counted
+//! users and roles. The members therefore listen only where no other user can reach them.
 
 mod adoption;
 mod checks;
@@ -18,6 +18,7 @@ use jiff::Timestamp;
 use tokio::runtime::Handle;
 
 use self::adoption::Adoption;
+#[cfg(feature = "cli")]
 pub(crate) use self::adoption::children;
 use self::checks::{Expected, Findings, agree, compare, failed, try_out};
 use self::cluster::{Cluster, Served, Site, Trouble, membership};
@@ -38,28 +39,28 @@ use crate::interrupt::Interrupt;
 use crate::progress::Progress;
 use crate::store::scratch::Scratch;
 
-/// How to drill.
+/// What to drill with.
 pub struct Request<'a> {
-    /// What is started.
+    /// The etcd to start.
     pub program: &'a Program,
-    /// How many members.
+    /// The number of members.
     pub members: usize,
-    /// An existing directory, in which the scratch directory is made.
+    /// An existing directory, in which the drill makes its scratch directory.
     pub scratch: &'a Path,
     /// How long the members may take until they serve.
     pub timeout: Duration,
-    /// Bytes of the snapshot, where somebody has said them before.
+    /// Bytes of the snapshot, where known beforehand.
     pub expected_size: Option<u64>,
-    /// How archives are read.
+    /// How to read archives.
     pub options: &'a open::Options,
-    /// What time it is.
+    /// The current time.
     pub now: Timestamp,
-    /// Where etcd is talked to.
+    /// The runtime for connections to etcd.
     pub runtime: &'a Handle,
 }
 
-/// Refuses a snapshot of `expected` bytes for which there is not enough room in `scratch`, where `free` bytes are free: two more
-/// copies than members are needed, as etcd defragments into one, and the member is saved again.
+/// Refuses a snapshot of `expected` bytes where the `free` bytes in `scratch` are too few. It needs two more copies than
+/// members: etcd defragments into one, and the drill saves the member again into the other.
 ///
 /// # Errors
 /// [`Kind::NoSpace`].
@@ -68,26 +69,26 @@ pub fn check_room(scratch: &Path, expected: Option<u64>, members: usize, free: u
     space::check(scratch, expected, members as u64 + 2, LOG_SIZE, free)
 }
 
-/// What was proved, and how long it took.
+/// What the drill proved, and how long it took.
 #[derive(Debug)]
 pub struct Drilled {
     /// What was found in the archive; `None` for a plain snapshot.
     pub opened: Option<Opened>,
     /// Bytes of the snapshot.
     pub snapshot_size: u64,
-    /// Whether etcd's own digest was there and right.
+    /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
     pub contents: Contents,
-    /// Its keys, and their checksum, which etcd came to, too.
+    /// Its keys, and their checksum, which etcd computed as well.
     pub keys: Keys,
     /// The version of the etcd that served it.
     pub etcd_version: String,
-    /// How many members did.
+    /// The number of members that served it.
     pub members: usize,
-    /// What whoever reads the verdict has to know.
+    /// What a reader of the verdict has to know.
     pub remarks: Vec<String>,
-    /// How long it took.
+    /// How long the drill took.
     pub times: Times,
 }
 
@@ -98,23 +99,23 @@ pub struct Times {
     pub restore: Duration,
     /// From there to the first read that etcd served.
     pub boot: Duration,
-    /// Everything else.
+    /// The remaining time.
     pub check: Duration,
 }
 
 impl Times {
-    /// The time to recovery: what a bad day would take, hardware and hands apart.
+    /// The time to recovery: that of a real disaster, except for hardware and manual work.
     #[must_use]
     pub fn recovery(self) -> Duration {
         self.restore + self.boot
     }
 }
 
-/// Drills. However it ends, no etcd and no scratch directory remain.
+/// Drills an archive or snapshot. However it ends, no etcd and no scratch directory remain.
 ///
 /// # Errors
-/// [`Kind::DrillFailed`] where etcd does not serve what the data say or breaks on it; [`Kind::NoEtcd`] and
-/// [`Kind::EtcdNotRunning`] where etcd itself is what is wrong; those of restoring a member.
+/// [`Kind::DrillFailed`] where etcd does not serve the data or breaks on them; [`Kind::NoEtcd`] and
+/// [`Kind::EtcdNotRunning`] where etcd itself is at fault; the errors of restoring a member.
 pub fn drill(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
@@ -136,7 +137,7 @@ pub fn drill(
         timeout: request.timeout,
         interrupt,
     };
-    // From here on every child of this process is an etcd of the drill, where a launcher starts those: no plugin is run.
+    // From here on, where a launcher starts the etcds, every child of this process belongs to the drill: no plugin runs.
     let adoption = (!request.program.launcher.is_empty()).then(Adoption::begin);
     let proved = restored.prove(&site, &membership, request)?;
     drop(adoption);
@@ -156,7 +157,7 @@ pub fn drill(
     })
 }
 
-/// Members on the disk, and all that is to be known of them before an etcd changes anything.
+/// The members on disk, and what is known of them before an etcd changes anything.
 struct Restored {
     made: Made,
     took: Duration,
@@ -164,7 +165,7 @@ struct Restored {
     leases: Option<Vec<Lease>>,
 }
 
-/// What a cluster has proved.
+/// What a running cluster proved.
 struct Proved {
     boot: Duration,
     etcd_version: String,
@@ -246,13 +247,13 @@ impl Restored {
         Ok(Proved { boot, etcd_version, remarks: self.remarks(findings) })
     }
 
-    /// An etcd that starts on nothing, but not on the data, says something about the data.
+    /// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
     fn whose_fault(&self, site: &Site<'_>, ended: Error) -> Error {
         tracing::info!("etcd ended by itself: trying it without the data");
         let version = match without_data(site) {
             Ok(version) => version,
             Err(error) if error.kind() == Kind::Interrupted => return error,
-            // Whatever is wrong, it is not the data.
+            // Something other than the data is wrong.
             Err(error) => {
                 tracing::debug!(%error, "etcd does not start without the data either");
                 return ended;
@@ -268,7 +269,7 @@ impl Restored {
         }
     }
 
-    /// What whoever reads the verdict has to know.
+    /// What a reader of the verdict has to know.
     fn remarks(&self, findings: Findings) -> Vec<String> {
         let contents = &self.made.contents;
         let mut remarks = findings.remarks;
@@ -294,7 +295,7 @@ impl Restored {
     }
 }
 
-/// Compares every member with the data, and disarms what would refuse writes.
+/// Compares every member with the data, and disarms alarms that would refuse writes.
 async fn compare_all(
     served: &Served<'_>,
     expected: &Expected<'_>,
@@ -316,7 +317,7 @@ async fn compare_all(
     Ok((findings, version))
 }
 
-/// What a call failed with says that etcd is gone, that it takes too long, or that it does not do its work on the data.
+/// Blames the failure of a call on an ended or slow etcd, on the host, or on the data.
 fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
     result.map_err(|error| match error.kind() {
         _ if served.cluster.is_interrupted() => Error::new(Kind::Interrupted, "interrupted"),
@@ -338,7 +339,7 @@ fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
     })
 }
 
-/// What etcd says where its host, and not the data, is at fault.
+/// The kind of error where etcd's words blame its host and not the data.
 fn host_fault(words: &str) -> Option<Kind> {
     const FULL: [&str; 2] = ["no space left on device", "disk quota exceeded"];
     const UNABLE: [&str; 4] =
@@ -351,7 +352,7 @@ fn host_fault(words: &str) -> Option<Kind> {
     }
 }
 
-/// An error of the host's.
+/// An error that is the host's fault.
 fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
     let error = Error::new(kind.unwrap_or(Kind::EtcdNotRunning), message);
     match kind {
@@ -360,7 +361,7 @@ fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
     }
 }
 
-/// Starts an etcd on nothing, and returns its version.
+/// Starts an etcd without data, and returns its version.
 fn without_data(site: &Site<'_>) -> Result<String> {
     site.scratch.rename("m1", "m1.aside")?;
     let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
@@ -368,7 +369,7 @@ fn without_data(site: &Site<'_>) -> Result<String> {
     Ok(site.runtime.block_on(client.status())?.version)
 }
 
-/// A key that nobody has.
+/// A random key, which no cluster has.
 fn random_key() -> Result<String> {
     let random = getrandom::u64()
         .map_err(|error| Error::io("read", "the system's random numbers", std::io::Error::other(error)))?;

@@ -1,4 +1,4 @@
-//! An etcd of our own: started, watched, and never left behind.
+//! An etcd process that the drill starts, watches, and always ends.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -13,19 +13,19 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, wa
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
-/// How long etcd may take to end by itself once it was asked to.
+/// How long etcd may take to end after a request to end.
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
-/// How long a launcher may take to kill etcd and whatever that has started.
+/// How long a launcher may take to kill etcd and all processes that etcd started.
 const KILL_PATIENCE: Duration = Duration::from_secs(5);
-/// How often an end is looked for.
+/// How often to look for an end.
 const POLL: Duration = Duration::from_millis(10);
-/// Bytes at the end of a log that are looked at.
+/// Bytes at the end of a log that are read.
 const TAIL_SIZE: u64 = 64 * 1024;
-/// Lines of it that are told.
+/// Lines of the log that are quoted.
 const TOLD_LINES: usize = 3;
-/// Bytes of a line that are told at most.
+/// Most bytes of a line that are quoted.
 const TOLD_SIZE: usize = 400;
-/// What a line has that tells why etcd gave up: in the JSON of 3.5 and later, in the text of 3.4, of Go itself.
+/// Marks of lines that tell why etcd gave up: in the JSON of 3.5 and later, in the text of 3.4, of Go itself.
 const TELLING: [&str; 7] = [
     "\"level\":\"fatal\"",
     "\"level\":\"panic\"",
@@ -36,19 +36,19 @@ const TELLING: [&str; 7] = [
     "fatal error: ",
 ];
 
-/// How etcd is started.
+/// How to start etcd.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// The etcd.
+    /// The path of etcd.
     pub etcd: PathBuf,
-    /// What starts it, before its own path and arguments: a program that ends it, with every process it has started, as soon
-    /// as its own standard input ends, and that ends as it does. May be empty.
+    /// The launcher, run with etcd's path and arguments appended: a program that ends etcd, and every process that etcd has
+    /// started, as soon as its own standard input ends, and that exits as etcd does. May be empty.
     pub launcher: Vec<OsString>,
-    /// All of its environment.
+    /// The value of `PATH`, which is etcd's whole environment.
     pub search_path: Option<OsString>,
 }
 
-/// A running etcd, in a process group of its own, which is killed when it is dropped.
+/// A running etcd, in a process group of its own; dropping it kills it.
 pub(super) struct Process {
     child: Child,
     /// Whether a launcher ends everything when its standard input ends.
@@ -59,7 +59,7 @@ pub(super) struct Process {
 }
 
 impl Process {
-    /// Starts `program` in `directory`, with `log` for what it says.
+    /// Starts `program` in `directory`, with its output in `log`.
     pub(super) fn start(
         program: &Program,
         name: &str,
@@ -87,8 +87,8 @@ impl Process {
         Ok(Self { child, launched, name: name.to_owned(), log, ended: None })
     }
 
-    /// How it ended, if it has. A script may leave children of its own behind: they end here, too, as long as the number of
-    /// their group is nobody else's.
+    /// The exit status, once etcd has ended. A script may leave children behind: they are killed here, too, before the wait
+    /// that would release the number of their group.
     pub(super) fn ended(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
             let look = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
@@ -102,7 +102,7 @@ impl Process {
         Ok(self.ended)
     }
 
-    /// Asks it to end, and waits for that; one that does not is killed.
+    /// Asks etcd to end, and waits; kills it if it does not end.
     pub(super) fn stop(mut self, interrupt: &Interrupt) -> Result<()> {
         if self.ended()?.is_none() {
             self.signal(Signal::TERM);
@@ -119,18 +119,17 @@ impl Process {
         Ok(())
     }
 
-    /// What it says about itself at the end of its log.
+    /// Quotes the end of its log.
     pub(super) fn last_words(&self) -> String {
         let words = tail(&self.log).map(|text| telling_lines(&text)).unwrap_or_default();
         if words.is_empty() { "it says nothing".to_owned() } else { format!("it says: {words}") }
     }
 
-    /// What it is called.
     pub(super) fn name(&self) -> &str {
         &self.name
     }
 
-    /// A launcher reaches what has left the group, which no signal to that does.
+    /// The launcher also ends processes that have left the group, which no signal to the group reaches.
     fn let_launcher_end_it(&mut self) {
         drop(self.child.stdin.take());
         let asked = Instant::now();
@@ -142,7 +141,8 @@ impl Process {
         }
     }
 
-    /// Reaches its children too, should it be a script. Until it is waited for, its number is nobody else's.
+    /// Sends a signal to the group, so that it reaches the children of a script too. The number of the group stays valid
+    /// until the process is waited for.
     fn signal(&self, signal: Signal) {
         let sent = kill_process_group(Pid::from_child(&self.child), signal);
         if let Err(error) = sent {
@@ -165,7 +165,7 @@ impl Drop for Process {
     }
 }
 
-/// The end of a log, read without moving the place where it is written.
+/// Reads the end of a log without moving the write position.
 fn tail(log: &File) -> std::io::Result<String> {
     let length = log.metadata()?.len();
     let mut bytes = vec![0; usize::try_from(length.min(TAIL_SIZE)).unwrap_or(0)];
@@ -173,7 +173,7 @@ fn tail(log: &File) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The last lines that tell why it ended, or else the last lines.
+/// The last lines that tell why it ended, or otherwise the last lines.
 fn telling_lines(text: &str) -> String {
     let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
     let tells = |line: &&str| TELLING.iter().any(|mark| line.contains(mark));
@@ -212,7 +212,7 @@ mod tests {
         assert_eq!(telling_lines(""), "");
     }
 
-    /// A child of the child is what a signal to one process would miss.
+    /// A signal to one process would miss its children.
     #[test]
     fn nothing_of_it_outlives_its_owner() {
         ends_whole("sleep 600 & echo $!; wait", drop);
@@ -238,7 +238,7 @@ mod tests {
         };
         end(process);
         let sleeper = Pid::from_raw(sleeper).unwrap();
-        // Its parent is gone, and whoever inherits it has to wait for it first.
+        // The process is an orphan by then, and ends only after its new parent has waited for it.
         while rustix::process::test_kill_process(sleeper).is_ok() {
             let status = std::fs::read_to_string(format!("/proc/{}/stat", sleeper.as_raw_nonzero()));
             if status.is_ok_and(|status| status.contains(" Z ")) {

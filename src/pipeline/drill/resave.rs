@@ -1,4 +1,4 @@
-//! The drilled member, saved and opened by ourselves: what was restored can be backed up again.
+//! Saves and opens the drilled member with this program: the restored data can be backed up again.
 
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
@@ -25,8 +25,8 @@ use crate::pipeline::save::{self, SnapshotSource, save};
 use crate::progress::{Pulse, Silent};
 use crate::store::scratch::Scratch;
 
-/// Saves the member at `connection` into the scratch directory, for a key that is thrown away, opens that archive, and looks
-/// at every page of the database in it.
+/// Saves the member at `connection` into the scratch directory for a throwaway key, opens that archive, and checks every
+/// page of the database in it.
 pub(super) fn save_and_open(
     connection: &Connection,
     scratch: &Scratch,
@@ -105,7 +105,7 @@ impl SnapshotSource for FlowSource {
     }
 }
 
-/// A fresh key asks nothing.
+/// A prompt for a fresh key, which needs no answers.
 struct Nobody;
 
 impl Prompt for Nobody {

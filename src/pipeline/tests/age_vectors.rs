@@ -1,8 +1,8 @@
-//! The age test vectors of C2SP's CCTV, through the header, decryption and delivery that `restore` goes through.
+//! The age test vectors of C2SP's CCTV, run through the header, decryption and delivery of `restore`.
 //!
-//! They are read from `age-testkit` in the directory that `ETCD_SEAL_TEST_FIXTURES` names. Each begins with lines that say
-//! what must come of it, and an empty line; the age file follows. None holds a snapshot, so [`open::open`] must refuse those
-//! that decrypt for that reason, and no other; what came out is seen by the same functions without the check of the snapshot.
+//! The tests read them from `age-testkit` in the directory that `ETCD_SEAL_TEST_FIXTURES` names. Each vector begins with
+//! lines that state the expected result, and an empty line; the age file follows. None holds a snapshot, so [`open::open`]
+//! must refuse those that decrypt for that reason only; the same functions without the snapshot check show the plaintext.
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
@@ -30,7 +30,7 @@ use crate::pipeline::plaintext::decrypted;
 use crate::pipeline::stage::Stop;
 use crate::progress::Silent;
 
-/// Those whose plaintext comes out whole.
+/// The vectors that decrypt completely.
 const OPEN: &[&str] = &[
     "armor_crlf",
     "armor_full_last_line",
@@ -52,7 +52,7 @@ const OPEN: &[&str] = &[
     "x25519_multiple_recipients",
 ];
 
-/// Those that are refused, by what we call it.
+/// The vectors that are refused, by the kind of error.
 const REFUSED: &[(Kind, &[&str])] = &[
     (
         Kind::NoMatchingIdentity,
@@ -145,12 +145,12 @@ const REFUSED: &[(Kind, &[&str])] = &[
             "stream_two_final_chunks_second",
         ],
     ),
-    // Our limit is higher than age's, and a flag raises it: too much work is nothing that is wrong with the header.
+    // Our limit is higher than age's, and a flag raises it: too high a work factor is no fault of the header.
     (Kind::NoMatchingIdentity, &["scrypt_work_factor_23"]),
 ];
 
-/// Those for the native post-quantum identities of age 1.3, which the age crate does not know. They go through the program
-/// and age's plugin in `tests/age_hybrid.rs`; here it is only seen that such an identity is refused in words.
+/// The vectors for the native post-quantum identities of age 1.3, which the age crate does not know. `tests/age_hybrid.rs`
+/// runs them through the program and age's plugin; here a test only checks that the error explains the refusal.
 const HYBRID: &[&str] = &[
     "armor_hybrid",
     "hybrid_and_x25519",
@@ -167,11 +167,11 @@ const HYBRID: &[&str] = &[
     "hybrid_short_share",
 ];
 
-/// A vector, taken apart.
+/// A parsed vector.
 struct Vector {
     name: String,
     expect: String,
-    /// SHA-256 of all plaintext that STREAM authenticates, where any is to be had.
+    /// SHA-256 of all plaintext that STREAM authenticates, where there is any.
     payload: Option<[u8; 32]>,
     file_key: Vec<u8>,
     identities: Vec<String>,
@@ -213,7 +213,7 @@ impl Vector {
         vector
     }
 
-    /// Each key of the vector alone, as the program is given one or the other; none where the vector has none.
+    /// Each key of the vector on its own, as the program takes one or the other; no key where the vector has none.
     fn keys(&self) -> Vec<Identities> {
         let prompt: SharedPrompt = Arc::new(Nobody);
         let native = self.identities.iter().filter(|identity| !identity.starts_with(POST_QUANTUM));
@@ -233,8 +233,8 @@ impl Vector {
         keys
     }
 
-    /// The plaintext of every chunk up to the first that is not authentic, chunk after chunk with the file key that the
-    /// vector tells: what STREAM may let out at most.
+    /// The plaintext of every chunk before the first that is not authentic, decrypted one by one with the vector's file key:
+    /// the most that STREAM may release.
     fn authentic(&self) -> Vec<u8> {
         let header = Header::parse(&self.file).unwrap();
         let (begin, payload) = self.file.split_at(usize::try_from(header.size()).unwrap());
@@ -248,7 +248,7 @@ impl Vector {
                 let mut chunk = sealed.to_vec();
                 cipher.open(counter, position, &mut chunk).then_some(chunk)
             };
-            // A chunk that is not the last is full, and a last one is empty only where it is the first too.
+            // A chunk before the last is full, and the last is empty only where it is also the first.
             let not_last = (sealed.len() == SEALED_CHUNK_SIZE).then(|| opens(Position::NotLast)).flatten();
             let last = (sealed.len() > TAG_SIZE || counter == 0).then(|| opens(Position::Last)).flatten();
             let end = last.is_some();
@@ -263,10 +263,10 @@ impl Vector {
     }
 }
 
-/// Begins an identity that the age crate does not know.
+/// The prefix of identities that the age crate does not know.
 const POST_QUANTUM: &str = "AGE-SECRET-KEY-PQ-1";
 
-/// All of them, inflated once for all tests.
+/// All vectors, decompressed once for all tests.
 fn vectors() -> Option<&'static [Vector]> {
     static VECTORS: OnceLock<Option<Vec<Vector>>> = OnceLock::new();
     VECTORS.get_or_init(read_vectors).as_deref()
@@ -288,7 +288,7 @@ fn read_vectors() -> Option<Vec<Vector>> {
     Some(vectors)
 }
 
-/// What restoring delivers, were there no check that it is a snapshot.
+/// What restoring delivers without the check for a snapshot.
 pub(super) fn delivered(mut file: &[u8], identities: &Identities, jobs: usize) -> (Vec<u8>, Result<()>) {
     let mut output = Vec::new();
     let result = deliver(&mut file, identities, jobs, &mut output);
@@ -312,20 +312,20 @@ fn deliver(file: &mut &[u8], identities: &Identities, jobs: usize, output: &mut 
     })
 }
 
-/// Whether what we call it is what the vector calls it.
+/// Whether our kind of error belongs to the vector's class.
 fn is_of_class(kind: Kind, class: &str) -> bool {
     match class {
         "no match" => kind == Kind::NoMatchingIdentity,
         "HMAC failure" => kind == Kind::HeaderDamaged,
         "header failure" => matches!(kind, Kind::HeaderDamaged | Kind::NotAnArchive),
         "payload failure" => kind == Kind::PayloadDamaged,
-        // What does not begin as armour is no archive; a line of it that is malformed may stand anywhere in the file.
+        // A file without the beginning of armour is no archive; a malformed line may stand anywhere in the file.
         "armor failure" => matches!(kind, Kind::PayloadDamaged | Kind::NotAnArchive),
         _ => false,
     }
 }
 
-/// What must come of a vector: its plaintext, or an error of this kind.
+/// The expected result of a vector: its plaintext, or an error of this kind.
 fn expected(name: &str) -> std::result::Result<(), Kind> {
     let refused = REFUSED.iter().find(|(_, names)| names.contains(&name));
     refused.map_or(Ok(()), |(kind, _)| Err(*kind))
@@ -359,14 +359,14 @@ fn every_vector_is_listed_with_what_it_expects() {
     }
 }
 
-/// Vectors that nobody has listed yet are tried too, by their class alone.
+/// Vectors that are not listed above are tested too, by their class only.
 #[test]
 fn every_vector_comes_to_what_it_expects() {
     for vector in vectors().unwrap_or_default() {
         let name = &vector.name;
         let keys = vector.keys();
         assert_eq!(keys.is_empty(), HYBRID.contains(&&name[..]), "{name}");
-        // One thread is slow with the large ones, and they have nothing that the small ones have not.
+        // The large vectors are slow with one thread, and they test nothing that the small ones do not.
         let jobs = if vector.file.len() < 1 << 20 { &[1, 3][..] } else { &[3] };
         for (key, &jobs) in keys.iter().flat_map(|key| jobs.iter().map(move |jobs| (key, jobs))) {
             let (output, result) = delivered(&vector.file, key, jobs);
@@ -384,7 +384,7 @@ fn every_vector_comes_to_what_it_expects() {
     }
 }
 
-/// The whole of `restore` and `verify`: for want of a snapshot it never succeeds, and it never fails otherwise than it should.
+/// Runs all of `restore` and `verify`: without a snapshot it never succeeds, and it must fail with the expected kind.
 fn judge_opening(
     vector: &Vector,
     key: &Identities,
@@ -400,8 +400,8 @@ fn judge_opening(
     assert!(plaintext.starts_with(&output), "{}", vector.name);
 }
 
-/// What came out is what the vector tells, or the beginning of it where the payload is damaged: chunks are opened sixteen at
-/// a time, and of those with one that is bad among them nothing comes out.
+/// The output is the vector's plaintext, or a prefix of it where the payload is damaged: chunks are opened in batches of
+/// sixteen, and a batch with a bad chunk yields nothing.
 fn judge_output(vector: &Vector, output: &[u8], opened: bool) {
     let name = &vector.name;
     let Some(payload) = vector.payload else {
@@ -418,7 +418,7 @@ fn judge_output(vector: &Vector, output: &[u8], opened: bool) {
     }
 }
 
-/// Both ends, as `info` reads them: it sees no damage in the middle, and calls nothing damaged that is whole.
+/// Reads both ends as `info` does: it misses damage in the middle, and must not report damage in an intact file.
 #[test]
 fn inspecting_tells_no_lies_about_any_vector() {
     for vector in vectors().unwrap_or_default() {
@@ -429,7 +429,7 @@ fn inspecting_tells_no_lies_about_any_vector() {
     }
 }
 
-/// The other way through a payload: any offset, without the threads.
+/// Reads the payload at offsets, without the threads.
 #[test]
 fn reading_at_offsets_comes_to_the_same() {
     let binary = |vector: &Vector| !vector.armored && !HYBRID.contains(&&vector.name[..]);

@@ -1,4 +1,4 @@
-//! Every byte of an archive damaged in turn: what must come of it is worked out here from the place of the byte alone.
+//! Damages every byte of an archive in turn; the expected result follows from the position of the byte alone.
 
 use std::path::Path;
 
@@ -36,7 +36,7 @@ impl Whole {
         Self { key, snapshot, archive, header, sidecar }
     }
 
-    /// Three frames that shrink to one chunk.
+    /// Three frames that compress to one chunk.
     fn small() -> Self {
         let whole = Self::of(snapshot_for_tests(40, |at| (at / 4096).to_le_bytes()[0]));
         assert!(whole.archive.len() < 8192, "{} bytes", whole.archive.len());
@@ -54,7 +54,7 @@ impl Whole {
         self.archive[self.header..].chunks(SEALED_CHUNK_SIZE)
     }
 
-    /// What `verify` and `restore` end with; that is success only with the snapshot.
+    /// The result of `verify` and `restore`, which succeed only with the original snapshot.
     fn opened(&self, bytes: &[u8]) -> Exit {
         self.open(bytes).0
     }
@@ -69,12 +69,12 @@ impl Whole {
         (exit, output)
     }
 
-    /// What `info` with the key ends with.
+    /// The result of `info` with the key.
     fn inspected(&self, bytes: &[u8]) -> Exit {
         exit_of(inspect(&mut std::io::Cursor::new(bytes), Some(&self.key.identities)).map(drop))
     }
 
-    /// What `verify` ends with that has a sidecar and no key.
+    /// The result of `verify` with a sidecar and without a key.
     fn compared(&self, mut bytes: &[u8]) -> Exit {
         let seen = open::look(&mut bytes, &Silent, &Interrupt::new());
         exit_of(
@@ -84,7 +84,7 @@ impl Whole {
         )
     }
 
-    /// All of them, where one that reads only the ends may find nothing wrong.
+    /// Judges all three; `info` reads only the ends and may find nothing wrong.
     fn judge(&self, bytes: &[u8], expected: Exit) -> Option<String> {
         self.judge_opened(self.opened(bytes), bytes, expected)
     }
@@ -101,7 +101,7 @@ impl Whole {
         })
     }
 
-    /// Damage by somebody without the key: then nothing false may come out even before it is noticed.
+    /// Judges damage made without the key: not even a wrong byte may come out before the error.
     fn judge_outside(&self, bytes: &[u8], expected: Exit) -> Option<String> {
         let (opened, output) = self.open(bytes);
         if !self.snapshot.starts_with(&output) {
@@ -122,8 +122,8 @@ impl Whole {
         Some(format!("cut to {length} bytes: {wrong}"))
     }
 
-    /// What an archive comes to whose byte `at` has become `byte`. Whatever is wrong is damage, but for the stanza of the
-    /// recipient that stays one: nobody can tell whether it is damaged or somebody else's.
+    /// The expected result where byte `at` has become `byte`. Any change is damage, except a recipient stanza that stays
+    /// well-formed: it cannot be told from the stanza of another recipient.
     fn expected(&self, at: usize, byte: u8) -> Exit {
         const TAG: &[u8] = b"X25519";
         // 32 bytes in Base64 without padding.
@@ -132,7 +132,7 @@ impl Whole {
         let (tag, share) = (arrow + 3, arrow + 3 + TAG.len() + 1);
         let body = share + ENCODED + 1;
         assert_eq!(&self.archive[tag..share - 1], TAG);
-        // Of the last character of those 43 the lowest two bits are no data, and must be zero.
+        // The lowest two bits of the last of those 43 characters are no data, and must be zero.
         let letter = |begin: usize| {
             let value = base64_value(byte);
             value.is_some_and(|value| at != begin + ENCODED - 1 || value.is_multiple_of(4))
@@ -183,14 +183,14 @@ fn all<C: Copy + Sync>(cases: &[C], judge: impl Fn(C) -> Option<String> + Sync) 
     assert!(wrong.is_empty(), "{} of {} cases:\n{}", wrong.len(), cases.len(), shown.join("\n"));
 }
 
-/// Every bit of the bytes that are `special`, and one bit of every other: whoever only compares a tag misses none of them.
+/// Flips every bit of the `special` bytes, and one bit of every other: one is enough where only a tag is compared.
 fn flips(length: usize, special: impl Fn(usize) -> bool) -> Vec<(usize, u8)> {
     let masks = |at: usize| if special(at) { (0..8).collect() } else { vec![at % 8] };
     (0..length).flat_map(|at| masks(at).into_iter().map(move |bit| (at, 1 << bit))).collect()
 }
 
-/// Positions in an archive of many chunks: all of them where the code is optimized, which makes ciphers a hundred times as
-/// fast; else the header, what lies around the ends of chunks, and some of the rest.
+/// Positions in an archive of many chunks: all of them in optimized builds, in which ciphers are a hundred times as fast;
+/// otherwise the header, the bytes around the ends of chunks, and some of the rest.
 fn positions(whole: &Whole, end: usize) -> Vec<usize> {
     const AROUND: usize = 4;
     const STEP: usize = 4001;
@@ -237,7 +237,7 @@ fn chunks_that_are_swapped_missing_or_there_twice_are_noticed() {
     }
 }
 
-/// Every way to swap two of `count` things, to leave one out, and to have one twice.
+/// Every way to swap two of `count` things, to omit one, and to repeat one.
 fn disorders(count: usize) -> Vec<(String, Vec<usize>)> {
     let mut disorders = Vec::new();
     for one in 0..count {
@@ -258,7 +258,7 @@ fn disorders(count: usize) -> Vec<(String, Vec<usize>)> {
     disorders
 }
 
-/// The plaintext of an archive, with its frames apart.
+/// The plaintext of an archive, split into its frames.
 struct Frames {
     /// Manifest, frames of the snapshot, trailer.
     frames: Vec<Vec<u8>>,
@@ -279,7 +279,7 @@ impl Frames {
         Self { frames, table }
     }
 
-    /// The frames in another order, with the table as it was or as it should be for them.
+    /// The frames in another order, with the original table or one that fits them.
     fn in_order(&self, order: &[usize], table_fits: bool) -> Vec<u8> {
         let mut plaintext: Vec<u8> =
             order.iter().flat_map(|number| self.frames[*number].iter().copied()).collect();
@@ -302,7 +302,7 @@ fn forged(whole: &Whole, plaintext: Vec<u8>) -> Vec<u8> {
 
 #[test]
 fn frames_that_are_swapped_missing_or_there_twice_are_noticed_even_under_the_right_key() {
-    // Frames of different content, or swapping them would change nothing.
+    // The frames differ in content, or swapping them would change nothing.
     for whole in [Whole::small(), Whole::large()] {
         let frames = Frames::of(&plaintext_of(&whole));
         for (what, order) in disorders(frames.frames.len()) {
@@ -333,11 +333,11 @@ fn a_shorter_frame_in_the_middle_is_noticed_even_under_the_right_key() {
     assert_eq!(whole.judge(&bytes, Exit::Damaged), None);
 }
 
-/// RFC 8878, 3.1.1.1.1.3: of the descriptor behind the magic number of a frame, the bit that no decoder may interpret.
+/// RFC 8878, 3.1.1.1.1.3: the bit of the frame header descriptor that no decoder may interpret.
 const UNUSED_BIT: u8 = 1 << 4;
 
-/// What only somebody with the key can do. Much of manifest and trailer nobody can check; but never comes out another
-/// snapshot, and every bit of the frames of the snapshot, of the seek table and of what announces the documents counts.
+/// Changes that take the key. No reader can check much of manifest and trailer; but another snapshot must never come out,
+/// and every bit counts in the frames of the snapshot, the seek table and the headers of the documents.
 #[test]
 fn every_bit_of_the_plaintext_counts_or_changes_nothing() {
     let whole = Whole::small();
@@ -360,7 +360,7 @@ fn every_bit_of_the_plaintext_counts_or_changes_nothing() {
             || (trailer + SKIPPABLE_HEADER_SIZE..table).contains(&at);
         !in_documents
     };
-    // Of the documents every third byte is enough to see that no other snapshot comes out.
+    // Every third byte of the documents is enough to see that no other snapshot comes out.
     let mut cases = flips(plaintext.len(), counts);
     cases.retain(|(at, _)| counts(*at) || at.is_multiple_of(3));
     all(&cases, |(at, mask)| {

@@ -1,5 +1,5 @@
-//! Whatever the snapshot, the frame size, the jobs and the pieces it comes in: the way there and back changes nothing, and
-//! reading at an offset is slicing.
+//! Saving and opening changes nothing, and reading at an offset is slicing, for any snapshot, frame size, number of jobs and
+//! size of pieces.
 
 use std::io::Cursor;
 
@@ -14,7 +14,7 @@ use crate::archive::read_at::{ArchiveAt, PayloadAt};
 use crate::database::snapshot::{DIGEST_SIZE, snapshot_for_tests};
 use crate::pipeline::save;
 
-/// A snapshot, and how it is saved and read again.
+/// A snapshot, and how to save it and read it again.
 #[derive(Clone, Debug)]
 struct Case {
     snapshot: Vec<u8>,
@@ -22,13 +22,13 @@ struct Case {
     frame_size: u32,
     level: i32,
     jobs: (usize, usize),
-    /// Lengths of the pieces it comes in, again and again.
+    /// Lengths of the pieces of the source, used cyclically.
     pieces: Vec<usize>,
-    /// What is read at an offset: two places, as parts of the whole.
+    /// Ranges to read at an offset: two positions each, as parts of the whole.
     ranges: Vec<(prop::sample::Index, prop::sample::Index)>,
 }
 
-/// Pages of what compresses, of what does not, and of bytes of any value; with etcd's digest, or a copied file without it.
+/// Compressible pages, incompressible ones, and random bytes; with etcd's digest, or a copied file without it.
 fn snapshots() -> impl Strategy<Value = (Vec<u8>, bool)> {
     let contents = prop_oneof![
         any::<u8>().prop_map(|byte| vec![byte]),
@@ -89,7 +89,7 @@ fn seal(case: &Case, key: &Key) -> Vec<u8> {
 }
 
 proptest! {
-    // Finding the smallest case that fails must have an end: byte by byte it takes longer than anybody waits.
+    // Bounds the search for the smallest failing case, which takes far too long byte by byte.
     #![proptest_config(ProptestConfig { cases: 64, max_shrink_iters: 60, ..ProptestConfig::default() })]
 
     #[test]

@@ -1,5 +1,5 @@
-//! What we seal opens with stock age and zstd, whatever its size: payloads of any bytes, through the batches that a save goes
-//! through, and whole archives.
+//! Stock age and zstd open what we seal, whatever its size: payloads of any bytes, through the batches that a save uses, and
+//! whole archives.
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -39,7 +39,7 @@ fn seal(plaintext: &[u8], piece: usize, jobs: usize, key: &Key) -> Vec<u8> {
     file
 }
 
-/// Every age there is, on PATH and in the directories of `ETCD_SEAL_TEST_ETCDS`; says so where there is none.
+/// Every age on PATH and in the directories of `ETCD_SEAL_TEST_ETCDS`; reports a skipped test where there is none.
 fn ages() -> Vec<PathBuf> {
     let variable = |name| std::env::var_os(name).unwrap_or_default();
     let (path, more) = (variable("PATH"), variable("ETCD_SEAL_TEST_ETCDS"));
@@ -53,7 +53,7 @@ fn ages() -> Vec<PathBuf> {
     ages
 }
 
-/// What a program makes of `input`.
+/// The output of a program for `input`.
 fn through(command: &mut Command, input: &[u8]) -> Vec<u8> {
     let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stdin = child.stdin.take().unwrap();
@@ -69,7 +69,7 @@ fn decrypted(age: &Path, identity: &Path, file: &[u8]) -> Vec<u8> {
     through(Command::new(age).arg("-d").arg("-i").arg(identity), file)
 }
 
-/// The key, and a file with it in a directory of its own.
+/// A key, and its file in a directory of its own.
 fn key_and_file() -> (Key, tempfile::TempDir, PathBuf) {
     let (key, directory) = (key(), tempfile::tempdir().unwrap());
     let file = directory.path().join("key.txt");
@@ -94,7 +94,7 @@ fn a_payload_of_any_size_opens_with_stock_age() {
     }
 }
 
-/// Batches are no part of the format: where one ends, the payload may be cut or go on as anywhere else.
+/// Batches are no part of the format: a payload may be cut or extended at the end of a batch as anywhere else.
 #[test]
 fn what_is_cut_or_goes_on_at_the_end_of_a_batch_is_noticed() {
     let key = key();
@@ -111,14 +111,14 @@ fn what_is_cut_or_goes_on_at_the_end_of_a_batch_is_noticed() {
             let (output, result) = delivered(damaged, &key.identities, 2);
             let kind = result.map_err(|error| error.kind()).unwrap_err();
             let told = (size, damaged.len(), file.len());
-            // With less than a batch, it may be the header that ends too early.
+            // A file shorter than a batch may end inside the header.
             assert!(matches!(kind, Kind::PayloadDamaged | Kind::HeaderDamaged), "{told:?}: {kind:?}");
             assert!(plaintext.starts_with(&output), "{told:?}");
         }
     }
 }
 
-/// Sizes as near to the ends of frames and chunks as a snapshot can come: with etcd's digest, and copied files without it.
+/// Sizes as near to the ends of frames and chunks as a snapshot can be: with etcd's digest, and copied files without it.
 #[test]
 fn an_archive_of_a_snapshot_of_any_size_opens_with_stock_age_and_zstd() {
     const PAGE: u64 = 4096;
