@@ -412,6 +412,22 @@ mod tests {
         }
     }
 
+    /// One of zstd's decoders takes it, and the other does not.
+    #[test]
+    fn a_compressed_block_of_no_bytes_is_damage() {
+        let mut frame = pack(&content(70_000));
+        let first_block = frame.len() - walked_from_first_block(&frame).len();
+        frame.splice(first_block..first_block, [2 << 1, 0, 0]);
+        assert_eq!(walk(&frame).unwrap_err().kind(), Kind::StructureDamaged);
+    }
+
+    /// What follows the header of a frame.
+    fn walked_from_first_block(frame: &[u8]) -> Vec<u8> {
+        let mut rest = &frame[4..];
+        read_frame_header(&mut rest).unwrap();
+        rest.to_vec()
+    }
+
     #[test]
     fn frame_sizes_are_multiples_of_64_kib_up_to_16_mib() {
         assert!(

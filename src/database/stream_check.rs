@@ -35,7 +35,7 @@ const FAR_NOTES_MAX: usize = 1 << 17;
 /// The most leaves of keys behind those pages. No stale leaf holds a newer key than the last leaf.
 const FAR_LEAVES_MAX: usize = 1 << 12;
 /// The most bytes of the notes of leaves of buckets. An hour of stale copies takes less.
-const BUCKETS_SIZE_MAX: usize = 8 << 20;
+const BUCKETS_SIZE_MAX: usize = 12 << 20;
 /// The most bytes of all other notes. etcd rewrites such pages only when its members change.
 const OTHERS_SIZE_MAX: usize = 4 << 20;
 /// The largest page that can have such a note, overflow included.
@@ -141,20 +141,25 @@ impl Named {
 impl OtherNote {
     /// The approximate number of bytes it takes.
     fn size(&self) -> usize {
-        let own = match self {
-            Self::Children(numbers) | Self::Members(numbers) => numbers.capacity() * 8,
-            Self::Buckets(buckets) => buckets
-                .iter()
-                .map(|(_, place)| match place {
-                    Place::Inline(note) => size_of::<(Named, Place)>() + note.size(),
-                    _ => size_of::<(Named, Place)>(),
-                })
-                .sum(),
-            Self::Compaction(_) => 0,
+        // The table of a hash map is less than half full after it has grown, and grows beside the old one.
+        3 * size_of::<(u64, Self)>() + self.size_on_heap()
+    }
+
+    fn size_on_heap(&self) -> usize {
+        /// What an allocation takes beside its bytes.
+        const HEADER_SIZE: usize = 16;
+        let bytes = match self {
+            Self::Children(numbers) | Self::Members(numbers) => numbers.capacity() * size_of::<u64>(),
+            Self::Buckets(buckets) => {
+                let inline = buckets.iter().map(|(_, place)| match place {
+                    Place::Inline(note) => note.size_on_heap(),
+                    Place::Tree(_) | Place::Revision(_) => 0,
+                });
+                buckets.capacity() * size_of::<(Named, Place)>() + inline.sum::<usize>()
+            }
+            Self::Compaction(_) => return 0,
         };
-        // A table of a hash map is less than half full after it has grown, and grows beside the old one; and an allocation
-        // has a header.
-        3 * size_of::<(u64, Self)>() + 16 + own
+        HEADER_SIZE + bytes
     }
 
     /// The note for a complete branch, or a complete leaf that holds no keys.
@@ -834,5 +839,41 @@ mod tests {
         assert!(check.waiting.len() <= WAITING_MAX + UNFINISHED_SIZE_MAX / PAGE_SIZE);
         assert!(check.notes.len() <= NOTES_MAX);
         check.finish().unwrap_err();
+    }
+
+    /// Each page below is its own child so often that following it takes more memory each time.
+    #[test]
+    fn a_tree_that_leads_in_a_circle_is_refused_in_little_memory() {
+        let children: Vec<(Vec<u8>, u64)> =
+            (0..150_u64).map(|at| (format!("b{at:03}").into_bytes(), 2)).collect();
+        let circle = |id: u64| (id, branch(id, &children, overflow).unwrap());
+        let pages: Vec<(u64, Vec<u8>)> = (1..1000).map(|at| circle(2 * at)).collect();
+        let error = read(&database(2, &pages), 1 << 20).unwrap_err();
+        assert!(error.to_string().contains("more children than there can be"), "{error}");
+    }
+
+    #[test]
+    fn no_cluster_has_so_many_members() {
+        let names: Vec<Vec<u8>> = (0..=MEMBERS_MAX).map(|id| format!("a{id:04x}").into_bytes()).collect();
+        let empty = || Bucket::inline(&leaf(0, &[], |_| Some(0)).unwrap(), 0);
+        let buckets = [
+            (KEY_BUCKET.to_vec(), empty(), true),
+            (MEMBERS_BUCKET.to_vec(), Bucket::tree(3, 0), true),
+            (META_BUCKET.to_vec(), empty(), true),
+        ];
+        let with = |names: &[Vec<u8>]| {
+            let mut pages = vec![(2, leaf(2, &buckets, overflow).unwrap())];
+            let mut children = Vec::new();
+            for (id, names) in (4..).zip(names.chunks(100)) {
+                let entries: Vec<Entry> =
+                    names.iter().map(|name| (name.clone(), b"{}".to_vec(), false)).collect();
+                pages.push((id, leaf(id, &entries, overflow).unwrap()));
+                children.push((names[0].clone(), id));
+            }
+            pages.push((3, branch(3, &children, overflow).unwrap()));
+            read(&database(2, &pages), 4096)
+        };
+        assert_eq!(with(&names[1..]).unwrap().members.len(), MEMBERS_MAX);
+        assert!(with(&names).unwrap_err().to_string().contains("more members"));
     }
 }

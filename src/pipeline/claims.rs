@@ -188,6 +188,10 @@ mod tests {
             error.to_string()
         };
         insta::assert_snapshot!(told(|description, _| description.revision = Some(43)), @"the member was at revision 43 before the snapshot, but the database ends at revision 42");
+        // Nothing was told before the stream, but something after it.
+        insta::assert_snapshot!(told(|description, after| {
+            (description.revision, description.member_id, after.revision) = (None, None, 41);
+        }), @"the member was at revision 41 after the snapshot, but the database ends at revision 42");
         insta::assert_snapshot!(told(|_, after| after.revision = 41), @"the member was at revision 41 after the snapshot, but the database ends at revision 42");
         insta::assert_snapshot!(told(|description, _| description.member_id = Some("ac".to_owned())), @"the snapshot is said to be of member ac, but that is not among the members in the database (0000000000000007, 00000000000000ab)");
     }
