@@ -338,7 +338,7 @@ mod tests {
             ("meta", "finishedCompactRev", b"", "no revision"),
             ("meta", "finishedCompactRev", &[0xFF; 17], "no revision"),
             ("meta", "confState", b"{", "not the JSON"),
-            ("meta", "confState", &[b' '; OBJECT_SIZE_MAX + 1], "longer than any"),
+            ("meta", "confState", &vec![b' '; OBJECT_SIZE_MAX + 1], "longer than any"),
             ("meta", "confState", b"[]", "expected an object"),
             ("meta", "confState", br#"{"voters":"x"}"#, "\"voters\" is something else"),
             ("meta", "confState", br#"{"VOTERS":[-1]}"#, "\"voters\" is something else"),
