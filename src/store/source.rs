@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::Duration;
@@ -38,6 +38,9 @@ pub fn open(path: &Path) -> io::Result<File> {
         FileType::CharacterDevice | FileType::BlockDevice if is_behind_foreign_link(path) => {
             return Err(refused("a device behind a link that another user can have placed"));
         }
+        FileType::RegularFile if is_of_kernel(&inode)? && is_behind_foreign_link(path) => {
+            return Err(refused("a file of the kernel behind a link that another user can have placed"));
+        }
         _ => {}
     }
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
@@ -54,6 +57,14 @@ pub fn open(path: &Path) -> io::Result<File> {
 fn refused(what: &str) -> io::Error {
     let message = format!("it is {what}; if it is wanted, pass its content on standard input (-)");
     io::Error::new(io::ErrorKind::PermissionDenied, message)
+}
+
+/// Whether it is a file of the kernel, such as `/proc/kmsg`, which waits like a device and loses what is read from it.
+fn is_of_kernel(inode: &OwnedFd) -> io::Result<bool> {
+    /// procfs, sysfs, debugfs and tracefs in `include/uapi/linux/magic.h` of Linux.
+    const FILE_SYSTEMS: [u64; 4] = [0x9FA0, 0x6265_6572, 0x6462_6720, 0x7472_6163];
+    let kind = rustix::fs::fstatfs(inode)?.f_type;
+    Ok(u64::try_from(kind).is_ok_and(|kind| FILE_SYSTEMS.contains(&kind)))
 }
 
 /// Whether `path` names an open file of this process, such as the pipe of a process substitution of a shell.
@@ -120,10 +131,15 @@ mod tests {
         let path = |name: &str| place.path().join(name);
         assert!(Command::new("mkfifo").arg(path("pipe.age")).status().unwrap().success());
         symlink("/dev/zero", path("device.age")).unwrap();
+        symlink("/proc/version", path("kernel.age")).unwrap();
+        std::fs::write(path("plain"), "").unwrap();
+        symlink("plain", path("plain.age")).unwrap();
         assert!(open(&path("device.age")).is_ok());
         chown(path("pipe.age"), Some(1234), None).unwrap();
         chown(place.path(), Some(1234), None).unwrap();
-        for name in ["pipe.age", "device.age"] {
+        // Such as a link to the latest archive.
+        assert!(open(&path("plain.age")).is_ok());
+        for name in ["pipe.age", "device.age", "kernel.age"] {
             let began = Instant::now();
             assert_eq!(open(&path(name)).unwrap_err().kind(), io::ErrorKind::PermissionDenied, "{name}");
             assert!(began.elapsed() < PATIENCE, "{name}");
