@@ -163,9 +163,8 @@ pub(crate) struct SealArguments {
     pub(crate) level: i32,
     /// Snapshot bytes in each independent frame: a multiple of 64KiB up to 16MiB
     ///
-    /// Larger frames pack a little better. Those of 16MiB take some 130 MiB of memory to seal with two jobs, and each
-    /// further job some 15 MiB. To open them takes no more than others do: frames of more than 4MiB are unpacked by one
-    /// thread.
+    /// Larger frames pack a little better, and take more memory to seal: some frames for each job. To open them takes no
+    /// more than others do: frames of more than 4MiB are unpacked by one thread.
     #[arg(long, value_name = "SIZE", default_value = DEFAULT_FRAME_SIZE, value_parser = parse_frame_size)]
     pub(crate) frame_size: u32,
     /// A name for the cluster, in the file name and the public description

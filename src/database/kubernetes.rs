@@ -86,10 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn milliseconds_count() {
+    fn seconds_and_milliseconds_count() {
         let hour = Duration::from_secs(3600);
-        let (first, second) = (bump(5, hour, None), bump(5, hour + Duration::from_millis(1), None));
-        assert!(second > first, "{first} {second}");
+        let later = |by| i128::from(bump(5, hour + by, None)) - i128::from(bump(5, hour, None));
+        assert_eq!(later(Duration::from_secs(1)).cast_unsigned(), WRITES_PER_SECOND);
+        assert_eq!(later(Duration::from_millis(10)).cast_unsigned(), WRITES_PER_SECOND / 100);
+        assert!(later(Duration::from_millis(1)) > 0);
     }
 
     #[test]

@@ -1,14 +1,11 @@
 //! The newest revision of a database, without reading all of it: from the last leaf of its keys and its last compaction.
 
-use super::file::{Database, damaged};
+use super::file::{DEPTH_MAX, Database, damaged};
 use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 use super::node::{Buffers, Node};
 use super::page::{BRANCH, Bucket, LEAF};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
-
-/// The most branches above a leaf, as in [`Database::walk`].
-const DEPTH_MAX: usize = 32;
 
 /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
 ///

@@ -17,6 +17,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
+use super::file::DEPTH_MAX;
 use super::membership::MEMBERS_MAX;
 use super::meta::Meta;
 use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
@@ -47,8 +48,6 @@ const WAITING_MAX: usize = 1 << 14;
 /// Pages that are still to be visited at most, while a tree of buckets, of etcd's own records or of members is followed. Each
 /// of those has a page or two.
 const CHILDREN_MAX: usize = 1 << 16;
-/// The most branches above a leaf, as for a walk.
-const DEPTH_MAX: usize = 32;
 /// Bytes of a key of the bucket `key`, without the mark of a deletion.
 const REVISION_SIZE: usize = 17;
 

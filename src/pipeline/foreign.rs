@@ -27,7 +27,7 @@ pub(super) fn taken_apart() -> Error {
 }
 
 /// The largest window that is accepted, as a frame's window costs memory. Levels below `--ultra` stay within 8 MiB.
-pub(super) const WINDOW_SIZE_MAX: u64 = 32 * 1024 * 1024;
+const WINDOW_SIZE_MAX: u64 = 32 * 1024 * 1024;
 
 /// Copies a foreign archive without compression.
 pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {

@@ -24,3 +24,16 @@ mod temporary;
 mod tree;
 mod walk;
 mod writeback;
+
+/// Whether a test can give files to another user. Where it cannot, this says past the test harness that part of the test is
+/// skipped.
+#[cfg(test)]
+fn may_give_files_away() -> bool {
+    use std::io::Write as _;
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        // A failure to say so fails no test.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: only root can give files to another user");
+    }
+    is_root
+}
