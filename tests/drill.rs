@@ -409,6 +409,15 @@ fn started_and_stuck(scene: &Scene, more: &[&str]) -> (std::process::Child, Pid)
     (child, written_id(&id_file))
 }
 
+/// A drill with a script for etcd that writes the id of a process to `id_file`, and that process.
+fn started(scene: &Scene, etcd: &Path, id_file: &Path) -> (std::process::Child, Pid) {
+    // An earlier script may have written it.
+    let _ = std::fs::remove_file(id_file);
+    let mut command = scene.drill("a.age", etcd).command;
+    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    (child, written_id(id_file))
+}
+
 /// The process id in the file, once it is there.
 fn written_id(file: &Path) -> Pid {
     let began = Instant::now();
@@ -489,11 +498,8 @@ fn nothing_that_etcd_starts_outlives_the_drill() {
     .iter()
     .enumerate()
     {
-        let _ = std::fs::remove_file(&id_file);
         let etcd = scene.script(&format!("forks-{number}"), script);
-        let mut command = scene.drill("a.age", &etcd).command;
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let sleeper = written_id(&id_file);
+        let (mut child, sleeper) = started(&scene, &etcd, &id_file);
         child.kill().unwrap();
         child.wait().unwrap();
         is_gone(sleeper);
@@ -532,11 +538,8 @@ fn what_has_left_its_session_ends_even_where_only_the_tether_is_killed() {
     .iter()
     .enumerate()
     {
-        let _ = std::fs::remove_file(&id_file);
         let etcd = scene.script(&format!("daemon-{number}"), script);
-        let mut command = scene.drill("a.age", &etcd).command;
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let sleeper = written_id(&id_file);
+        let (mut child, sleeper) = started(&scene, &etcd, &id_file);
         let tethers = children_of(child.id());
         assert_eq!(tethers.len(), 1, "{tethers:?}");
         kill_process(tethers[0], Signal::KILL).unwrap();
