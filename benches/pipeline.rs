@@ -6,14 +6,14 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use etcd_seal::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
-use etcd_seal::interrupt::Interrupt;
-use etcd_seal::keys::{
+use etcd_seal::low_level::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
+use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::keys::{
     DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
 };
-use etcd_seal::pipeline::save::SnapshotSource;
-use etcd_seal::pipeline::{open, save};
-use etcd_seal::progress::Silent;
+use etcd_seal::low_level::pipeline::save::SnapshotSource;
+use etcd_seal::low_level::pipeline::{open, save};
+use etcd_seal::low_level::progress::Silent;
 use etcd_seal::{Error, Kind, Result};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;

@@ -6,12 +6,12 @@ use std::hint::black_box;
 use std::time::Duration;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use etcd_seal::archive::frame::{FramePacker, FrameUnpacker};
-use etcd_seal::archive::payload::{
+use etcd_seal::low_level::archive::frame::{FramePacker, FrameUnpacker};
+use etcd_seal::low_level::archive::payload::{
     CHUNK_SIZE, ChunkCipher, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE,
 };
-use etcd_seal::database::snapshot::SnapshotCheck;
-use etcd_seal::database::stream_check::StreamCheck;
+use etcd_seal::low_level::database::snapshot::SnapshotCheck;
+use etcd_seal::low_level::database::stream_check::StreamCheck;
 
 const MIB: usize = 1 << 20;
 const FRAME_SIZES: [usize; 3] = [MIB, 4 * MIB, 8 * MIB];

@@ -8,29 +8,29 @@
 //!
 //! | You want to | Call |
 //! |---|---|
-//! | seal a snapshot of a live etcd | [`etcd::open`], [`etcd::Snapshot::flow`], then [`pipeline::save::save`] with a [`SnapshotSource`] over that |
-//! | seal a snapshot that exists | [`pipeline::save::save`] with a [`SnapshotSource`] over your reader |
-//! | read what an archive says of itself | [`pipeline::inspect::inspect`]: both ends of a seekable file, with or without a key |
-//! | check that an archive is what was written | [`pipeline::open::look`] and [`store::sidecar`]: no key needed |
-//! | verify an archive | [`pipeline::open::open`] into [`std::io::sink`] |
-//! | get the snapshot back | [`pipeline::open::open`] into a [`store::local::Unpublished`], then publish it |
-//! | make members of a cluster that etcd starts from | [`pipeline::member::restore_member`] with a [`store::member::MemberPlace`], or [`pipeline::member::restore_cluster`] for all of them |
-//! | read the database of a snapshot | [`database::file::Database`], [`database::contents::Contents`] |
-//! | prove an archive under a real etcd | [`pipeline::drill::drill`] |
-//! | choose the keys that open it, and open it | [`keys::Recipients`], [`keys::Identities`], [`keys::generate_identity`] |
-//! | write a file that appears whole or not at all | [`store::local::Unpublished`] |
-//! | name archives as the program does | [`store::name::ArchiveName`] |
-//! | show progress | implement [`progress::Progress`]; [`progress::Silent`] shows nothing |
-//! | stop it from another thread | [`interrupt::Interrupt`] |
+//! | seal a snapshot of a live etcd | [`low_level::etcd::open`], [`low_level::etcd::Snapshot::flow`], then [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over that |
+//! | seal a snapshot that exists | [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over your reader |
+//! | read what an archive says of itself | [`low_level::pipeline::inspect::inspect`]: both ends of a seekable file, with or without a key |
+//! | check that an archive is what was written | [`low_level::pipeline::open::look`] and [`low_level::store::sidecar`]: no key needed |
+//! | verify an archive | [`low_level::pipeline::open::open`] into [`std::io::sink`] |
+//! | get the snapshot back | [`low_level::pipeline::open::open`] into a [`low_level::store::local::Unpublished`], then publish it |
+//! | make members of a cluster that etcd starts from | [`low_level::pipeline::member::restore_member`] with a [`low_level::store::member::MemberPlace`], or [`low_level::pipeline::member::restore_cluster`] for all of them |
+//! | read the database of a snapshot | [`low_level::database::file::Database`], [`low_level::database::contents::Contents`] |
+//! | prove an archive under a real etcd | [`low_level::pipeline::drill::drill`] |
+//! | choose the keys that open it, and open it | [`low_level::keys::Recipients`], [`low_level::keys::Identities`], [`low_level::keys::generate_identity`] |
+//! | write a file that appears whole or not at all | [`low_level::store::local::Unpublished`] |
+//! | name archives as the program does | [`low_level::store::name::ArchiveName`] |
+//! | show progress | implement [`low_level::progress::Progress`]; [`low_level::progress::Silent`] shows nothing |
+//! | stop it from another thread | [`low_level::interrupt::Interrupt`] |
 //!
-//! [`SnapshotSource`]: pipeline::save::SnapshotSource
+//! [`SnapshotSource`]: low_level::pipeline::save::SnapshotSource
 //!
 //! # Two rules for callers
 //!
-//! The output of [`pipeline::open::open`] counts only when it returns `Ok`: the digests are at the end of an archive, so
+//! The output of [`low_level::pipeline::open::open`] counts only when it returns `Ok`: the digests are at the end of an archive, so
 //! bytes come out before they are verified. Write to something that can be thrown away.
 //!
-//! The output of [`pipeline::save::save`] is an archive only when it returns `Ok`. After any error the last chunk is
+//! The output of [`low_level::pipeline::save::save`] is an archive only when it returns `Ok`. After any error the last chunk is
 //! missing, and every age implementation refuses the file.
 //!
 //! # Example
@@ -38,11 +38,11 @@
 //! Seal a snapshot in memory for one recipient:
 //!
 //! ```no_run
-//! use etcd_seal::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
-//! use etcd_seal::interrupt::Interrupt;
-//! use etcd_seal::keys::{Recipients, SharedPrompt};
-//! use etcd_seal::pipeline::save::{Options, SnapshotSource, save};
-//! use etcd_seal::progress::Silent;
+//! use etcd_seal::low_level::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
+//! use etcd_seal::low_level::interrupt::Interrupt;
+//! use etcd_seal::low_level::keys::{Recipients, SharedPrompt};
+//! use etcd_seal::low_level::pipeline::save::{Options, SnapshotSource, save};
+//! use etcd_seal::low_level::progress::Silent;
 //!
 //! struct Once(Option<Vec<u8>>);
 //!
@@ -96,19 +96,20 @@
 //! # The format
 //!
 //! An archive is a standard age file of a standard zstd stream. Its manual page, `etcd-seal-archive(5)`, specifies it for
-//! authors of other readers and writers; [`archive`] implements it.
+//! authors of other readers and writers; [`low_level::archive`] implements it.
 
-pub mod archive;
-pub mod database;
-pub mod error;
-pub mod etcd;
-pub mod interrupt;
-pub mod keys;
-pub mod pipeline;
-pub mod progress;
-pub mod store;
+mod archive;
+mod database;
+mod error;
+mod etcd;
+mod interrupt;
+mod keys;
+mod pipeline;
+mod progress;
+mod store;
 
 #[cfg(feature = "cli")]
 pub mod cli;
+pub mod low_level;
 
 pub use error::{Error, Kind, Result};

@@ -12,15 +12,15 @@ use std::process::Command;
 
 use common::{bolt, etcds, say};
 use etcd_seal::Kind;
-use etcd_seal::database::contents::Contents;
-use etcd_seal::database::edit::{Bump, become_member};
-use etcd_seal::database::file::Database;
-use etcd_seal::database::hash_kv::read_keys;
-use etcd_seal::database::membership::Membership;
-use etcd_seal::database::meta::Meta;
-use etcd_seal::database::mvcc::Revision;
-use etcd_seal::database::page::{Entry, FREELIST, Header};
-use etcd_seal::interrupt::Interrupt;
+use etcd_seal::low_level::database::contents::Contents;
+use etcd_seal::low_level::database::edit::{Bump, become_member};
+use etcd_seal::low_level::database::file::Database;
+use etcd_seal::low_level::database::hash_kv::read_keys;
+use etcd_seal::low_level::database::membership::Membership;
+use etcd_seal::low_level::database::meta::Meta;
+use etcd_seal::low_level::database::mvcc::Revision;
+use etcd_seal::low_level::database::page::{Entry, FREELIST, Header};
+use etcd_seal::low_level::interrupt::Interrupt;
 
 fn fixture(name: &str) -> Option<PathBuf> {
     let fixtures = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from);

@@ -9,7 +9,7 @@ use common::bolt;
 use common::contents::{Access, Client, KEYS_LOADED};
 use common::program::{Outcome, Program, Sandbox};
 use common::{Etcd, Options, etcds};
-use etcd_seal::database::mvcc::Revision;
+use etcd_seal::low_level::database::mvcc::Revision;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;

@@ -2,7 +2,7 @@
 //! snapshots of `bad_input`.
 
 use etcd_seal::cli::exit::{Exit, TABLE};
-use etcd_seal::error::Kind;
+use etcd_seal::low_level::error::Kind;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 

@@ -5,9 +5,9 @@
 mod common;
 
 use common::{LOOPBACK_NAMES, Pki, connection, dead_address, run};
-use etcd_seal::error::{Error, Kind};
-use etcd_seal::etcd::{self, Connection};
-use etcd_seal::interrupt::Interrupt;
+use etcd_seal::low_level::error::{Error, Kind};
+use etcd_seal::low_level::etcd::{self, Connection};
+use etcd_seal::low_level::interrupt::Interrupt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -8,9 +8,9 @@ mod common;
 
 use common::{Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
-use etcd_seal::error::{Error, Kind};
-use etcd_seal::etcd::{self, Condition, Connection, Snapshot, Tls};
-use etcd_seal::interrupt::Interrupt;
+use etcd_seal::low_level::error::{Error, Kind};
+use etcd_seal::low_level::etcd::{self, Condition, Connection, Snapshot, Tls};
+use etcd_seal::low_level::interrupt::Interrupt;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use std::net::TcpListener;

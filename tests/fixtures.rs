@@ -7,10 +7,10 @@ mod common;
 
 use common::program::Sandbox;
 use common::say;
-use etcd_seal::database::contents::Contents;
-use etcd_seal::database::file::Database;
-use etcd_seal::database::stream_check::{Facts, StreamCheck};
-use etcd_seal::interrupt::Interrupt;
+use etcd_seal::low_level::database::contents::Contents;
+use etcd_seal::low_level::database::file::Database;
+use etcd_seal::low_level::database::stream_check::{Facts, StreamCheck};
+use etcd_seal::low_level::interrupt::Interrupt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

@@ -5,8 +5,8 @@
 
 mod keys_support;
 
-use etcd_seal::error::{Error, Kind};
-use etcd_seal::keys::Recipients;
+use etcd_seal::low_level::error::{Error, Kind};
+use etcd_seal::low_level::keys::Recipients;
 use keys_support::{Answering, PLAINTEXT, identities, open, run, run_well, seal, shared, tool_or_skip};
 use std::fmt::Write;
 use std::fs;

@@ -5,8 +5,10 @@ mod keys_support;
 
 use age::Recipient as _;
 use age_core::format::{FileKey, Stanza};
-use etcd_seal::error::Kind;
-use etcd_seal::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Recipients, generate_identity};
+use etcd_seal::low_level::error::Kind;
+use etcd_seal::low_level::keys::{
+    DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Recipients, generate_identity,
+};
 use keys_support::{
     Answering, PLAINTEXT, identities, open, recipients, run, run_well, seal, shared, ssh_key, tool_or_skip,
 };

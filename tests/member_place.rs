@@ -9,10 +9,10 @@ mod common;
 use common::bolt;
 use common::program::{Program, Sandbox};
 use common::{can, say};
-use etcd_seal::database::meta::Meta;
-use etcd_seal::database::mvcc::Revision;
-use etcd_seal::interrupt::Interrupt;
-use etcd_seal::store::member::MemberPlace;
+use etcd_seal::low_level::database::meta::Meta;
+use etcd_seal::low_level::database::mvcc::Revision;
+use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::store::member::MemberPlace;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -764,7 +764,7 @@ fn a_link_that_appears_at_any_moment_is_never_followed() {
                 data_dir: scene.sandbox.path("data"),
                 wal_dir: Some(wal.clone()),
                 replace: Some(TIME.to_owned()),
-                owner: Some(etcd_seal::store::member::Owner { user: OTHER, group: OTHER }),
+                owner: Some(etcd_seal::low_level::store::member::Owner { user: OTHER, group: OTHER }),
                 log_name: LOG,
             };
             let outcome = place.begin().and_then(|unpublished| {

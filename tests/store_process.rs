@@ -11,9 +11,9 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use etcd_seal::interrupt::Interrupt;
-use etcd_seal::store::local::{Existing, Published, Unpublished, abandon_all};
-use etcd_seal::store::sidecar::{Agreement, Sidecar};
+use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::store::local::{Existing, Published, Unpublished, abandon_all};
+use etcd_seal::low_level::store::sidecar::{Agreement, Sidecar};
 use etcd_seal::{Error, Result};
 use tempfile::TempDir;
 

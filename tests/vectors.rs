@@ -13,12 +13,12 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 
 use age::secrecy::{ExposeSecret as _, SecretString};
-use etcd_seal::archive::manifest::Digest;
-use etcd_seal::interrupt::Interrupt;
-use etcd_seal::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, SharedPrompt};
-use etcd_seal::pipeline::inspect::{Inside, inspect};
-use etcd_seal::pipeline::open::{self, Opened};
-use etcd_seal::progress::Silent;
+use etcd_seal::low_level::archive::manifest::Digest;
+use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, SharedPrompt};
+use etcd_seal::low_level::pipeline::inspect::{Inside, inspect};
+use etcd_seal::low_level::pipeline::open::{self, Opened};
+use etcd_seal::low_level::progress::Silent;
 use etcd_seal::{Error, Kind};
 use maker::index::{Entry, Foreign, Index, Inspect, Look, Open};
 use maker::{KEY, Maker, SECOND_KEY, Vector};

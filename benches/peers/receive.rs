@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use etcd_seal::etcd::{self, Connection};
-use etcd_seal::interrupt::Interrupt;
+use etcd_seal::low_level::etcd::{self, Connection};
+use etcd_seal::low_level::interrupt::Interrupt;
 
 use crate::Outcome;
 

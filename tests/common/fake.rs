@@ -8,7 +8,7 @@ use etcd_client::proto::{
     PbMaintenanceServer, PbMaintenanceService, PbMoveLeaderRequest, PbMoveLeaderResponse, PbResponseHeader,
     PbSnapshotRequest, PbSnapshotResponse, PbStatusRequest, PbStatusResponse,
 };
-use etcd_seal::etcd::Connection;
+use etcd_seal::low_level::etcd::Connection;
 use http_body::{Body, Frame};
 use std::convert::Infallible;
 use std::future::pending;

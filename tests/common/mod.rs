@@ -26,7 +26,7 @@ pub mod trace;
 #[cfg(feature = "cli")]
 pub mod trial;
 
-use etcd_seal::etcd::Connection;
+use etcd_seal::low_level::etcd::Connection;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};

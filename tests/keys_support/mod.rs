@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
 use age_core::format::{FileKey, Stanza};
-use etcd_seal::error::{Error, Kind, Result};
-use etcd_seal::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt};
+use etcd_seal::low_level::error::{Error, Kind, Result};
+use etcd_seal::low_level::keys::{
+    DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt,
+};
 use secrecy::SecretString;
 use std::cell::RefCell;
 use std::io::{Read, Write};

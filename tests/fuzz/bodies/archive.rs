@@ -3,12 +3,12 @@
 use std::io::{Cursor, Write};
 
 use etcd_seal::Result;
-use etcd_seal::archive::expansion::{UNPROMISED_RATIO, UNPROMISED_SIZE};
-use etcd_seal::interrupt::Interrupt;
-use etcd_seal::keys::Identities;
-use etcd_seal::pipeline::inspect::{Inside, inspect};
-use etcd_seal::pipeline::open::{Opened, Options, look, open};
-use etcd_seal::progress::Silent;
+use etcd_seal::low_level::archive::expansion::{UNPROMISED_RATIO, UNPROMISED_SIZE};
+use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::keys::Identities;
+use etcd_seal::low_level::pipeline::inspect::{Inside, inspect};
+use etcd_seal::low_level::pipeline::open::{Opened, Options, look, open};
+use etcd_seal::low_level::progress::Silent;
 
 use super::keys;
 

@@ -1,6 +1,6 @@
 //! The three JSON documents. An input is a description, a line break, and a manifest or trailer.
 
-use etcd_seal::archive::manifest::{
+use etcd_seal::low_level::archive::manifest::{
     DOCUMENT_SIZE_MAX, Description, Manifest, Trailer, claimed_version, parse, parse_manifest,
     parse_versioned, to_json,
 };

@@ -1,9 +1,9 @@
 //! zstd frames and the seek table, as bytes that nobody has authenticated.
 
-use etcd_seal::archive::frame::{
+use etcd_seal::low_level::archive::frame::{
     FRAME_SIZE_MIN, FramePacker, FrameUnpacker, ZSTD_MAGIC, begins_as_manifest, walk_frame,
 };
-use etcd_seal::archive::seek_table::{FOOTER_SIZE, SeekTable};
+use etcd_seal::low_level::archive::seek_table::{FOOTER_SIZE, SeekTable};
 
 /// Reads frame after frame, then all of it as a seek table, then packs it.
 pub fn run(input: &[u8]) {

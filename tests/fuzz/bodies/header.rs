@@ -1,6 +1,6 @@
 //! The age header and the description in it, which need no key to be read.
 
-use etcd_seal::archive::header::{Header, PREFIX_SIZE, armor_begin};
+use etcd_seal::low_level::archive::header::{Header, PREFIX_SIZE, armor_begin};
 
 use super::keys;
 

@@ -6,7 +6,7 @@
 
 use age::Recipient;
 use age_core::format::Stanza;
-use etcd_seal::archive::manifest::Description;
+use etcd_seal::low_level::archive::manifest::Description;
 
 use super::archive::read;
 use super::keys;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use etcd_seal::keys::{Identities, KeyFile, Prompt, SharedPrompt};
+use etcd_seal::low_level::keys::{Identities, KeyFile, Prompt, SharedPrompt};
 use etcd_seal::{Error, Kind, Result};
 use secrecy::SecretString;
 use zeroize::Zeroizing;

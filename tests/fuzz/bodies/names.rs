@@ -1,7 +1,7 @@
 //! Names of archives and lines of sidecars, which are found in directories that others may write to.
 
-use etcd_seal::store::name::ArchiveName;
-use etcd_seal::store::sidecar::Sidecar;
+use etcd_seal::low_level::store::name::ArchiveName;
+use etcd_seal::low_level::store::sidecar::Sidecar;
 use jiff::Timestamp;
 
 /// Parses, and makes names of whatever it is.
