@@ -1,15 +1,138 @@
 //! Resolves etcdctl's connection flags and variables.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
+)]
 
 use super::environment::{self, Environment};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
-use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, Tls, Way};
+use clap::Args;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
 use std::time::Duration;
+
+/// How to reach etcd: etcdctl's flags.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ConnectionArguments {
+    /// Members to choose from, separated by commas [default: 127.0.0.1:2379]
+    ///
+    /// Each is asked for its status; learners and those that cannot be reached are skipped, a follower is
+    /// preferred to the leader.
+    #[arg(long, value_name = "ENDPOINTS", value_delimiter = ',')]
+    pub(crate) endpoints: Vec<String>,
+    /// Verify the server's certificate with this CA bundle
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cacert: Option<PathBuf>,
+    /// Identify with this TLS client certificate
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cert: Option<PathBuf>,
+    /// The private key of --cert
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: Option<PathBuf>,
+    /// User name and password; the password is asked for when it is left out
+    #[arg(long, value_name = "NAME[:PASSWORD]", value_parser = secret)]
+    pub(crate) user: Option<SecretString>,
+    /// The password of --user; visible to every user of this host while the command runs
+    ///
+    /// Prefer ETCDCTL_PASSWORD, the prompt, or best a client certificate. When it is given, all of --user is the
+    /// user's name.
+    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
+    pub(crate) password: Option<SecretString>,
+    /// Do not verify the server's certificate
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub(crate) insecure_skip_tls_verify: Option<bool>,
+    /// Talk plaintext to endpoints without a scheme when nothing else asks for TLS [default: true]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub(crate) insecure_transport: Option<bool>,
+    /// The longest a connection may take [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) dial_timeout: Option<Duration>,
+    /// The longest a call may take [default: 5s]
+    ///
+    /// The default does not bound the snapshot stream, which --stall-timeout guards; a value that is given bounds
+    /// the whole stream too.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) command_timeout: Option<Duration>,
+    /// Interval of keepalive pings; below 10s becomes 10s [default: 2s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) keepalive_time: Option<Duration>,
+    /// The longest a keepalive ping may go unanswered [default: 6s]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) keepalive_timeout: Option<Duration>,
+    /// The longest the snapshot stream may stand still [default: 30s]
+    ///
+    /// So may the output, which keeps etcd waiting just the same: a pipe that takes not a byte for as long ends the save.
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub(crate) stall_timeout: Option<Duration>,
+    /// The most bytes a second to take from etcd, such as 512KiB or 20MiB: of all it sends, TLS included
+    ///
+    /// Spares the member's disk and network. But etcd keeps the old pages of its database for as long as the snapshot takes,
+    /// so the slower it is, the more a busy database file may grow. To hold etcd back counts as no standstill.
+    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
+    pub(crate) limit_rate: Option<u64>,
+    /// The fewest bytes a second the member must send, averaged over the stall timeout; 0 for no bound [default: 64KiB]
+    ///
+    /// Only the time counts in which the member is waited for: not that in which --limit-rate or the output holds it back. A
+    /// member that sends a byte now and then never stands still, and would keep the snapshot open for ever.
+    #[arg(long, value_name = "SIZE", value_parser = parse_min_rate)]
+    pub(crate) min_rate: Option<u64>,
+    /// Not supported yet: name the members with --endpoints
+    #[arg(short = 'd', long, value_name = "DOMAIN")]
+    pub(crate) discovery_srv: Option<String>,
+    /// Not supported yet: name the members with --endpoints
+    #[arg(long, value_name = "NAME")]
+    pub(crate) discovery_srv_name: Option<String>,
+    /// Not supported yet: name the members with --endpoints
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub(crate) insecure_discovery: Option<bool>,
+}
+
+/// The heading of etcdctl's flags.
+pub(crate) const CONNECTION_HEADING: &str = "Connection";
+
+/// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
+pub(crate) const CONNECTION_FLAGS: [&str; 18] = [
+    "endpoints",
+    "cacert",
+    "cert",
+    "key",
+    "user",
+    "password",
+    "insecure_skip_tls_verify",
+    "insecure_transport",
+    "dial_timeout",
+    "command_timeout",
+    "keepalive_time",
+    "keepalive_timeout",
+    "stall_timeout",
+    "limit_rate",
+    "min_rate",
+    "discovery_srv",
+    "discovery_srv_name",
+    "insecure_discovery",
+];
+
+/// A value that is not shown when arguments are.
+#[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
+fn secret(text: &str) -> Result<SecretString, String> {
+    Ok(text.into())
+}
+
+/// The environment variable of one of the connection flags.
+#[must_use]
+pub(crate) fn variable_of(flag: &str) -> String {
+    let flag = flag.replace('-', "_").to_uppercase();
+    let ours = ["STALL_TIMEOUT", "LIMIT_RATE", "MIN_RATE"].contains(&flag.as_str());
+    if ours { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
+}
 
 /// etcdctl's default endpoint.
 const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
@@ -228,7 +351,8 @@ fn refuse_discovery(flags: &ConnectionArguments, environment: &Environment) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{Arguments, Command, parse};
+    use crate::cli::command_line::parse;
+    use crate::cli::commands::{Arguments, Command};
 
     fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
         let words: Vec<_> = ["etcd-seal", "save"].iter().chain(words).map(Into::into).collect();

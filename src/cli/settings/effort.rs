@@ -1,10 +1,39 @@
 //! How much of the host's resources a command may take.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
+)]
 
 use super::environment::{self, Environment};
 use super::values::parse_bool;
-use crate::cli::args::EffortArguments;
 use crate::error::Result;
+use clap::Args;
 use std::num::NonZero;
+
+/// More threads than any machine has use for.
+const MAXIMUM_JOBS: i64 = 1024;
+
+/// How much of this host to take.
+#[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Effort")]
+pub(crate) struct EffortArguments {
+    /// Threads of each parallel stage [default: as many as processors, 4 at most; with --nice 1]
+    ///
+    /// Each one takes 5 to 10 MiB of memory. The default keeps up with etcd; more are of use to save with a high
+    /// --level.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
+    pub(crate) jobs: Option<u16>,
+    /// Let all other processes on this host go first, such as the members of a control plane [env: ETCD_SEAL_NICE]
+    ///
+    /// Runs at the lowest CPU priority (nice 19) and, from which Linux derives it, the lowest best-effort I/O priority,
+    /// with one thread for each parallel stage unless --jobs says otherwise. On a busy host it takes longer, and a save
+    /// then keeps etcd's read transaction open for longer: etcd cannot reuse the pages it frees meanwhile, and its
+    /// database may grow. Priorities count among the processes of one control group: where a unit or a container has
+    /// shares of its own, set those.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+          value_parser = parse_bool)]
+    pub(crate) nice: Option<bool>,
+}
 
 /// Most threads of each parallel stage by default.
 ///

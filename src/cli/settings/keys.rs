@@ -1,17 +1,61 @@
 //! Resolves the flags and variables for recipients and identities, and reads their files.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
+)]
 
 use super::environment::{self, Environment};
 use super::standard_input::StandardInput;
-use crate::cli::args::{IdentityArguments, RecipientArguments};
 use crate::cli::input::standard_input;
 use crate::cli::prompt::Terminal;
 use crate::cli::secret::read_secret;
 use crate::error::{Error, Kind, Result};
+use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR};
 use crate::keys::{Identities, KEY_FILE_SIZE_LIMIT, KeyFile, Recipients, SharedPrompt, is_private_key};
 use crate::store::source;
+use clap::Args;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// The recipients.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Recipients")]
+pub(crate) struct RecipientArguments {
+    /// A recipient: age1..., an ssh-ed25519 or ssh-rsa public key; may be repeated [env: ETCD_SEAL_RECIPIENTS]
+    ///
+    /// A recipient of an age plugin may ask for a touch or a PIN. It does so when sealing begins: while etcd holds
+    /// the snapshot stream open.
+    #[arg(short = 'r', long = "recipient", value_name = "RECIPIENT")]
+    pub(crate) recipients: Vec<String>,
+    /// A file of recipients, one on a line, - for standard input; may be repeated
+    /// [env: ETCD_SEAL_RECIPIENTS_FILE]
+    #[arg(short = 'R', long = "recipients-file", value_name = "FILE")]
+    pub(crate) recipients_files: Vec<PathBuf>,
+    /// Encrypt to a passphrase, asked for twice or read from the file named by ETCD_SEAL_PASSPHRASE_FILE
+    ///
+    /// Such an archive has no public description and can have no other recipient: both are rules of age.
+    #[arg(short = 'p', long, conflicts_with_all = ["recipients", "recipients_files"])]
+    pub(crate) passphrase: bool,
+}
+
+/// Who opens archives.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Identities")]
+pub(crate) struct IdentityArguments {
+    /// An identity file, - for standard input; may be repeated [env: ETCD_SEAL_IDENTITY]
+    ///
+    /// An age identity file, such a file encrypted with a passphrase, or an ssh private key.
+    #[arg(short = 'i', long = "identity", value_name = "FILE", conflicts_with = "passphrase")]
+    pub(crate) identities: Vec<PathBuf>,
+    /// Open with a passphrase, asked for or read from the file named by ETCD_SEAL_PASSPHRASE_FILE
+    #[arg(short = 'p', long)]
+    pub(crate) passphrase: bool,
+    /// The most work, as a power of two, a passphrase may cost to try
+    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_WORK_FACTOR,
+          value_parser = clap::value_parser!(u8).range(1..=i64::from(HIGHEST_WORK_FACTOR)))]
+    pub(crate) max_work_factor: u8,
+}
 
 /// The recipients to encrypt to.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,14 +1,15 @@
 //! `restore`: turns an archive back into the snapshot, into a member, or into a whole cluster.
 
-use super::args::RestoreArguments;
-use super::exit::Exit;
-use super::input::{Archive, open_file};
-use super::output::Place;
-use super::printable::quoted;
-use super::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
-use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
-use super::{Context, bar, now, time_of};
+mod settings;
+
 use crate::archive::manifest::Description;
+use crate::cli::clock::{now, time_of};
+use crate::cli::exit::Exit;
+use crate::cli::input::{Archive, open_file};
+use crate::cli::output::Place;
+use crate::cli::printable::quoted;
+use crate::cli::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
+use crate::cli::{Context, bar};
 use crate::database::contents::{Contents, major_and_minor};
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
@@ -22,6 +23,8 @@ use crate::pipeline::predecessor::{Predecessor, predecessors};
 use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
 use crate::store::space::free_space;
+use settings::{ClusterSettings, RestoreSettings, Target};
+pub(crate) use settings::{RestoreArguments, SourceSettings};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -29,7 +32,7 @@ use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
+pub(crate) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
     let RestoreSettings { source, target, dry_run, options } =
         RestoreSettings::resolve(words, &context.environment)?;
     let source = OpenSource::open(source, context, dry_run)?;
@@ -47,20 +50,20 @@ pub(super) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
 }
 
 /// An opened source.
-pub(super) struct OpenSource {
+pub(crate) struct OpenSource {
     path: PathBuf,
-    pub(super) file: File,
+    pub(crate) file: File,
     /// The identities for an archive; `None` for a plain snapshot.
-    pub(super) identities: Option<Identities>,
+    pub(crate) identities: Option<Identities>,
 }
 
 impl OpenSource {
     /// Opens the file and reads the identities. A dry run needs no passphrase, so it asks for none.
-    pub(super) fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
+    pub(crate) fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
         match settings {
             SourceSettings::Snapshot(path) => {
                 let file = match path.to_str() {
-                    Some("-") => super::input::standard_input()?,
+                    Some("-") => crate::cli::input::standard_input()?,
                     _ => open_file(&path, "snapshot")?,
                 };
                 Ok(Self { path, file, identities: None })
@@ -78,12 +81,12 @@ impl OpenSource {
         }
     }
 
-    pub(super) fn archive(&self) -> Archive<'_> {
+    pub(crate) fn archive(&self) -> Archive<'_> {
         Archive::named(&self.path)
     }
 
     /// The description that is readable without a key, if the archive is a file; nothing of it is authenticated.
-    pub(super) fn describe(&mut self) -> Option<Description> {
+    pub(crate) fn describe(&mut self) -> Option<Description> {
         if self.identities.is_none() || !self.file.metadata().ok()?.is_file() {
             return None;
         }
@@ -100,7 +103,7 @@ impl OpenSource {
     }
 
     /// Bytes of the snapshot as far as they are known beforehand, given the result of [`Self::describe`].
-    pub(super) fn expected_size(&self, description: Option<&Description>) -> Option<u64> {
+    pub(crate) fn expected_size(&self, description: Option<&Description>) -> Option<u64> {
         let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
         // Without a description, the snapshot is at least as large as its compressed form.
         Some(description.and_then(|description| description.snapshot_size).unwrap_or(length))
@@ -378,7 +381,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         tracing::warn!(
             "Kubernetes has encrypted values in it ({}): kube-apiserver needs its EncryptionConfiguration, with the same keys, \
              to read them",
-            super::printable::sanitize(&providers.join(", "))
+            crate::cli::printable::sanitize(&providers.join(", "))
         );
     }
     for alarm in &contents.alarms {
@@ -395,7 +398,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     if let Some(target) = &contents.downgrade {
         tracing::warn!(
             "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",
-            super::printable::sanitize(target)
+            crate::cli::printable::sanitize(target)
         );
     }
     warn_of_version(contents, cluster.etcd_version);
@@ -444,7 +447,7 @@ fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
     if major_and_minor(version).is_some_and(|version| version > wanted) {
         tracing::warn!(
             "the data are of etcd {}, newer than etcd {}.{}, which may refuse them or stop: start it with etcd {0} or newer",
-            super::printable::sanitize(version),
+            crate::cli::printable::sanitize(version),
             wanted.0,
             wanted.1
         );
@@ -457,7 +460,7 @@ const LAST_COPY: &str = "take another copy; if this is the last one there is, or
 
 impl Archive<'_> {
     /// Names the source in an error about it; an error about a destination names that already.
-    pub(super) fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
+    pub(crate) fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
         match error.kind() {
             Kind::DestinationExists
             | Kind::Destination

@@ -1,8 +1,9 @@
 //! Generates the manual pages: clap's sections, and sections that clap does not know.
 
-use super::args::{self, CONNECTION_HEADING, variable_of};
-use super::exit;
-use super::settings::environment::VARIABLES;
+use crate::cli::command_line;
+use crate::cli::exit;
+use crate::cli::settings::connection::{CONNECTION_HEADING, variable_of};
+use crate::cli::settings::environment::VARIABLES;
 use clap_mangen::Man;
 use std::fmt::Write as _;
 use std::io;
@@ -164,7 +165,7 @@ const WITHOUT_PAGE: [&str; 2] = ["recovery", "version"];
 
 /// Every page: file name and content.
 pub(super) fn pages() -> Vec<(String, String)> {
-    let mut program = args::command().disable_help_subcommand(true);
+    let mut program = command_line::command().disable_help_subcommand(true);
     for name in WITHOUT_PAGE {
         program = program.mut_subcommand(name, |command| command.hide(true));
     }
@@ -275,7 +276,7 @@ mod tests {
     #[test]
     fn every_visible_command_has_a_page_with_all_sections() {
         let pages = pages();
-        let program = args::command();
+        let program = command_line::command();
         let has_page =
             |command: &&clap::Command| !command.is_hide_set() && !WITHOUT_PAGE.contains(&command.get_name());
         let commands = program.get_subcommands().filter(has_page);

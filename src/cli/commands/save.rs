@@ -1,28 +1,144 @@
 //! `save`: seals a snapshot of a live etcd, or an existing one, into an archive.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
+)]
 
-use super::args::{SaveArguments, SealArguments};
-use super::bar;
-use super::exit::Exit;
-use super::input::{READ_SIZE, open_file};
-use super::output::{Output, Place};
-use super::report::{Plan, SaveReport};
-use super::settings::keys::RecipientSettings;
-use super::settings::{SaveSettings, SourceSettings};
-use super::{Context, now};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::archive::member::{Condition, Tls};
+use crate::cli::Context;
+use crate::cli::bar;
+use crate::cli::clock::now;
+use crate::cli::exit::Exit;
+use crate::cli::input::{READ_SIZE, open_file};
+use crate::cli::output::{Output, Place};
+use crate::cli::report::{Plan, SaveReport};
+use crate::cli::settings::connection::{CONNECTION_FLAGS, ConnectionArguments, ConnectionSettings};
+use crate::cli::settings::effort::{Effort, EffortArguments};
+use crate::cli::settings::environment::{self, Environment};
+use crate::cli::settings::keys::{RecipientArguments, RecipientSettings};
+use crate::cli::settings::sealing::{SealArguments, check_texts};
+use crate::cli::settings::standard_input::StandardInput;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, End, Flow, Snapshot, Status};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
+use crate::pipeline;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
 use crate::store::name::{ArchiveName, whole_seconds};
+use clap::Args;
 use jiff::{SignedDuration, Timestamp};
+use std::ffi::OsString;
 use std::io::{self, ErrorKind, Read};
 use std::path::Path;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-pub(super) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
+/// Arguments of `save`.
+#[derive(Debug, Args)]
+pub(crate) struct SaveArguments {
+    /// Where to write the archive: an existing directory, a new file ending in .age, or - for standard output
+    /// [env: ETCD_SEAL_DESTINATION]
+    ///
+    /// In a directory the archive gets the name CLUSTER-TIME-rREVISION.db.zst.age, and its SHA-256 is put beside
+    /// it in a file with .sha256 appended. A directory must exist: an unmounted /backups must not become a file.
+    #[arg(value_name = "DEST")]
+    pub(crate) destination: Option<OsString>,
+    /// Replace an existing archive
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Parse and check everything, print the plan, ask for nothing and touch nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Seal this existing snapshot, - for standard input, instead of asking etcd
+    #[arg(long, value_name = "FILE", conflicts_with_all = CONNECTION_FLAGS)]
+    pub(crate) from: Option<PathBuf>,
+    /// With --from: accept a snapshot without etcd's digest, such as a copy of a member's db file
+    ///
+    /// The archive and the result say so, and the exit status is 3. A digest that is there and wrong is never
+    /// accepted.
+    #[arg(long, requires = "from")]
+    pub(crate) allow_missing_digest: bool,
+    /// The recipients.
+    #[command(flatten)]
+    pub(crate) recipients: RecipientArguments,
+    /// How to seal.
+    #[command(flatten)]
+    pub(crate) seal: SealArguments,
+    /// How much of this host to take.
+    #[command(flatten)]
+    pub(crate) effort: EffortArguments,
+    /// How to reach etcd.
+    #[command(flatten)]
+    pub(crate) connection: ConnectionArguments,
+}
+
+/// The source of the snapshot for `save`.
+pub(crate) enum SourceSettings {
+    /// A live etcd.
+    Etcd(Box<ConnectionSettings>),
+    /// `--from FILE`.
+    File(PathBuf),
+    /// `--from -`.
+    StandardInput,
+}
+
+pub(crate) struct SaveSettings {
+    /// The source of the snapshot.
+    pub(crate) source: SourceSettings,
+    /// The recipients to encrypt to.
+    pub(crate) recipients: RecipientSettings,
+    /// DEST as given.
+    pub(crate) destination: OsString,
+    /// Whether to replace an existing archive.
+    pub(crate) force: bool,
+    /// Whether to print only the plan.
+    pub(crate) dry_run: bool,
+    /// Recorded texts, level and frame size.
+    pub(crate) seal: SealArguments,
+    /// How the pipeline runs.
+    pub(crate) options: pipeline::save::Options,
+}
+
+impl SaveSettings {
+    /// Resolves arguments and environment.
+    ///
+    /// # Errors
+    /// [`Kind::NoRecipient`] first, then [`Kind::Usage`].
+    pub(crate) fn resolve(words: SaveArguments, environment: &Environment) -> Result<Self> {
+        let mut input = StandardInput::default();
+        let recipients = RecipientSettings::resolve(words.recipients, environment, &mut input)?;
+        let destination = destination(words.destination, environment)?;
+        check_texts(&words.seal)?;
+        let source = match words.from {
+            None => {
+                SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(words.connection, environment)?))
+            }
+            Some(path) if path.as_os_str() == "-" => {
+                input.claim("--from -")?;
+                SourceSettings::StandardInput
+            }
+            Some(path) => SourceSettings::File(path),
+        };
+        let options = pipeline::save::Options {
+            jobs: Effort::resolve(&words.effort, environment)?.jobs,
+            describe: !words.seal.no_description,
+            allow_missing_digest: words.allow_missing_digest,
+        };
+        let (force, dry_run, seal) = (words.force, words.dry_run, words.seal);
+        Ok(Self { source, recipients, destination, force, dry_run, seal, options })
+    }
+}
+
+/// DEST, from the argument or otherwise from the variable.
+fn destination(word: Option<OsString>, environment: &Environment) -> Result<OsString> {
+    word.or_else(|| environment.get(environment::DESTINATION).map(ToOwned::to_owned)).ok_or_else(|| {
+        Error::new(Kind::Usage, "no destination is named: DEST and ETCD_SEAL_DESTINATION are both missing")
+            .with_hint("name an existing directory, a file ending in .age, or - for standard output")
+    })
+}
+
+pub(crate) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
     let settings = SaveSettings::resolve(words, &context.environment)?;
     if let SourceSettings::Etcd(connection) = &settings.source {
         connection.check()?;
@@ -367,6 +483,8 @@ impl<R: Read + Send> SnapshotSource for ReadSource<R> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command_line::parse;
+    use crate::cli::commands::{Arguments, Command};
 
     #[test]
     fn a_file_is_read_to_its_end_in_pieces_that_end_with_the_frames() {
@@ -395,5 +513,52 @@ mod tests {
         assert!(began.to_string().ends_with('Z'), "{began}");
         let age = Timestamp::now().duration_since(began).as_secs();
         assert!((90..=120).contains(&age), "{age}");
+    }
+
+    fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<SaveSettings> {
+        let arguments: Vec<_> = ["etcd-seal"].iter().chain(arguments).map(Into::into).collect();
+        let Ok(Arguments { command: Command::Save(arguments), .. }) = parse(&arguments) else {
+            panic!("no save")
+        };
+        SaveSettings::resolve(*arguments, &Environment::of(variables))
+    }
+
+    #[test]
+    fn a_missing_recipient_is_refused_first() {
+        let error = resolve(&["save", "--cert=/c"], &[]).err().unwrap();
+        assert_eq!(error.kind(), Kind::NoRecipient);
+    }
+
+    #[test]
+    fn dest_beats_its_variable_and_one_is_needed() {
+        let variables = &[(environment::DESTINATION, "/e/")];
+        assert_eq!(resolve(&["save", "-rage1x", "/f/"], variables).unwrap().destination, "/f/");
+        assert_eq!(resolve(&["save", "-rage1x"], variables).unwrap().destination, "/e/");
+        assert_eq!(resolve(&["save", "-rage1x"], &[]).err().unwrap().kind(), Kind::Usage);
+    }
+
+    #[test]
+    fn two_readers_of_standard_input_are_refused() {
+        let error = resolve(&["save", "-R-", "--from=-", "/b/"], &[]).err().unwrap();
+        assert_eq!(error.kind(), Kind::Usage);
+        assert_eq!(error.to_string(), "standard input can be read once: -R - and --from -");
+    }
+
+    #[test]
+    fn sealing_has_the_documented_defaults() {
+        let settings = resolve(&["save", "-rage1x", "/b/"], &[]).unwrap();
+        assert_eq!(
+            (settings.seal.level, settings.seal.frame_size),
+            (1, crate::archive::frame::FRAME_SIZE_DEFAULT)
+        );
+        assert!(settings.options.describe && !settings.options.allow_missing_digest);
+        assert!(settings.options.jobs >= 1);
+        let settings = resolve(
+            &["save", "-rage1x", "/b/", "--level=19", "--frame-size=64KiB", "--jobs=3", "--no-description"],
+            &[],
+        )
+        .unwrap();
+        assert_eq!((settings.seal.level, settings.seal.frame_size), (19, 65536));
+        assert_eq!((settings.options.jobs, settings.options.describe), (3, false));
     }
 }

@@ -6,10 +6,10 @@
 //! leaves nothing behind. If the launcher itself is killed, Linux kills its child: a second stage sets a parent-death
 //! signal, which survives the exec, and then becomes etcd. The drill adopts and ends what etcd has started.
 
-use super::args::TetherArguments;
-use super::console::Console;
-use super::exit::Exit;
+use crate::cli::console::Console;
+use crate::cli::exit::Exit;
 use crate::pipeline::drill::children;
+use clap::Args;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use rustix::process::{
@@ -25,13 +25,27 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
+/// Arguments of `tether`.
+#[derive(Debug, Args)]
+pub(crate) struct TetherArguments {
+    /// The process it is to end with
+    #[arg(value_name = "ID")]
+    pub(crate) owner: i32,
+    /// Become the program instead of watching it
+    #[arg(long)]
+    pub(crate) directly: bool,
+    /// The program and its words
+    #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    pub(crate) words: Vec<OsString>,
+}
+
 /// This program, even if its file was replaced or removed meanwhile.
 const OURSELVES: &str = "/proc/self/exe";
 /// How long to wait before looking again for killed processes.
 const POLL: Duration = Duration::from_millis(10);
 
 /// The words to put before a program's path and arguments, to start it through the launcher.
-pub(super) fn words() -> Vec<OsString> {
+pub(crate) fn words() -> Vec<OsString> {
     let words = [OURSELVES.to_owned(), "tether".to_owned(), own_id(), "--".to_owned()];
     words.map(OsString::from).to_vec()
 }
@@ -41,7 +55,7 @@ fn own_id() -> String {
 }
 
 /// Runs the program, and exits as it does.
-pub(super) fn run(words: &TetherArguments, console: &Console) -> ExitCode {
+pub(crate) fn run(words: &TetherArguments, console: &Console) -> ExitCode {
     let ended = check_parent(words.owner, words.directly).and_then(|()| {
         let (program, arguments) = words.words.split_first().ok_or("no program is named")?;
         if words.directly {

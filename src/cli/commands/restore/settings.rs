@@ -1,10 +1,11 @@
 //! The settings of `restore`.
 
-use super::environment::Environment;
-use super::keys::IdentitySettings;
-use super::opening_options;
-use super::standard_input::StandardInput;
-use crate::cli::args::{MemberArguments, RestoreArguments};
+use crate::cli::settings::environment::Environment;
+use crate::cli::settings::keys::IdentityArguments;
+use crate::cli::settings::keys::IdentitySettings;
+use crate::cli::settings::opening::{OpeningArguments, opening_options};
+use crate::cli::settings::standard_input::StandardInput;
+use crate::cli::settings::values::{parse_duration, parse_etcd_version};
 use crate::database::edit::Bump;
 use crate::database::member::LOG_NAME;
 use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
@@ -12,8 +13,103 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use crate::pipeline::member::WantedBump;
 use crate::store::member::{MemberPlace, Owner};
+use clap::Args;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
+
+/// Arguments of `restore`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("target").required(true).args(["output", "data_dir", "output_dir"])))]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["archive", "from_snapshot"])))]
+pub(crate) struct RestoreArguments {
+    /// The archive, - for standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// Where to write the snapshot; - is standard output, and then a non-zero exit status means that the bytes
+    /// must be thrown away
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: Option<OsString>,
+    /// Replace an existing file; with --skip-hash-check, restore in spite of what it passes over
+    #[arg(long)]
+    pub(crate) force: bool,
+    /// Check everything that can be checked before the archive is read, print the plan, write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// Which member to make.
+    #[command(flatten)]
+    pub(crate) member: MemberArguments,
+    /// Who opens it.
+    #[command(flatten)]
+    pub(crate) identities: IdentityArguments,
+    /// How to read it.
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
+}
+
+/// Which member to make, in etcdutl's words.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Member")]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
+pub(crate) struct MemberArguments {
+    /// Make the directory of a member that etcd 3.4 to 3.7 starts from: an absent or empty one, or a mount point
+    ///
+    /// What is published, as the last step, is DIR/member.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+    /// Where the member's log goes, if apart: an absent or empty directory
+    #[arg(long, value_name = "DIR", requires = "data_dir")]
+    pub(crate) wal_dir: Option<PathBuf>,
+    /// The member's name
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
+    pub(crate) name: String,
+    /// All members of the new cluster, NAME=URL,NAME=URL,…
+    #[arg(long, value_name = "MEMBERS", default_value_t = format!("{DEFAULT_NAME}={DEFAULT_PEER_URL}"))]
+    pub(crate) initial_cluster: String,
+    /// A token of the new cluster
+    #[arg(long, value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
+    pub(crate) initial_cluster_token: String,
+    /// The member's peer URLs, comma separated
+    #[arg(long, value_name = "URLS", default_value = DEFAULT_PEER_URL)]
+    pub(crate) initial_advertise_peer_urls: String,
+    /// Make the directories of all members at once, each with instructions, in a new directory
+    #[arg(long, value_name = "DIR", requires = "cluster_plan")]
+    pub(crate) output_dir: Option<PathBuf>,
+    /// With --output-dir: all members, NAME=URL,NAME=URL,…
+    #[arg(long, value_name = "MEMBERS", requires = "output_dir", conflicts_with_all = ["name", "initial_cluster", "initial_advertise_peer_urls"])]
+    pub(crate) cluster_plan: Option<String>,
+    /// Raise the newest revision, that of a compaction included, by this much, so that no watcher sees a revision twice
+    #[arg(long, value_name = "NUMBER", requires = "mark_compacted", value_parser = clap::value_parser!(i64).range(1..))]
+    pub(crate) bump_revision: Option<i64>,
+    /// With --bump-revision: mark everything up to the raised revision as compacted, so that watchers start anew
+    #[arg(long, requires = "bump_revision")]
+    pub(crate) mark_compacted: bool,
+    /// Raise the revision by what suits a Kubernetes cluster, computed from revision and age, and mark it compacted
+    ///
+    /// It ends above every revision known of the members that are in DIR, or were moved aside there, too.
+    #[arg(long, conflicts_with = "bump_revision")]
+    pub(crate) kubernetes: bool,
+    /// With --kubernetes: how old the snapshot is, where its own time or the clock of this host cannot tell
+    ///
+    /// A second restore of the same snapshot needs a greater age than the first, by a second at least.
+    #[arg(long, value_name = "DURATION", requires = "kubernetes", value_parser = parse_duration)]
+    pub(crate) snapshot_age: Option<Duration>,
+    /// The version of etcd that will run the member, such as 3.5.30, to warn if the data are newer
+    #[arg(long, value_name = "VERSION", value_parser = parse_etcd_version)]
+    pub(crate) etcd_version: Option<(u64, u64)>,
+    /// Restore from a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["archive", "output"])]
+    pub(crate) from_snapshot: Option<PathBuf>,
+    /// With --from-snapshot: accept a missing or wrong digest of etcd's, as that of a copied db file; needs --force
+    #[arg(long, requires = "from_snapshot")]
+    pub(crate) skip_hash_check: bool,
+    /// Move an existing member aside, under a name with the time in it, instead of refusing
+    #[arg(long, requires = "data_dir")]
+    pub(crate) replace: bool,
+    /// Who is to own the member: a user, or user and group, by name or number
+    #[arg(long, value_name = "USER[:GROUP]")]
+    pub(crate) owner: Option<String>,
+}
 
 pub(crate) struct RestoreSettings {
     /// The source of the snapshot.
@@ -189,7 +285,7 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
         (Some(data_dir), _) => {
             membership.member(&words.name, Some(&words.initial_advertise_peer_urls))?;
             refuse_unequal_members(&membership, words.kubernetes)?;
-            let now = words.replace.then(crate::cli::now).transpose()?;
+            let now = words.replace.then(crate::cli::clock::now).transpose()?;
             let replace = now.map(|now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
             let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: LOG_NAME };
             Ok(Target::Member(cluster(membership), words.name, place))
@@ -246,7 +342,8 @@ fn owner(text: &str) -> Result<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{Command, Unparsed, parse};
+    use crate::cli::command_line::{Unparsed, parse};
+    use crate::cli::commands::Command;
     use crate::cli::settings::environment;
 
     fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<RestoreSettings> {

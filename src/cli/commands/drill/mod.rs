@@ -1,12 +1,14 @@
 //! `drill`: proves an archive under a real etcd.
 
-use super::args::DrillArguments;
-use super::exit::Exit;
-use super::report::{DrillMetrics, DrillReport, Plan, count, size};
+use crate::cli::exit::Exit;
+use crate::cli::report::{DrillMetrics, DrillReport, Plan, count, size};
+mod settings;
+
 use super::restore::OpenSource;
-use super::settings::drill::{DrillSettings, MetricsPlace};
-use super::{Context, bar, now, tether};
 use crate::archive::manifest::Description;
+use crate::cli::clock::now;
+use crate::cli::commands::tether;
+use crate::cli::{Context, bar};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
@@ -14,12 +16,14 @@ use crate::pipeline::member::Source;
 use crate::store::local::{Existing, Unpublished, check};
 use crate::store::scratch::Scratch;
 use crate::store::space::free_space;
+pub(crate) use settings::DrillArguments;
+use settings::{DrillSettings, MetricsPlace};
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-pub(super) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
+pub(crate) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
     let mut settings = DrillSettings::resolve(words, &context.environment)?;
     let metrics = settings.metrics.take();
     if let Some(MetricsPlace { directory, name }) = &metrics {

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn the_page_that_the_program_prints_can_be_shown() {
-        let text = render(include_str!("../../man/etcd-seal-recovery.7")).unwrap();
+        let text = render(include_str!("../../../../man/etcd-seal-recovery.7")).unwrap();
         assert_eq!(text.lines().filter(|line| *line == "DESCRIPTION").count(), 1, "{text}");
         assert!(!text.contains("\\-") && !text.contains("\\("), "{text}");
     }

@@ -1,17 +1,69 @@
 //! The settings of `drill`.
+#![expect(
+    clippy::doc_markdown,
+    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
+)]
 
-use super::environment::{self, Environment};
-use super::keys::IdentitySettings;
-use super::opening_options;
-use super::restore::SourceSettings;
-use super::standard_input::StandardInput;
-use crate::cli::args::DrillArguments;
+use crate::cli::commands::restore::SourceSettings;
+use crate::cli::settings::environment::{self, Environment};
+use crate::cli::settings::keys::IdentityArguments;
+use crate::cli::settings::keys::IdentitySettings;
+use crate::cli::settings::opening::{OpeningArguments, opening_options};
+use crate::cli::settings::standard_input::StandardInput;
+use crate::cli::settings::values::parse_duration;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
+use clap::Args;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+/// Arguments of `drill`.
+#[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["archive", "from_snapshot"])))]
+pub(crate) struct DrillArguments {
+    /// The archive, - for standard input
+    #[arg(value_name = "ARCHIVE")]
+    pub(crate) archive: Option<PathBuf>,
+    /// Drill a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
+    #[arg(long, value_name = "FILE", conflicts_with = "archive")]
+    pub(crate) from_snapshot: Option<PathBuf>,
+    /// Look for etcd and a place, print the plan, start and write nothing
+    #[arg(short = 'n', long)]
+    pub(crate) dry_run: bool,
+    /// The etcd to start [default: etcd on PATH]
+    ///
+    /// Best the version that would run on a bad day. Debian has it in the package etcd-server.
+    #[arg(long, value_name = "PROGRAM")]
+    pub(crate) etcd: Option<PathBuf>,
+    /// How many members the cluster has, each with a copy of the data: from 1 to 7
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
+    pub(crate) members: u8,
+    /// An existing directory to make the private scratch directory in [default: that of TMPDIR, else /var/tmp]
+    ///
+    /// It holds the data in plaintext as long as the drill takes (mode 0700, never published, always removed), and needs
+    /// room for a few copies of them. What a killed drill left there is removed by the next. The time to recovery is that
+    /// of its disk: where it is in memory, no disk is measured. A directory that other users can write is refused, unless it is
+    /// sticky, as /tmp is.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) scratch: Option<PathBuf>,
+    /// How long etcd may take until it serves
+    #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
+    pub(crate) timeout: Duration,
+    /// Write the outcome, good or bad, for node_exporter's textfile collector: a file ending in .prom
+    ///
+    /// It is replaced as a whole, and every user may read it. Without a drill that got as far as its archive it stays as it
+    /// is: alert on the age of etcd_seal_drill_timestamp_seconds, too.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+    /// Who opens it.
+    #[command(flatten)]
+    pub(crate) identities: IdentityArguments,
+    /// How to read it.
+    #[command(flatten)]
+    pub(crate) opening: OpeningArguments,
+}
 
 /// Default places of scratch directories, on a disk like a restored member's. The second always exists.
 const SCRATCH: [&str; 2] = ["/var/tmp", "/tmp"];
@@ -124,7 +176,8 @@ impl MetricsPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::args::{Command, Unparsed, parse};
+    use crate::cli::command_line::{Unparsed, parse};
+    use crate::cli::commands::Command;
 
     fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<DrillSettings> {
         match parse(&["etcd-seal", "drill"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {

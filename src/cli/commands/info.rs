@@ -1,20 +1,33 @@
 //! `info`: shows what archives say of themselves.
 
-use super::Context;
-use super::args::InfoArguments;
-use super::bar;
-use super::exit::Exit;
-use super::input::{Archive, each};
-use super::report::InfoReport;
-use super::settings::ReadSettings;
+use super::verify::ReadSettings;
+use crate::cli::Context;
+use crate::cli::bar;
+use crate::cli::exit::Exit;
+use crate::cli::input::{Archive, each};
+use crate::cli::report::InfoReport;
+use crate::cli::settings::keys::IdentityArguments;
 use crate::error::Result;
 use crate::keys::Identities;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open::{Options, look, open};
+use clap::Args;
 use std::fs::File;
 use std::io;
+use std::path::PathBuf;
 
-pub(super) fn run(words: InfoArguments, context: &Context) -> Result<Exit> {
+/// Arguments of `info`.
+#[derive(Debug, Args)]
+pub(crate) struct InfoArguments {
+    /// Archives to show, - for standard input
+    #[arg(value_name = "ARCHIVE", required = true)]
+    pub(crate) archives: Vec<PathBuf>,
+    /// Who opens them.
+    #[command(flatten)]
+    pub(crate) identities: IdentityArguments,
+}
+
+pub(crate) fn run(words: InfoArguments, context: &Context) -> Result<Exit> {
     let settings = ReadSettings::of_info(words, &context.environment)?;
     let identities = settings.identities.load(&context.terminal)?;
     each(&settings.archives, context, |archive, file| {

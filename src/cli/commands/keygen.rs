@@ -1,19 +1,29 @@
 //! `keygen`: makes an age identity.
 
-use super::args::KeygenArguments;
-use super::exit::Exit;
-use super::output::Place;
-use super::report::KeygenReport;
-use super::{Context, now};
+use crate::cli::Context;
+use crate::cli::clock::now;
+use crate::cli::exit::Exit;
+use crate::cli::output::Place;
+use crate::cli::report::KeygenReport;
 use crate::error::{Error, Kind, Result};
 use crate::keys::generate_identity;
+use clap::Args;
 use secrecy::ExposeSecret;
+use std::ffi::OsString;
 use std::io::Write;
+
+/// Arguments of `keygen`.
+#[derive(Debug, Args)]
+pub(crate) struct KeygenArguments {
+    /// Where to write the identity, for you alone to read (mode 0600); never replaced; - for standard output
+    #[arg(short = 'o', long = "output", value_name = "FILE", required = true)]
+    pub(crate) output: OsString,
+}
 
 /// The hint for an existing file: to replace a key is to lose every archive made for it.
 const NEVER_REPLACED: &str = "name another file: an identity is never replaced, archives may depend on it";
 
-pub(super) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
+pub(crate) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_key(&words.output).map_err(never_replaced)?;
     let (identity, recipient) = generate_identity(&now()?.to_string());
     let mut output = place.begin()?;

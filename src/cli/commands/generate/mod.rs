@@ -1,0 +1,58 @@
+//! `generate`: writes manual pages and completions from the one definition of the command line.
+
+use crate::cli::command_line;
+use crate::cli::exit::Exit;
+mod man;
+
+use crate::cli::report::put_on_stdout;
+use crate::error::{Error, Kind, Result};
+use clap::{Args, Subcommand};
+use std::path::Path;
+use std::path::PathBuf;
+
+/// Arguments of `generate`.
+#[derive(Debug, Args)]
+pub(crate) struct GenerateArguments {
+    /// What to generate.
+    #[command(subcommand)]
+    pub(crate) what: Generate,
+}
+
+/// What to generate.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Generate {
+    /// Write the manual page of every command into a directory
+    Man {
+        /// The directory, which must exist
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Print the completions of a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+}
+
+pub(crate) fn run(what: &Generate) -> Result<Exit> {
+    match what {
+        Generate::Man { directory } => write_pages(directory)?,
+        Generate::Completions { shell } => put_on_stdout(&completions(*shell)?)?,
+    }
+    Ok(Exit::Done)
+}
+
+fn write_pages(directory: &Path) -> Result<()> {
+    for (name, page) in man::pages() {
+        let path = directory.join(name);
+        std::fs::write(&path, page).map_err(|error| Error::io("write", path.display(), error))?;
+    }
+    Ok(())
+}
+
+fn completions(shell: clap_complete::Shell) -> Result<String> {
+    let mut bytes = Vec::new();
+    clap_complete::generate(shell, &mut command_line::command(), "etcd-seal", &mut bytes);
+    String::from_utf8(bytes)
+        .map_err(|error| Error::new(Kind::Io, "the completions are not UTF-8").with_source(error))
+}
