@@ -12,6 +12,7 @@ mod command_line;
 mod commands;
 mod console;
 mod input;
+mod options;
 mod output;
 mod printable;
 mod prompt;

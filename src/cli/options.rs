@@ -1,0 +1,92 @@
+//! Shows what the library says of its options as the flags of this program.
+
+use super::command_line;
+use crate::error::{Error, Kind};
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+/// The flag of every option: the short one, if there is one.
+fn flags() -> &'static HashMap<String, String> {
+    static FLAGS: OnceLock<HashMap<String, String>> = OnceLock::new();
+    FLAGS.get_or_init(|| {
+        let command = command_line::command();
+        let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        arguments
+            .filter_map(|argument| {
+                let long = argument.get_long()?;
+                let short = argument.get_short().map(|short| format!("-{short}"));
+                Some((long.replace('-', "_"), short.unwrap_or_else(|| format!("--{long}"))))
+            })
+            .collect()
+    })
+}
+
+/// `text` of the library, with every option in backticks replaced by its flag.
+#[must_use]
+pub(crate) fn with_flags(text: &str) -> Cow<'_, str> {
+    if !text.contains('`') {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, name, after)) = quoted_name(rest) {
+        shown.push_str(before);
+        if let Some(flag) = flags().get(name) {
+            shown.push_str(flag);
+        } else {
+            shown.extend(["`", name, "`"]);
+        }
+        rest = after;
+    }
+    shown.push_str(rest);
+    Cow::Owned(shown)
+}
+
+/// Splits `text` at its first pair of backticks: what is before, between and after.
+fn quoted_name(text: &str) -> Option<(&str, &str, &str)> {
+    let (before, rest) = text.split_once('`')?;
+    let (name, after) = rest.split_once('`')?;
+    Some((before, name, after))
+}
+
+/// The hint of `error` as this program gives it.
+#[must_use]
+pub(crate) fn hint(error: &Error) -> Cow<'_, str> {
+    match (error.own_hint(), error.kind()) {
+        (Some(hint), _) => with_flags(hint),
+        (None, Kind::Usage) => "see etcd-seal --help for the flags of each command".into(),
+        (None, Kind::NoRecipient) => {
+            "make a key with `etcd-seal keygen -o key.txt`, keep that file away from this host, \
+             and pass the age1… line it prints with -r"
+                .into()
+        }
+        (None, Kind::NotAnArchive) => {
+            "an archive of etcd-seal is an age file; for a plain snapshot use `etcd-seal save --from`".into()
+        }
+        (None, kind) => with_flags(kind.hint()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_become_flags_and_other_words_stay() {
+        assert_eq!(with_flags("raise `stall_timeout`, or not"), "raise --stall-timeout, or not");
+        assert_eq!(with_flags("pass `recipient` or `identity`"), "pass -r or -i");
+        assert_eq!(with_flags("use `age -d` on `x`, `"), "use `age -d` on `x`, `");
+        assert_eq!(with_flags("nothing"), "nothing");
+    }
+
+    #[test]
+    fn every_hint_of_a_kind_names_flags_that_exist() {
+        for &kind in Kind::ALL {
+            let error = Error::new(kind, "x");
+            let hint = hint(&error);
+            let mut options = hint.split('`').skip(1).step_by(2);
+            assert!(options.all(|quoted| quoted.contains(' ')), "{hint}");
+        }
+    }
+}
