@@ -14,12 +14,10 @@ use std::sync::Arc;
 
 use age::secrecy::{ExposeSecret as _, SecretString};
 use etcd_seal::low_level::archive::manifest::Digest;
-use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, SharedPrompt};
 use etcd_seal::low_level::pipeline::inspect::{Inside, inspect};
 use etcd_seal::low_level::pipeline::open::{self, Opened};
-use etcd_seal::low_level::progress::Silent;
-use etcd_seal::{Error, Kind};
+use etcd_seal::{Error, Kind, Watch};
 use maker::index::{Entry, Foreign, Index, Inspect, Look, Open};
 use maker::{KEY, Maker, SECOND_KEY, Vector};
 use sha2::{Digest as _, Sha256};
@@ -208,7 +206,7 @@ fn opened(entry: &Entry, mut bytes: &[u8], identities: &Identities) -> (Open, St
         open::Options { jobs: 2, allow_missing_digest: entry.allow_missing_digest, file_digest: true };
     let mut snapshot = Vec::new();
     let archive_sha256: [u8; 32] = Sha256::digest(bytes).into();
-    match open::open(&mut bytes, identities, &options, &mut snapshot, &Silent, &Interrupt::new()) {
+    match open::open(&mut bytes, identities, &options, &mut snapshot, &Watch::default()) {
         Ok(opened) => {
             assert_eq!(opened.visible.archive_sha256, Some(archive_sha256), "{}", entry.file);
             assert_eq!(opened.snapshot_size, snapshot.len() as u64, "{}", entry.file);
@@ -244,7 +242,7 @@ fn inspected(bytes: &[u8], identities: &Identities) -> Inspect {
 }
 
 fn looked(mut bytes: &[u8]) -> Look {
-    match open::look(&mut bytes, &Silent, &Interrupt::new()) {
+    match open::look(&mut bytes, &Watch::default()) {
         Ok(visible) => Look::Success {
             stanzas: visible.stanzas,
             cluster_name: visible.description.and_then(|description| description.cluster_name),

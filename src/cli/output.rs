@@ -3,7 +3,6 @@
 use super::{console, report};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::progress::Pulse;
 use crate::store::destination::Destination;
 use crate::store::local::{self, Existing, Published, Unpublished};
 use crate::store::space::free_space;
@@ -132,7 +131,6 @@ fn finish_stdout(file: &File) -> Result<()> {
 pub(crate) struct Output {
     target: Target,
     failed: bool,
-    pulse: Pulse,
 }
 
 enum Target {
@@ -152,12 +150,7 @@ struct FileTarget {
 
 impl Output {
     fn new(target: Target) -> Self {
-        Self { target, failed: false, pulse: Pulse::default() }
-    }
-
-    /// The heartbeat of this output.
-    pub(crate) fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+        Self { target, failed: false }
     }
 
     /// Names the file of a directory destination.
@@ -220,18 +213,12 @@ fn left_nothing(error: Error) -> Error {
 const STDOUT_LOST: &str =
     "what came out before must be thrown away; look at what reads standard output, and run it again";
 
-/// Most bytes per system call: a write to a pipe returns only when all bytes were taken, but the heartbeat must show much
-/// earlier that a slow reader is not a dead one.
-const WRITE_SIZE: usize = 64 * 1024;
-
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = &bytes[..bytes.len().min(WRITE_SIZE)];
         let written = match &mut self.target {
             Target::Stdout(file) => file.write(bytes),
             Target::File(file) => file.content.write(bytes),
         };
-        self.pulse.beat();
         self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
         written
     }

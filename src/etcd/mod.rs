@@ -39,6 +39,5 @@ pub use flow::{End, Flow};
 pub use pace::LOWEST_RATE;
 pub use probe::{check, open};
 pub use status::Status;
-#[cfg(feature = "cli")]
 pub(crate) use status::present;
 pub use stream::Snapshot;

@@ -10,15 +10,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::age::{Clock, unknown_age};
-use super::buffer::Pool;
-use super::delivery::Delivery;
-use super::digest::{Digested, digest, queue};
+use super::engine::buffer::Pool;
+use super::engine::delivery::Delivery;
+use super::engine::digest::{Digested, digest, queue};
+use super::engine::plaintext::read_full;
+use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
 use super::open::{Admit, Opened, Options, open_admitted};
-use super::plaintext::read_full;
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::space::{MemberRoom, check_cluster};
-use super::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use crate::archive::manifest::{Description, Digest};
 use crate::database::contents::Contents;
 use crate::database::edit::{Bump, become_member};
@@ -30,12 +30,12 @@ use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
-use crate::progress::Progress;
 use crate::store::growing::GrowingFile;
 use crate::store::local::Published;
 use crate::store::member::{
     LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };
+use crate::watch::Watch;
 
 /// The file name of a member's database.
 const DATABASE: &str = "db";
@@ -124,11 +124,10 @@ pub fn restore_member(
     request: &Request<'_>,
     member: &Member,
     place: MemberPlace,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Restored> {
     let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
-    let predecessors = predecessors(&place, interrupt);
+    let predecessors = predecessors(&place, &watch.interrupt);
     // Removes what an earlier run left first, as that may take the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
@@ -138,13 +137,13 @@ pub fn restore_member(
     let database = unpublished.create_snapshot(DATABASE)?;
     let admit = |promised| check_room(Some(promised));
     let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
-    let (made, _) = make_database(input, source, request, site, database, progress, interrupt)?;
+    let (made, _) = make_database(input, source, request, site, database, watch)?;
     let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
     write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
     let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
     write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
-    let published = unpublished.publish(interrupt)?;
+    let published = unpublished.publish(&watch.interrupt)?;
     Ok(made.published(predecessors, published))
 }
 
@@ -158,8 +157,7 @@ pub fn restore_cluster(
     request: &Request<'_>,
     directory: &Path,
     owner: Option<Owner>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Restored> {
     let members = request.membership.members();
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
@@ -167,12 +165,12 @@ pub fn restore_cluster(
     let check_room = |expected| check_cluster(directory, expected, members.len(), free);
     check_room(request.expected_size)?;
     let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
-    let (made, _) = write_members(input, source, request, &create, &admit, progress, interrupt)?;
+    let (made, _) = write_members(input, source, request, &create, &admit, watch)?;
     for member in members {
         let text = instructions(request.membership, member);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
-    Ok(made.published(Vec::new(), unpublished.publish(interrupt)?))
+    Ok(made.published(Vec::new(), unpublished.publish(&watch.interrupt)?))
 }
 
 /// The path of the database of the member `name` below the directory of the cluster.
@@ -188,8 +186,7 @@ pub(super) fn write_members(
     request: &Request<'_>,
     create: &dyn Fn(&Path) -> Result<GrowingFile>,
     admit: &Admit<'_>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<(Made, File)> {
     let site = Site { given_out: None, admit };
     let mut first = None;
@@ -197,8 +194,8 @@ pub(super) fn write_members(
         let path = database_of(&member.name);
         let database = create(&path)?;
         match &mut first {
-            None => first = Some(make_database(input, source, request, site, database, progress, interrupt)?),
-            Some((_, first)) => copy_database(first, database, interrupt)?,
+            None => first = Some(make_database(input, source, request, site, database, watch)?),
+            Some((_, first)) => copy_database(first, database, &watch.interrupt)?,
         }
         let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
         write_log(request.membership, member, create(&log)?)?;
@@ -256,20 +253,19 @@ fn make_database(
     request: &Request<'_>,
     site: Site<'_>,
     mut output: GrowingFile,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<(Made, File)> {
     let origin = match source {
         Source::Archive { identities, options } => {
             let output = &mut output;
-            let opened = open_admitted(input, identities, options, output, site.admit, progress, interrupt)?;
+            let opened = open_admitted(input, identities, options, output, site.admit, watch)?;
             let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
             Origin { opened: Some(opened), snapshot_size, digest }
         }
-        Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, progress, interrupt)?,
+        Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, watch)?,
     };
     let database = Database::open(output.file())?;
-    let contents = Contents::read(&database, interrupt)?;
+    let contents = Contents::read(&database, &watch.interrupt)?;
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }
@@ -285,7 +281,7 @@ fn make_database(
         }
     };
     let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
-    become_member(&database, request.membership, raised_to, interrupt)?;
+    become_member(&database, request.membership, raised_to, &watch.interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }
@@ -307,17 +303,16 @@ fn copy_snapshot(
     input: &mut (dyn Read + Send),
     skip_hash_check: bool,
     output: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Origin> {
-    let _work = Work::new(progress, interrupt);
-    progress.start(None);
+    let _work = Work::new(watch);
+    watch.progress.start(None);
     let read = AtomicU64::new(0);
     let (copied, checked) = std::thread::scope(|scope| {
         let (pieces, digested) = queue();
         let check = SnapshotCheck::new(skip_hash_check);
         let check = spawn(scope, "digest", move || digest(check, digested))?;
-        let mut delivery = Delivery::new(output, pieces, &read, progress, interrupt);
+        let mut delivery = Delivery::new(output, pieces, &read, watch);
         let copied = copy(input, &mut delivery, &read);
         drop(delivery);
         Ok::<_, Error>((copied, join(check)))

@@ -11,7 +11,7 @@ use crate::database::stream_check::Facts;
 use crate::error::Kind;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
-use crate::pipeline::save::Saved;
+use crate::pipeline::seal::Sealed;
 use crate::store::local::Published;
 use std::path::Path;
 use std::time::Duration;
@@ -98,8 +98,8 @@ fn foreign(zstd: bool) -> Opened {
     Opened { visible: seen, foreign, manifest: None, trailer: None, frames: 0, ..opened(Digest::Verified) }
 }
 
-fn saved(digest: Digest) -> Saved {
-    Saved {
+fn saved(digest: Digest) -> Sealed {
+    Sealed {
         manifest: manifest(),
         trailer: trailer(digest),
         archive_size: 146_000_000,

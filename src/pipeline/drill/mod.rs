@@ -35,9 +35,8 @@ use crate::database::leases::{Lease, read_leases};
 use crate::database::member::LOG_SIZE;
 use crate::database::membership::Membership;
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 use crate::store::scratch::Scratch;
+use crate::watch::Watch;
 
 /// What to drill with.
 pub struct Request<'a> {
@@ -120,8 +119,7 @@ pub fn drill(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
     request: &Request<'_>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Drilled> {
     let began = Instant::now();
     let membership = membership(request.members)?;
@@ -129,13 +127,13 @@ pub fn drill(
     let free = scratch.free_space()?;
     let admit = |promised| check_room(request.scratch, Some(promised), request.members, free);
     request.expected_size.map_or(Ok(()), admit)?;
-    let restored = Restored::new(input, source, &membership, &scratch, &admit, progress, interrupt)?;
+    let restored = Restored::new(input, source, &membership, &scratch, &admit, watch)?;
     let site = Site {
         program: request.program,
         scratch: &scratch,
         runtime: request.runtime,
         timeout: request.timeout,
-        interrupt,
+        interrupt: &watch.interrupt,
     };
     // From here on, where a launcher starts the etcds, every child of this process belongs to the drill: no plugin runs.
     let adoption = (!request.program.launcher.is_empty()).then(Adoption::begin);
@@ -179,8 +177,7 @@ impl Restored {
         membership: &Membership,
         scratch: &Scratch,
         admit: &Admit<'_>,
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
+        watch: &Watch,
     ) -> Result<Self> {
         let began = Instant::now();
         let wanted = MemberRequest {
@@ -191,16 +188,16 @@ impl Restored {
             clock: None,
         };
         let create = |path: &Path| scratch.create_file(path);
-        let (made, file) = write_members(input, source, &wanted, &create, admit, progress, interrupt)?;
+        let (made, file) = write_members(input, source, &wanted, &create, admit, watch)?;
         let took = began.elapsed();
         let database = Database::open(&file)?;
         let contents = &made.contents;
-        let keys = read_keys(&database, contents.revision, contents.compacted, interrupt)?;
-        let leases = read_leases(&database, interrupt)?;
+        let keys = read_keys(&database, contents.revision, contents.compacted, &watch.interrupt)?;
+        let leases = read_leases(&database, &watch.interrupt)?;
         if contents.auth_enabled {
             for member in membership.members() {
                 let file = scratch.open_file(&database_of(&member.name))?;
-                turn_authentication_off_in_a_scratch_copy(&Database::open(&file)?, interrupt)?;
+                turn_authentication_off_in_a_scratch_copy(&Database::open(&file)?, &watch.interrupt)?;
             }
         }
         Ok(Self { made, took, keys, leases })

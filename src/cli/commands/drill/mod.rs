@@ -6,9 +6,9 @@ mod settings;
 
 use super::restore::OpenSource;
 use crate::archive::manifest::Description;
+use crate::cli::Context;
 use crate::cli::clock::now;
 use crate::cli::commands::tether;
-use crate::cli::{Context, bar};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
@@ -84,9 +84,8 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         now: now()?,
         runtime: &context.runtime,
     };
-    let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let drilled = drill(&mut source.file, &from, &request, &*progress, &context.interrupt);
-    drop(progress);
+    let watch = context.watch("restoring");
+    let drilled = drill(&mut source.file, &from, &request, &watch);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),

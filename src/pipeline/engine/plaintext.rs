@@ -11,13 +11,13 @@ use crate::archive::cannot_read;
 use crate::archive::frame::{ReadExactly, SKIPPABLE_HEADER_SIZE, damaged};
 use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
+use crate::watch::Watch;
 
 /// Reads until `buffer` is full or the input ends.
 ///
 /// # Errors
 /// [`Kind::Io`], or [`Kind::PayloadDamaged`] where the armour around it is malformed.
-pub(super) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
+pub(in crate::pipeline) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {
@@ -31,7 +31,7 @@ pub(super) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize
 }
 
 /// The error for an archive that ends inside a chunk.
-pub(super) fn cut(size: u64) -> Error {
+pub(in crate::pipeline) fn cut(size: u64) -> Error {
     Error::new(
         Kind::PayloadDamaged,
         format!("the archive is cut: it ends inside a chunk, after {size} bytes"),
@@ -48,20 +48,20 @@ type Batches = Feeder<Result<Batch>, Result<Buffer>>;
 /// # Errors
 /// The errors of `read`, which finds any fault of the payload at its place, and [`Kind::Io`] where the system cannot start
 /// another thread.
-pub(super) fn decrypted<T>(
+pub(in crate::pipeline) fn decrypted<T>(
     payload: impl Read + Send,
     key: &PayloadKey,
     archive_read: &AtomicU64,
     jobs: usize,
-    interrupt: &Interrupt,
+    watch: &Watch,
     read: impl FnOnce(Plaintext) -> Result<T>,
 ) -> Result<T> {
     std::thread::scope(|scope| {
         let (batches, opened) = start_decrypting(scope, jobs, key, archive_read.load(Ordering::Relaxed))?;
-        let reader = spawn(scope, "read", move || read_batches(payload, archive_read, &batches, interrupt))?;
+        let reader = spawn(scope, "read", move || read_batches(payload, archive_read, &batches, watch))?;
         let read = read(Plaintext::new(opened));
         if let Err(error) = &read {
-            interrupt.fail(error);
+            watch.interrupt.fail(error);
         }
         join(reader);
         read
@@ -85,12 +85,12 @@ fn start_decrypting<'scope>(
 }
 
 /// Cuts the payload into batches until it ends or the queue is closed; `read` is `archive_read` of [`decrypted`].
-fn read_batches(mut payload: impl Read, read: &AtomicU64, batches: &Batches, interrupt: &Interrupt) {
+fn read_batches(mut payload: impl Read, read: &AtomicU64, batches: &Batches, watch: &Watch) {
     let header_size = read.load(Ordering::Relaxed);
     let pool = Pool::default();
     let mut next = read_batch(&mut payload, &pool);
     for number in 0.. {
-        let sealed = match next.and_then(|sealed| interrupt.check().map(|()| sealed)) {
+        let sealed = match next.and_then(|sealed| watch.check().map(|()| sealed)) {
             Ok(sealed) => sealed,
             Err(error) => {
                 // A closed queue is no failure here: the stage that closed it has the reason.
@@ -137,7 +137,7 @@ fn read_batch(payload: &mut impl Read, pool: &Pool) -> Result<Buffer> {
 }
 
 /// The plaintext of the payload, in order.
-pub(super) struct Plaintext {
+pub(in crate::pipeline) struct Plaintext {
     batches: Ordered<Result<Buffer>>,
     batch: Buffer,
     /// The next batch, where [`Plaintext::peek`] has already taken it from the queue.
@@ -154,12 +154,12 @@ impl Plaintext {
     }
 
     /// Bytes consumed so far.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::pipeline) fn position(&self) -> u64 {
         self.position
     }
 
     /// The unread bytes of the current chunk; empty only at the end.
-    pub(super) fn available(&mut self) -> Result<&[u8]> {
+    pub(in crate::pipeline) fn available(&mut self) -> Result<&[u8]> {
         while self.at_hand().is_empty() {
             self.taken = 0;
             self.chunk += 1;
@@ -183,14 +183,14 @@ impl Plaintext {
     }
 
     /// Marks the next `count` bytes as consumed.
-    pub(super) fn consume(&mut self, count: usize) {
+    pub(in crate::pipeline) fn consume(&mut self, count: usize) {
         self.taken += count;
         self.position += count as u64;
     }
 
     /// The next bytes, without consuming them: as many as the header of a skippable frame and one more, fewer only near
     /// the end. Only the last chunk is shorter than that, so two chunks always suffice.
-    pub(super) fn peek(&mut self) -> Result<Vec<u8>> {
+    pub(in crate::pipeline) fn peek(&mut self) -> Result<Vec<u8>> {
         const PEEKED: usize = SKIPPABLE_HEADER_SIZE + 1;
         let mut peeked: Vec<u8> = self.available()?.iter().copied().take(PEEKED).collect();
         if peeked.len() < PEEKED {

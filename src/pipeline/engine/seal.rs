@@ -22,106 +22,62 @@ use crate::archive::expansion::{Excess, Expansion, UNPROMISED_RATIO};
 use crate::archive::frame::{FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, skippable};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{
-    Contents, DOCUMENT_SIZE_MAX, Description, Manifest, Source, StatusAfter, Trailer, to_json,
+    Contents, DOCUMENT_SIZE_MAX, Description, Manifest, Source, Trailer, to_json,
 };
 use crate::archive::seek_table::{SNAPSHOT_FRAMES_MAX, SeekTable};
 use crate::database::snapshot::{Checked, DIGEST_SIZE, FirstPages, SnapshotCheck, judge_length};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
+use crate::pipeline::seal::{AfterStream, SealOptions, Sealed, SnapshotSource};
 use crate::progress::Progress;
+use crate::watch::Watch;
 
-/// What a source learns after its stream has ended.
-#[derive(Clone, Debug, Default)]
-pub struct AfterStream {
-    /// Status of the member after the stream.
-    pub status_after: Option<StatusAfter>,
-    /// Milliseconds from the request to the end of the stream.
-    pub stream_open_ms: Option<u64>,
+/// Seals one snapshot.
+pub(in crate::pipeline) struct Sealer<'a> {
+    /// Who may open the archive.
+    pub(in crate::pipeline) recipients: &'a Recipients,
+    /// How to seal.
+    pub(in crate::pipeline) options: &'a SealOptions,
+    /// Watches over the work.
+    pub(in crate::pipeline) watch: &'a Watch,
 }
 
-/// A stream of snapshot bytes; a thread of the pipeline pulls from it.
-pub trait SnapshotSource: Send {
-    /// The next bytes, in pieces of any size; `None` at the clean end. Pieces of exactly one frame need not be copied.
+impl Sealer<'_> {
+    /// Seals `source` into `output`. `manifest` says what is known beforehand; its `snapshot_size` is the size of a source
+    /// that has one (a file). Otherwise the first page fills it in where etcd's digest is required.
+    ///
+    /// On error `output` holds nothing that could pass for an archive.
     ///
     /// # Errors
-    /// The reason why the stream ended early.
-    fn next(&mut self) -> Result<Option<Vec<u8>>>;
-
-    /// Called once, after the clean end and after all checks of the snapshot passed.
-    ///
-    /// # Errors
-    /// Anything that makes the stream worthless after all.
-    fn finish(&mut self) -> Result<AfterStream> {
-        Ok(AfterStream::default())
+    /// Any fault of source, snapshot, recipients or output. Where etcd is the source, a fault of the snapshot gets a kind
+    /// that blames etcd.
+    pub(in crate::pipeline) fn seal(
+        &self,
+        source: impl SnapshotSource,
+        manifest: Manifest,
+        output: &mut (dyn Write + Send),
+    ) -> Result<Sealed> {
+        let kind_of_source = manifest.description.source;
+        let _work = Work::new(self.watch);
+        let sealed = Begun::new(source, manifest, self.options).and_then(|begun| {
+            let description = Some(&begun.manifest.description).filter(|_| self.options.describe);
+            let header = header::seal(self.recipients, description)?;
+            begun.run(header, self.options, output, self.watch)
+        });
+        sealed.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
     }
-}
 
-/// How to seal a snapshot.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// Threads that compress, and threads that seal.
-    pub jobs: usize,
-    /// Whether the header carries the public description.
-    pub describe: bool,
-    /// Whether a snapshot without etcd's digest is accepted.
-    pub allow_missing_digest: bool,
-}
-
-/// What [`save`] wrote.
-#[derive(Clone, Debug)]
-pub struct Saved {
-    /// The manifest as written, with the size filled in.
-    pub manifest: Manifest,
-    /// The trailer as written.
-    pub trailer: Trailer,
-    /// Bytes of the archive.
-    pub archive_size: u64,
-    /// SHA-256 of the archive.
-    pub archive_sha256: [u8; 32],
-}
-
-/// Seals `source` into `output`.
-///
-/// Takes level, frame size and kind of source from `manifest`. Its `snapshot_size` is the size of a source that has
-/// one (a file); otherwise the first page fills it in where etcd's digest is required.
-///
-/// On error `output` holds nothing that could pass for an archive.
-///
-/// # Errors
-/// Any fault of source, snapshot, recipients or output. Where etcd is the source, a fault of the snapshot gets a kind
-/// that blames etcd.
-pub fn save(
-    source: impl SnapshotSource,
-    manifest: Manifest,
-    recipients: &Recipients,
-    options: &Options,
-    output: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Saved> {
-    let kind_of_source = manifest.description.source;
-    let _work = Work::new(progress, interrupt);
-    let saved = Begun::new(source, manifest, options).and_then(|begun| {
-        let description = Some(&begun.manifest.description).filter(|_| options.describe);
-        let header = header::seal(recipients, description)?;
-        begun.run(header, options, output, progress, interrupt)
-    });
-    saved.map_err(|error| if kind_of_source == Source::Etcd { blame_etcd(error) } else { error })
-}
-
-/// [`save`] under a ready-made header. The header brings key and nonce, so it must never be used twice.
-#[cfg(test)]
-pub(super) fn seal_under(
-    header: SealedHeader,
-    source: impl SnapshotSource,
-    manifest: Manifest,
-    options: &Options,
-    output: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Saved> {
-    Begun::new(source, manifest, options)?.run(header, options, output, progress, interrupt)
+    /// [`Self::seal`] under a ready-made header. The header brings key and nonce, so it must never be used twice.
+    #[cfg(test)]
+    pub(in crate::pipeline) fn seal_under(
+        &self,
+        header: SealedHeader,
+        source: impl SnapshotSource,
+        manifest: Manifest,
+        output: &mut (dyn Write + Send),
+    ) -> Result<Sealed> {
+        Begun::new(source, manifest, self.options)?.run(header, self.options, output, self.watch)
+    }
 }
 
 /// The hint where the answers of the three calls contradict the snapshot.
@@ -148,7 +104,7 @@ struct Begun<S> {
 }
 
 impl<S: SnapshotSource> Begun<S> {
-    fn new(mut source: S, mut manifest: Manifest, options: &Options) -> Result<Self> {
+    fn new(mut source: S, mut manifest: Manifest, options: &SealOptions) -> Result<Self> {
         let mut pages = FirstPages::default();
         let mut pieces = VecDeque::new();
         let database = loop {
@@ -164,23 +120,23 @@ impl<S: SnapshotSource> Begun<S> {
             None if options.allow_missing_digest => {}
             None => manifest.description.snapshot_size = Some(database + DIGEST_SIZE),
         }
-        check_frame_count(database, manifest.description.frame_size)?;
+        (manifest.description.level, manifest.description.frame_size) = (options.level, options.frame_size);
+        check_frame_count(database, options.frame_size)?;
         Ok(Self { source, pieces, manifest })
     }
 
     fn run(
         self,
         header: SealedHeader,
-        options: &Options,
+        options: &SealOptions,
         output: &mut (dyn Write + Send),
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
-    ) -> Result<Saved> {
+        watch: &Watch,
+    ) -> Result<Sealed> {
         let (Self { source, pieces, manifest }, SealedHeader { bytes: header, key }) = (self, header);
         let description = &manifest.description;
-        progress.start(description.snapshot_size);
+        watch.progress.start(description.snapshot_size);
         let document = skippable(MANIFEST_MAGIC, &to_json(&manifest, DOCUMENT_SIZE_MAX, "manifest")?)?;
-        let (level, frame_size) = (description.level, description.frame_size);
+        let (level, frame_size) = (options.level, options.frame_size);
         let read = AtomicU64::new(0);
         let pool = Pool::default();
 
@@ -202,22 +158,22 @@ impl<S: SnapshotSource> Begun<S> {
             let expected = description.snapshot_size;
             let reader = spawn(scope, "read", move || {
                 let mut source = source;
-                let cut = cutter.cut(&mut source, pieces, interrupt);
+                let cut = cutter.cut(&mut source, pieces, watch);
                 drop(cutter);
                 let end = end_of_stream(cut, &mut source, digest, description)?;
                 ended.send(end).map_err(|_| Stop::Closed)
             })?;
             let sequencer = spawn(scope, "order", move || {
-                announce(sequence(&document, expected, packed, &end, Batcher::new(batches)), interrupt)
+                announce(sequence(&document, expected, packed, &end, Batcher::new(batches)), watch)
             })?;
 
-            let mut writer = ArchiveWriter::new(output, progress, &read);
-            let written = announce(writer.write_all(&header, sealed, interrupt), interrupt);
+            let mut writer = ArchiveWriter::new(output, &*watch.progress, &read);
+            let written = announce(writer.write_all(&header, sealed, watch), watch);
             let (reader, sequencer) = (join(reader), join(sequencer));
             let (archive_size, archive_sha256) = writer.finish();
             match (written, reader, sequencer) {
                 (Ok(()), Ok(()), Ok(trailer)) => {
-                    Ok(Saved { manifest: manifest.clone(), trailer, archive_size, archive_sha256 })
+                    Ok(Sealed { manifest: manifest.clone(), trailer, archive_size, archive_sha256 })
                 }
                 // The reader comes last: when another stage stops it, its digest reports a snapshot that is cut short.
                 (written, reader, sequencer) => {
@@ -269,11 +225,11 @@ impl Cutter<'_> {
         &mut self,
         source: &mut impl SnapshotSource,
         mut pieces: VecDeque<Vec<u8>>,
-        interrupt: &Interrupt,
+        watch: &Watch,
     ) -> Result<(), Stop> {
         let mut frame = Vec::with_capacity(self.frame_size);
         loop {
-            interrupt.check()?;
+            watch.check()?;
             let piece = match pieces.pop_front() {
                 Some(piece) => piece,
                 None => match source.next()? {
@@ -417,11 +373,11 @@ impl<'a> ArchiveWriter<'a> {
         &mut self,
         header: &[u8],
         sealed: Ordered<Result<Buffer>>,
-        interrupt: &Interrupt,
+        watch: &Watch,
     ) -> Result<(), Stop> {
         self.write(header)?;
         for batch in sealed {
-            interrupt.check()?;
+            watch.check()?;
             self.write(&batch?)?;
             self.progress.advance(self.read.load(Ordering::Relaxed), self.written);
         }

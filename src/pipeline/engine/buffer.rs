@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 /// Idle buffers of one kind, never more than were in use at once. Clones share them.
 #[derive(Clone, Default)]
-pub(super) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
+pub(in crate::pipeline) struct Pool(Arc<Mutex<Vec<Vec<u8>>>>);
 
 impl Pool {
     /// A buffer that still holds its previous content.
-    pub(super) fn take(&self) -> Buffer {
+    pub(in crate::pipeline) fn take(&self) -> Buffer {
         let bytes = self.idle().pop().unwrap_or_default();
         Buffer { bytes, home: Some(self.clone()) }
     }
@@ -20,7 +20,7 @@ impl Pool {
 }
 
 /// Bytes that return to their pool on drop.
-pub(super) struct Buffer {
+pub(in crate::pipeline) struct Buffer {
     bytes: Vec<u8>,
     home: Option<Pool>,
 }

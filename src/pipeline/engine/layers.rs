@@ -26,8 +26,7 @@ use crate::archive::seek_table::SeekTable;
 use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::database::stream_check::Facts;
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use crate::watch::Watch;
 
 /// How to open an archive.
 #[derive(Clone, Debug)]
@@ -45,26 +44,25 @@ pub struct Options {
 pub type Admit<'a> = dyn Fn(u64) -> Result<()> + Sync + 'a;
 
 /// What is known when the plaintext begins.
-pub(super) struct Layers<'a> {
-    pub(super) options: &'a Options,
-    pub(super) header_size: u64,
-    pub(super) description: Option<&'a Document<Description>>,
-    pub(super) armored: bool,
+pub(in crate::pipeline) struct Layers<'a> {
+    pub(in crate::pipeline) options: &'a Options,
+    pub(in crate::pipeline) header_size: u64,
+    pub(in crate::pipeline) description: Option<&'a Document<Description>>,
+    pub(in crate::pipeline) armored: bool,
     /// Bytes of the archive read so far.
-    pub(super) read: &'a AtomicU64,
-    pub(super) progress: &'a dyn Progress,
-    pub(super) interrupt: &'a Interrupt,
-    pub(super) admit: &'a Admit<'a>,
+    pub(in crate::pipeline) read: &'a AtomicU64,
+    pub(in crate::pipeline) watch: &'a Watch,
+    pub(in crate::pipeline) admit: &'a Admit<'a>,
 }
 
 /// What is known when the plaintext has ended.
-pub(super) struct LayersRead {
-    pub(super) foreign: Option<Foreign>,
-    pub(super) manifest: Option<Manifest>,
-    pub(super) trailer: Option<Trailer>,
-    pub(super) frames: u64,
-    pub(super) checked: Checked,
-    pub(super) facts: Option<Facts>,
+pub(in crate::pipeline) struct LayersRead {
+    pub(in crate::pipeline) foreign: Option<Foreign>,
+    pub(in crate::pipeline) manifest: Option<Manifest>,
+    pub(in crate::pipeline) trailer: Option<Trailer>,
+    pub(in crate::pipeline) frames: u64,
+    pub(in crate::pipeline) checked: Checked,
+    pub(in crate::pipeline) facts: Option<Facts>,
 }
 
 /// The format that the first bytes of the plaintext show.
@@ -76,7 +74,7 @@ enum Beginning {
 
 impl Layers<'_> {
     /// Reads the plaintext to its end and writes the snapshot to `output`.
-    pub(super) fn read(
+    pub(in crate::pipeline) fn read(
         &self,
         mut plaintext: Plaintext,
         output: &mut (dyn Write + Send),
@@ -104,12 +102,12 @@ impl Layers<'_> {
         let manifest = self.read_manifest(&mut plaintext)?;
         let description = &manifest.content.description;
         description.snapshot_size.map_or(Ok(()), self.admit)?;
-        self.progress.start(description.snapshot_size);
+        self.watch.progress.start(description.snapshot_size);
         std::thread::scope(|scope| {
             let (pieces, digested) = queue();
             // The trailer, compared below, says whether etcd's digest may be missing.
             let check = spawn(scope, "digest", move || digest(SnapshotCheck::new(true), digested))?;
-            let delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
+            let delivery = Delivery::new(output, pieces, self.read, self.watch);
             let finder = FrameFinder::new(self, description);
             let unpacked = if description.frame_size > FRAME_SIZE_DEFAULT {
                 finder.unpack_in_order(plaintext, delivery)
@@ -146,12 +144,12 @@ impl Layers<'_> {
         output: &mut (dyn Write + Send),
         zstd: bool,
     ) -> Result<LayersRead> {
-        self.progress.start(None);
+        self.watch.progress.start(None);
         std::thread::scope(|scope| {
             let (pieces, digested) = queue();
             let check = SnapshotCheck::new(self.options.allow_missing_digest);
             let check = spawn(scope, "digest", move || digest(check, digested))?;
-            let mut delivery = Delivery::new(output, pieces, self.read, self.progress, self.interrupt);
+            let mut delivery = Delivery::new(output, pieces, self.read, self.watch);
             let delivered = if zstd {
                 decode_foreign(&mut plaintext, &mut delivery)
             } else {

@@ -5,12 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{Builder, Scope, ScopedJoinHandle};
 
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use crate::watch::Watch;
 
 /// Why a stage ended before its work was done.
 #[derive(Debug)]
-pub(super) enum Stop {
+pub(in crate::pipeline) enum Stop {
     /// The next stage dropped its end of the queue, and has the reason.
     Closed,
     /// This stage failed.
@@ -24,43 +23,40 @@ impl From<Error> for Stop {
 }
 
 /// The error of the first of these stages that failed by itself, in the order given.
-pub(super) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<Error> {
+pub(in crate::pipeline) fn first_failure<const N: usize>(stops: [Option<Stop>; N]) -> Option<Error> {
     stops.into_iter().flatten().find_map(|stop| match stop {
         Stop::Failed(error) => Some(error),
         Stop::Closed => None,
     })
 }
 
-/// One save or open. Dropping it ends its progress and clears the failure that its threads shared.
-pub(super) struct Work<'a> {
-    progress: &'a dyn Progress,
-    interrupt: &'a Interrupt,
-}
+/// One piece of work under watch. Dropping it ends its progress and clears the failure that its threads shared.
+pub(in crate::pipeline) struct Work<'a>(&'a Watch);
 
 impl<'a> Work<'a> {
-    pub(super) fn new(progress: &'a dyn Progress, interrupt: &'a Interrupt) -> Self {
-        Self { progress, interrupt }
+    pub(in crate::pipeline) fn new(watch: &'a Watch) -> Self {
+        Self(watch)
     }
 }
 
 impl Drop for Work<'_> {
     fn drop(&mut self) {
-        self.progress.finish();
-        self.interrupt.end_work();
+        self.0.progress.finish();
+        self.0.interrupt.end_work();
     }
 }
 
 /// Reports a failure of this stage to the other threads of the work, so that a thread that waits for input or output
 /// stops waiting.
-pub(super) fn announce<T>(result: Result<T, Stop>, interrupt: &Interrupt) -> Result<T, Stop> {
+pub(in crate::pipeline) fn announce<T>(result: Result<T, Stop>, watch: &Watch) -> Result<T, Stop> {
     if let Err(Stop::Failed(error)) = &result {
-        interrupt.fail(error);
+        watch.interrupt.fail(error);
     }
     result
 }
 
 /// The error where every stage says that another one stopped first, which is a defect.
-pub(super) fn no_reason() -> Error {
+pub(in crate::pipeline) fn no_reason() -> Error {
     Error::new(Kind::Io, "the work stopped without a reason")
         .with_hint("this is a defect of etcd-seal; please report it")
 }
@@ -69,7 +65,7 @@ pub(super) fn no_reason() -> Error {
 ///
 /// # Errors
 /// [`Kind::Io`](crate::Kind::Io) where the system cannot start another thread.
-pub(super) fn spawn<'scope, 'env, T: Send + 'scope>(
+pub(in crate::pipeline) fn spawn<'scope, 'env, T: Send + 'scope>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
     work: impl FnOnce() -> T + Send + 'scope,
@@ -81,19 +77,19 @@ pub(super) fn spawn<'scope, 'env, T: Send + 'scope>(
 }
 
 /// The result of a thread. Passes a panic on: it is a defect of this program, never of its input.
-pub(super) fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
+pub(in crate::pipeline) fn join<T>(handle: ScopedJoinHandle<'_, T>) -> T {
     handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// The input side of a stage.
-pub(super) struct Feeder<I, O> {
+pub(in crate::pipeline) struct Feeder<I, O> {
     work: Sender<(I, SyncSender<O>)>,
     order: SyncSender<Receiver<O>>,
 }
 
 impl<I, O> Feeder<I, O> {
     /// Sends the next item; blocks while the stage is full (backpressure).
-    pub(super) fn send(&self, item: I) -> Result<(), Stop> {
+    pub(in crate::pipeline) fn send(&self, item: I) -> Result<(), Stop> {
         let (result, receiver) = sync_channel(1);
         self.order.send(receiver).map_err(|_| Stop::Closed)?;
         self.work.send((item, result)).map_err(|_| Stop::Closed)
@@ -101,7 +97,7 @@ impl<I, O> Feeder<I, O> {
 }
 
 /// The output side of a stage: results in the order of the items.
-pub(super) struct Ordered<O>(Receiver<Receiver<O>>);
+pub(in crate::pipeline) struct Ordered<O>(Receiver<Receiver<O>>);
 
 impl<O> Iterator for Ordered<O> {
     type Item = O;
@@ -117,7 +113,7 @@ impl<O> Iterator for Ordered<O> {
 ///
 /// # Errors
 /// The errors of `worker` and of [`spawn`].
-pub(super) fn ordered<'scope, 'env, I, O, W>(
+pub(in crate::pipeline) fn ordered<'scope, 'env, I, O, W>(
     scope: &'scope Scope<'scope, 'env>,
     name: &str,
     jobs: usize,

@@ -10,9 +10,9 @@ use crate::database::stream_check::{Facts, Unreadable};
 use crate::error::{Error, Kind, Result};
 
 /// What was claimed of a snapshot.
-pub(super) struct Claims<'a> {
-    pub(super) description: &'a Description,
-    pub(super) status_after: Option<&'a StatusAfter>,
+pub(in crate::pipeline) struct Claims<'a> {
+    pub(in crate::pipeline) description: &'a Description,
+    pub(in crate::pipeline) status_after: Option<&'a StatusAfter>,
 }
 
 impl Claims<'_> {
@@ -20,7 +20,7 @@ impl Claims<'_> {
     ///
     /// # Errors
     /// [`Kind::ContentsMismatch`].
-    pub(super) fn hold(&self, facts: &Result<Facts, Unreadable>) -> Result<()> {
+    pub(in crate::pipeline) fn hold(&self, facts: &Result<Facts, Unreadable>) -> Result<()> {
         let nothing_told = self.description.revision.is_none()
             && self.description.member_id.is_none()
             && self.status_after.is_none();
@@ -78,7 +78,7 @@ fn mismatch(what: impl Into<String>) -> Error {
 }
 
 /// Whether Status after the stream fits the snapshot: bbolt never shrinks a database, but a defragmentation does.
-pub(super) fn is_as_large(after: &StatusAfter, snapshot_size: u64) -> bool {
+pub(in crate::pipeline) fn is_as_large(after: &StatusAfter, snapshot_size: u64) -> bool {
     after.database_size.is_none_or(|size| size >= snapshot_size.saturating_sub(DIGEST_SIZE))
 }
 
@@ -86,7 +86,7 @@ pub(super) fn is_as_large(after: &StatusAfter, snapshot_size: u64) -> bool {
 ///
 /// # Errors
 /// [`Kind::ContentsMismatch`].
-pub(super) fn hold_ends(description: &Description, trailer: &Trailer) -> Result<()> {
+pub(in crate::pipeline) fn hold_ends(description: &Description, trailer: &Trailer) -> Result<()> {
     let claims = Claims { description, status_after: trailer.status_after.as_ref() };
     if let Some(contents) = &trailer.contents {
         let facts = facts(contents)
@@ -113,7 +113,11 @@ fn facts(contents: &Contents) -> Option<Facts> {
 ///
 /// # Errors
 /// [`Kind::ContentsMismatch`].
-pub(super) fn hold_trailer(trailer: &Trailer, checked: &Checked, facts: Option<&Facts>) -> Result<()> {
+pub(in crate::pipeline) fn hold_trailer(
+    trailer: &Trailer,
+    checked: &Checked,
+    facts: Option<&Facts>,
+) -> Result<()> {
     hold_size(trailer, checked.size)?;
     match (&trailer.contents, facts.map(Contents::from)) {
         (Some(told), found) if found.as_ref() != Some(told) => {

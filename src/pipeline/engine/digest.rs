@@ -13,24 +13,24 @@ use crate::error::Result;
 const QUEUE: usize = 2;
 
 /// A piece of the snapshot, shared with the stage that compresses or writes it.
-pub(super) type Piece = Arc<Buffer>;
+pub(in crate::pipeline) type Piece = Arc<Buffer>;
 
 /// The queue into the digest thread.
-pub(super) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
+pub(in crate::pipeline) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
     sync_channel(QUEUE)
 }
 
 /// A snapshot whose length and digest are right, and what its database says of itself.
-pub(super) struct Digested {
-    pub(super) checked: Checked,
-    pub(super) facts: Result<Facts, Unreadable>,
+pub(in crate::pipeline) struct Digested {
+    pub(in crate::pipeline) checked: Checked,
+    pub(in crate::pipeline) facts: Result<Facts, Unreadable>,
 }
 
 /// Checks all pieces of a snapshot to its end, and collects what the database says of itself.
 ///
 /// # Errors
 /// The errors of [`SnapshotCheck`].
-pub(super) fn digest(mut check: SnapshotCheck, pieces: Receiver<Piece>) -> Result<Digested> {
+pub(in crate::pipeline) fn digest(mut check: SnapshotCheck, pieces: Receiver<Piece>) -> Result<Digested> {
     let mut facts = StreamCheck::default();
     for piece in pieces {
         check.update(&piece)?;

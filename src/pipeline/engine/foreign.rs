@@ -22,7 +22,7 @@ pub struct Foreign {
 }
 
 /// The error for parts of an archive of ours without its beginning.
-pub(super) fn taken_apart() -> Error {
+pub(in crate::pipeline) fn taken_apart() -> Error {
     damaged("an archive of etcd-seal has lost its manifest, or was taken apart")
 }
 
@@ -30,7 +30,10 @@ pub(super) fn taken_apart() -> Error {
 const WINDOW_SIZE_MAX: u64 = 32 * 1024 * 1024;
 
 /// Copies a foreign archive without compression.
-pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+pub(in crate::pipeline) fn copy_foreign(
+    plaintext: &mut Plaintext,
+    delivery: &mut Delivery<'_>,
+) -> Result<(), Stop> {
     loop {
         let piece = plaintext.available()?.to_vec();
         if piece.is_empty() {
@@ -42,7 +45,10 @@ pub(super) fn copy_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_
 }
 
 /// Decompresses a foreign archive with zstd: any frames, any skippable frames between them, but none of ours.
-pub(super) fn decode_foreign(plaintext: &mut Plaintext, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+pub(in crate::pipeline) fn decode_foreign(
+    plaintext: &mut Plaintext,
+    delivery: &mut Delivery<'_>,
+) -> Result<(), Stop> {
     let mut decoder = FrameDecoder::new(WINDOW_SIZE_MAX)?;
     let mut expansion = Expansion::new(None);
     loop {
@@ -106,7 +112,7 @@ fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
 }
 
 /// Whether foreign content begins with a zstd or skippable frame.
-pub(super) fn begins_as_zstd(first: &[u8]) -> bool {
+pub(in crate::pipeline) fn begins_as_zstd(first: &[u8]) -> bool {
     let magic = first.first_chunk().map(|magic| u32::from_le_bytes(*magic));
     magic.is_some_and(|magic| magic == ZSTD_MAGIC || SKIPPABLE_MAGICS.contains(&magic))
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, Result};
 const OUTPUT_SIZE: usize = 128 * 1024;
 
 /// Decompresses one frame after the other. It takes the memory of a frame's window, plus some 300 KiB.
-pub(super) struct FrameDecoder {
+pub(in crate::pipeline) struct FrameDecoder {
     decoder: Decoder<'static>,
     pool: Pool,
     /// Content that was not delivered yet, in the first `filled` bytes.
@@ -26,7 +26,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// [`Kind::Io`](crate::Kind::Io) where zstd cannot allocate memory.
-    pub(super) fn new(window_size_max: u64) -> Result<Self> {
+    pub(in crate::pipeline) fn new(window_size_max: u64) -> Result<Self> {
         let decoder = Decoder::new().and_then(|mut decoder| {
             decoder.set_parameter(DParameter::WindowLogMax(window_size_max.ilog2()))?;
             Ok(decoder)
@@ -42,7 +42,7 @@ impl FrameDecoder {
     /// # Errors
     /// [`Kind::StructureDamaged`](crate::Kind::StructureDamaged) where the bytes are no frame; the errors of `allow`,
     /// `plaintext` and `delivery`.
-    pub(super) fn frame(
+    pub(in crate::pipeline) fn frame(
         &mut self,
         plaintext: &mut Plaintext,
         delivery: &mut Delivery<'_>,
@@ -97,7 +97,7 @@ impl FrameDecoder {
     ///
     /// # Errors
     /// The errors of `delivery`.
-    pub(super) fn finish(&mut self, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
+    pub(in crate::pipeline) fn finish(&mut self, delivery: &mut Delivery<'_>) -> Result<(), Stop> {
         let mut content = std::mem::replace(&mut self.content, empty_buffer(&self.pool));
         content.truncate(std::mem::take(&mut self.filled));
         if content.is_empty() {

@@ -8,10 +8,10 @@ use crate::error::{Error, Kind, Result};
 /// Chunks of a batch: with 1 MiB the cost of passing batches between threads is small.
 const BATCH_CHUNKS: usize = 16;
 /// Bytes of every batch but the last.
-pub(super) const BATCH_SIZE: usize = BATCH_CHUNKS * SEALED_CHUNK_SIZE;
+pub(in crate::pipeline) const BATCH_SIZE: usize = BATCH_CHUNKS * SEALED_CHUNK_SIZE;
 
 /// Consecutive chunks of a payload.
-pub(super) struct Batch {
+pub(in crate::pipeline) struct Batch {
     first_counter: u64,
     /// Sealed chunks as in the archive, or plaintext chunks, each followed by room for its tag.
     chunks: Buffer,
@@ -21,7 +21,7 @@ pub(super) struct Batch {
 
 impl Batch {
     /// Batch number `number` of the payload.
-    pub(super) fn new(number: u64, chunks: Buffer, position: Position) -> Self {
+    pub(in crate::pipeline) fn new(number: u64, chunks: Buffer, position: Position) -> Self {
         Self { first_counter: number * BATCH_CHUNKS as u64, chunks, position }
     }
 
@@ -35,7 +35,7 @@ impl Batch {
     }
 
     /// Seals the chunks; the result is what stands in the archive.
-    pub(super) fn seal(mut self, cipher: &ChunkCipher) -> Result<Buffer> {
+    pub(in crate::pipeline) fn seal(mut self, cipher: &ChunkCipher) -> Result<Buffer> {
         for (counter, position, chunk) in self.each() {
             cipher.seal(counter, position, chunk)?;
         }
@@ -43,7 +43,7 @@ impl Batch {
     }
 
     /// Decrypts the chunks; [`plaintext`] finds the plaintext in the result.
-    pub(super) fn open(mut self, cipher: &ChunkCipher, header_size: u64) -> Result<Buffer> {
+    pub(in crate::pipeline) fn open(mut self, cipher: &ChunkCipher, header_size: u64) -> Result<Buffer> {
         for (counter, position, chunk) in self.each() {
             if !cipher.open(counter, position, chunk) {
                 return Err(explain(cipher, counter, position, chunk, header_size));
@@ -79,13 +79,13 @@ fn explain(
 }
 
 /// The plaintext of chunk number `number` of an opened batch; `None` after the last.
-pub(super) fn plaintext(opened: &[u8], number: usize) -> Option<&[u8]> {
+pub(in crate::pipeline) fn plaintext(opened: &[u8], number: usize) -> Option<&[u8]> {
     let chunk = opened.chunks(SEALED_CHUNK_SIZE).nth(number)?;
     chunk.get(..chunk.len().checked_sub(TAG_SIZE)?)
 }
 
 /// Cuts a plaintext into batches. It sends a batch only when more bytes follow, so the last one is never empty.
-pub(super) struct Batcher {
+pub(in crate::pipeline) struct Batcher {
     batches: Feeder<Batch, Result<Buffer>>,
     pool: Pool,
     chunks: Buffer,
@@ -93,13 +93,13 @@ pub(super) struct Batcher {
 }
 
 impl Batcher {
-    pub(super) fn new(batches: Feeder<Batch, Result<Buffer>>) -> Self {
+    pub(in crate::pipeline) fn new(batches: Feeder<Batch, Result<Buffer>>) -> Self {
         let pool = Pool::default();
         let chunks = empty_batch(&pool);
         Self { batches, pool, chunks, sent: 0 }
     }
 
-    pub(super) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Stop> {
+    pub(in crate::pipeline) fn push(&mut self, mut bytes: &[u8]) -> Result<(), Stop> {
         while !bytes.is_empty() {
             let mut room = CHUNK_SIZE - self.chunks.len() % SEALED_CHUNK_SIZE;
             if room == 0 {
@@ -117,7 +117,7 @@ impl Batcher {
     }
 
     /// Sends the last batch.
-    pub(super) fn finish(mut self) -> Result<(), Stop> {
+    pub(in crate::pipeline) fn finish(mut self) -> Result<(), Stop> {
         self.end_chunk();
         self.send(Position::Last)
     }

@@ -9,32 +9,29 @@ use super::buffer::Buffer;
 use super::digest::Piece;
 use super::stage::{Ordered, Stop};
 use crate::error::{Error, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
+use crate::watch::Watch;
 
 /// Writes the snapshot to the output and sends it to the digest.
-pub(super) struct Delivery<'a> {
+pub(in crate::pipeline) struct Delivery<'a> {
     output: &'a mut (dyn Write + Send),
     pieces: SyncSender<Piece>,
     read: &'a AtomicU64,
-    progress: &'a dyn Progress,
-    interrupt: &'a Interrupt,
+    watch: &'a Watch,
     delivered: u64,
 }
 
 impl<'a> Delivery<'a> {
-    pub(super) fn new(
+    pub(in crate::pipeline) fn new(
         output: &'a mut (dyn Write + Send),
         pieces: SyncSender<Piece>,
         read: &'a AtomicU64,
-        progress: &'a dyn Progress,
-        interrupt: &'a Interrupt,
+        watch: &'a Watch,
     ) -> Self {
-        Self { output, pieces, read, progress, interrupt, delivered: 0 }
+        Self { output, pieces, read, watch, delivered: 0 }
     }
 
     /// Delivers all contents in order.
-    pub(super) fn deliver(&mut self, contents: Ordered<Result<Buffer>>) -> Result<(), Stop> {
+    pub(in crate::pipeline) fn deliver(&mut self, contents: Ordered<Result<Buffer>>) -> Result<(), Stop> {
         for content in contents {
             self.push(content?)?;
         }
@@ -42,13 +39,13 @@ impl<'a> Delivery<'a> {
     }
 
     /// Delivers the next bytes.
-    pub(super) fn push(&mut self, piece: Buffer) -> Result<(), Stop> {
-        self.interrupt.check()?;
+    pub(in crate::pipeline) fn push(&mut self, piece: Buffer) -> Result<(), Stop> {
+        self.watch.check()?;
         let piece = Arc::new(piece);
         self.pieces.send(Arc::clone(&piece)).map_err(|_| Stop::Closed)?;
         self.output.write_all(&piece).map_err(|error| Error::io("write", "the snapshot", error))?;
         self.delivered += piece.len() as u64;
-        self.progress.advance(self.delivered, self.read.load(Ordering::Relaxed));
+        self.watch.progress.advance(self.delivered, self.read.load(Ordering::Relaxed));
         Ok(())
     }
 }
