@@ -12,14 +12,14 @@ use std::process::Command;
 
 use common::{bolt, etcds, say};
 use etcd_seal::Kind;
+use etcd_seal::low_level::database::bolt::Database;
+use etcd_seal::low_level::database::bolt::meta::Meta;
+use etcd_seal::low_level::database::bolt::page::{Entry, FREELIST, Header};
 use etcd_seal::low_level::database::contents::Contents;
-use etcd_seal::low_level::database::edit::{Bump, become_member};
-use etcd_seal::low_level::database::file::Database;
 use etcd_seal::low_level::database::hash_kv::read_keys;
-use etcd_seal::low_level::database::membership::Membership;
-use etcd_seal::low_level::database::meta::Meta;
+use etcd_seal::low_level::database::member::Membership;
+use etcd_seal::low_level::database::member::{Bump, become_member};
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::{Entry, FREELIST, Header};
 use etcd_seal::low_level::interrupt::Interrupt;
 
 fn fixture(name: &str) -> Option<PathBuf> {

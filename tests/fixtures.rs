@@ -7,8 +7,8 @@ mod common;
 
 use common::program::Sandbox;
 use common::say;
+use etcd_seal::low_level::database::bolt::Database;
 use etcd_seal::low_level::database::contents::Contents;
-use etcd_seal::low_level::database::file::Database;
 use etcd_seal::low_level::database::stream_check::{Facts, StreamCheck};
 use etcd_seal::low_level::interrupt::Interrupt;
 use std::fs::File;

@@ -7,8 +7,8 @@ mod common;
 
 use common::bolt;
 use common::program::{Outcome, Sandbox};
+use etcd_seal::low_level::database::bolt::page::Entry;
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::Entry;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 

@@ -4,8 +4,8 @@
 mod data;
 
 use data::DataSet;
+use etcd_seal::low_level::database::bolt::page::{Entry, leaf};
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::{Entry, leaf};
 use sha2::{Digest, Sha256};
 
 const PAGE_SIZE: usize = 4096;

@@ -12,7 +12,7 @@ use super::settings::values::{
     parse_rate,
 };
 use super::{exit, report};
-use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN};
+use crate::database::member::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN};
 use crate::error::{Error, Kind};
 use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR};
 use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};

@@ -10,7 +10,7 @@ use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings,
 use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
 use crate::database::contents::{Contents, major_and_minor};
-use crate::database::membership::Membership;
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;

@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::file::{Database, Walked, missing_bucket};
+use super::bolt::Value;
+use super::bolt::{Database, Walked, missing_bucket};
 use super::kubernetes::{BEGINNING_SIZE, encryption_provider, is_object};
 use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, KeyValue, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 use super::protobuf::{Fault, Fields, Source};
 use super::startup::{self, VERSION_SIZE_MAX};
-use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 

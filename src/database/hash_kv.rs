@@ -7,11 +7,11 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::file::{Database, damaged};
+use super::bolt::Value;
+use super::bolt::{Database, damaged};
 use super::mvcc::{KEY_BUCKET, KeyValue, Revision};
 use super::protobuf::Source;
 use super::startup;
-use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 

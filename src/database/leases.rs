@@ -1,9 +1,9 @@
 //! The leases in a database, and their time to live.
 
-use super::file::Database;
+use super::bolt::Database;
+use super::bolt::Value;
 use super::protobuf::{Fault, Fields, Source};
 use super::startup;
-use super::value::Value;
 use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;
 

@@ -4,18 +4,18 @@
 //! `auth/store.go`, `restore` in `v3alarm/alarms.go`, `membership/cluster.go` and `storage/schema`. Where the versions
 //! differ, the strictest counts. No etcd ever wrote the values that are refused here.
 //!
-//! This module does not check what [`become_member`](super::edit::become_member) replaces: the members, `consistent_index`
+//! This module does not check what [`become_member`](super::member::become_member) replaces: the members, `consistent_index`
 //! and `term`.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 
+use super::bolt::Value;
+use super::bolt::damaged;
 use super::contents::Alarm;
-use super::file::damaged;
 use super::leases::Lease;
 use super::mvcc::{FINISHED_COMPACTION, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 use super::protobuf::{Fault, Fields, Source};
-use super::value::Value;
 use crate::error::{Error, Result};
 
 /// The most bytes of a version. etcd's have about ten.

@@ -1,9 +1,9 @@
 //! A bbolt file of any page size, written from its entries with whole pages: what other machines' etcds make.
 
-use etcd_seal::low_level::database::file::Database;
-use etcd_seal::low_level::database::meta::{Meta, NO_FREELIST};
+use etcd_seal::low_level::database::bolt::Database;
+use etcd_seal::low_level::database::bolt::meta::{Meta, NO_FREELIST};
+use etcd_seal::low_level::database::bolt::page::{Bucket, Entry, branch, leaf};
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::{Bucket, Entry, branch, leaf};
 use etcd_seal::low_level::interrupt::Interrupt;
 use std::collections::BTreeMap;
 use std::fs::File;

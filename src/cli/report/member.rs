@@ -7,7 +7,7 @@ use super::{Report, SourceReport, shown};
 use crate::archive::manifest::Digest;
 use crate::cli::printable::{quoted, sanitize};
 use crate::database;
-use crate::database::membership::{Member, Membership};
+use crate::database::member::{Member, Membership};
 use crate::pipeline::age::Clock;
 use crate::pipeline::instructions::{etcd_command, etcd_flags};
 use crate::pipeline::member::{INSTRUCTIONS, Restored};

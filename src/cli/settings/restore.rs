@@ -5,9 +5,7 @@ use super::keys::IdentitySettings;
 use super::opening_options;
 use super::standard_input::StandardInput;
 use crate::cli::args::{MemberArguments, RestoreArguments};
-use crate::database::edit::Bump;
-use crate::database::member::LOG_NAME;
-use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
+use crate::database::member::{Bump, DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership, WAL_NAME};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use crate::pipeline::member::WantedBump;
@@ -191,7 +189,7 @@ fn member(words: MemberArguments, force: bool) -> Result<Target> {
             refuse_unequal_members(&membership, words.kubernetes)?;
             let now = words.replace.then(crate::cli::now).transpose()?;
             let replace = now.map(|now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
-            let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: LOG_NAME };
+            let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: WAL_NAME };
             Ok(Target::Member(cluster(membership), words.name, place))
         }
         (None, Some(directory)) => Ok(Target::Cluster(cluster(membership), directory, owner)),

@@ -7,8 +7,8 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::{FIRST_TERM, configuration_state};
-use crate::database::membership::{Member, Membership, json};
+use super::membership::{Member, Membership, json};
+use super::raft::{FIRST_TERM, configuration_state};
 use crate::database::protobuf::Message;
 
 /// The capacity of the history (`newEventHistory` in `v2store/watcher_hub.go`).

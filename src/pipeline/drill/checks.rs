@@ -6,7 +6,7 @@ use super::cluster::Served;
 use crate::database::contents::Contents;
 use crate::database::hash_kv::Keys;
 use crate::database::leases::Lease;
-use crate::database::membership::Membership;
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, HashKv, ListedMember};
 

@@ -27,13 +27,11 @@ use super::member::{Made, Request as MemberRequest, Source, WantedBump, database
 use super::open::{self, Admit, Opened};
 use super::space;
 use crate::archive::manifest::Digest;
+use crate::database::bolt::Database;
 use crate::database::contents::{Contents, major_and_minor};
-use crate::database::edit::turn_authentication_off_in_a_scratch_copy;
-use crate::database::file::Database;
 use crate::database::hash_kv::{Keys, read_keys};
 use crate::database::leases::{Lease, read_leases};
-use crate::database::member::LOG_SIZE;
-use crate::database::membership::Membership;
+use crate::database::member::{Membership, WAL_SIZE, turn_authentication_off_in_a_scratch_copy};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -65,8 +63,8 @@ pub struct Request<'a> {
 /// # Errors
 /// [`Kind::NoSpace`].
 pub fn check_room(scratch: &Path, expected: Option<u64>, members: usize, free: u64) -> Result<()> {
-    let expected = expected.map(|size| size.saturating_add(LOG_SIZE));
-    space::check(scratch, expected, members as u64 + 2, LOG_SIZE, free)
+    let expected = expected.map(|size| size.saturating_add(WAL_SIZE));
+    space::check(scratch, expected, members as u64 + 2, WAL_SIZE, free)
 }
 
 /// What the drill proved, and how long it took.

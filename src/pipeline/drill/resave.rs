@@ -12,8 +12,8 @@ use zeroize::Zeroizing;
 
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
+use crate::database::bolt::Database;
 use crate::database::contents::Contents;
-use crate::database::file::Database;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, Flow};
 use crate::interrupt::Interrupt;

@@ -13,7 +13,7 @@ use crate::archive::frame::{
 };
 use crate::archive::manifest::{Digest, Manifest, Source, Trailer, manifest_for_tests};
 use crate::archive::seek_table::SeekTable;
-use crate::database::meta::meta_page;
+use crate::database::bolt::meta::meta_page;
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;

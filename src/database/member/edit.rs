@@ -7,13 +7,13 @@
 
 use std::os::unix::fs::FileExt;
 
-use super::file::{DEPTH_MAX, Database, NamedBucket, damaged, missing_bucket};
 use super::membership::Membership;
-use super::meta::{Meta, NO_FREELIST};
-use super::mvcc::{KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION, TOMBSTONE_SIZE};
-use super::node::{Buffers, Node};
-use super::page::{BRANCH, Bucket, Entry, LEAF, branch, leaf};
-use crate::error::{Error, Kind, Result};
+use super::raft::FIRST_TERM;
+use crate::database::bolt::meta::{Meta, NO_FREELIST};
+use crate::database::bolt::page::{BRANCH, Bucket, Entry, LEAF, branch, leaf};
+use crate::database::bolt::{Buffers, DEPTH_MAX, Database, NamedBucket, Node, damaged, missing_bucket};
+use crate::database::mvcc::{KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION, TOMBSTONE_SIZE};
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
 const MEMBERS_BUCKET: &[u8] = b"members";
@@ -24,31 +24,6 @@ const TERM: &[u8] = b"term";
 /// `buckets.Auth` and `AuthEnabledKeyName` in etcd's schema.
 const AUTHENTICATION_BUCKET: &[u8] = b"auth";
 const AUTHENTICATION_ENABLED: &[u8] = b"authEnabled";
-/// The term of the new log, as in `etcdutl`.
-pub(super) const FIRST_TERM: u64 = 1;
-
-/// Raises the revision, so that no watcher of the lost cluster sees a revision twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bump {
-    /// Added to the newest revision.
-    pub by: i64,
-}
-
-impl Bump {
-    /// The revision it raises `newest` to, which is that of the last write or of a compaction above it
-    /// ([`Contents::revision`](super::contents::Contents::revision)). etcd continues from the larger of the two, so a number
-    /// added to the last write alone may end below what clients have seen.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] where no such revision above `newest` exists.
-    pub fn target(self, newest: i64) -> Result<i64> {
-        let raised = newest.checked_add(self.by);
-        raised.filter(|raised| *raised > newest && *raised < i64::MAX).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("revision {newest} cannot be raised by {}", self.by))
-                .with_hint("name a positive number that leaves room below 2^63")
-        })
-    }
-}
 
 /// The most memory for the entries of a bucket that is rewritten: some hundred times what they need in practice.
 const SMALL_SIZE_MAX: u64 = 4 * 1024 * 1024;

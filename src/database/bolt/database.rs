@@ -10,11 +10,11 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 
+use super::first_pages::FirstPages;
 use super::meta::{META_END, Meta, NO_FREELIST};
 use super::node::{Buffers, Item, Node};
 use super::page::{BRANCH, Bucket, COUNT_FOLLOWS, FREELIST, HEADER_SIZE, LEAF};
 use super::page_set::PageSet;
-use super::snapshot::FirstPages;
 use super::value::Value;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -27,7 +27,7 @@ const BUCKETS_SIZE_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes in pages of a small bucket: the root bucket and etcd's own records, which fill a page or two.
 const SMALL_BUCKET_PAGES_SIZE_MAX: u64 = 8 * 1024 * 1024;
 /// The most branches above a leaf. bbolt splits pages so that five or six hold all a file can.
-pub(super) const DEPTH_MAX: usize = 32;
+pub(in crate::database) const DEPTH_MAX: usize = 32;
 /// Bytes of the freelist that are read at once.
 const FREELIST_PIECE: u64 = 32 * 1024;
 
@@ -52,14 +52,14 @@ pub struct Walked {
 }
 
 /// An entry of the root bucket.
-pub(super) struct NamedBucket {
-    pub(super) name: Vec<u8>,
+pub(in crate::database) struct NamedBucket {
+    pub(in crate::database) name: Vec<u8>,
     /// In the form that [`Bucket::parse`] reads.
-    pub(super) value: Vec<u8>,
+    pub(in crate::database) value: Vec<u8>,
 }
 
 /// The error for a damaged database.
-pub(super) fn damaged(what: impl std::fmt::Display) -> Error {
+pub(in crate::database) fn damaged(what: impl std::fmt::Display) -> Error {
     Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {what}"))
 }
 
@@ -94,7 +94,7 @@ impl<'a> Database<'a> {
     }
 
     /// The file.
-    pub(super) fn file(&self) -> &'a File {
+    pub(in crate::database) fn file(&self) -> &'a File {
         self.file
     }
 
@@ -120,7 +120,7 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// The errors of [`Self::walk`].
-    pub(super) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
+    pub(in crate::database) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
         Walk::small(self, interrupt).buckets(self.meta.root)
     }
 
@@ -138,7 +138,7 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// The errors of [`Self::walk_bucket`].
-    pub(super) fn walk_small_bucket(
+    pub(in crate::database) fn walk_small_bucket(
         &self,
         name: &[u8],
         interrupt: &Interrupt,
@@ -152,7 +152,7 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// The errors of [`Self::walk_bucket`].
-    pub(super) fn find_bucket(&self, name: &[u8], interrupt: &Interrupt) -> Result<NamedBucket> {
+    pub(in crate::database) fn find_bucket(&self, name: &[u8], interrupt: &Interrupt) -> Result<NamedBucket> {
         let mut buckets = self.buckets(interrupt)?;
         let found = buckets.iter().position(|bucket| bucket.name == name);
         found.map(|at| buckets.swap_remove(at)).ok_or_else(|| missing_bucket(name))
@@ -160,7 +160,7 @@ impl<'a> Database<'a> {
 }
 
 /// Fills `buffer` from the file.
-pub(super) fn read_exactly(file: &File, buffer: &mut [u8], at: u64) -> Result<()> {
+pub(in crate::database) fn read_exactly(file: &File, buffer: &mut [u8], at: u64) -> Result<()> {
     file.read_exact_at(buffer, at).map_err(cannot_read)
 }
 
@@ -182,7 +182,7 @@ fn read_at(file: &File, buffer: &mut [u8], at: u64) -> Result<usize> {
 }
 
 /// etcd did not write a bbolt database that has no bucket `name`.
-pub(super) fn missing_bucket(name: &[u8]) -> Error {
+pub(in crate::database) fn missing_bucket(name: &[u8]) -> Error {
     Error::new(
         Kind::NotASnapshot,
         format!(

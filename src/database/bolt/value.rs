@@ -2,8 +2,8 @@
 
 use std::fs::File;
 
-use super::file::read_exactly;
-use super::protobuf::{Fault, Source};
+use super::database::read_exactly;
+use crate::database::protobuf::{Fault, Source};
 use crate::error::Result;
 
 /// Bytes of a long value that are in memory at once.

@@ -1,9 +1,8 @@
 //! The newest revision of a database, without reading all of it: from the last leaf of its keys and its last compaction.
 
-use super::file::{DEPTH_MAX, Database, damaged};
-use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::node::{Buffers, Node};
-use super::page::{BRANCH, Bucket, LEAF};
+use crate::database::bolt::page::{BRANCH, Bucket, LEAF};
+use crate::database::bolt::{Buffers, DEPTH_MAX, Database, Node, damaged};
+use crate::database::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
@@ -63,9 +62,9 @@ fn last_in_leaf(mut leaf: Node<'_>) -> Result<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::meta::Meta;
-    use super::super::page::Header;
     use super::*;
+    use crate::database::bolt::meta::Meta;
+    use crate::database::bolt::page::Header;
     use crate::error::Kind;
     use std::os::unix::fs::FileExt;
 

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 
-use super::page::Entry;
+use crate::database::bolt::page::Entry;
 use crate::error::{Error, Kind, Result};
 
 /// `--initial-cluster-token` of etcd and `etcdutl` by default.
@@ -16,7 +16,7 @@ pub const DEFAULT_NAME: &str = "default";
 /// `--initial-advertise-peer-urls` of etcd and `etcdutl` by default.
 pub const DEFAULT_PEER_URL: &str = "http://localhost:2380";
 /// The most members of a cluster. Raft has no limit, but real clusters are far smaller.
-pub(super) const MEMBERS_MAX: usize = 1000;
+pub(in crate::database) const MEMBERS_MAX: usize = 1000;
 /// The schemes of `types.NewURLs` in etcd.
 const SCHEMES: [&str; 4] = ["http://", "https://", "unix://", "unixs://"];
 

@@ -12,19 +12,18 @@
 //! etcd rewrites the leaf of the root bucket with every commit, and reuses no page while a snapshot is being read: a
 //! database may hold ten stale copies of that leaf for each second that a slow backup once took.
 //!
-//! It does not check whether the trees are sound: [`Database::walk`](super::file::Database::walk) does that.
+//! It does not check whether the trees are sound: [`Database::walk`](super::bolt::Database::walk) does that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
-use super::file::DEPTH_MAX;
-use super::membership::MEMBERS_MAX;
-use super::meta::Meta;
-use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::page::{
+use super::bolt::meta::Meta;
+use super::bolt::page::{
     BRANCH, Bucket, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF, LeafElement, branch_elements, leaf_elements,
 };
-use super::snapshot::FirstPages;
+use super::bolt::{DEPTH_MAX, FirstPages};
+use super::member::MEMBERS_MAX;
+use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
 
 /// The bucket of members: the id in hexadecimal, and JSON (`membership/store.go` in etcd).
 const MEMBERS_BUCKET: &[u8] = b"members";
@@ -615,8 +614,8 @@ fn member_id(key: &[u8]) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::database::meta::NO_FREELIST;
-    use crate::database::page::{Entry, branch, leaf};
+    use crate::database::bolt::meta::NO_FREELIST;
+    use crate::database::bolt::page::{Entry, branch, leaf};
 
     const PAGE_SIZE: usize = 4096;
 

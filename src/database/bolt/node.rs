@@ -9,29 +9,29 @@
 
 use std::fs::File;
 
-use super::file::{Database, damaged, read_exactly};
+use super::database::{Database, damaged, read_exactly};
 use super::page::{BranchPlace, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF, LeafPlace};
 use super::value::{Stretch, Value};
 use crate::error::Result;
 
 /// `MaxKeySize` in bbolt's `bucket.go`.
-pub(super) const KEY_SIZE_MAX: usize = 32_768;
+pub(in crate::database) const KEY_SIZE_MAX: usize = 32_768;
 /// The longest value that is handed out in memory. etcd accepts requests of 1.5 MiB by default.
-pub(super) const WHOLE_MAX: usize = 2 * 1024 * 1024;
+pub(in crate::database) const WHOLE_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of one read. A key fits in, and so does a page of any size.
 const WINDOW_SIZE: usize = 64 * 1024;
 
 /// The windows of a node, reused for the next one.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(in crate::database) struct Buffers {
     elements: Window,
     contents: Window,
 }
 
 /// An open node.
-pub(super) struct Node<'f> {
+pub(in crate::database) struct Node<'f> {
     /// Its header.
-    pub(super) header: Header,
+    pub(in crate::database) header: Header,
     /// The file; `None` if the whole node is in the window.
     file: Option<&'f File>,
     begin: u64,
@@ -44,26 +44,26 @@ pub(super) struct Node<'f> {
 }
 
 /// An element of a branch.
-pub(super) struct Child<'n> {
+pub(in crate::database) struct Child<'n> {
     /// A lower bound of the keys below `page`.
-    pub(super) key: &'n [u8],
+    pub(in crate::database) key: &'n [u8],
     /// The child page.
-    pub(super) page: u64,
+    pub(in crate::database) page: u64,
 }
 
 /// An element of a leaf.
-pub(super) struct Item<'n> {
+pub(in crate::database) struct Item<'n> {
     /// The key.
-    pub(super) key: &'n [u8],
+    pub(in crate::database) key: &'n [u8],
     /// The value; for a bucket, its [`Bucket`](super::page::Bucket).
-    pub(super) value: Value<'n>,
+    pub(in crate::database) value: Value<'n>,
     /// Whether it is a bucket.
-    pub(super) bucket: bool,
+    pub(in crate::database) bucket: bool,
 }
 
 impl<'f> Node<'f> {
     /// Reads the beginning of page `id`, and checks its header.
-    pub(super) fn open(database: &Database<'f>, id: u64, mut buffers: Buffers) -> Result<Self> {
+    pub(in crate::database) fn open(database: &Database<'f>, id: u64, mut buffers: Buffers) -> Result<Self> {
         let (file, meta) = (database.file(), database.meta());
         let page_size = u64::from(meta.page_size);
         let inside = |end: Option<u64>| end.is_some_and(|end| end <= meta.high_water_mark);
@@ -101,7 +101,7 @@ impl<'f> Node<'f> {
     }
 
     /// The page of an inline bucket.
-    pub(super) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
+    pub(in crate::database) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
         let header = Header::parse(page)?;
         buffers.contents.forget();
         buffers.elements.hold(page);
@@ -114,27 +114,27 @@ impl<'f> Node<'f> {
     }
 
     /// The number of pages it occupies.
-    pub(super) fn pages(&self) -> u64 {
+    pub(in crate::database) fn pages(&self) -> u64 {
         u64::from(self.header.overflow) + 1
     }
 
     /// The number of bytes it occupies.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::database) fn size(&self) -> u64 {
         self.size
     }
 
     /// Its buffers, for another node.
-    pub(super) fn into_buffers(self) -> Buffers {
+    pub(in crate::database) fn into_buffers(self) -> Buffers {
         self.buffers
     }
 
     /// Passes over all elements but the last, which are not read.
-    pub(super) fn skip_to_last(&mut self) {
+    pub(in crate::database) fn skip_to_last(&mut self) {
         self.next = self.header.count.saturating_sub(1);
     }
 
     /// The next element of a branch.
-    pub(super) fn next_child(&mut self) -> Result<Option<Child<'_>>> {
+    pub(in crate::database) fn next_child(&mut self) -> Result<Option<Child<'_>>> {
         let Some((at, behind)) = self.next_element() else { return Ok(None) };
         let size = self.size;
         let place = BranchPlace::parse(self.element(at)?, at, behind, size)
@@ -145,7 +145,7 @@ impl<'f> Node<'f> {
     }
 
     /// The next element of a leaf.
-    pub(super) fn next_item(&mut self) -> Result<Option<Item<'_>>> {
+    pub(in crate::database) fn next_item(&mut self) -> Result<Option<Item<'_>>> {
         let Some((at, behind)) = self.next_element() else { return Ok(None) };
         let size = self.size;
         let place = LeafPlace::parse(self.element(at)?, at, behind, size)
@@ -193,7 +193,7 @@ impl<'f> Node<'f> {
     }
 
     /// `size` bytes from `at` on, which must lie in the node.
-    pub(super) fn bytes(&mut self, at: u64, size: usize) -> Result<&[u8]> {
+    pub(in crate::database) fn bytes(&mut self, at: u64, size: usize) -> Result<&[u8]> {
         if self.buffers.elements.holds(at, size) {
             return self.buffers.elements.get(at, size);
         }
@@ -209,7 +209,7 @@ impl<'f> Node<'f> {
     }
 
     /// The node's name in an error.
-    pub(super) fn name(&self) -> String {
+    pub(in crate::database) fn name(&self) -> String {
         match self.file {
             Some(_) => format!("page {}", self.header.id),
             None => "the page inside it".to_owned(),
