@@ -66,7 +66,7 @@ fn become_one(path: &Path, cluster: &str, token: &str, bump: Option<Bump>) {
     let database = Database::open(&file).unwrap();
     let last = Contents::read(&database, &Interrupt::new()).unwrap().last_write;
     let raised_to = bump.map(|bump| bump.target(last).unwrap());
-    become_member(&database, &membership, raised_to, &Interrupt::new()).unwrap();
+    become_member(&file, &membership, raised_to, &Interrupt::new()).unwrap();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn damage_of_every_kind_is_an_error() {
             let contents = Contents::read(&database, &Interrupt::new())?;
             let keys = read_keys(&database, contents.revision, contents.compacted, &Interrupt::new())?;
             let membership = Membership::parse("m1=http://127.0.0.1:2380", "t")?;
-            become_member(&database, &membership, Some(contents.last_write + 5), &Interrupt::new())?;
+            become_member(&file, &membership, Some(contents.last_write + 5), &Interrupt::new())?;
             Ok(keys)
         });
         match read {

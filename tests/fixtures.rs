@@ -9,7 +9,7 @@ use common::program::Sandbox;
 use common::say;
 use etcd_seal::low_level::database::bolt::Database;
 use etcd_seal::low_level::database::contents::Contents;
-use etcd_seal::low_level::database::stream_check::{Facts, StreamCheck};
+use etcd_seal::low_level::database::stream_check::{StreamCheck, StreamFacts};
 use etcd_seal::low_level::interrupt::Interrupt;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -73,7 +73,7 @@ fn databases(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What a walk over the trees finds; `None` where it finds that this is no sound database of etcd.
-fn walked(path: &Path) -> Option<Facts> {
+fn walked(path: &Path) -> Option<StreamFacts> {
     let (file, interrupt) = (File::open(path).unwrap(), Interrupt::new());
     let database = Database::open(&file).ok()?;
     let contents = Contents::read(&database, &interrupt).ok()?;
@@ -84,7 +84,7 @@ fn walked(path: &Path) -> Option<Facts> {
     });
     assert!(walked.is_ok() || members.is_empty());
     members.sort_unstable();
-    Some(Facts { revision: contents.revision, compacted: contents.compacted, members })
+    Some(StreamFacts { revision: contents.revision, compacted: contents.compacted, members })
 }
 
 #[test]

@@ -4,11 +4,14 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
+use super::alarm::Alarm;
 use super::bolt::Value;
 use super::bolt::{Database, Walked, missing_bucket};
 use super::kubernetes::{BEGINNING_SIZE, encryption_provider, is_object};
-use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, KeyValue, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::protobuf::{Fault, Fields, Source};
+use super::mvcc::{KeyValue, Revision};
+use super::protobuf::{Fault, MessageSource};
+use super::refusal::refusal;
+use super::schema::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
 use super::startup::{self, VERSION_SIZE_MAX};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -59,58 +62,6 @@ pub struct Contents {
     pub consistent_index: Option<u64>,
     /// The result of the walk over bbolt's pages.
     pub pages: Option<Walked>,
-}
-
-/// An alarm that is raised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Alarm {
-    /// The member that raised it.
-    pub member: u64,
-    /// The reason for it.
-    pub kind: AlarmKind,
-}
-
-/// The reason for an alarm: `AlarmType` in etcd's `rpc.proto`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlarmKind {
-    /// The database exceeds its quota: nothing can be written.
-    NoSpace,
-    /// Members hold different data.
-    Corrupt,
-    /// A kind that this program does not know.
-    Other(u64),
-}
-
-impl Alarm {
-    /// Parses an `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`; `None` for one without a kind.
-    pub(super) fn parse(key: &[u8]) -> Result<Option<Self>, Fault> {
-        let (mut member, mut kind) = (0, 0);
-        for field in Fields::of(key) {
-            let field = field?;
-            match field.tag {
-                1 => member = field.number()?,
-                2 => kind = field.number()?,
-                _ => {}
-            }
-        }
-        let kind = match kind {
-            0 => return Ok(None),
-            1 => AlarmKind::NoSpace,
-            2 => AlarmKind::Corrupt,
-            other => AlarmKind::Other(other),
-        };
-        Ok(Some(Self { member, kind }))
-    }
-}
-
-impl std::fmt::Display for AlarmKind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSpace => formatter.write_str("NOSPACE"),
-            Self::Corrupt => formatter.write_str("CORRUPT"),
-            Self::Other(number) => write!(formatter, "alarm {number}"),
-        }
-    }
 }
 
 impl Contents {
@@ -182,12 +133,12 @@ impl Contents {
         Ok(())
     }
 
-    fn take_key<S: Source>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
+    fn take_key<S: MessageSource>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
         let (revision, deletion) = Revision::parse(key)
-            .ok_or_else(|| startup::refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
-        let pair = KeyValue::parse(value).map_err(|fault| startup::refusal(key, fault))?;
+            .ok_or_else(|| refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
+        let pair = KeyValue::parse(value).map_err(|fault| refusal(key, fault))?;
         if found.last.is_some_and(|last| last >= revision) {
-            return Err(startup::refusal(key, Fault::Malformed("the revision is there twice".to_owned())));
+            return Err(refusal(key, Fault::Malformed("the revision is there twice".to_owned())));
         }
         found.last = Some(revision);
         self.entries += 1;
@@ -262,16 +213,7 @@ fn parse_downgrade(value: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protobuf::Message;
     use super::*;
-
-    #[test]
-    fn alarms_are_read() {
-        let key = Message::default().number(1, 7).number(2, 1).finish();
-        assert_eq!(Alarm::parse(&key).unwrap(), Some(Alarm { member: 7, kind: AlarmKind::NoSpace }));
-        assert_eq!(Alarm::parse(&Message::default().number(1, 7).finish()).unwrap(), None);
-        assert!(Alarm::parse(b"\x08").is_err());
-    }
 
     #[test]
     fn only_a_downgrade_under_way_counts() {

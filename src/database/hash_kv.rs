@@ -9,9 +9,10 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 
 use super::bolt::Value;
 use super::bolt::{Database, damaged};
-use super::mvcc::{KEY_BUCKET, KeyValue, Revision};
-use super::protobuf::Source;
-use super::startup;
+use super::mvcc::{KeyValue, Revision};
+use super::protobuf::MessageSource;
+use super::refusal::refusal;
+use super::schema::KEY_BUCKET;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
@@ -121,10 +122,10 @@ impl Digests {
                 None => self.of(&b""[..]),
             }),
         };
-        digest.unwrap_or_else(|fault| Err(startup::refusal(revision, fault)))
+        digest.unwrap_or_else(|fault| Err(refusal(revision, fault)))
     }
 
-    fn of(&self, key: impl Source) -> Result<Digest> {
+    fn of(&self, key: impl MessageSource) -> Result<Digest> {
         let mut hashers = self.0.each_ref().map(BuildHasher::build_hasher);
         key.pieces(&mut |piece| hashers.iter_mut().for_each(|hasher| hasher.write(piece)))?;
         let [one, other] = hashers.map(|hasher| hasher.finish().to_le_bytes());

@@ -7,6 +7,7 @@
 //! - [`query`]: questions that need not read all of it.
 //! - [`member`]: the same data as a member of a new cluster.
 
+mod alarm;
 pub mod bolt;
 pub mod contents;
 pub mod hash_kv;
@@ -16,8 +17,11 @@ pub mod member;
 pub mod mvcc;
 mod protobuf;
 pub mod query;
+mod refusal;
+mod schema;
 pub mod snapshot;
 mod startup;
 pub mod stream_check;
 
+pub use alarm::{Alarm, AlarmKind};
 pub use snapshot::{Checked, SnapshotCheck};

@@ -24,7 +24,7 @@ use crate::archive::manifest::{
 use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::SeekTable;
 use crate::database::snapshot::{Checked, SnapshotCheck};
-use crate::database::stream_check::Facts;
+use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::progress::Progress;
@@ -64,7 +64,7 @@ pub(super) struct LayersRead {
     pub(super) trailer: Option<Trailer>,
     pub(super) frames: u64,
     pub(super) checked: Checked,
-    pub(super) facts: Option<Facts>,
+    pub(super) facts: Option<StreamFacts>,
 }
 
 /// The format that the first bytes of the plaintext show.

@@ -285,7 +285,7 @@ fn make_database(
         }
     };
     let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
-    become_member(&database, request.membership, raised_to, interrupt)?;
+    become_member(output.file(), request.membership, raised_to, interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }

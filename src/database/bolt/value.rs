@@ -1,15 +1,12 @@
-//! A value in a database: in memory, or so long that it stays in the file.
+//! A value in a database: in memory, or so long that it stays in the source of the pages.
 
-use std::fs::File;
+use std::fmt;
 
-use super::database::read_exactly;
-use crate::database::protobuf::{Fault, Source};
+use super::source::PageSource;
 use crate::error::Result;
 
 /// Bytes of a long value that are in memory at once.
-const PIECE_SIZE: usize = 64 * 1024;
-/// The most bytes of a varint.
-const VARINT_SIZE: usize = 10;
+pub(in crate::database) const PIECE_SIZE: usize = 64 * 1024;
 
 /// A value.
 #[derive(Clone, Copy, Debug)]
@@ -52,51 +49,46 @@ impl<'v> Value<'v> {
     }
 }
 
-/// Bytes of the file.
-#[derive(Clone, Copy, Debug)]
+/// Bytes that are not in memory.
+#[derive(Clone, Copy)]
 pub struct Stretch<'v> {
-    file: &'v File,
+    source: &'v dyn PageSource,
     begin: u64,
     size: u64,
 }
 
-impl<'v> Stretch<'v> {
-    pub(super) fn new(file: &'v File, begin: u64, size: u64) -> Self {
-        Self { file, begin, size }
+impl fmt::Debug for Stretch<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} bytes from {} on", self.size, self.begin)
     }
 }
 
-impl Source for Stretch<'_> {
-    fn size(&self) -> u64 {
+impl<'v> Stretch<'v> {
+    pub(super) fn new(source: &'v dyn PageSource, begin: u64, size: u64) -> Self {
+        Self { source, begin, size }
+    }
+
+    /// The number of its bytes.
+    pub(in crate::database) fn size(self) -> u64 {
         self.size
     }
 
-    fn varint(&mut self) -> Result<Option<u64>, Fault> {
-        let mut buffer = [0; VARINT_SIZE];
-        let head = self.beginning(&mut buffer)?;
-        let mut rest = head;
-        let number = rest.varint()?;
-        let taken = (head.len() - rest.len()) as u64;
-        self.begin += taken;
-        self.size -= taken;
-        Ok(number)
+    /// What is left of it behind its first `size` bytes; `None` where it has fewer.
+    pub(in crate::database) fn split_at(self, size: u64) -> Option<(Self, Self)> {
+        let rest = Self { begin: self.begin + size, size: self.size.checked_sub(size)?, ..self };
+        Some((Self { size, ..self }, rest))
     }
 
-    fn take(&mut self, size: u64) -> Option<Self> {
-        let taken = Self { size, ..*self };
-        self.size = self.size.checked_sub(size)?;
-        self.begin += size;
-        Some(taken)
-    }
-
-    fn beginning<'b>(&'b self, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+    /// Its first bytes: as many as `buffer` holds, if there are as many.
+    pub(in crate::database) fn beginning(self, buffer: &mut [u8]) -> Result<&[u8]> {
         let size = buffer.len().min(usize::try_from(self.size).unwrap_or(usize::MAX));
-        read_exactly(self.file, &mut buffer[..size], self.begin)?;
+        self.source.read_at(&mut buffer[..size], self.begin)?;
         Ok(&buffer[..size])
     }
 
-    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
-        let mut rest = *self;
+    /// Passes all of it to `take`, one piece after the other.
+    pub(in crate::database) fn pieces(self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        let mut rest = self;
         let mut piece = vec![0; PIECE_SIZE];
         while rest.size > 0 {
             let taken = rest.beginning(&mut piece)?;
@@ -104,39 +96,6 @@ impl Source for Stretch<'_> {
             take(taken);
             rest = Self { begin: rest.begin + size, size: rest.size - size, ..rest };
         }
-        Ok(())
-    }
-}
-
-impl Source for &[u8] {
-    fn size(&self) -> u64 {
-        self.len() as u64
-    }
-
-    fn varint(&mut self) -> Result<Option<u64>, Fault> {
-        let mut value = 0;
-        for (position, byte) in self.iter().take(VARINT_SIZE).enumerate() {
-            value |= u64::from(byte & 0x7F) << (7 * position);
-            if byte & 0x80 == 0 {
-                *self = &self[position + 1..];
-                return Ok(Some(value));
-            }
-        }
-        Ok(None)
-    }
-
-    fn take(&mut self, size: u64) -> Option<Self> {
-        let (taken, rest) = self.split_at_checked(usize::try_from(size).ok()?)?;
-        *self = rest;
-        Some(taken)
-    }
-
-    fn beginning<'b>(&'b self, _: &'b mut [u8]) -> Result<&'b [u8]> {
-        Ok(self)
-    }
-
-    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
-        self.chunks(PIECE_SIZE).for_each(take);
         Ok(())
     }
 }

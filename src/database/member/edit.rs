@@ -5,6 +5,7 @@
 //! the consistent index and the term are those of the new log. The pages of keys stay byte for byte what etcd sent. The
 //! freed pages need no freelist: without one, bbolt finds free pages itself when it opens the file.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 
 use super::membership::Membership;
@@ -12,11 +13,11 @@ use super::raft::FIRST_TERM;
 use crate::database::bolt::meta::{Meta, NO_FREELIST};
 use crate::database::bolt::page::{BRANCH, Bucket, Entry, LEAF, branch, leaf};
 use crate::database::bolt::{Buffers, DEPTH_MAX, Database, NamedBucket, Node, damaged, missing_bucket};
-use crate::database::mvcc::{KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION, TOMBSTONE_SIZE};
+use crate::database::mvcc::{Revision, TOMBSTONE_SIZE};
+use crate::database::schema::{KEY_BUCKET, MEMBERS_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
-const MEMBERS_BUCKET: &[u8] = b"members";
 const MEMBERS_REMOVED_BUCKET: &[u8] = b"members_removed";
 const CLUSTER_BUCKET: &[u8] = b"cluster";
 const CONSISTENT_INDEX: &[u8] = b"consistent_index";
@@ -30,20 +31,20 @@ const SMALL_SIZE_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of memory that an entry takes besides its key and its value.
 const ENTRY_SIZE: u64 = size_of::<Entry>() as u64 + 32;
 
-/// Turns `database`, whose file is open for writing, into that of a member of `membership`. Afterwards the file ends at its
-/// high-water mark.
+/// Turns the database in `file`, which is open for reading and writing, into that of a member of `membership`. Afterwards
+/// the file ends at its high-water mark.
 ///
 /// `raised_to` is a revision above all in it. It becomes the newest revision, and that of a requested compaction.
 ///
 /// # Errors
 /// The errors of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing.
 pub fn become_member(
-    database: &Database<'_>,
+    file: &File,
     membership: &Membership,
     raised_to: Option<i64>,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let mut edit = Edit::begin(database, interrupt)?;
+    let mut edit = Edit::begin(file, interrupt)?;
     edit.set_bucket(MEMBERS_BUCKET, &membership.bucket_entries())?;
     edit.set_bucket(MEMBERS_REMOVED_BUCKET, &[])?;
     if edit.position(CLUSTER_BUCKET).is_err() {
@@ -66,11 +67,8 @@ pub fn become_member(
 ///
 /// # Errors
 /// The errors of [`become_member`].
-pub fn turn_authentication_off_in_a_scratch_copy(
-    database: &Database<'_>,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    let mut edit = Edit::begin(database, interrupt)?;
+pub fn turn_authentication_off_in_a_scratch_copy(file: &File, interrupt: &Interrupt) -> Result<()> {
+    let mut edit = Edit::begin(file, interrupt)?;
     if edit.position(AUTHENTICATION_BUCKET).is_err() {
         return Ok(());
     }
@@ -90,18 +88,21 @@ fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
 }
 
 /// The changed buckets, and the pages appended for them.
-struct Edit<'e, 'd> {
-    database: &'e Database<'d>,
+struct Edit<'e> {
+    file: &'e File,
+    database: Database<'e>,
     interrupt: &'e Interrupt,
     buckets: Vec<NamedBucket>,
     /// The next page to write. New pages start at the high-water mark, where the database has none.
     next_page: u64,
 }
 
-impl<'e, 'd> Edit<'e, 'd> {
-    fn begin(database: &'e Database<'d>, interrupt: &'e Interrupt) -> Result<Self> {
+impl<'e> Edit<'e> {
+    fn begin(file: &'e File, interrupt: &'e Interrupt) -> Result<Self> {
+        let database = Database::open(file)?;
         let buckets = database.buckets(interrupt)?;
-        Ok(Self { database, interrupt, buckets, next_page: database.meta().high_water_mark })
+        let next_page = database.meta().high_water_mark;
+        Ok(Self { file, database, interrupt, buckets, next_page })
     }
 
     fn page_size(&self) -> usize {
@@ -177,7 +178,7 @@ impl<'e, 'd> Edit<'e, 'd> {
     /// Writes `page` as page `id`.
     fn write(&self, page: &[u8], id: u64) -> Result<()> {
         let at = id.checked_mul(self.page_size() as u64).ok_or_else(too_large)?;
-        self.database.file().write_all_at(page, at).map_err(|error| Error::io("write", "the database", error))
+        self.file.write_all_at(page, at).map_err(|error| Error::io("write", "the database", error))
     }
 
     /// Adds an empty value under a revision above all others (`unsafeBumpBucketsRevision` in `v3_snapshot.go`).
@@ -225,7 +226,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         let mut id = root;
         while path.len() <= DEPTH_MAX {
             path.push(id);
-            let mut node = Node::open(self.database, id, Buffers::default())?;
+            let mut node = Node::open(&self.database, id, Buffers::default())?;
             match node.header.flags {
                 LEAF => return Ok(path),
                 BRANCH => {
@@ -241,14 +242,14 @@ impl<'e, 'd> Edit<'e, 'd> {
 
     /// The first key of the leaf `id`.
     fn first_key(&self, id: u64) -> Result<Option<Vec<u8>>> {
-        let mut node = Node::open(self.database, id, Buffers::default())?;
+        let mut node = Node::open(&self.database, id, Buffers::default())?;
         Ok(node.next_item()?.map(|item| item.key.to_vec()))
     }
 
     /// The children of the branch `id` of the bucket `key`: the first key and the page of each. Its keys are revisions, so
     /// that 65535 of them, the most that a page can count, take 4 MiB.
     fn children(&self, id: u64) -> Result<Vec<(Vec<u8>, u64)>> {
-        let mut node = Node::open(self.database, id, Buffers::default())?;
+        let mut node = Node::open(&self.database, id, Buffers::default())?;
         let mut children = Vec::new();
         while let Some(child) = node.next_child()? {
             if child.key.len() > TOMBSTONE_SIZE {
@@ -278,7 +279,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         let end = meta.database_size().ok_or_else(too_large)?;
         let newer = meta.transaction % 2;
         let older = Meta { transaction: old.transaction, ..meta };
-        let cut = self.database.file().set_len(end);
+        let cut = self.file.set_len(end);
         cut.map_err(|error| Error::io("write", "the database", error))?;
         self.write(&older.to_page(1 - newer), 1 - newer)?;
         self.write(&meta.to_page(newer), newer)

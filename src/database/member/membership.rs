@@ -7,6 +7,7 @@ use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 
 use crate::database::bolt::page::Entry;
+use crate::database::schema::MEMBERS_MAX;
 use crate::error::{Error, Kind, Result};
 
 /// `--initial-cluster-token` of etcd and `etcdutl` by default.
@@ -15,8 +16,6 @@ pub const DEFAULT_TOKEN: &str = "etcd-cluster";
 pub const DEFAULT_NAME: &str = "default";
 /// `--initial-advertise-peer-urls` of etcd and `etcdutl` by default.
 pub const DEFAULT_PEER_URL: &str = "http://localhost:2380";
-/// The most members of a cluster. Raft has no limit, but real clusters are far smaller.
-pub(in crate::database) const MEMBERS_MAX: usize = 1000;
 /// The schemes of `types.NewURLs` in etcd.
 const SCHEMES: [&str; 4] = ["http://", "https://", "unix://", "unixs://"];
 

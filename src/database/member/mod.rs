@@ -16,7 +16,6 @@ mod wal;
 
 pub use bump::{ASSUMED_AGE, Bump, bump_for_kubernetes};
 pub use edit::{become_member, turn_authentication_off_in_a_scratch_copy};
-pub(in crate::database) use membership::MEMBERS_MAX;
 pub use membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Member, Membership};
 pub use raft_snapshot::{raft_snapshot, raft_snapshot_name};
 pub use wal::{WAL_NAME, WAL_SIZE, cluster_id_in_wal, first_wal};

@@ -2,7 +2,8 @@
 
 use crate::database::bolt::page::{BRANCH, Bucket, LEAF};
 use crate::database::bolt::{Buffers, DEPTH_MAX, Database, Node, damaged};
-use crate::database::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
+use crate::database::mvcc::Revision;
+use crate::database::schema::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 

@@ -198,7 +198,7 @@ impl Restored {
         if contents.auth_enabled {
             for member in membership.members() {
                 let file = scratch.open_file(&database_of(&member.name))?;
-                turn_authentication_off_in_a_scratch_copy(&Database::open(&file)?, interrupt)?;
+                turn_authentication_off_in_a_scratch_copy(&file, interrupt)?;
             }
         }
         Ok(Self { made, took, keys, leases })
