@@ -31,6 +31,7 @@ pub mod open;
 mod plaintext;
 pub mod predecessor;
 pub mod save;
+pub mod snapshot_pages;
 pub mod space;
 mod stage;
 pub(crate) mod units;

@@ -48,8 +48,8 @@ impl Notes {
         if let Some(place) = bucket(KnownBucket::Members) {
             self.leaves_of(place, &mut |leaf| {
                 if let OtherNote::Members(found) = leaf {
-                    let room = (MEMBERS_MAX + 1).saturating_sub(members.len());
-                    members.extend(found.iter().take(room));
+                    let left = (MEMBERS_MAX + 1).saturating_sub(members.len());
+                    members.extend(found.iter().take(left));
                 }
             })?;
         }
