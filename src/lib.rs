@@ -8,7 +8,7 @@
 //!
 //! | You want to | Call |
 //! |---|---|
-//! | seal a snapshot of a live etcd | [`low_level::etcd::open`], [`low_level::etcd::Snapshot::flow`], then [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over that |
+//! | seal a snapshot of a live etcd | [`low_level::etcd::open`], [`low_level::etcd::Snapshot::reader`], then [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over that |
 //! | seal a snapshot that exists | [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over your reader |
 //! | read what an archive says of itself | [`low_level::pipeline::inspect::inspect`]: both ends of a seekable file, with or without a key |
 //! | check that an archive is what was written | [`low_level::pipeline::open::look`] and [`low_level::store::sidecar`]: no key needed |

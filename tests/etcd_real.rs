@@ -9,7 +9,7 @@ mod common;
 use common::{Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use etcd_seal::low_level::error::{Error, Kind};
-use etcd_seal::low_level::etcd::{self, Condition, Connection, Snapshot, Tls};
+use etcd_seal::low_level::etcd::{self, Connection, MemberCondition, Snapshot, TlsMode};
 use etcd_seal::low_level::interrupt::Interrupt;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -85,7 +85,7 @@ async fn a_plain_member_serves_a_snapshot_of_many_messages() {
         assert!(snapshot.announced > 4096 * 1000);
         assert!(snapshot.status.revision > 1);
         assert!(snapshot.status.is_leader && snapshot.status.has_leader);
-        assert_eq!(snapshot.tls, Tls::None);
+        assert_eq!(snapshot.tls, TlsMode::None);
         assert!(snapshot.status.database_size > 0);
         assert!(snapshot.status.version.starts_with("3."));
         taken(&connection(&[format!("http://{}", member.address())])).await;
@@ -114,7 +114,7 @@ async fn alarms_are_told_apart_by_the_member_they_name() {
         let snapshot = open(&connection).await;
         assert_eq!(
             snapshot.conditions,
-            [Condition::Corrupt(own), Condition::Nospace(i64::MAX.cast_unsigned())]
+            [MemberCondition::Corrupt(own), MemberCondition::Nospace(i64::MAX.cast_unsigned())]
         );
     }
 }
@@ -124,15 +124,15 @@ async fn unix_sockets_serve_with_and_without_tls() {
     for binary in etcds() {
         let member = Etcd::start(&binary, &Options { unix: true, ..Options::default() });
         let snapshot = taken(&connection(&[format!("unix://{}", member.address())])).await;
-        assert_eq!(snapshot.tls, Tls::None);
+        assert_eq!(snapshot.tls, TlsMode::None);
 
         let pki = Pki::new();
         let tls = Some(ServerTls { leaf: pki.issue("server", LOOPBACK_NAMES), client_authority: None });
         let member = Etcd::start(&binary, &Options { unix: true, tls, ..Options::default() });
         let at = || connection(&[format!("unixs://{}", member.address())]);
-        assert_eq!(taken(&trusting(&pki, at())).await.tls, Tls::Verified);
+        assert_eq!(taken(&trusting(&pki, at())).await.tls, TlsMode::Verified);
         let believing = Connection { insecure_skip_tls_verify: true, ..at() };
-        assert_eq!(taken(&believing).await.tls, Tls::Unverified);
+        assert_eq!(taken(&believing).await.tls, TlsMode::Unverified);
         let error = refused(&connection(&[format!("unix://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "unixs://");
     }

@@ -11,8 +11,8 @@ use super::settings::{SaveSettings, SourceSettings};
 use super::{Context, now};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::archive::member::{Condition, Tls};
-use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection, End, Flow, Snapshot, Status};
+use crate::error::{Error, Kind, Result, Subject};
+use crate::etcd::{self, Connection, MemberStatus, Snapshot, SnapshotReader, StreamEnd};
 use crate::interrupt::Interrupt;
 use crate::keys::Recipients;
 use crate::pipeline::save::{AfterStream, SnapshotSource, save};
@@ -95,11 +95,11 @@ impl Job<'_> {
         output.name(|| archive_name(&manifest, requested))?;
         let name = snapshot.endpoint.clone();
         let frame_size = manifest.description.frame_size as usize;
-        let flow = snapshot.flow(&context.runtime, frame_size, output.pulse(), &context.interrupt);
+        let flow = snapshot.reader(&context.runtime, frame_size, output.pulse(), &context.interrupt);
         let (conditions, endpoint) = (manifest.conditions.clone(), name.clone());
         let source = EtcdSource { flow, endpoint, conditions };
         self.seal(source, manifest, output, began, |error| match error.kind() {
-            Kind::EtcdBadSnapshot if !error.to_string().contains(&name) => error.within(name),
+            Kind::EtcdBadSnapshot => error.about(Subject::Endpoint(name)),
             _ => error,
         })
     }
@@ -246,7 +246,7 @@ fn archive_name(manifest: &Manifest, time: Timestamp) -> String {
 
 /// The snapshot stream of an etcd, for the pipeline thread that pulls from it.
 struct EtcdSource {
-    flow: Flow,
+    flow: SnapshotReader,
     /// The endpoint that serves it, and the conditions that the member reported before.
     endpoint: String,
     conditions: Vec<Condition>,
@@ -258,7 +258,7 @@ impl SnapshotSource for EtcdSource {
     }
 
     fn finish(&mut self) -> Result<AfterStream> {
-        let Some(End { open_for, status }) = self.flow.end() else { return Ok(AfterStream::default()) };
+        let Some(StreamEnd { open_for, status }) = self.flow.end() else { return Ok(AfterStream::default()) };
         let status_after = status.as_ref().and_then(status_after);
         let now = status_after.iter().flat_map(|status| &status.conditions);
         for condition in now.filter(|condition| !self.conditions.contains(condition)) {
@@ -269,29 +269,29 @@ impl SnapshotSource for EtcdSource {
 }
 
 /// Converts to the manifest's type.
-fn tls(tls: etcd::Tls) -> Tls {
+fn tls(tls: etcd::TlsMode) -> Tls {
     match tls {
-        etcd::Tls::Verified => Tls::Verified,
-        etcd::Tls::Unverified => Tls::Unverified,
-        etcd::Tls::None => Tls::None,
+        etcd::TlsMode::Verified => Tls::Verified,
+        etcd::TlsMode::Unverified => Tls::Unverified,
+        etcd::TlsMode::None => Tls::None,
     }
 }
 
 /// Converts to the type of manifest and trailer.
-fn conditions(reported: &[etcd::Condition]) -> Vec<Condition> {
+fn conditions(reported: &[etcd::MemberCondition]) -> Vec<Condition> {
     let recorded = reported.iter().map(|condition| match condition {
-        etcd::Condition::NoLeader => Condition::NoLeader,
-        etcd::Condition::Corrupt(member) => Condition::Corrupt { member_id: hex_id(*member) },
-        etcd::Condition::Nospace(member) => Condition::Nospace { member_id: hex_id(*member) },
-        etcd::Condition::Learner => Condition::Learner,
-        etcd::Condition::Lagging(behind) => Condition::Lagging { behind: *behind },
-        etcd::Condition::Other(text) => Condition::other(text),
+        etcd::MemberCondition::NoLeader => Condition::NoLeader,
+        etcd::MemberCondition::Corrupt(member) => Condition::Corrupt { member_id: hex_id(*member) },
+        etcd::MemberCondition::Nospace(member) => Condition::Nospace { member_id: hex_id(*member) },
+        etcd::MemberCondition::Learner => Condition::Learner,
+        etcd::MemberCondition::Lagging(behind) => Condition::Lagging { behind: *behind },
+        etcd::MemberCondition::Other(text) => Condition::other(text),
     });
     Condition::bounded(recorded.collect())
 }
 
 /// Converts to the trailer's type; `None` for an implausible status.
-fn status_after(status: &Status) -> Option<StatusAfter> {
+fn status_after(status: &MemberStatus) -> Option<StatusAfter> {
     Some(StatusAfter {
         revision: positive(status.revision)?,
         raft_term: status.raft_term,

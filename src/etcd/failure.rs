@@ -29,6 +29,7 @@ pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::tra
         .unwrap_or_else(|| {
             Error::new(Kind::EtcdUnreachable, format!("cannot connect to {given}: {}", innermost(&error)))
         })
+        .naming(endpoint.subject())
         .with_source(error)
 }
 
@@ -50,29 +51,32 @@ pub(super) fn calling(endpoint: &Endpoint, call: &str, error: etcd_client::Error
         etcd_client::Error::TransportError(transport) => broken(given, call, transport),
         other => Error::new(Kind::EtcdFault, format!("the {call} from {given} failed: {other}")),
     };
-    told.with_source(error)
+    told.naming(endpoint.subject()).with_source(error)
 }
 
 /// The error of a handshake that failed with `fault`, such as an alert.
 pub(super) fn refused_handshake(endpoint: &Endpoint, fault: &rustls::Error) -> Error {
-    with_tls_hint(&endpoint.given, fault)
+    with_tls_hint(&endpoint.given, fault).naming(endpoint.subject())
 }
 
 /// The error of plaintext sent to an endpoint that serves TLS.
 pub(super) fn plaintext_to_tls(endpoint: &Endpoint) -> Error {
     Error::new(Kind::EtcdTls, format!("{} serves TLS, but was spoken to without", endpoint.given))
+        .naming(endpoint.subject())
         .with_hint("give the endpoint as https:// (or unixs://), and the cluster's authority with --cacert")
 }
 
 /// The error of a connection that was not established within the dial timeout.
 pub(super) fn connecting_too_long(endpoint: &Endpoint, limit: Duration) -> Error {
     Error::new(Kind::EtcdTimeout, format!("could not connect to {} within {limit:?}", endpoint.given))
+        .naming(endpoint.subject())
         .with_hint("raise --dial-timeout, or name another member with --endpoints")
 }
 
 /// The error of a call that was not answered within the command timeout.
 pub(super) fn calling_too_long(endpoint: &Endpoint, call: &str, limit: Duration) -> Error {
     Error::new(Kind::EtcdTimeout, format!("{} did not answer the {call} within {limit:?}", endpoint.given))
+        .naming(endpoint.subject())
         .with_hint("raise --command-timeout, or name another member with --endpoints")
 }
 
@@ -239,11 +243,11 @@ fn certificate_hint(error: &CertificateError) -> Option<&'static str> {
     match error {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Some(
             "pass the authority that signed the member's certificate with --cacert; \
-             --insecure-skip-tls-verify goes without, and trusts anybody",
+             --insecure-skip-tls-verify goes without, and trusts any server",
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some(
             "renew the member's certificate (and check the clock of this host); \
-             --insecure-skip-tls-verify goes without, and trusts anybody",
+             --insecure-skip-tls-verify goes without, and trusts any server",
         ),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Some("check the clocks of this host and of the member")

@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::expiry::end_of;
 use super::failure;
 use super::verifier::{AnyCertificate, TrustedCertificate};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use jiff::Timestamp;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
@@ -92,10 +92,12 @@ impl TlsFiles {
 }
 
 fn cannot_prepare(given: &str, cause: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}")).with_hint(
-        "pass the cluster's authority with --cacert if this host trusts none of its own, \
+    Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}"))
+        .naming(Subject::Endpoint(given.to_owned()))
+        .with_hint(
+            "pass the cluster's authority with --cacert if this host trusts none of its own, \
          and name the member as its certificate does",
-    )
+        )
 }
 
 /// The authorities that this host trusts. Like other programs, it skips those that cannot be used.
@@ -110,14 +112,16 @@ fn system_roots() -> Result<RootCertStore, String> {
     Err(format!("this host trusts no authority{}", cause.unwrap_or_default()))
 }
 
-/// When the client certificate of `--cert` expires; `None` where there is none, or its expiry cannot be read.
-///
-/// # Errors
-/// [`Kind::Usage`] where the file cannot be read, or holds no certificate.
-pub(super) fn client_certificate_end(connection: &Connection) -> Result<Option<Timestamp>> {
-    let Some(path) = &connection.cert else { return Ok(None) };
-    let chain = certificates("--cert", path, &read("--cert", path)?)?;
-    Ok(chain.first().and_then(end_of))
+impl Connection {
+    /// When the client certificate expires; `None` where there is no certificate, or its expiry cannot be read.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where its file cannot be read, or holds no certificate.
+    pub fn client_certificate_end(&self) -> Result<Option<Timestamp>> {
+        let Some(path) = &self.cert else { return Ok(None) };
+        let chain = certificates("--cert", path, &read("--cert", path)?)?;
+        Ok(chain.first().and_then(end_of))
+    }
 }
 
 /// A certificate and its key are of no use without each other.
@@ -160,6 +164,7 @@ fn load_identity(certificate_path: &Path, key_path: &Path) -> Result<ClientIdent
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {flag} {}: {error}", path.display()))
+            .naming(path)
             .with_hint("check the path and its permissions; etcd's certificates often belong to root")
             .with_source(error)
     })
@@ -190,5 +195,6 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
 
 fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Usage, format!("cannot use {flag} {}: {why}", path.display()))
+        .naming(path)
         .with_hint("--cacert and --cert hold PEM certificates, --key a PEM private key without passphrase")
 }

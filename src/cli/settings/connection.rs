@@ -5,7 +5,7 @@ use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::args::{ConnectionArguments, variable_of};
 use crate::cli::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection, Tls, Way};
+use crate::etcd::{self, Connection, EndpointSecurity, TlsMode};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
 use std::path::PathBuf;
@@ -116,8 +116,9 @@ impl ConnectionSettings {
 
     fn unprotected(&self) -> Result<Vec<String>> {
         let connection = &self.connection;
-        let plain = |way: &Way| way.tls == Tls::None && !way.local;
-        let plain: Vec<_> = connection.ways()?.into_iter().filter(plain).map(|way| way.endpoint).collect();
+        let plain = |way: &EndpointSecurity| way.tls == TlsMode::None && !way.local;
+        let plain: Vec<_> =
+            connection.endpoint_security()?.into_iter().filter(plain).map(|way| way.endpoint).collect();
         let plain = plain.join(", ");
         let mut warnings = Vec::new();
         if !plain.is_empty() {

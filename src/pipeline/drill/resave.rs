@@ -15,7 +15,7 @@ use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, So
 use crate::database::bolt::Database;
 use crate::database::contents::Contents;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection, Flow};
+use crate::etcd::{self, Connection, SnapshotReader};
 use crate::interrupt::Interrupt;
 use crate::keys::{
     DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
@@ -44,7 +44,7 @@ pub(super) fn save_and_open(
 
     let mut archive = scratch.create_file(Path::new("again.age"))?;
     let snapshot = runtime.block_on(etcd::open(connection, interrupt))?;
-    let flow = snapshot.flow(runtime, FRAME_SIZE_DEFAULT as usize, Pulse::default(), interrupt);
+    let flow = snapshot.reader(runtime, FRAME_SIZE_DEFAULT as usize, Pulse::default(), interrupt);
     let saving = save::Options { jobs: options.jobs, describe: true, allow_missing_digest: false };
     let manifest = manifest(now, &recipients);
     save(FlowSource(flow), manifest, &recipients, &saving, &mut archive, &Silent, interrupt)?;
@@ -97,7 +97,7 @@ fn manifest(now: Timestamp, recipients: &Recipients) -> Manifest {
     }
 }
 
-struct FlowSource(Flow);
+struct FlowSource(SnapshotReader);
 
 impl SnapshotSource for FlowSource {
     fn next(&mut self) -> Result<Option<Vec<u8>>> {
