@@ -184,9 +184,9 @@ async fn users_without_the_root_role_are_told_so() {
         let error = refused(&as_user("alice", "secret", connection(&[member.address()]))).await;
         assert_says(&error, Kind::EtcdAuthentication, "permission denied", "user grant-role NAME root");
         let error = refused(&as_user("nobody", "secret", connection(&[member.address()]))).await;
-        assert_says(&error, Kind::EtcdAuthentication, "authentication failed", "--user");
+        assert_says(&error, Kind::EtcdAuthentication, "authentication failed", "`user`");
         let error = refused(&connection(&[member.address()])).await;
-        assert_says(&error, Kind::EtcdAuthentication, "user name is empty", "--user");
+        assert_says(&error, Kind::EtcdAuthentication, "user name is empty", "`user`");
     }
 }
 
@@ -203,9 +203,9 @@ async fn every_tls_fault_has_its_own_way_out() {
         taken(&trusting(&other, skipping)).await;
 
         let error = refused(&trusting(&other, connection(&[member.address()]))).await;
-        assert_says(&error, Kind::EtcdTls, &member.address(), "--cacert");
+        assert_says(&error, Kind::EtcdTls, &member.address(), "`cacert`");
         let error = refused(&connection(&[format!("https://{}", member.address())])).await;
-        assert_says(&error, Kind::EtcdTls, "UnknownIssuer", "--cacert");
+        assert_says(&error, Kind::EtcdTls, "UnknownIssuer", "`cacert`");
         let error = refused(&connection(&[format!("http://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "https://");
         let error = refused(&as_user("root", "x", connection(&[member.address()]))).await;
@@ -218,7 +218,7 @@ async fn every_tls_fault_has_its_own_way_out() {
         taken(&skipping).await;
         let misnamed = start_tls(&binary, pki.issue("server", "DNS:elsewhere"), None);
         let error = refused(&trusting(&pki, connection(&[misnamed.address()]))).await;
-        assert_says(&error, Kind::EtcdTls, "elsewhere", "--endpoints");
+        assert_says(&error, Kind::EtcdTls, "elsewhere", "`endpoints`");
 
         let plain = Etcd::start(&binary, &Options::default());
         let error = refused(&trusting(&pki, connection(&[plain.address()]))).await;
@@ -250,9 +250,9 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_a_tls_fault_each_tim
         // The server's alert races with the reset of the connection, so once would prove little.
         for _ in 0..20 {
             let error = refused(&trusting(&pki, connection(&[member.address()]))).await;
-            assert_says(&error, Kind::EtcdTls, &member.address(), "--cert and --key");
+            assert_says(&error, Kind::EtcdTls, &member.address(), "`cert` and `key`");
             let error = refused(&showing(&foreign, trusting(&pki, connection(&[member.address()])))).await;
-            assert_says(&error, Kind::EtcdTls, &member.address(), "--cert and --key");
+            assert_says(&error, Kind::EtcdTls, &member.address(), "`cert` and `key`");
         }
         let error = refused(&connection(&[format!("http://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "https://");
@@ -263,11 +263,11 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_a_tls_fault_each_tim
 async fn nobody_there_is_unreachable() {
     let dead = dead_address();
     let error = refused(&connection(&[&dead])).await;
-    assert_says(&error, Kind::EtcdUnreachable, &format!("cannot connect to {dead}: "), "--endpoints");
+    assert_says(&error, Kind::EtcdUnreachable, &format!("cannot connect to {dead}: "), "`endpoints`");
     let error = refused(&connection(&["host.invalid:2379"])).await;
-    assert_says(&error, Kind::EtcdUnreachable, "host.invalid:2379", "--endpoints");
+    assert_says(&error, Kind::EtcdUnreachable, "host.invalid:2379", "`endpoints`");
     let error = refused(&connection(&["unix:///no/such/socket"])).await;
-    assert_says(&error, Kind::EtcdUnreachable, "unix:///no/such/socket", "--endpoints");
+    assert_says(&error, Kind::EtcdUnreachable, "unix:///no/such/socket", "`endpoints`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,8 +296,8 @@ async fn a_cluster_serves_from_a_follower_and_from_whoever_is_left() {
 
         members[1].kill();
         let error = refused(&connection(&[members[0].address(), members[1].address()])).await;
-        assert_says(&error, Kind::EtcdUnreachable, &members[0].address(), "--endpoints");
-        assert_says(&error, Kind::EtcdUnreachable, &members[1].address(), "--endpoints");
+        assert_says(&error, Kind::EtcdUnreachable, &members[0].address(), "`endpoints`");
+        assert_says(&error, Kind::EtcdUnreachable, &members[1].address(), "`endpoints`");
 
         // Without a quorum there is still a snapshot to be had: that may be the day it is needed most.
         let brief = Connection { command_timeout: Duration::from_secs(1), ..connection(&[leader.address()]) };

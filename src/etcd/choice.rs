@@ -72,7 +72,7 @@ fn refuse_two_clusters<M>(candidates: &[Candidate<M>]) -> Result<()> {
                 first.endpoint, first.status.cluster_id, other.endpoint, other.status.cluster_id
             ),
         )
-        .with_hint("name members of one cluster in --endpoints")),
+        .with_hint("name members of one cluster in `endpoints`")),
     }
 }
 

@@ -39,7 +39,7 @@ impl Endpoint {
         }
         if endpoints.is_empty() {
             return Err(Error::new(Kind::Usage, "no endpoint given")
-                .with_hint("name at least one with --endpoints, such as 127.0.0.1:2379"));
+                .with_hint("name at least one with `endpoints`, such as 127.0.0.1:2379"));
         }
         Ok(endpoints)
     }
@@ -81,7 +81,7 @@ fn refuse_credentials(given: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Usage, "an endpoint carries a user name or password before its host")
-        .with_hint("pass the user with --user and the password with ETCDCTL_PASSWORD"))
+        .with_hint("pass the user with `user` and the password with ETCDCTL_PASSWORD"))
 }
 
 fn tcp(given: &str, rest: &str) -> Result<Address> {

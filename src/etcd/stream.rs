@@ -224,7 +224,7 @@ impl Snapshot {
         );
         Error::new(Kind::EtcdStalled, what).about(self.subject()).with_hint(
             "look at the member's disk and load, at the network and at what stands between; \
-             name another member with --endpoints, or lower --min-rate, or turn it off with 0",
+             name another member with `endpoints`, or lower `min_rate`, or turn it off with 0",
         )
     }
 
@@ -358,7 +358,7 @@ impl Limits {
     fn not_taken(&self) -> Error {
         let limit = self.stall_timeout;
         Error::new(Kind::Io, format!("the output stood still: it took not a byte for {limit:?}"))
-            .with_hint("look at the disk, or at the reader of the pipe; --stall-timeout is how long etcd is kept waiting")
+            .with_hint("look at the disk, or at the reader of the pipe; `stall_timeout` is how long etcd is kept waiting")
     }
 
     fn error(&self, exceeded: Exceeded, so_far: &str) -> Error {
@@ -368,8 +368,8 @@ impl Limits {
                 format!("the snapshot stream was not done within {limit:?}, {so_far}"),
             )
             .with_hint(
-                "raise --command-timeout, or leave it and ETCDCTL_COMMAND_TIMEOUT out: \
-                 then only --stall-timeout bounds the stream",
+                "raise `command_timeout`, or leave it and ETCDCTL_COMMAND_TIMEOUT out: \
+                 then only `stall_timeout` bounds the stream",
             ),
             _ => Error::new(
                 Kind::EtcdStalled,

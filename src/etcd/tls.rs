@@ -43,8 +43,8 @@ impl TlsFiles {
         };
         let identity = match (&connection.cert, &connection.key) {
             (Some(certificate), Some(key)) => Some(load_identity(certificate, key)?),
-            (Some(_), None) => return Err(lonely("--cert", "--key", "ETCDCTL_KEY")),
-            (None, Some(_)) => return Err(lonely("--key", "--cert", "ETCDCTL_CERT")),
+            (Some(_), None) => return Err(lonely("`cert`", "`key`", "ETCDCTL_KEY")),
+            (None, Some(_)) => return Err(lonely("`key`", "`cert`", "ETCDCTL_CERT")),
             (None, None) => None,
         };
         Ok(Self { authorities, identity, skip_verify: connection.insecure_skip_tls_verify })
@@ -95,7 +95,7 @@ fn cannot_prepare(given: &str, cause: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}"))
         .naming(Subject::Endpoint(given.to_owned()))
         .with_hint(
-            "pass the cluster's authority with --cacert if this host trusts none of its own, \
+            "pass the cluster's authority with `cacert` if this host trusts none of its own, \
          and name the member as its certificate does",
         )
 }
@@ -119,7 +119,7 @@ impl Connection {
     /// [`Kind::Usage`] where its file cannot be read, or holds no certificate.
     pub fn client_certificate_end(&self) -> Result<Option<Timestamp>> {
         let Some(path) = &self.cert else { return Ok(None) };
-        let chain = certificates("--cert", path, &read("--cert", path)?)?;
+        let chain = certificates("`cert`", path, &read("`cert`", path)?)?;
         Ok(chain.first().and_then(end_of))
     }
 }
@@ -131,32 +131,32 @@ fn lonely(given: &str, missing: &str, variable: &str) -> Error {
 }
 
 fn load_authorities(path: &Path) -> Result<RootCertStore> {
-    let pem = read("--cacert", path)?;
+    let pem = read("`cacert`", path)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("--cacert", path, &pem)? {
-        roots.add(certificate).map_err(|error| unusable("--cacert", path, &error))?;
+    for certificate in certificates("`cacert`", path, &pem)? {
+        roots.add(certificate).map_err(|error| unusable("`cacert`", path, &error))?;
     }
     Ok(roots)
 }
 
 fn load_identity(certificate_path: &Path, key_path: &Path) -> Result<ClientIdentity> {
-    let pem = read("--cert", certificate_path)?;
-    let chain = certificates("--cert", certificate_path, &pem)?;
-    let key_pem = Zeroizing::new(read("--key", key_path)?);
+    let pem = read("`cert`", certificate_path)?;
+    let chain = certificates("`cert`", certificate_path, &pem)?;
+    let key_pem = Zeroizing::new(read("`key`", key_path)?);
     let key = private_key(key_path, &key_pem)?;
     let parsed =
         CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Error::new(
                 Kind::Usage,
                 format!(
-                    "--cert {} and --key {} do not belong together",
+                    "`cert` {} and `key` {} do not belong together",
                     certificate_path.display(),
                     key_path.display()
                 ),
             )
             .with_hint("name the key the certificate was made for"),
-            rustls::Error::InvalidCertificate(_) => unusable("--cert", certificate_path, &error),
-            _ => unusable("--key", key_path, &error),
+            rustls::Error::InvalidCertificate(_) => unusable("`cert`", certificate_path, &error),
+            _ => unusable("`key`", key_path, &error),
         })?;
     Ok(ClientIdentity { certificates: pem, key: key_pem, parsed })
 }
@@ -185,10 +185,10 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let encrypted = pem.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED");
         if encrypted {
-            unusable("--key", path, &"it is encrypted with a passphrase")
+            unusable("`key`", path, &"it is encrypted with a passphrase")
                 .with_hint("decrypt it with `openssl pkey`, and keep the result to yourself with mode 0600")
         } else {
-            unusable("--key", path, &"no PEM private key in it")
+            unusable("`key`", path, &"no PEM private key in it")
         }
     })
 }
@@ -196,5 +196,5 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
 fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Usage, format!("cannot use {flag} {}: {why}", path.display()))
         .naming(path)
-        .with_hint("--cacert and --cert hold PEM certificates, --key a PEM private key without passphrase")
+        .with_hint("`cacert` and `cert` hold PEM certificates, `key` a PEM private key without passphrase")
 }

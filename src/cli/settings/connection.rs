@@ -404,7 +404,7 @@ mod tests {
             assert_eq!(error.kind(), Kind::Usage);
             error.to_string()
         };
-        assert_eq!(refused(&["--cert=/c"], &[]), "--cert is given without --key");
+        assert_eq!(refused(&["--cert=/c"], &[]), "`cert` is given without `key`");
         assert_eq!(
             refused(&["--endpoints=ftp://h:1"], &[]),
             "endpoint ftp://h:1 has the unknown scheme ftp://"

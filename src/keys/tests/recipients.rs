@@ -130,7 +130,7 @@ fn private_keys_are_never_repeated() {
 fn a_bad_string_is_named_but_not_at_length() {
     let error = parse(&["key.txt"], &[]).unwrap_err();
     assert_eq!(error.to_string(), "recipient key.txt is not a recipient");
-    assert!(error.hint().contains("-R"));
+    assert!(error.hint().contains("`recipients_file`"));
     let error = parse(&[&X25519[..50]], &[]).unwrap_err();
     assert!(
         error.to_string().starts_with("recipient age1t7rxyev2z3rw82st… is not a valid age recipient"),
