@@ -15,7 +15,7 @@
 //! | verify an archive | [`low_level::pipeline::open::open`] into [`std::io::sink`] |
 //! | get the snapshot back | [`low_level::pipeline::open::open`] into a [`low_level::store::local::Unpublished`], then publish it |
 //! | make members of a cluster that etcd starts from | [`low_level::pipeline::member::restore_member`] with a [`low_level::store::member::MemberPlace`], or [`low_level::pipeline::member::restore_cluster`] for all of them |
-//! | read the database of a snapshot | [`low_level::database::bolt::Database`], [`low_level::database::contents::Contents`] |
+//! | read the database of a snapshot | [`low_level::database::bolt::Database`], [`low_level::database::contents::DatabaseContents`] |
 //! | prove an archive under a real etcd | [`low_level::pipeline::drill::drill`] |
 //! | choose the keys that open it, and open it | [`low_level::keys::Recipients`], [`low_level::keys::Identities`], [`low_level::keys::generate_identity`] |
 //! | write a file that appears whole or not at all | [`low_level::store::local::Unpublished`] |

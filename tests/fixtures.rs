@@ -8,7 +8,7 @@ mod common;
 use common::program::Sandbox;
 use common::say;
 use etcd_seal::low_level::database::bolt::{Database, PageSource};
-use etcd_seal::low_level::database::contents::Contents;
+use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::query::newest_revision;
 use etcd_seal::low_level::database::stream_check::{StreamCheck, StreamFacts};
 use etcd_seal::low_level::interrupt::Interrupt;
@@ -83,7 +83,7 @@ fn databases(directory: &Path) -> Vec<PathBuf> {
 fn walked(path: &Path) -> Option<StreamFacts> {
     let (file, interrupt) = (File::open(path).unwrap(), Interrupt::new());
     let database = Database::open(&file).ok()?;
-    let contents = Contents::read(&database, &interrupt).ok()?;
+    let contents = DatabaseContents::read(&database, &interrupt).ok()?;
     let mut members = Vec::new();
     let walked = database.walk_bucket(b"members", &interrupt, &mut |_, key, _| {
         members.push(u64::from_str_radix(std::str::from_utf8(key).unwrap(), 16).unwrap());
@@ -130,10 +130,10 @@ impl Prompt for NoPrompt {
 }
 
 /// What a database says, read from `pages`: its newest revision, its contents, and the entries of a small bucket.
-fn answers(pages: &dyn PageSource) -> (i64, Contents, Vec<(Vec<u8>, Vec<u8>)>) {
+fn answers(pages: &dyn PageSource) -> (i64, DatabaseContents, Vec<(Vec<u8>, Vec<u8>)>) {
     let (database, interrupt) = (Database::open(pages).unwrap(), Interrupt::new());
     let newest = newest_revision(&database, &interrupt).unwrap();
-    let contents = Contents::read(&database, &interrupt).unwrap();
+    let contents = DatabaseContents::read(&database, &interrupt).unwrap();
     let mut entries = Vec::new();
     let mut take = |key: &[u8], value: &[u8]| entries.push((key.to_vec(), value.to_vec()));
     database

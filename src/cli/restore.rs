@@ -9,7 +9,7 @@ use super::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use super::settings::restore::{ClusterSettings, RestoreSettings, SourceSettings, Target};
 use super::{Context, bar, now, time_of};
 use crate::archive::manifest::Description;
-use crate::database::contents::{Contents, major_and_minor};
+use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -439,7 +439,7 @@ fn warn_of_old_id(restored: &Restored, membership: &Membership) {
     }
 }
 
-fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
+fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
     let Some((wanted, version)) = wanted.zip(contents.data_version()) else { return };
     if major_and_minor(version).is_some_and(|version| version > wanted) {
         tracing::warn!(

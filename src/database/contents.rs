@@ -23,7 +23,7 @@ const ALARMS_MAX: usize = 10;
 
 /// What a database holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct DatabaseContents {
     /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
     pub revision: i64,
     /// The revision of the last write; 0 where there is none.
@@ -64,7 +64,7 @@ pub struct Contents {
     pub pages: Option<Walked>,
 }
 
-impl Contents {
+impl DatabaseContents {
     /// Reads all of `database`, and checks every page of it, and every value that etcd needs to start.
     ///
     /// # Errors
@@ -72,7 +72,7 @@ impl Contents {
     /// that etcd could not have written and would not start on.
     pub fn read(database: &Database<'_>, interrupt: &Interrupt) -> Result<Self> {
         let mut contents = Self::default();
-        let mut found = Found::default();
+        let mut found = FoundRevisions::default();
         let walked = database
             .walk(interrupt, &mut |bucket, key, value| contents.take(bucket, key, value, &mut found))?;
         let buckets = database.buckets(interrupt)?;
@@ -110,7 +110,13 @@ impl Contents {
         self.alarm_count - self.alarms.len() as u64
     }
 
-    fn take(&mut self, bucket: &[u8], key: &[u8], value: Value<'_>, found: &mut Found) -> Result<()> {
+    fn take(
+        &mut self,
+        bucket: &[u8],
+        key: &[u8],
+        value: Value<'_>,
+        found: &mut FoundRevisions,
+    ) -> Result<()> {
         if bucket == KEY_BUCKET {
             return match value {
                 Value::Whole(bytes) => self.take_key(key, bytes, found),
@@ -133,7 +139,7 @@ impl Contents {
         Ok(())
     }
 
-    fn take_key<S: MessageSource>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
+    fn take_key<S: MessageSource>(&mut self, key: &[u8], value: S, found: &mut FoundRevisions) -> Result<()> {
         let (revision, deletion) = Revision::parse(key)
             .ok_or_else(|| refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
         let pair = KeyValue::parse(value).map_err(|fault| refusal(key, fault))?;
@@ -154,7 +160,7 @@ impl Contents {
         Ok(())
     }
 
-    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut Found) {
+    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut FoundRevisions) {
         let compaction = || Revision::parse(value).map(|(revision, _)| revision.main);
         match key {
             SCHEDULED_COMPACTION => found.scheduled = compaction(),
@@ -186,7 +192,7 @@ pub fn major_and_minor(version: &str) -> Option<(u64, u64)> {
 
 /// What is only complete at the end of the walk.
 #[derive(Default)]
-struct Found {
+struct FoundRevisions {
     last: Option<Revision>,
     scheduled: Option<i64>,
     finished: Option<i64>,

@@ -21,7 +21,7 @@ use super::space::{MemberRoom, check_cluster};
 use super::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use crate::archive::manifest::{Description, Digest};
 use crate::database::bolt::Database;
-use crate::database::contents::Contents;
+use crate::database::contents::DatabaseContents;
 use crate::database::member::{
     Bump, Member, Membership, WAL_NAME, WAL_SIZE, become_member, bump_for_kubernetes, first_wal,
     raft_snapshot, raft_snapshot_name,
@@ -103,7 +103,7 @@ pub struct Restored {
     /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
-    pub contents: Contents,
+    pub contents: DatabaseContents,
     /// The revision it was raised to, above that of the contents.
     pub raised_to: Option<i64>,
     /// By how much to raise an unraised revision if the cluster is a Kubernetes one; `None` without a known age.
@@ -211,7 +211,7 @@ pub(super) fn write_members(
 /// A database rewritten for a member, and what is known of it.
 pub(super) struct Made {
     pub(super) origin: Origin,
-    pub(super) contents: Contents,
+    pub(super) contents: DatabaseContents,
     raised_to: Option<i64>,
     suggested_bump: Option<i64>,
 }
@@ -269,7 +269,7 @@ fn make_database(
         Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, progress, interrupt)?,
     };
     let database = Database::open(output.file())?;
-    let contents = Contents::read(&database, interrupt)?;
+    let contents = DatabaseContents::read(&database, interrupt)?;
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }

@@ -96,7 +96,7 @@ pub(super) struct DatabaseReport {
 }
 
 impl DatabaseReport {
-    pub(super) fn new(contents: database::contents::Contents, raised_to: Option<i64>) -> Self {
+    pub(super) fn new(contents: database::contents::DatabaseContents, raised_to: Option<i64>) -> Self {
         Self {
             revision: contents.revision,
             compact_revision: contents.compacted,

@@ -409,8 +409,8 @@ mod tests {
             refused(&["--endpoints=ftp://h:1"], &[]),
             "endpoint ftp://h:1 has the unknown scheme ftp://"
         );
-        assert!(refused(&["--cacert=/nowhere/ca"], &[]).starts_with("cannot read --cacert /nowhere/ca: "));
-        assert_eq!(refused(&["--key=/k"], &[]), "--key is given without --cert");
+        assert!(refused(&["--cacert=/nowhere/ca"], &[]).starts_with("cannot read `cacert` /nowhere/ca: "));
+        assert_eq!(refused(&["--key=/k"], &[]), "`key` is given without `cert`");
         assert_eq!(refused(&["--endpoints=a:1,,b:1"], &[]), "--endpoints holds an empty endpoint");
         assert_eq!(refused(&["--stall-timeout=0"], &[]), "--stall-timeout is zero");
         assert_eq!(refused(&["-d", "example.org"], &[]), "--discovery-srv is not supported");

@@ -1,7 +1,7 @@
 //! The meta pages of a database, read from its first bytes.
 
 use super::meta::{META_END, Meta, MetaFault};
-use super::page::{Header, META};
+use super::page::{META, PageHeader};
 use crate::error::{Error, Kind, Result};
 
 /// The first two pages, collected until both meta pages are known.
@@ -55,7 +55,7 @@ impl FirstPages {
         let page = self.head.get(at..at + META_END).and_then(|page| <&[u8; META_END]>::try_from(page).ok());
         let page = page.ok_or(MetaFault::Magic)?;
         let meta = Meta::parse(page)?;
-        let right = Header::parse(page).is_some_and(|header| header.id == id && header.flags == META);
+        let right = PageHeader::parse(page).is_some_and(|header| header.id == id && header.flags == META);
         Ok((meta, if right { HeaderState::Right } else { HeaderState::Wrong }))
     }
 

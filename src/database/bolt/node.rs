@@ -9,7 +9,7 @@
 
 use super::database::Database;
 use super::fault::damaged;
-use super::page::{BranchPlace, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF, LeafPlace};
+use super::page::{BranchPlace, ELEMENT_SIZE, HEADER_SIZE, LEAF, LeafPlace, PageHeader};
 use super::source::PageSource;
 use super::value::{Stretch, Value};
 use crate::error::Result;
@@ -31,7 +31,7 @@ pub(in crate::database) struct Buffers {
 /// An open node.
 pub(in crate::database) struct Node<'f> {
     /// Its header.
-    pub(in crate::database) header: Header,
+    pub(in crate::database) header: PageHeader,
     /// Where it is read from; `None` if the whole node is in the window.
     source: Option<&'f dyn PageSource>,
     begin: u64,
@@ -76,7 +76,7 @@ impl<'f> Node<'f> {
         let begin = id * page_size;
         buffers.contents.forget();
         buffers.elements.load(source, begin, 0, meta.page_size as usize)?;
-        let header = Header::parse(&buffers.elements.bytes)
+        let header = PageHeader::parse(&buffers.elements.bytes)
             .ok_or_else(|| damaged(format!("page {id} has no header")))?;
         if header.id != id {
             return Err(damaged(format!("page {id} calls itself {}", header.id)));
@@ -102,14 +102,14 @@ impl<'f> Node<'f> {
 
     /// The page of an inline bucket.
     pub(in crate::database) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
-        let header = Header::parse(page)?;
+        let header = PageHeader::parse(page)?;
         buffers.contents.forget();
         buffers.elements.hold(page);
         Some(Self::of(header, None, 0, page.len() as u64, buffers))
     }
 
     fn of(
-        header: Header,
+        header: PageHeader,
         source: Option<&'f dyn PageSource>,
         begin: u64,
         size: u64,

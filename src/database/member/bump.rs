@@ -13,7 +13,7 @@ pub struct Bump {
 
 impl Bump {
     /// The revision it raises `newest` to, which is that of the last write or of a compaction above it
-    /// ([`Contents::revision`](crate::database::contents::Contents::revision)). etcd continues from the larger of the two, so a number
+    /// ([`DatabaseContents::revision`](crate::database::contents::DatabaseContents::revision)). etcd continues from the larger of the two, so a number
     /// added to the last write alone may end below what clients have seen.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::os::unix::fs::FileExt;
 use super::membership::Membership;
 use super::raft::FIRST_TERM;
 use crate::database::bolt::meta::{Meta, NO_FREELIST};
-use crate::database::bolt::page::{BRANCH, Bucket, Entry, LEAF, branch, leaf};
+use crate::database::bolt::page::{BRANCH, Bucket, LEAF, LeafEntry, branch, leaf};
 use crate::database::bolt::{Buffers, DEPTH_MAX, Database, NamedBucket, Node, damaged, missing_bucket};
 use crate::database::mvcc::{Revision, TOMBSTONE_SIZE};
 use crate::database::schema::{KEY_BUCKET, MEMBERS_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
@@ -29,7 +29,7 @@ const AUTHENTICATION_ENABLED: &[u8] = b"authEnabled";
 /// The most memory for the entries of a bucket that is rewritten: some hundred times what they need in practice.
 const SMALL_SIZE_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of memory that an entry takes besides its key and its value.
-const ENTRY_SIZE: u64 = size_of::<Entry>() as u64 + 32;
+const ENTRY_SIZE: u64 = size_of::<LeafEntry>() as u64 + 32;
 
 /// Turns the database in `file`, which is open for reading and writing, into that of a member of `membership`. Afterwards
 /// the file ends at its high-water mark.
@@ -79,7 +79,7 @@ pub fn turn_authentication_off_in_a_scratch_copy(file: &File, interrupt: &Interr
 }
 
 /// Inserts or replaces the entry of `key`, in ascending order of keys.
-fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
+fn set(entries: &mut Vec<LeafEntry>, key: &[u8], value: &[u8]) {
     let entry = (key.to_vec(), value.to_vec(), false);
     match entries.binary_search_by(|(other, ..)| other.as_slice().cmp(key)) {
         Ok(at) => entries[at] = entry,
@@ -120,7 +120,7 @@ impl<'e> Edit<'e> {
     }
 
     /// All entries of a small bucket.
-    fn entries(&self, name: &[u8]) -> Result<Vec<Entry>> {
+    fn entries(&self, name: &[u8]) -> Result<Vec<LeafEntry>> {
         let mut entries = Vec::new();
         let mut size = 0;
         self.database.walk_bucket(name, self.interrupt, &mut |_, key, value| {
@@ -140,7 +140,7 @@ impl<'e> Edit<'e> {
     }
 
     /// Replaces all entries of the bucket `name`.
-    fn set_bucket(&mut self, name: &[u8], entries: &[Entry]) -> Result<()> {
+    fn set_bucket(&mut self, name: &[u8], entries: &[LeafEntry]) -> Result<()> {
         // `inlineable` and `maxInlineBucketSize` in bbolt's `bucket.go`.
         let size: usize =
             entries.iter().map(|(key, value, _)| key.len() + value.len() + 16).sum::<usize>() + 16;
@@ -262,7 +262,7 @@ impl<'e> Edit<'e> {
 
     /// Writes the root bucket, and finally the meta pages.
     fn finish(mut self) -> Result<()> {
-        let buckets: Vec<Entry> =
+        let buckets: Vec<LeafEntry> =
             self.buckets.drain(..).map(|bucket| (bucket.name, bucket.value, true)).collect();
         let root = self.append(|id, overflow| leaf(id, &buckets, overflow))?;
         let old = *self.database.meta();

@@ -6,7 +6,7 @@
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 
-use crate::database::bolt::page::Entry;
+use crate::database::bolt::page::LeafEntry;
 use crate::database::schema::MEMBERS_MAX;
 use crate::error::{Error, Kind, Result};
 
@@ -174,8 +174,8 @@ impl Membership {
     }
 
     /// The entries of the bucket `members`, in the order of ids as text.
-    pub(super) fn bucket_entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self
+    pub(super) fn bucket_entries(&self) -> Vec<LeafEntry> {
+        let mut entries: Vec<LeafEntry> = self
             .members
             .iter()
             .map(|member| (member.hex_id().into_bytes(), member.to_json(), false))

@@ -65,7 +65,7 @@ fn last_in_leaf(mut leaf: Node<'_>) -> Result<Option<i64>> {
 mod tests {
     use super::*;
     use crate::database::bolt::meta::Meta;
-    use crate::database::bolt::page::Header;
+    use crate::database::bolt::page::PageHeader;
     use crate::error::Kind;
     use std::os::unix::fs::FileExt;
 
@@ -89,7 +89,7 @@ mod tests {
             file.write_all_at(&meta.to_page(id), at(id)).unwrap();
         }
         let overflow = u32::try_from(pages - 3).unwrap();
-        let header = Header { id: 2, flags: LEAF, count: 0, overflow };
+        let header = PageHeader { id: 2, flags: LEAF, count: 0, overflow };
         file.write_all_at(&header.to_bytes(), at(2)).unwrap();
         file
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::database::bolt::meta::Meta;
-use crate::database::bolt::page::Header;
+use crate::database::bolt::page::PageHeader;
 
 /// The largest page that can have such a note, overflow included.
 const NOTED_PAGE_SIZE_MAX: usize = 1 << 20;
@@ -55,7 +55,7 @@ impl Awaited {
     }
 
     /// Awaits the rest of a page that begins with `page`, if there is room. There always is for the root.
-    pub(super) fn whole(&mut self, header: Header, page: &[u8], is_root: bool) {
+    pub(super) fn whole(&mut self, header: PageHeader, page: &[u8], is_root: bool) {
         let size = (header.overflow as usize + 1).saturating_mul(page.len());
         if size <= NOTED_PAGE_SIZE_MAX && (self.unfinished_size + size <= UNFINISHED_SIZE_MAX || is_root) {
             self.unfinished_size += size;
@@ -66,7 +66,7 @@ impl Awaited {
     }
 
     /// Awaits the bytes in `range` of a page, which lie behind its first page.
-    pub(super) fn part(&mut self, header: Header, range: Range<usize>, part: AwaitedPart, meta: &Meta) {
+    pub(super) fn part(&mut self, header: PageHeader, range: Range<usize>, part: AwaitedPart, meta: &Meta) {
         let page_size = meta.page_size as usize;
         let inside = range.end <= (header.overflow as usize + 1).saturating_mul(page_size);
         if !inside || self.waiting.len() >= WAITING_MAX {

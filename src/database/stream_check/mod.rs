@@ -30,7 +30,7 @@ use self::notes::Notes;
 use self::other_note::is_wanted;
 use super::bolt::FirstPages;
 use super::bolt::meta::Meta;
-use super::bolt::page::{BRANCH, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF};
+use super::bolt::page::{BRANCH, ELEMENT_SIZE, HEADER_SIZE, LEAF, PageHeader};
 use super::mvcc::{REVISION_SIZE, Revision, TOMBSTONE_SIZE};
 
 pub use follow::StreamFacts;
@@ -108,7 +108,7 @@ impl StreamCheck {
 
     /// Reads a page, which may be the first of a page with overflow.
     fn page(&mut self, id: u64, page: &[u8], meta: &Meta) {
-        let Some(header) = Header::parse(page).filter(|header| header.id == id) else { return };
+        let Some(header) = PageHeader::parse(page).filter(|header| header.id == id) else { return };
         let noted = match header.flags {
             LEAF if header.count == 0 => Noted::EmptyLeaf,
             LEAF => self.leaf(header, page, meta),
@@ -118,7 +118,7 @@ impl StreamCheck {
         self.notes.set(id, &noted);
     }
 
-    fn leaf(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
+    fn leaf(&mut self, header: PageHeader, page: &[u8], meta: &Meta) -> Noted {
         let Some(first) = key_in(page, 0, LEAF_KEY) else {
             // Keys begin behind the elements. bbolt splits a leaf long before elements fill a page.
             return Noted::Nothing;
@@ -141,7 +141,7 @@ impl StreamCheck {
         Noted::keys(key)
     }
 
-    fn branch(&mut self, header: Header, page: &[u8], meta: &Meta) -> Noted {
+    fn branch(&mut self, header: PageHeader, page: &[u8], meta: &Meta) -> Noted {
         // A branch with so many elements that its first key is in an overflow page is one of keys: no other bucket is so
         // large.
         let of_keys = key_in(page, 0, BRANCH_KEY).is_none_or(|key| Revision::parse(key).is_some());
@@ -159,7 +159,7 @@ impl StreamCheck {
     }
 
     /// Stores the note of a page that is neither a leaf nor a branch of keys, once the page is complete.
-    fn note_other(&mut self, header: Header, page: &[u8], meta: &Meta) {
+    fn note_other(&mut self, header: PageHeader, page: &[u8], meta: &Meta) {
         let is_root = header.id == meta.root;
         if header.overflow == 0 {
             self.notes.set_other(header.id, page, is_root);

@@ -2,7 +2,7 @@
 
 use super::elements::{LEAF_KEY, key_in, member_id, revision};
 use crate::database::bolt::page::{
-    BRANCH, Bucket, HEADER_SIZE, Header, LEAF, LeafElement, branch_elements, leaf_elements,
+    BRANCH, Bucket, HEADER_SIZE, LEAF, LeafElement, PageHeader, branch_elements, leaf_elements,
 };
 use crate::database::schema::{
     FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, META_BUCKET, SCHEDULED_COMPACTION,
@@ -75,7 +75,7 @@ impl OtherNote {
 
     /// The note for a complete branch, or a complete leaf that holds no keys.
     pub(super) fn of(page: &[u8]) -> Option<Self> {
-        let header = Header::parse(page)?;
+        let header = PageHeader::parse(page)?;
         if header.flags == BRANCH {
             let children = branch_elements(page, header.count).map(|element| Some(element?.child));
             return children.collect::<Option<_>>().map(Self::Children);
@@ -102,7 +102,7 @@ impl BucketPlace {
             Bucket::Tree { root, .. } => return Some(Self::Tree(root)),
             Bucket::Inline { page, .. } => page,
         };
-        let header = Header::parse(page).filter(|header| header.flags == LEAF)?;
+        let header = PageHeader::parse(page).filter(|header| header.flags == LEAF)?;
         if named != KnownBucket::Keys {
             return OtherNote::of(page).map(Self::Inline);
         }
@@ -121,7 +121,7 @@ fn compaction(records: &[LeafElement<'_>]) -> Option<i64> {
 }
 
 /// Whether a leaf may be one of the few that this check uses: it holds buckets, etcd's own records, or members.
-pub(super) fn is_wanted(header: Header, page: &[u8]) -> bool {
+pub(super) fn is_wanted(header: PageHeader, page: &[u8]) -> bool {
     /// `bucketLeafFlag` of bbolt, as the first byte of an element's flags.
     const IS_BUCKET: u8 = 1;
     let first_is_bucket = page.get(HEADER_SIZE).is_some_and(|flags| flags & IS_BUCKET != 0);

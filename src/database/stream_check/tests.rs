@@ -5,7 +5,7 @@ use super::notes::{BUCKETS_SIZE_MAX, FAR_LEAVES_MAX, NOTES_MAX};
 use super::other_note::BucketPlace;
 use super::*;
 use crate::database::bolt::meta::NO_FREELIST;
-use crate::database::bolt::page::{Bucket, Entry, branch, leaf, leaf_elements};
+use crate::database::bolt::page::{Bucket, LeafEntry, branch, leaf, leaf_elements};
 use crate::database::schema::{FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, MEMBERS_MAX, META_BUCKET};
 
 const PAGE_SIZE: usize = 4096;
@@ -41,7 +41,8 @@ fn key(main: i64) -> Vec<u8> {
 }
 
 fn keys(id: u64, revisions: &[i64], value_size: usize) -> (u64, Vec<u8>) {
-    let entries: Vec<Entry> = revisions.iter().map(|main| (key(*main), vec![1; value_size], false)).collect();
+    let entries: Vec<LeafEntry> =
+        revisions.iter().map(|main| (key(*main), vec![1; value_size], false)).collect();
     (id, leaf(id, &entries, overflow).unwrap())
 }
 
@@ -52,7 +53,7 @@ fn branch_of(id: u64, children: &[(i64, u64)]) -> (u64, Vec<u8>) {
 
 /// The leaf of the root bucket, with a bucket of keys that is a tree, two members and a compaction at 5.
 fn root(id: u64, keys: u64) -> (u64, Vec<u8>) {
-    let inline = |name: &[u8], entries: &[Entry]| {
+    let inline = |name: &[u8], entries: &[LeafEntry]| {
         (name.to_vec(), Bucket::inline(&leaf(0, entries, |_| Some(0)).unwrap(), 0), true)
     };
     let entry = |key: &[u8], value: &[u8]| (key.to_vec(), value.to_vec(), false);
@@ -123,7 +124,7 @@ fn a_branch_may_have_overflow_pages() {
 #[test]
 fn the_buckets_may_be_a_tree() {
     let (_, all) = root(2, 3);
-    let entries: Vec<Entry> = leaf_elements(&all, 3)
+    let entries: Vec<LeafEntry> = leaf_elements(&all, 3)
         .map(|element| element.map(|element| (element.key.to_vec(), element.value.to_vec(), true)).unwrap())
         .collect();
     let children = [(b"key".to_vec(), 5), (b"meta".to_vec(), 4)];
@@ -245,7 +246,7 @@ fn no_cluster_has_so_many_members() {
         let mut pages = vec![(2, leaf(2, &buckets, overflow).unwrap())];
         let mut children = Vec::new();
         for (id, names) in (4..).zip(names.chunks(100)) {
-            let entries: Vec<Entry> =
+            let entries: Vec<LeafEntry> =
                 names.iter().map(|name| (name.clone(), b"{}".to_vec(), false)).collect();
             pages.push((id, leaf(id, &entries, overflow).unwrap()));
             children.push((names[0].clone(), id));

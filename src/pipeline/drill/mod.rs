@@ -28,8 +28,8 @@ use super::open::{self, Admit, Opened};
 use super::space;
 use crate::archive::manifest::Digest;
 use crate::database::bolt::Database;
-use crate::database::contents::{Contents, major_and_minor};
-use crate::database::hash_kv::{Keys, read_keys};
+use crate::database::contents::{DatabaseContents, major_and_minor};
+use crate::database::hash_kv::{KeysAtRevision, read_keys};
 use crate::database::leases::{Lease, read_leases};
 use crate::database::member::{Membership, WAL_SIZE, turn_authentication_off_in_a_scratch_copy};
 use crate::error::{Error, Kind, Result};
@@ -77,9 +77,9 @@ pub struct Drilled {
     /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
-    pub contents: Contents,
+    pub contents: DatabaseContents,
     /// Its keys, and their checksum, which etcd computed as well.
-    pub keys: Keys,
+    pub keys: KeysAtRevision,
     /// The version of the etcd that served it.
     pub etcd_version: String,
     /// The number of members that served it.
@@ -159,7 +159,7 @@ pub fn drill(
 struct Restored {
     made: Made,
     took: Duration,
-    keys: Keys,
+    keys: KeysAtRevision,
     leases: Option<Vec<Lease>>,
 }
 

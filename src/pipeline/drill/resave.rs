@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
 use crate::database::bolt::Database;
-use crate::database::contents::Contents;
+use crate::database::contents::DatabaseContents;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, SnapshotReader};
 use crate::interrupt::Interrupt;
@@ -34,7 +34,7 @@ pub(super) fn save_and_open(
     options: &open::Options,
     now: Timestamp,
     interrupt: &Interrupt,
-) -> Result<Contents> {
+) -> Result<DatabaseContents> {
     let prompt: SharedPrompt = Arc::new(Nobody);
     let (identity, recipient) = generate_identity(&now.to_string());
     let recipients = Recipients::parse(&[recipient], &[], &prompt)?;
@@ -54,7 +54,7 @@ pub(super) fn save_and_open(
     let options = open::Options { allow_missing_digest: false, file_digest: false, ..options.clone() };
     open(&mut archive, &identities, &options, &mut database, &Silent, interrupt)?;
     let database = database.finish().map_err(cannot_read)?;
-    Contents::read(&Database::open(&database)?, interrupt)
+    DatabaseContents::read(&Database::open(&database)?, interrupt)
 }
 
 fn read_again(mut file: File) -> Result<File> {

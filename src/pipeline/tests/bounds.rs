@@ -282,5 +282,5 @@ fn the_work_factor_of_a_passphrase_is_bounded() {
     let inspected = |work_factor| inspect(&mut Cursor::new(archive(work_factor)), Some(&identities));
     assert!(inspected(10).is_ok());
     let error = inspected(11).unwrap_err();
-    assert!(error.hint().contains("--max-work-factor 11"), "{error}: {}", error.hint());
+    assert!(error.hint().contains("`max_work_factor` 11"), "{error}: {}", error.hint());
 }
