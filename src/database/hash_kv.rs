@@ -105,7 +105,7 @@ fn next(index: u32) -> Result<u32> {
 /// 96 bits of a keyed hash represent a key in memory: a collision is less likely than a memory fault.
 type KeyDigest = [u32; 3];
 
-/// KeysAtRevision of the hash, random in each run: no database can be crafted so that its keys collide.
+/// The keys of the hash, random in each run: no database can be crafted so that its keys collide.
 struct KeyHashers([RandomState; 2]);
 
 impl KeyHashers {
