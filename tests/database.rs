@@ -12,14 +12,14 @@ use std::process::Command;
 
 use common::{bolt, etcds, say};
 use etcd_seal::Kind;
-use etcd_seal::low_level::database::contents::Contents;
-use etcd_seal::low_level::database::edit::{Bump, become_member};
-use etcd_seal::low_level::database::file::Database;
+use etcd_seal::low_level::database::bolt::Database;
+use etcd_seal::low_level::database::bolt::meta::Meta;
+use etcd_seal::low_level::database::bolt::page::{FREELIST, LeafEntry, PageHeader};
+use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::hash_kv::read_keys;
-use etcd_seal::low_level::database::membership::Membership;
-use etcd_seal::low_level::database::meta::Meta;
+use etcd_seal::low_level::database::member::Membership;
+use etcd_seal::low_level::database::member::{Bump, become_member};
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::{Entry, FREELIST, Header};
 use etcd_seal::low_level::interrupt::Interrupt;
 
 fn fixture(name: &str) -> Option<PathBuf> {
@@ -46,9 +46,9 @@ fn dump(path: &Path) -> Dump {
     dump
 }
 
-fn contents(path: &Path) -> etcd_seal::Result<Contents> {
+fn contents(path: &Path) -> etcd_seal::Result<DatabaseContents> {
     let file = File::open(path).unwrap();
-    Contents::read(&Database::open(&file)?, &Interrupt::new())
+    DatabaseContents::read(&Database::open(&file)?, &Interrupt::new())
 }
 
 /// A copy of a snapshot of the fixtures without etcd's digest.
@@ -64,9 +64,9 @@ fn become_one(path: &Path, cluster: &str, token: &str, bump: Option<Bump>) {
     let file = File::options().read(true).write(true).open(path).unwrap();
     let membership = Membership::parse(cluster, token).unwrap();
     let database = Database::open(&file).unwrap();
-    let last = Contents::read(&database, &Interrupt::new()).unwrap().last_write;
+    let last = DatabaseContents::read(&database, &Interrupt::new()).unwrap().last_write;
     let raised_to = bump.map(|bump| bump.target(last).unwrap());
-    become_member(&database, &membership, raised_to, &Interrupt::new()).unwrap();
+    become_member(&file, &membership, raised_to, &Interrupt::new()).unwrap();
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_revision_that_is_there_twice_is_refused() {
         let key = [&Revision { main, sub }.to_bytes()[..], mark].concat();
         (key, b"\x0a\x01a".to_vec(), false)
     };
-    let read = |keys: &[Entry]| {
+    let read = |keys: &[LeafEntry]| {
         let buckets = [(b"key".to_vec(), keys.to_vec()), (b"meta".to_vec(), Vec::new())];
         std::fs::write(&path, bolt::database(4096, &buckets)).unwrap();
         contents(&path)
@@ -154,10 +154,10 @@ fn damage_of_every_kind_is_an_error() {
         std::fs::write(&path, &bytes).unwrap();
         let file = File::options().read(true).write(true).open(&path).unwrap();
         let read = Database::open(&file).and_then(|database| {
-            let contents = Contents::read(&database, &Interrupt::new())?;
+            let contents = DatabaseContents::read(&database, &Interrupt::new())?;
             let keys = read_keys(&database, contents.revision, contents.compacted, &Interrupt::new())?;
             let membership = Membership::parse("m1=http://127.0.0.1:2380", "t")?;
-            become_member(&database, &membership, Some(contents.last_write + 5), &Interrupt::new())?;
+            become_member(&file, &membership, Some(contents.last_write + 5), &Interrupt::new())?;
             Ok(keys)
         });
         match read {
@@ -188,7 +188,7 @@ fn a_database_cut_anywhere_is_refused() {
 #[test]
 fn databases_of_every_page_size_become_members() {
     let Some(path) = fixture("generated/etcd-3.5.30.snap.db") else { return };
-    let mut buckets: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
+    let mut buckets: BTreeMap<Vec<u8>, Vec<LeafEntry>> = BTreeMap::new();
     for ((bucket, key), value) in dump(&path) {
         buckets.entry(bucket).or_default().push((key, value, false));
     }
@@ -314,7 +314,7 @@ fn a_list_of_free_pages_is_held_against_the_trees() {
         let pages = (16 + numbers.len()).div_ceil(PAGE);
         let id = used + FREE;
         let header =
-            Header { id, flags: FREELIST, count: 0xFFFF, overflow: u32::try_from(pages - 1).unwrap() };
+            PageHeader { id, flags: FREELIST, count: 0xFFFF, overflow: u32::try_from(pages - 1).unwrap() };
         let head: [u8; 80] = good[..80].try_into().unwrap();
         let meta = Meta { freelist: id, high_water_mark: id + pages as u64, ..Meta::parse(&head).unwrap() };
         let file = File::create(&path).unwrap();

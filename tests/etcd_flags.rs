@@ -35,9 +35,9 @@ fn assert_names(error: &Error, flag: &str, path: &Path) {
 async fn a_client_certificate_needs_both_its_files() {
     let leaf = Pki::new().issue("client", LOOPBACK_NAMES);
     let error = refused(|connection| Connection { cert: Some(leaf.certificate.clone()), ..connection }).await;
-    assert_eq!(error.to_string(), "--cert is given without --key");
+    assert_eq!(error.to_string(), "`cert` is given without `key`");
     let error = refused(|connection| Connection { key: Some(leaf.key.clone()), ..connection }).await;
-    assert_eq!(error.to_string(), "--key is given without --cert");
+    assert_eq!(error.to_string(), "`key` is given without `cert`");
 }
 
 #[tokio::test]
@@ -54,13 +54,13 @@ async fn files_that_are_not_there_or_not_pem_are_named() {
     );
     for bad in [&missing, &garbled, &broken] {
         let error = refused(|connection| Connection { cacert: Some(bad.clone()), ..connection }).await;
-        assert_names(&error, "--cacert", bad);
+        assert_names(&error, "`cacert`", bad);
         let (cert, key) = (Some(bad.clone()), Some(leaf.key.clone()));
         let error = refused(|connection| Connection { cert, key, ..connection }).await;
-        assert_names(&error, "--cert", bad);
+        assert_names(&error, "`cert`", bad);
         let (cert, key) = (Some(leaf.certificate.clone()), Some(bad.clone()));
         let error = refused(|connection| Connection { cert, key, ..connection }).await;
-        assert_names(&error, "--key", bad);
+        assert_names(&error, "`key`", bad);
         assert!(!format!("{error:?}").contains("hunter2"));
     }
 }
@@ -82,7 +82,7 @@ async fn keys_that_do_not_fit_are_told_apart() {
         .arg(&encrypted));
     let (cert, key) = (Some(one.certificate.clone()), Some(encrypted.clone()));
     let error = refused(|connection| Connection { cert, key, ..connection }).await;
-    assert_names(&error, "--key", &encrypted);
+    assert_names(&error, "`key`", &encrypted);
     assert!(error.to_string().contains("passphrase"), "{error}");
     assert!(error.hint().contains("openssl pkey"), "{}", error.hint());
 }

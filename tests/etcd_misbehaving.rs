@@ -119,7 +119,7 @@ async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
         let began = Instant::now();
         let error = read(&with(fake, 64 * 1024)).await.err().unwrap();
         assert_eq!(error.kind(), Kind::EtcdStalled, "{error}");
-        assert!(error.to_string().contains("drips") && error.hint().contains("--min-rate"), "{error}");
+        assert!(error.to_string().contains("drips") && error.hint().contains("`min_rate`"), "{error}");
         assert!(error.to_string().starts_with(&fake.address.to_string()), "{error}");
         assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     }
@@ -215,7 +215,7 @@ async fn the_stream_timeout_bounds_even_a_busy_stream() {
     let bounded = Connection { stream_timeout: Some(Duration::from_secs(1)), ..fake.connection() };
     let error = read(&bounded).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
-    assert!(error.hint().contains("--command-timeout"));
+    assert!(error.hint().contains("`command_timeout`"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -265,7 +265,7 @@ async fn who_never_answers_is_given_up() {
     let impatient = Connection { command_timeout: Duration::from_secs(1), ..silent.connection() };
     let error = open(&impatient).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
-    assert!(error.hint().contains("--command-timeout"), "{}", error.hint());
+    assert!(error.hint().contains("`command_timeout`"), "{}", error.hint());
 
     // A listener whose connections nobody accepts: TCP connects, TLS does not.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -277,7 +277,7 @@ async fn who_never_answers_is_given_up() {
     };
     let error = open(&impatient).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
-    assert!(error.hint().contains("--dial-timeout"), "{}", error.hint());
+    assert!(error.hint().contains("`dial_timeout`"), "{}", error.hint());
 
     let interrupt = Interrupt::new();
     let raiser = interrupt.clone();

@@ -9,7 +9,7 @@ mod common;
 use common::{Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use etcd_seal::low_level::error::{Error, Kind};
-use etcd_seal::low_level::etcd::{self, Condition, Connection, Snapshot, Tls};
+use etcd_seal::low_level::etcd::{self, Connection, MemberCondition, Snapshot, TlsMode};
 use etcd_seal::low_level::interrupt::Interrupt;
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -85,7 +85,7 @@ async fn a_plain_member_serves_a_snapshot_of_many_messages() {
         assert!(snapshot.announced > 4096 * 1000);
         assert!(snapshot.status.revision > 1);
         assert!(snapshot.status.is_leader && snapshot.status.has_leader);
-        assert_eq!(snapshot.tls, Tls::None);
+        assert_eq!(snapshot.tls, TlsMode::None);
         assert!(snapshot.status.database_size > 0);
         assert!(snapshot.status.version.starts_with("3."));
         taken(&connection(&[format!("http://{}", member.address())])).await;
@@ -114,7 +114,7 @@ async fn alarms_are_told_apart_by_the_member_they_name() {
         let snapshot = open(&connection).await;
         assert_eq!(
             snapshot.conditions,
-            [Condition::Corrupt(own), Condition::Nospace(i64::MAX.cast_unsigned())]
+            [MemberCondition::Corrupt(own), MemberCondition::Nospace(i64::MAX.cast_unsigned())]
         );
     }
 }
@@ -124,15 +124,15 @@ async fn unix_sockets_serve_with_and_without_tls() {
     for binary in etcds() {
         let member = Etcd::start(&binary, &Options { unix: true, ..Options::default() });
         let snapshot = taken(&connection(&[format!("unix://{}", member.address())])).await;
-        assert_eq!(snapshot.tls, Tls::None);
+        assert_eq!(snapshot.tls, TlsMode::None);
 
         let pki = Pki::new();
         let tls = Some(ServerTls { leaf: pki.issue("server", LOOPBACK_NAMES), client_authority: None });
         let member = Etcd::start(&binary, &Options { unix: true, tls, ..Options::default() });
         let at = || connection(&[format!("unixs://{}", member.address())]);
-        assert_eq!(taken(&trusting(&pki, at())).await.tls, Tls::Verified);
+        assert_eq!(taken(&trusting(&pki, at())).await.tls, TlsMode::Verified);
         let believing = Connection { insecure_skip_tls_verify: true, ..at() };
-        assert_eq!(taken(&believing).await.tls, Tls::Unverified);
+        assert_eq!(taken(&believing).await.tls, TlsMode::Unverified);
         let error = refused(&connection(&[format!("unix://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "unixs://");
     }
@@ -184,9 +184,9 @@ async fn users_without_the_root_role_are_told_so() {
         let error = refused(&as_user("alice", "secret", connection(&[member.address()]))).await;
         assert_says(&error, Kind::EtcdAuthentication, "permission denied", "user grant-role NAME root");
         let error = refused(&as_user("nobody", "secret", connection(&[member.address()]))).await;
-        assert_says(&error, Kind::EtcdAuthentication, "authentication failed", "--user");
+        assert_says(&error, Kind::EtcdAuthentication, "authentication failed", "`user`");
         let error = refused(&connection(&[member.address()])).await;
-        assert_says(&error, Kind::EtcdAuthentication, "user name is empty", "--user");
+        assert_says(&error, Kind::EtcdAuthentication, "user name is empty", "`user`");
     }
 }
 
@@ -203,9 +203,9 @@ async fn every_tls_fault_has_its_own_way_out() {
         taken(&trusting(&other, skipping)).await;
 
         let error = refused(&trusting(&other, connection(&[member.address()]))).await;
-        assert_says(&error, Kind::EtcdTls, &member.address(), "--cacert");
+        assert_says(&error, Kind::EtcdTls, &member.address(), "`cacert`");
         let error = refused(&connection(&[format!("https://{}", member.address())])).await;
-        assert_says(&error, Kind::EtcdTls, "UnknownIssuer", "--cacert");
+        assert_says(&error, Kind::EtcdTls, "UnknownIssuer", "`cacert`");
         let error = refused(&connection(&[format!("http://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "https://");
         let error = refused(&as_user("root", "x", connection(&[member.address()]))).await;
@@ -218,7 +218,7 @@ async fn every_tls_fault_has_its_own_way_out() {
         taken(&skipping).await;
         let misnamed = start_tls(&binary, pki.issue("server", "DNS:elsewhere"), None);
         let error = refused(&trusting(&pki, connection(&[misnamed.address()]))).await;
-        assert_says(&error, Kind::EtcdTls, "elsewhere", "--endpoints");
+        assert_says(&error, Kind::EtcdTls, "elsewhere", "`endpoints`");
 
         let plain = Etcd::start(&binary, &Options::default());
         let error = refused(&trusting(&pki, connection(&[plain.address()]))).await;
@@ -250,9 +250,9 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_a_tls_fault_each_tim
         // The server's alert races with the reset of the connection, so once would prove little.
         for _ in 0..20 {
             let error = refused(&trusting(&pki, connection(&[member.address()]))).await;
-            assert_says(&error, Kind::EtcdTls, &member.address(), "--cert and --key");
+            assert_says(&error, Kind::EtcdTls, &member.address(), "`cert` and `key`");
             let error = refused(&showing(&foreign, trusting(&pki, connection(&[member.address()])))).await;
-            assert_says(&error, Kind::EtcdTls, &member.address(), "--cert and --key");
+            assert_says(&error, Kind::EtcdTls, &member.address(), "`cert` and `key`");
         }
         let error = refused(&connection(&[format!("http://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "https://");
@@ -263,11 +263,11 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_a_tls_fault_each_tim
 async fn nobody_there_is_unreachable() {
     let dead = dead_address();
     let error = refused(&connection(&[&dead])).await;
-    assert_says(&error, Kind::EtcdUnreachable, &format!("cannot connect to {dead}: "), "--endpoints");
+    assert_says(&error, Kind::EtcdUnreachable, &format!("cannot connect to {dead}: "), "`endpoints`");
     let error = refused(&connection(&["host.invalid:2379"])).await;
-    assert_says(&error, Kind::EtcdUnreachable, "host.invalid:2379", "--endpoints");
+    assert_says(&error, Kind::EtcdUnreachable, "host.invalid:2379", "`endpoints`");
     let error = refused(&connection(&["unix:///no/such/socket"])).await;
-    assert_says(&error, Kind::EtcdUnreachable, "unix:///no/such/socket", "--endpoints");
+    assert_says(&error, Kind::EtcdUnreachable, "unix:///no/such/socket", "`endpoints`");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -296,8 +296,8 @@ async fn a_cluster_serves_from_a_follower_and_from_whoever_is_left() {
 
         members[1].kill();
         let error = refused(&connection(&[members[0].address(), members[1].address()])).await;
-        assert_says(&error, Kind::EtcdUnreachable, &members[0].address(), "--endpoints");
-        assert_says(&error, Kind::EtcdUnreachable, &members[1].address(), "--endpoints");
+        assert_says(&error, Kind::EtcdUnreachable, &members[0].address(), "`endpoints`");
+        assert_says(&error, Kind::EtcdUnreachable, &members[1].address(), "`endpoints`");
 
         // Without a quorum there is still a snapshot to be had: that may be the day it is needed most.
         let brief = Connection { command_timeout: Duration::from_secs(1), ..connection(&[leader.address()]) };

@@ -7,12 +7,19 @@ mod common;
 
 use common::program::Sandbox;
 use common::say;
-use etcd_seal::low_level::database::contents::Contents;
-use etcd_seal::low_level::database::file::Database;
-use etcd_seal::low_level::database::stream_check::{Facts, StreamCheck};
+use etcd_seal::low_level::database::bolt::{Database, PageSource};
+use etcd_seal::low_level::database::contents::DatabaseContents;
+use etcd_seal::low_level::database::query::newest_revision;
+use etcd_seal::low_level::database::stream_check::{StreamCheck, StreamFacts};
 use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt};
+use etcd_seal::low_level::pipeline::snapshot_pages::SnapshotPages;
+use etcd_seal::{Error, Kind, Result};
+use secrecy::SecretString;
 use std::fs::File;
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// File, exit code of `save --from`, and what the message says.
 const SNAPSHOTS: [(&str, i32, &str); 9] = [
@@ -73,10 +80,10 @@ fn databases(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// What a walk over the trees finds; `None` where it finds that this is no sound database of etcd.
-fn walked(path: &Path) -> Option<Facts> {
+fn walked(path: &Path) -> Option<StreamFacts> {
     let (file, interrupt) = (File::open(path).unwrap(), Interrupt::new());
     let database = Database::open(&file).ok()?;
-    let contents = Contents::read(&database, &interrupt).ok()?;
+    let contents = DatabaseContents::read(&database, &interrupt).ok()?;
     let mut members = Vec::new();
     let walked = database.walk_bucket(b"members", &interrupt, &mut |_, key, _| {
         members.push(u64::from_str_radix(std::str::from_utf8(key).unwrap(), 16).unwrap());
@@ -84,7 +91,7 @@ fn walked(path: &Path) -> Option<Facts> {
     });
     assert!(walked.is_ok() || members.is_empty());
     members.sort_unstable();
-    Some(Facts { revision: contents.revision, compacted: contents.compacted, members })
+    Some(StreamFacts { revision: contents.revision, compacted: contents.compacted, members })
 }
 
 #[test]
@@ -104,4 +111,64 @@ fn what_is_learned_in_the_stream_is_what_a_walk_finds() {
         compared += 1;
     }
     assert!(compared >= 4, "only {compared} databases were compared");
+}
+
+/// Answers no question.
+struct NoPrompt;
+
+impl Prompt for NoPrompt {
+    fn message(&self, _text: &str) {}
+    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
+        None
+    }
+    fn public(&self, _text: &str) -> Option<String> {
+        None
+    }
+    fn secret(&self, text: &str) -> Result<SecretString> {
+        Err(Error::new(Kind::NoTerminal, text))
+    }
+}
+
+/// What a database says, read from `pages`: its newest revision, its contents, and the entries of a small bucket.
+fn answers(pages: &dyn PageSource) -> (i64, DatabaseContents, Vec<(Vec<u8>, Vec<u8>)>) {
+    let (database, interrupt) = (Database::open(pages).unwrap(), Interrupt::new());
+    let newest = newest_revision(&database, &interrupt).unwrap();
+    let contents = DatabaseContents::read(&database, &interrupt).unwrap();
+    let mut entries = Vec::new();
+    let mut take = |key: &[u8], value: &[u8]| entries.push((key.to_vec(), value.to_vec()));
+    database
+        .walk_bucket(b"meta", &interrupt, &mut |_, key, value| {
+            take(key, value.whole().unwrap());
+            Ok(())
+        })
+        .unwrap();
+    (newest, contents, entries)
+}
+
+#[test]
+fn a_file_memory_and_an_archive_give_the_same_answers() {
+    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
+        return say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
+    };
+    let sandbox = Sandbox::new();
+    sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
+    let identity = std::fs::read(sandbox.path("key.txt")).unwrap();
+    let text = String::from_utf8(identity.clone()).unwrap();
+    let recipient = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let file = KeyFile { name: "key.txt".to_owned(), text: identity.into() };
+    let identities =
+        Identities::parse(vec![file], &(Arc::new(NoPrompt) as _), DEFAULT_MAX_WORK_FACTOR).unwrap();
+    for name in ["etcd-3.4.23.snap.db", "etcd-3.5.30.snap.db"] {
+        let snapshot = fixtures.join("generated").join(name);
+        let archive = format!("{name}.age");
+        sandbox.seal(["save", &archive, "-r", recipient, "--from"]).arg(&snapshot).succeed();
+        let bytes = std::fs::read(&snapshot).unwrap();
+        let archive = std::fs::read(sandbox.path(&archive)).unwrap();
+        let expected = answers(&File::open(&snapshot).unwrap());
+        assert!(expected.0 > 1 && !expected.2.is_empty(), "{name}");
+        assert_eq!(answers(&bytes), expected, "{name}");
+        assert_eq!(answers(&bytes.as_slice()), expected, "{name}");
+        let pages = SnapshotPages::open(Cursor::new(archive), &identities).unwrap();
+        assert_eq!(answers(&pages), expected, "{name}");
+    }
 }

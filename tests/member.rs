@@ -11,11 +11,11 @@ use common::program::Sandbox;
 use common::sandbox::Running;
 use common::{Etcd, Options, bolt, dead_address, etcds, run, say};
 use etcd_seal::Kind;
-use etcd_seal::low_level::database::contents::Contents;
-use etcd_seal::low_level::database::file::Database;
+use etcd_seal::low_level::database::bolt::Database;
+use etcd_seal::low_level::database::bolt::page::LeafEntry;
+use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::hash_kv::read_keys;
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::Entry;
 use etcd_seal::low_level::interrupt::Interrupt;
 use serde_json::Value;
 use std::cell::RefCell;
@@ -125,9 +125,9 @@ fn hash_kv(member: &Etcd, revision: i64) -> (u64, i64) {
 }
 
 /// What the database in a data directory holds, read by ourselves.
-fn contents(data_dir: &Path) -> Contents {
+fn contents(data_dir: &Path) -> DatabaseContents {
     let file = File::open(data_dir.join("member/snap/db")).unwrap();
-    Contents::read(&Database::open(&file).unwrap(), &Interrupt::new()).unwrap()
+    DatabaseContents::read(&Database::open(&file).unwrap(), &Interrupt::new()).unwrap()
 }
 
 #[test]
@@ -510,8 +510,8 @@ fn whatever_etcd_does_not_start_on_is_refused() {
             let what = change(&mut bad, &mut dice);
             let path = lost.sandbox.write("changed.db", bolt::database(4096, &bad));
             let file = File::open(path).unwrap();
-            let read =
-                Database::open(&file).and_then(|database| Contents::read(&database, &Interrupt::new()));
+            let read = Database::open(&file)
+                .and_then(|database| DatabaseContents::read(&database, &Interrupt::new()));
             if let Err(error) = read {
                 assert_eq!(error.kind(), Kind::DatabaseDamaged, "{what}: {error}");
                 refused += 1;
@@ -547,7 +547,7 @@ fn start_on_copied_file(sandbox: &Sandbox, binary: &Path) -> Result<(), String> 
 }
 
 /// Buckets by name, with their entries.
-type Buckets = Vec<(Vec<u8>, Vec<Entry>)>;
+type Buckets = Vec<(Vec<u8>, Vec<LeafEntry>)>;
 
 /// Adds what few etcds have, as they write it.
 fn with_rare_values(buckets: Buckets) -> Buckets {
@@ -560,7 +560,7 @@ fn with_rare_values(buckets: Buckets) -> Buckets {
         ("cluster", b"downgrade", br#"{"target-version":"","enabled":false}"#),
         ("meta", b"confState", configuration),
     ] {
-        let entries: &mut Vec<Entry> = buckets.entry(bucket.into()).or_default();
+        let entries: &mut Vec<LeafEntry> = buckets.entry(bucket.into()).or_default();
         if !entries.iter().any(|(other, ..)| other == key) {
             entries.push((key.to_vec(), value.to_vec(), false));
             entries.sort();
@@ -750,7 +750,7 @@ fn values_of_any_size_are_restored() {
         pair.resize(pair.len() + size, u8::try_from(main).unwrap());
         (Revision { main, sub: 0 }.to_bytes().to_vec(), pair, false)
     };
-    let keys: Vec<Entry> = (2..).zip(SIZES).map(pair).collect();
+    let keys: Vec<LeafEntry> = (2..).zip(SIZES).map(pair).collect();
     let buckets = [(b"key".to_vec(), keys), (b"meta".to_vec(), Vec::new())];
     for binary in etcds() {
         let sandbox = Sandbox::new();

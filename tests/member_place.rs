@@ -9,7 +9,7 @@ mod common;
 use common::bolt;
 use common::program::{Program, Sandbox};
 use common::{can, say};
-use etcd_seal::low_level::database::meta::Meta;
+use etcd_seal::low_level::database::bolt::meta::Meta;
 use etcd_seal::low_level::database::mvcc::Revision;
 use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::store::member::MemberPlace;

@@ -7,13 +7,13 @@ mod common;
 
 use common::bolt;
 use common::program::{Outcome, Sandbox};
+use etcd_seal::low_level::database::bolt::page::LeafEntry;
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::Entry;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 
 /// Key and value under the revisions from 2 on.
-fn keys(pairs: &[(&str, &[u8])]) -> Vec<Entry> {
+fn keys(pairs: &[(&str, &[u8])]) -> Vec<LeafEntry> {
     let entry = |main: i64, key: &str, value: &[u8]| {
         let mut pair = vec![0x0A, u8::try_from(key.len()).unwrap()];
         pair.extend(key.as_bytes());
@@ -25,7 +25,7 @@ fn keys(pairs: &[(&str, &[u8])]) -> Vec<Entry> {
 }
 
 /// Restores a database of these keys, with these entries in other buckets.
-fn restore(keys: Vec<Entry>, others: &[(&str, &[u8], &[u8])], more: &[&str]) -> Outcome {
+fn restore(keys: Vec<LeafEntry>, others: &[(&str, &[u8], &[u8])], more: &[&str]) -> Outcome {
     let mut buckets = vec![(b"key".to_vec(), keys), (b"meta".to_vec(), Vec::new())];
     for (bucket, key, value) in others {
         let entry = (key.to_vec(), value.to_vec(), false);

@@ -1,9 +1,5 @@
-//! The connection flags, resolved.
+//! How to reach a cluster.
 
-use super::endpoint::{Address, Endpoint};
-use super::tls;
-use crate::error::Result;
-use jiff::Timestamp;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -45,7 +41,7 @@ pub struct Connection {
 
 /// How a member proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum TlsMode {
     /// By a certificate that this program verifies.
     Verified,
     /// By any certificate, unverified.
@@ -54,49 +50,7 @@ pub enum Tls {
     None,
 }
 
-/// An endpoint, and how its connection is protected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
-    /// The endpoint, as given.
-    pub endpoint: String,
-    /// How the member there proves who it is.
-    pub tls: Tls,
-    /// Whether it is a Unix socket, so that nothing leaves this host.
-    pub local: bool,
-}
-
 impl Connection {
-    /// The ways to all endpoints, without duplicates.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) for endpoints that cannot be parsed.
-    pub fn ways(&self) -> Result<Vec<Way>> {
-        let endpoints = Endpoint::parse_all(self)?;
-        let way = |endpoint: Endpoint| Way {
-            tls: self.tls_of(&endpoint),
-            local: matches!(endpoint.address, Address::Unix(_)),
-            endpoint: endpoint.given,
-        };
-        Ok(endpoints.into_iter().map(way).collect())
-    }
-
-    /// When the client certificate expires; `None` where there is no certificate, or its expiry cannot be read.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) where its file cannot be read, or holds no certificate.
-    pub fn client_certificate_end(&self) -> Result<Option<Timestamp>> {
-        tls::client_certificate_end(self)
-    }
-
-    /// How the member at `endpoint` proves who it is.
-    pub(super) fn tls_of(&self, endpoint: &Endpoint) -> Tls {
-        match (endpoint.tls, self.insecure_skip_tls_verify) {
-            (false, _) => Tls::None,
-            (true, true) => Tls::Unverified,
-            (true, false) => Tls::Verified,
-        }
-    }
-
     /// Whether an endpoint without a scheme uses TLS: etcdctl's rule.
     pub(super) fn prefers_tls(&self) -> bool {
         self.cacert.is_some()

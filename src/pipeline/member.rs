@@ -20,12 +20,12 @@ use super::open::{Admit, Opened, Options, open_admitted};
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::space::{MemberRoom, check_cluster};
 use crate::archive::manifest::{Description, Digest};
-use crate::database::contents::Contents;
-use crate::database::edit::{Bump, become_member};
-use crate::database::file::Database;
-use crate::database::kubernetes;
-use crate::database::member::{LOG_NAME, LOG_SIZE, first_log, raft_snapshot, raft_snapshot_name};
-use crate::database::membership::{Member, Membership};
+use crate::database::bolt::Database;
+use crate::database::contents::DatabaseContents;
+use crate::database::member::{
+    Bump, Member, Membership, WAL_NAME, WAL_SIZE, become_member, bump_for_kubernetes, first_wal,
+    raft_snapshot, raft_snapshot_name,
+};
 use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -103,7 +103,7 @@ pub struct Restored {
     /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
-    pub contents: Contents,
+    pub contents: DatabaseContents,
     /// The revision it was raised to, above that of the contents.
     pub raised_to: Option<i64>,
     /// By how much to raise an unraised revision if the cluster is a Kubernetes one; `None` without a known age.
@@ -139,7 +139,7 @@ pub fn restore_member(
     let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
     let (made, _) = make_database(input, source, request, site, database, watch)?;
     let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
-    write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
+    write_log(request.membership, member, unpublished.create_log(WAL_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
     let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
     write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
@@ -197,7 +197,7 @@ pub(super) fn write_members(
             None => first = Some(make_database(input, source, request, site, database, watch)?),
             Some((_, first)) => copy_database(first, database, &watch.interrupt)?,
         }
-        let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
+        let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, WAL_NAME].iter().collect();
         write_log(request.membership, member, create(&log)?)?;
         let raft_snapshot_file = create(&path.with_file_name(raft_snapshot_name(request.membership)))?;
         write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
@@ -208,7 +208,7 @@ pub(super) fn write_members(
 /// A database rewritten for a member, and what is known of it.
 pub(super) struct Made {
     pub(super) origin: Origin,
-    pub(super) contents: Contents,
+    pub(super) contents: DatabaseContents,
     raised_to: Option<i64>,
     suggested_bump: Option<i64>,
 }
@@ -265,13 +265,13 @@ fn make_database(
         Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, watch)?,
     };
     let database = Database::open(output.file())?;
-    let contents = Contents::read(&database, &watch.interrupt)?;
+    let contents = DatabaseContents::read(&database, &watch.interrupt)?;
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }
     let description = origin.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
     let description = description.map(|manifest| &manifest.description);
-    let kubernetes = |age| kubernetes::bump(contents.revision, age, site.given_out);
+    let kubernetes = |age| bump_for_kubernetes(contents.revision, age, site.given_out);
     let (bump, suggested_bump) = match request.bump {
         WantedBump::None => (None, request.age(description).ok().map(kubernetes)),
         WantedBump::By(bump) => (Some(bump), None),
@@ -281,7 +281,7 @@ fn make_database(
         }
     };
     let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
-    become_member(&database, request.membership, raised_to, &watch.interrupt)?;
+    become_member(output.file(), request.membership, raised_to, &watch.interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }
@@ -353,9 +353,9 @@ fn write_log(membership: &Membership, member: &Member, mut file: GrowingFile) ->
     use rustix::fs::{FallocateFlags, fallocate};
     use rustix::io::Errno;
     let failed = |error| Error::io("write", "the log of the member", error);
-    file.write_all(&first_log(membership, member, true)).map_err(failed)?;
-    let reserved = match fallocate(file.file(), FallocateFlags::empty(), 0, LOG_SIZE) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.file().set_len(LOG_SIZE),
+    file.write_all(&first_wal(membership, member, true)).map_err(failed)?;
+    let reserved = match fallocate(file.file(), FallocateFlags::empty(), 0, WAL_SIZE) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.file().set_len(WAL_SIZE),
         other => other.map_err(Into::into),
     };
     reserved.map_err(failed)?;

@@ -11,6 +11,7 @@ pub mod member;
 pub mod open;
 pub mod predecessor;
 pub mod seal;
+pub mod snapshot_pages;
 pub mod space;
 pub(crate) mod units;
 

@@ -17,7 +17,7 @@ use super::engine::stage::Work;
 use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::archive::payload::{Chunks, PayloadKey, SEALED_CHUNK_SIZE};
-use crate::database::stream_check::Facts;
+use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Identities;
 use crate::watch::Watch;
@@ -78,7 +78,7 @@ pub struct Opened {
     /// zstd frames of the snapshot; 0 for foreign archives.
     pub frames: u64,
     /// What the database says of itself, consistent with manifest and trailer; `None` where it could not be read.
-    pub facts: Option<Facts>,
+    pub facts: Option<StreamFacts>,
 }
 
 /// Reads an archive to its end without a key: grammar of the header, description, length of the payload.

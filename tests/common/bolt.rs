@@ -1,9 +1,9 @@
 //! A bbolt file of any page size, written from its entries with whole pages: what other machines' etcds make.
 
-use etcd_seal::low_level::database::file::Database;
-use etcd_seal::low_level::database::meta::{Meta, NO_FREELIST};
+use etcd_seal::low_level::database::bolt::Database;
+use etcd_seal::low_level::database::bolt::meta::{Meta, NO_FREELIST};
+use etcd_seal::low_level::database::bolt::page::{Bucket, LeafEntry, branch, leaf};
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::{Bucket, Entry, branch, leaf};
 use etcd_seal::low_level::interrupt::Interrupt;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -46,9 +46,9 @@ pub fn chain(path: &Path, depth: u64, pages: u64) {
 }
 
 /// All buckets of a database, with their entries, as [`database`] takes them.
-pub fn buckets(path: &Path) -> Vec<(Vec<u8>, Vec<Entry>)> {
+pub fn buckets(path: &Path) -> Vec<(Vec<u8>, Vec<LeafEntry>)> {
     let file = File::open(path).unwrap();
-    let mut buckets: BTreeMap<Vec<u8>, Vec<Entry>> = BTreeMap::new();
+    let mut buckets: BTreeMap<Vec<u8>, Vec<LeafEntry>> = BTreeMap::new();
     let database = Database::open(&file).unwrap();
     let walked = database.walk(&Interrupt::new(), &mut |bucket, key, value| {
         let entry = (key.to_vec(), value.whole().unwrap().to_vec(), false);
@@ -60,18 +60,18 @@ pub fn buckets(path: &Path) -> Vec<(Vec<u8>, Vec<Entry>)> {
 }
 
 /// The file, without etcd's digest.
-pub fn database(page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> {
+pub fn database(page_size: usize, buckets: &[(Vec<u8>, Vec<LeafEntry>)]) -> Vec<u8> {
     with_leaves_of(page_size, page_size, buckets)
 }
 
 /// The file, each of whose buckets is one leaf, however large: bbolt splits no leaf of less than five entries.
-pub fn in_one_leaf(page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> {
+pub fn in_one_leaf(page_size: usize, buckets: &[(Vec<u8>, Vec<LeafEntry>)]) -> Vec<u8> {
     with_leaves_of(usize::MAX, page_size, buckets)
 }
 
-fn with_leaves_of(leaf_size: usize, page_size: usize, buckets: &[(Vec<u8>, Vec<Entry>)]) -> Vec<u8> {
+fn with_leaves_of(leaf_size: usize, page_size: usize, buckets: &[(Vec<u8>, Vec<LeafEntry>)]) -> Vec<u8> {
     let mut writer = Writer { leaf_size, page_size, bytes: vec![0; 2 * page_size] };
-    let root: Vec<Entry> = buckets
+    let root: Vec<LeafEntry> = buckets
         .iter()
         .map(|(name, entries)| {
             let value = match entries.len() {
@@ -124,7 +124,7 @@ impl Writer {
     }
 
     /// Leaves as full as they go, branches above them until there is one root.
-    fn tree(&mut self, entries: &[Entry]) -> u64 {
+    fn tree(&mut self, entries: &[LeafEntry]) -> u64 {
         let mut level: Vec<(Vec<u8>, u64)> = Vec::new();
         let mut rest = entries;
         while !rest.is_empty() {

@@ -1,7 +1,7 @@
 //! The program, run as an operator runs it, in a home of its own with nothing else in its environment.
 
-use etcd_seal::low_level::database::meta::{Meta, NO_FREELIST};
-use etcd_seal::low_level::database::page::{Bucket, leaf};
+use etcd_seal::low_level::database::bolt::meta::{Meta, NO_FREELIST};
+use etcd_seal::low_level::database::bolt::page::{Bucket, leaf};
 use sha2::{Digest, Sha256};
 use std::io::{Read, Write};
 use std::os::unix::process::ExitStatusExt;

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::cluster::Served;
-use crate::database::contents::Contents;
-use crate::database::hash_kv::Keys;
+use crate::database::contents::DatabaseContents;
+use crate::database::hash_kv::KeysAtRevision;
 use crate::database::leases::Lease;
-use crate::database::membership::Membership;
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, HashKv, ListedMember};
 
@@ -17,8 +17,8 @@ const VALUE: &str = "written by a drill of etcd-seal";
 
 /// What the data contain, read without etcd.
 pub(super) struct Expected<'a> {
-    pub(super) contents: &'a Contents,
-    pub(super) keys: Keys,
+    pub(super) contents: &'a DatabaseContents,
+    pub(super) keys: KeysAtRevision,
     /// `None` where there are too many to compare.
     pub(super) leases: Option<&'a [Lease]>,
     pub(super) membership: &'a Membership,

@@ -27,13 +27,11 @@ use super::member::{Made, Request as MemberRequest, Source, WantedBump, database
 use super::open::{self, Admit, Opened};
 use super::space;
 use crate::archive::manifest::Digest;
-use crate::database::contents::{Contents, major_and_minor};
-use crate::database::edit::turn_authentication_off_in_a_scratch_copy;
-use crate::database::file::Database;
-use crate::database::hash_kv::{Keys, read_keys};
+use crate::database::bolt::Database;
+use crate::database::contents::{DatabaseContents, major_and_minor};
+use crate::database::hash_kv::{KeysAtRevision, read_keys};
 use crate::database::leases::{Lease, read_leases};
-use crate::database::member::LOG_SIZE;
-use crate::database::membership::Membership;
+use crate::database::member::{Membership, WAL_SIZE, turn_authentication_off_in_a_scratch_copy};
 use crate::error::{Error, Kind, Result};
 use crate::store::scratch::Scratch;
 use crate::watch::Watch;
@@ -64,8 +62,8 @@ pub struct Request<'a> {
 /// # Errors
 /// [`Kind::NoSpace`].
 pub fn check_room(scratch: &Path, expected: Option<u64>, members: usize, free: u64) -> Result<()> {
-    let expected = expected.map(|size| size.saturating_add(LOG_SIZE));
-    space::check(scratch, expected, members as u64 + 2, LOG_SIZE, free)
+    let expected = expected.map(|size| size.saturating_add(WAL_SIZE));
+    space::check(scratch, expected, members as u64 + 2, WAL_SIZE, free)
 }
 
 /// What the drill proved, and how long it took.
@@ -78,9 +76,9 @@ pub struct Drilled {
     /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
-    pub contents: Contents,
+    pub contents: DatabaseContents,
     /// Its keys, and their checksum, which etcd computed as well.
-    pub keys: Keys,
+    pub keys: KeysAtRevision,
     /// The version of the etcd that served it.
     pub etcd_version: String,
     /// The number of members that served it.
@@ -159,7 +157,7 @@ pub fn drill(
 struct Restored {
     made: Made,
     took: Duration,
-    keys: Keys,
+    keys: KeysAtRevision,
     leases: Option<Vec<Lease>>,
 }
 
@@ -197,7 +195,7 @@ impl Restored {
         if contents.auth_enabled {
             for member in membership.members() {
                 let file = scratch.open_file(&database_of(&member.name))?;
-                turn_authentication_off_in_a_scratch_copy(&Database::open(&file)?, &watch.interrupt)?;
+                turn_authentication_off_in_a_scratch_copy(&file, &watch.interrupt)?;
             }
         }
         Ok(Self { made, took, keys, leases })

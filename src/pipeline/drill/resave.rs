@@ -10,8 +10,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::runtime::Handle;
 use zeroize::Zeroizing;
 
-use crate::database::contents::Contents;
-use crate::database::file::Database;
+use crate::database::bolt::Database;
+use crate::database::contents::DatabaseContents;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::Connection;
 use crate::interrupt::Interrupt;
@@ -32,7 +32,7 @@ pub(super) fn save_and_open(
     options: &open::Options,
     now: Timestamp,
     interrupt: &Interrupt,
-) -> Result<Contents> {
+) -> Result<DatabaseContents> {
     let prompt: SharedPrompt = Arc::new(Nobody);
     let (identity, recipient) = generate_identity(&now.to_string());
     let recipients = Recipients::parse(&[recipient], &[], &prompt)?;
@@ -50,7 +50,7 @@ pub(super) fn save_and_open(
     let options = open::Options { allow_missing_digest: false, file_digest: false, ..options.clone() };
     open(&mut archive, &identities, &options, &mut database, &watch)?;
     let database = database.finish().map_err(cannot_read)?;
-    Contents::read(&Database::open(&database)?, interrupt)
+    DatabaseContents::read(&Database::open(&database)?, interrupt)
 }
 
 fn read_again(mut file: File) -> Result<File> {

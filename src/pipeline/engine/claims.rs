@@ -6,7 +6,7 @@
 
 use crate::archive::manifest::{Contents, Description, StatusAfter, Trailer};
 use crate::database::snapshot::{Checked, DIGEST_SIZE};
-use crate::database::stream_check::{Facts, Unreadable};
+use crate::database::stream_check::{StreamFacts, Unreadable};
 use crate::error::{Error, Kind, Result};
 
 /// What was claimed of a snapshot.
@@ -20,7 +20,7 @@ impl Claims<'_> {
     ///
     /// # Errors
     /// [`Kind::ContentsMismatch`].
-    pub(in crate::pipeline) fn hold(&self, facts: &Result<Facts, Unreadable>) -> Result<()> {
+    pub(in crate::pipeline) fn hold(&self, facts: &Result<StreamFacts, Unreadable>) -> Result<()> {
         let nothing_told = self.description.revision.is_none()
             && self.description.member_id.is_none()
             && self.status_after.is_none();
@@ -37,7 +37,7 @@ impl Claims<'_> {
     }
 
     /// The revision reported before the stream is a lower bound, the one reported after it an upper bound.
-    fn hold_revision(&self, facts: &Facts) -> Result<()> {
+    fn hold_revision(&self, facts: &StreamFacts) -> Result<()> {
         let newest = facts.revision.cast_unsigned();
         if let Some(before) = self.description.revision.filter(|before| *before > newest) {
             return Err(mismatch(format!(
@@ -55,7 +55,7 @@ impl Claims<'_> {
         Ok(())
     }
 
-    fn hold_member(&self, facts: &Facts) -> Result<()> {
+    fn hold_member(&self, facts: &StreamFacts) -> Result<()> {
         let Some(member) = &self.description.member_id else { return Ok(()) };
         let id = u64::from_str_radix(member, 16).ok();
         if id.is_some_and(|id| facts.members.binary_search(&id).is_ok()) {
@@ -100,9 +100,9 @@ pub(in crate::pipeline) fn hold_ends(description: &Description, trailer: &Traile
 }
 
 /// The facts in a trailer.
-fn facts(contents: &Contents) -> Option<Facts> {
+fn facts(contents: &Contents) -> Option<StreamFacts> {
     let id = |id: &String| u64::from_str_radix(id, 16).ok();
-    Some(Facts {
+    Some(StreamFacts {
         revision: contents.revision.try_into().ok()?,
         compacted: contents.compact_revision.map(i64::try_from).transpose().ok()?,
         members: contents.members.iter().map(id).collect::<Option<_>>()?,
@@ -116,7 +116,7 @@ fn facts(contents: &Contents) -> Option<Facts> {
 pub(in crate::pipeline) fn hold_trailer(
     trailer: &Trailer,
     checked: &Checked,
-    facts: Option<&Facts>,
+    facts: Option<&StreamFacts>,
 ) -> Result<()> {
     hold_size(trailer, checked.size)?;
     match (&trailer.contents, facts.map(Contents::from)) {
@@ -140,8 +140,8 @@ fn hold_size(trailer: &Trailer, snapshot_size: u64) -> Result<()> {
 /// Most member ids that a document lists; no cluster has nearly as many.
 const MEMBERS_MAX: usize = 256;
 
-impl From<&Facts> for Contents {
-    fn from(facts: &Facts) -> Self {
+impl From<&StreamFacts> for Contents {
+    fn from(facts: &StreamFacts) -> Self {
         let number = |revision: i64| u64::try_from(revision).unwrap_or(0);
         let members = if facts.members.len() > MEMBERS_MAX { &[] } else { &facts.members[..] };
         Self {
@@ -158,8 +158,8 @@ mod tests {
     use crate::archive::manifest::manifest_for_tests;
     use crate::database::snapshot::DigestState;
 
-    fn facts() -> Facts {
-        Facts { revision: 42, compacted: Some(30), members: vec![7, 0xab] }
+    fn facts() -> StreamFacts {
+        StreamFacts { revision: 42, compacted: Some(30), members: vec![7, 0xab] }
     }
 
     fn status_after(database_size: u64) -> StatusAfter {
@@ -227,7 +227,7 @@ mod tests {
         hold_trailer(&trailer(8192, None), &checked, None).unwrap();
         assert!(hold_trailer(&trailer(8191, contents()), &checked, Some(&facts())).is_err());
         assert!(hold_trailer(&trailer(8192, contents()), &checked, None).is_err());
-        let other = Facts { revision: 43, ..facts() };
+        let other = StreamFacts { revision: 43, ..facts() };
         assert!(hold_trailer(&trailer(8192, contents()), &checked, Some(&other)).is_err());
     }
 }

@@ -6,7 +6,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use super::buffer::Buffer;
 use crate::archive::manifest::Digest;
 use crate::database::snapshot::{Checked, DigestState, SnapshotCheck};
-use crate::database::stream_check::{Facts, StreamCheck, Unreadable};
+use crate::database::stream_check::{StreamCheck, StreamFacts, Unreadable};
 use crate::error::Result;
 
 /// Pieces that may wait in the queue.
@@ -23,7 +23,7 @@ pub(in crate::pipeline) fn queue() -> (SyncSender<Piece>, Receiver<Piece>) {
 /// A snapshot whose length and digest are right, and what its database says of itself.
 pub(in crate::pipeline) struct Digested {
     pub(in crate::pipeline) checked: Checked,
-    pub(in crate::pipeline) facts: Result<Facts, Unreadable>,
+    pub(in crate::pipeline) facts: Result<StreamFacts, Unreadable>,
 }
 
 /// Checks all pieces of a snapshot to its end, and collects what the database says of itself.

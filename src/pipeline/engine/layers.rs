@@ -24,7 +24,7 @@ use crate::archive::manifest::{
 use crate::archive::payload::sealed_range;
 use crate::archive::seek_table::SeekTable;
 use crate::database::snapshot::{Checked, SnapshotCheck};
-use crate::database::stream_check::Facts;
+use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind, Result};
 use crate::watch::Watch;
 
@@ -62,7 +62,7 @@ pub(in crate::pipeline) struct LayersRead {
     pub(in crate::pipeline) trailer: Option<Trailer>,
     pub(in crate::pipeline) frames: u64,
     pub(in crate::pipeline) checked: Checked,
-    pub(in crate::pipeline) facts: Option<Facts>,
+    pub(in crate::pipeline) facts: Option<StreamFacts>,
 }
 
 /// The format that the first bytes of the plaintext show.

@@ -25,7 +25,8 @@ use crate::archive::manifest::{
     Contents, DOCUMENT_SIZE_MAX, Description, Manifest, Source, Trailer, to_json,
 };
 use crate::archive::seek_table::{SNAPSHOT_FRAMES_MAX, SeekTable};
-use crate::database::snapshot::{Checked, DIGEST_SIZE, FirstPages, SnapshotCheck, judge_length};
+use crate::database::bolt::FirstPages;
+use crate::database::snapshot::{Checked, DIGEST_SIZE, SnapshotCheck, judge_length};
 use crate::error::{Error, Kind, Result};
 use crate::keys::Recipients;
 use crate::pipeline::seal::{AfterStream, SealOptions, Sealed, SnapshotSource};

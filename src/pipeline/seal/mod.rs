@@ -329,7 +329,7 @@ impl Sealing<'_> {
                 let pulse = Pulse::default();
                 let mut output = Beating { output, pulse: pulse.clone() };
                 let flow =
-                    snapshot.flow(runtime.handle(), options.frame_size as usize, pulse, &watch.interrupt);
+                    snapshot.reader(runtime.handle(), options.frame_size as usize, pulse, &watch.interrupt);
                 let conditions = manifest.conditions.clone();
                 let source = EtcdSource { flow, endpoint: endpoint.clone(), conditions };
                 sealer.seal(source, manifest, &mut output).map_err(|error| match error.kind() {

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use super::{Seal, Texts};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::archive::member::{Condition, Tls};
-use crate::etcd::{self, Snapshot, Status};
+use crate::etcd::{self, MemberStatus, Snapshot};
 use crate::store::name::ArchiveName;
 
 /// The name of this library in the description of every archive that it seals.
@@ -72,7 +72,7 @@ pub(super) fn archive_name(manifest: &Manifest, time: Timestamp) -> ArchiveName 
 }
 
 /// Converts to the trailer's type; `None` for an implausible status.
-pub(super) fn status_after(status: &Status) -> Option<StatusAfter> {
+pub(super) fn status_after(status: &MemberStatus) -> Option<StatusAfter> {
     Some(StatusAfter {
         revision: positive(status.revision)?,
         raft_term: status.raft_term,
@@ -98,23 +98,23 @@ fn positive(number: i64) -> Option<u64> {
 }
 
 /// Converts to the manifest's type.
-fn tls(tls: etcd::Tls) -> Tls {
+fn tls(tls: etcd::TlsMode) -> Tls {
     match tls {
-        etcd::Tls::Verified => Tls::Verified,
-        etcd::Tls::Unverified => Tls::Unverified,
-        etcd::Tls::None => Tls::None,
+        etcd::TlsMode::Verified => Tls::Verified,
+        etcd::TlsMode::Unverified => Tls::Unverified,
+        etcd::TlsMode::None => Tls::None,
     }
 }
 
 /// Converts to the type of manifest and trailer.
-fn conditions(reported: &[etcd::Condition]) -> Vec<Condition> {
+fn conditions(reported: &[etcd::MemberCondition]) -> Vec<Condition> {
     let recorded = reported.iter().map(|condition| match condition {
-        etcd::Condition::NoLeader => Condition::NoLeader,
-        etcd::Condition::Corrupt(member) => Condition::Corrupt { member_id: hex_id(*member) },
-        etcd::Condition::Nospace(member) => Condition::Nospace { member_id: hex_id(*member) },
-        etcd::Condition::Learner => Condition::Learner,
-        etcd::Condition::Lagging(behind) => Condition::Lagging { behind: *behind },
-        etcd::Condition::Other(text) => Condition::other(text),
+        etcd::MemberCondition::NoLeader => Condition::NoLeader,
+        etcd::MemberCondition::Corrupt(member) => Condition::Corrupt { member_id: hex_id(*member) },
+        etcd::MemberCondition::Nospace(member) => Condition::Nospace { member_id: hex_id(*member) },
+        etcd::MemberCondition::Learner => Condition::Learner,
+        etcd::MemberCondition::Lagging(behind) => Condition::Lagging { behind: *behind },
+        etcd::MemberCondition::Other(text) => Condition::other(text),
     });
     Condition::bounded(recorded.collect())
 }

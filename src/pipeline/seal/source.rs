@@ -6,7 +6,7 @@ use super::record::status_after;
 use crate::archive::manifest::StatusAfter;
 use crate::archive::member::Condition;
 use crate::error::{Error, Result, Subject};
-use crate::etcd::{End, Flow};
+use crate::etcd::{SnapshotReader, StreamEnd};
 use crate::interrupt::Interrupt;
 
 /// What a source learns after its stream has ended.
@@ -37,7 +37,7 @@ pub trait SnapshotSource: Send {
 
 /// The snapshot stream of an etcd, for the pipeline thread that pulls from it.
 pub(super) struct EtcdSource {
-    pub(super) flow: Flow,
+    pub(super) flow: SnapshotReader,
     /// The endpoint that serves it, and the conditions that the member reported before.
     pub(super) endpoint: String,
     pub(super) conditions: Vec<Condition>,
@@ -49,7 +49,7 @@ impl SnapshotSource for EtcdSource {
     }
 
     fn finish(&mut self) -> Result<AfterStream> {
-        let Some(End { open_for, status }) = self.flow.end() else { return Ok(AfterStream::default()) };
+        let Some(StreamEnd { open_for, status }) = self.flow.end() else { return Ok(AfterStream::default()) };
         let status_after = status.as_ref().and_then(status_after);
         let now = status_after.iter().flat_map(|status| &status.conditions);
         for condition in now.filter(|condition| !self.conditions.contains(condition)) {

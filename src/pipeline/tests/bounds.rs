@@ -13,7 +13,7 @@ use crate::archive::frame::{
 };
 use crate::archive::manifest::{Digest, Manifest, Source, Trailer, manifest_for_tests};
 use crate::archive::seek_table::SeekTable;
-use crate::database::meta::meta_page;
+use crate::database::bolt::meta::meta_page;
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;
@@ -288,5 +288,5 @@ fn the_work_factor_of_a_passphrase_is_bounded() {
     let inspected = |work_factor| inspect(&mut Cursor::new(archive(work_factor)), Some(&identities));
     assert!(inspected(10).is_ok());
     let error = inspected(11).unwrap_err();
-    assert!(error.hint().contains("--max-work-factor 11"), "{error}: {}", error.hint());
+    assert!(error.hint().contains("`max_work_factor` 11"), "{error}: {}", error.hint());
 }

@@ -10,8 +10,8 @@ use crate::cli::input::{Archive, open_file};
 use crate::cli::output::Place;
 use crate::cli::printable::quoted;
 use crate::cli::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
-use crate::database::contents::{Contents, major_and_minor};
-use crate::database::membership::Membership;
+use crate::database::contents::{DatabaseContents, major_and_minor};
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
@@ -440,7 +440,7 @@ fn warn_of_old_id(restored: &Restored, membership: &Membership) {
     }
 }
 
-fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
+fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
     let Some((wanted, version)) = wanted.zip(contents.data_version()) else { return };
     if major_and_minor(version).is_some_and(|version| version > wanted) {
         tracing::warn!(

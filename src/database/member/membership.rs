@@ -6,7 +6,8 @@
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 
-use super::page::Entry;
+use crate::database::bolt::page::LeafEntry;
+use crate::database::schema::MEMBERS_MAX;
 use crate::error::{Error, Kind, Result};
 
 /// `--initial-cluster-token` of etcd and `etcdutl` by default.
@@ -15,8 +16,6 @@ pub const DEFAULT_TOKEN: &str = "etcd-cluster";
 pub const DEFAULT_NAME: &str = "default";
 /// `--initial-advertise-peer-urls` of etcd and `etcdutl` by default.
 pub const DEFAULT_PEER_URL: &str = "http://localhost:2380";
-/// The most members of a cluster. Raft has no limit, but real clusters are far smaller.
-pub(super) const MEMBERS_MAX: usize = 1000;
 /// The schemes of `types.NewURLs` in etcd.
 const SCHEMES: [&str; 4] = ["http://", "https://", "unix://", "unixs://"];
 
@@ -75,8 +74,8 @@ impl Membership {
         for part in initial_cluster.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (name, url) = part
                 .split_once('=')
-                .ok_or_else(|| refused(format!("--initial-cluster: {part:?} is no NAME=URL")))?;
-            let url = check_url(url.trim()).map_err(|what| refused(format!("--initial-cluster: {what}")))?;
+                .ok_or_else(|| refused(format!("`initial_cluster`: {part:?} is no NAME=URL")))?;
+            let url = check_url(url.trim()).map_err(|what| refused(format!("`initial_cluster`: {what}")))?;
             check_name(name)?;
             match named.iter_mut().find(|(other, _)| other == name) {
                 Some((_, urls)) => urls.push(url),
@@ -88,22 +87,22 @@ impl Membership {
 
     fn of(named: Vec<(String, Vec<String>)>, token: &str) -> Result<Self> {
         if named.is_empty() {
-            return Err(refused("--initial-cluster names no member".to_owned()));
+            return Err(refused("`initial_cluster` names no member".to_owned()));
         }
         if named.len() > MEMBERS_MAX {
-            return Err(refused(format!("--initial-cluster names more than {MEMBERS_MAX} members")));
+            return Err(refused(format!("`initial_cluster` names more than {MEMBERS_MAX} members")));
         }
         let mut urls: Vec<&String> = named.iter().flat_map(|(_, urls)| urls).collect();
         urls.sort();
         if let Some([twice, _]) = urls.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(refused(format!("--initial-cluster names {twice} twice")));
+            return Err(refused(format!("`initial_cluster` names {twice} twice")));
         }
         let mut members: Vec<Member> =
             named.into_iter().map(|(name, urls)| member(name, urls, token)).collect();
         members.sort_by_key(|member| member.id);
         if members.windows(2).any(|pair| pair[0].id == pair[1].id) || members[0].id == 0 {
             return Err(refused(
-                "two members come to the same id: change --initial-cluster-token".to_owned(),
+                "two members come to the same id: change `initial_cluster_token`".to_owned(),
             ));
         }
         let ids: Vec<u8> = members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
@@ -146,22 +145,22 @@ impl Membership {
     /// [`Kind::Usage`] where etcd itself would refuse to start.
     pub fn member(&self, name: &str, peer_urls: Option<&str>) -> Result<&Member> {
         let member = self.members.iter().find(|member| member.name == name).ok_or_else(|| {
-            refused(format!("--initial-cluster does not name the member {name:?}")).with_hint(format!(
-                "give --name one of its names, or --initial-cluster {name}=URL,… for the whole cluster"
+            refused(format!("`initial_cluster` does not name the member {name:?}")).with_hint(format!(
+                "give `name` one of its names, or `initial_cluster` {name}=URL,… for the whole cluster"
             ))
         })?;
         let Some(peer_urls) = peer_urls else { return Ok(member) };
         let mut urls = Vec::new();
         for url in peer_urls.split(',') {
             let url = check_url(url.trim());
-            urls.push(url.map_err(|what| refused(format!("--initial-advertise-peer-urls: {what}")))?);
+            urls.push(url.map_err(|what| refused(format!("`initial_advertise_peer_urls`: {what}")))?);
         }
         urls.sort();
         if urls == member.peer_urls {
             return Ok(member);
         }
         Err(refused(format!(
-            "--initial-advertise-peer-urls is {}, but --initial-cluster gives {name} {}",
+            "`initial_advertise_peer_urls` is {}, but `initial_cluster` gives {name} {}",
             urls.join(","),
             member.peer_urls.join(",")
         ))
@@ -175,8 +174,8 @@ impl Membership {
     }
 
     /// The entries of the bucket `members`, in the order of ids as text.
-    pub(super) fn bucket_entries(&self) -> Vec<Entry> {
-        let mut entries: Vec<Entry> = self
+    pub(super) fn bucket_entries(&self) -> Vec<LeafEntry> {
+        let mut entries: Vec<LeafEntry> = self
             .members
             .iter()
             .map(|member| (member.hex_id().into_bytes(), member.to_json(), false))
@@ -211,7 +210,7 @@ fn check_name(name: &str) -> Result<()> {
     if !["", ".", ".."].contains(&name) && name.bytes().all(usual) {
         return Ok(());
     }
-    Err(refused(format!("--initial-cluster: {name:?} cannot be the name of a member")))
+    Err(refused(format!("`initial_cluster`: {name:?} cannot be the name of a member")))
 }
 
 /// Accepts only a URL that etcd would write as it is given: ids are digests of its text, so nothing is normalised silently.

@@ -4,14 +4,14 @@
 //! length of eight bytes, little-endian, whose top byte says how far the record is padded to a multiple of eight. `crc` is a
 //! CRC-32C that runs over the data of all records. Zeros end the log.
 
-use super::{FIRST_TERM, configuration_state};
-use crate::database::membership::{Member, Membership};
+use super::membership::{Member, Membership};
+use super::raft::{FIRST_TERM, configuration_state};
 use crate::database::protobuf::{Fields, Message};
 
 /// The name of the first file: sequence and raft index, both 0.
-pub const LOG_NAME: &str = "0000000000000000-0000000000000000.wal";
+pub const WAL_NAME: &str = "0000000000000000-0000000000000000.wal";
 /// Bytes that etcd preallocates for a file of its log (`SegmentSizeBytes` in `wal/wal.go`).
-pub const LOG_SIZE: u64 = 64 * 1000 * 1000;
+pub const WAL_SIZE: u64 = 64 * 1000 * 1000;
 
 /// `metadataType` in `wal/wal.go`, and so on.
 const METADATA: u64 = 1;
@@ -24,12 +24,12 @@ const CONFIGURATION_CHANGE: u64 = 1;
 /// `ConfChangeAddNode` in `raft.proto`.
 const ADD_NODE: u64 = 0;
 
-/// The log of `member`, up to its last record; the file continues with zeros to [`LOG_SIZE`].
+/// The log of `member`, up to its last record; the file continues with zeros to [`WAL_SIZE`].
 ///
 /// `with_voters` selects the format since 3.5: the snapshot record names the voters, from which 3.7 learns them. Without it,
 /// this is the log of 3.4, which only tests compare with.
 #[must_use]
-pub fn first_log(membership: &Membership, member: &Member, with_voters: bool) -> Vec<u8> {
+pub fn first_wal(membership: &Membership, member: &Member, with_voters: bool) -> Vec<u8> {
     let mut log = Log::default();
     log.record(CRC, None);
     let ids = Message::default().number(1, member.id).number(2, membership.cluster_id());
@@ -53,7 +53,7 @@ pub fn first_log(membership: &Membership, member: &Member, with_voters: bool) ->
 /// The cluster id in a log that begins with `head`, some hundred bytes of any of its files: each file begins with a checksum
 /// and the ids of member and cluster. `None` where `head` does not.
 #[must_use]
-pub fn cluster_of(mut head: &[u8]) -> Option<u64> {
+pub fn cluster_id_in_wal(mut head: &[u8]) -> Option<u64> {
     for _ in 0..2 {
         let (length, rest) = head.split_first_chunk()?;
         let marked = u64::from_le_bytes(*length);

@@ -3,7 +3,7 @@
 //! While a stream is open, etcd holds a read transaction for it. So a separate task pulls the stream, and gives up when the
 //! reader takes nothing for the stall timeout: a full pipe must not pin the transaction for ever.
 
-use super::status::Status;
+use super::status::MemberStatus;
 use super::stream::Snapshot;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -21,24 +21,24 @@ const PIECE_SIZE_MAX: usize = 4 * PIECE_SIZE_MIN;
 const WAITING_PIECES: usize = 1;
 
 /// The bytes of a [`Snapshot`], for a thread that may block.
-pub struct Flow {
-    pieces: mpsc::Receiver<Result<Piece>>,
-    end: Option<End>,
+pub struct SnapshotReader {
+    pieces: mpsc::Receiver<Result<StreamPiece>>,
+    end: Option<StreamEnd>,
     interrupt: Interrupt,
 }
 
-enum Piece {
+enum StreamPiece {
     Bytes(Vec<u8>),
-    End(End),
+    End(StreamEnd),
 }
 
 /// What is known after the clean end of a stream.
 #[derive(Clone, Debug)]
-pub struct End {
+pub struct StreamEnd {
     /// The time from the request to the end: an upper bound of how long etcd held its read transaction open.
     pub open_for: Duration,
     /// Status of the same member after the stream; `None` if it no longer answers.
-    pub status: Option<Status>,
+    pub status: Option<MemberStatus>,
 }
 
 impl Snapshot {
@@ -47,11 +47,17 @@ impl Snapshot {
     /// last is the rest. Where the reader takes nothing and `output` shows no heartbeat for the stall timeout, the task
     /// reports that to `interrupt`.
     #[must_use]
-    pub fn flow(self, runtime: &Handle, piece_size: usize, output: Pulse, interrupt: &Interrupt) -> Flow {
+    pub fn reader(
+        self,
+        runtime: &Handle,
+        piece_size: usize,
+        output: Pulse,
+        interrupt: &Interrupt,
+    ) -> SnapshotReader {
         let (sender, pieces) = mpsc::channel(WAITING_PIECES);
         let sink = Sink { sender, output, piece_size: piece_size.clamp(PIECE_SIZE_MIN, PIECE_SIZE_MAX) };
         runtime.spawn(pull(self, sink, interrupt.clone()));
-        Flow { pieces, end: None, interrupt: interrupt.clone() }
+        SnapshotReader { pieces, end: None, interrupt: interrupt.clone() }
     }
 }
 
@@ -75,7 +81,7 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
                 sent = (sent + wanted) % sink.piece_size;
                 wanted = sink.piece_size - sent;
                 let full = std::mem::replace(&mut piece, Vec::with_capacity(sink.piece_size));
-                if !sink.takes(Piece::Bytes(full), snapshot).await? {
+                if !sink.takes(StreamPiece::Bytes(full), snapshot).await? {
                     return Ok(());
                 }
             }
@@ -83,16 +89,16 @@ async fn pull_all(snapshot: &mut Snapshot, sink: &Sink) -> Result<()> {
     }
     let open_for = snapshot.requested.elapsed();
     // This comes first, so that the pipeline has work while the member answers.
-    if sink.takes(Piece::Bytes(piece), snapshot).await? {
+    if sink.takes(StreamPiece::Bytes(piece), snapshot).await? {
         let status = snapshot.status_after().await?;
-        sink.takes(Piece::End(End { open_for, status }), snapshot).await?;
+        sink.takes(StreamPiece::End(StreamEnd { open_for, status }), snapshot).await?;
     }
     Ok(())
 }
 
 /// The sending half of the channel to the reader.
 struct Sink {
-    sender: mpsc::Sender<Result<Piece>>,
+    sender: mpsc::Sender<Result<StreamPiece>>,
     output: Pulse,
     piece_size: usize,
 }
@@ -100,7 +106,7 @@ struct Sink {
 impl Sink {
     /// Waits until the channel has room for `piece`; false where the reader is gone. While the output makes progress, the
     /// wait is not a stall: the output may need long for the bytes it has.
-    async fn takes(&self, piece: Piece, snapshot: &Snapshot) -> Result<bool> {
+    async fn takes(&self, piece: StreamPiece, snapshot: &Snapshot) -> Result<bool> {
         let mut sending = pin!(self.sender.send(Ok(piece)));
         loop {
             let beats = self.output.beats();
@@ -120,7 +126,7 @@ impl Sink {
     }
 }
 
-impl Flow {
+impl SnapshotReader {
     /// The next bytes; `None` at the clean end. Blocks until they arrive, so a thread of the runtime must not call it.
     ///
     /// # Errors
@@ -130,8 +136,8 @@ impl Flow {
             return Ok(None);
         }
         match self.pieces.blocking_recv() {
-            Some(Ok(Piece::Bytes(bytes))) => Ok(Some(bytes)),
-            Some(Ok(Piece::End(end))) => {
+            Some(Ok(StreamPiece::Bytes(bytes))) => Ok(Some(bytes)),
+            Some(Ok(StreamPiece::End(end))) => {
                 self.end = Some(end);
                 Ok(None)
             }
@@ -145,7 +151,7 @@ impl Flow {
 
     /// What is known after the clean end; `None` before it.
     #[must_use]
-    pub fn end(&self) -> Option<&End> {
+    pub fn end(&self) -> Option<&StreamEnd> {
         self.end.as_ref()
     }
 }

@@ -5,35 +5,35 @@
 //!
 //! - Keys have 32 KiB at most, a limit of bbolt itself, so that every key fits into a window.
 //! - Values have 2 GiB at most. Those of up to [`WHOLE_MAX`] are handed out in memory; longer ones, which only an etcd with
-//!   a raised `--max-request-bytes` has, are handed out as a [`Stretch`] of the file.
+//!   a raised `--max-request-bytes` has, are handed out as a [`Stretch`] of the source.
 
-use std::fs::File;
-
-use super::file::{Database, damaged, read_exactly};
-use super::page::{BranchPlace, ELEMENT_SIZE, HEADER_SIZE, Header, LEAF, LeafPlace};
+use super::database::Database;
+use super::fault::damaged;
+use super::page::{BranchPlace, ELEMENT_SIZE, HEADER_SIZE, LEAF, LeafPlace, PageHeader};
+use super::source::PageSource;
 use super::value::{Stretch, Value};
 use crate::error::Result;
 
 /// `MaxKeySize` in bbolt's `bucket.go`.
-pub(super) const KEY_SIZE_MAX: usize = 32_768;
+pub(in crate::database) const KEY_SIZE_MAX: usize = 32_768;
 /// The longest value that is handed out in memory. etcd accepts requests of 1.5 MiB by default.
-pub(super) const WHOLE_MAX: usize = 2 * 1024 * 1024;
+pub(in crate::database) const WHOLE_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of one read. A key fits in, and so does a page of any size.
 const WINDOW_SIZE: usize = 64 * 1024;
 
 /// The windows of a node, reused for the next one.
 #[derive(Debug, Default)]
-pub(super) struct Buffers {
+pub(in crate::database) struct Buffers {
     elements: Window,
     contents: Window,
 }
 
 /// An open node.
-pub(super) struct Node<'f> {
+pub(in crate::database) struct Node<'f> {
     /// Its header.
-    pub(super) header: Header,
-    /// The file; `None` if the whole node is in the window.
-    file: Option<&'f File>,
+    pub(in crate::database) header: PageHeader,
+    /// Where it is read from; `None` if the whole node is in the window.
+    source: Option<&'f dyn PageSource>,
     begin: u64,
     size: u64,
     buffers: Buffers,
@@ -44,27 +44,27 @@ pub(super) struct Node<'f> {
 }
 
 /// An element of a branch.
-pub(super) struct Child<'n> {
+pub(in crate::database) struct Child<'n> {
     /// A lower bound of the keys below `page`.
-    pub(super) key: &'n [u8],
+    pub(in crate::database) key: &'n [u8],
     /// The child page.
-    pub(super) page: u64,
+    pub(in crate::database) page: u64,
 }
 
 /// An element of a leaf.
-pub(super) struct Item<'n> {
+pub(in crate::database) struct LeafItem<'n> {
     /// The key.
-    pub(super) key: &'n [u8],
+    pub(in crate::database) key: &'n [u8],
     /// The value; for a bucket, its [`Bucket`](super::page::Bucket).
-    pub(super) value: Value<'n>,
+    pub(in crate::database) value: Value<'n>,
     /// Whether it is a bucket.
-    pub(super) bucket: bool,
+    pub(in crate::database) bucket: bool,
 }
 
 impl<'f> Node<'f> {
     /// Reads the beginning of page `id`, and checks its header.
-    pub(super) fn open(database: &Database<'f>, id: u64, mut buffers: Buffers) -> Result<Self> {
-        let (file, meta) = (database.file(), database.meta());
+    pub(in crate::database) fn open(database: &Database<'f>, id: u64, mut buffers: Buffers) -> Result<Self> {
+        let (source, meta) = (database.source(), database.meta());
         let page_size = u64::from(meta.page_size);
         let inside = |end: Option<u64>| end.is_some_and(|end| end <= meta.high_water_mark);
         if id < 2 || !inside(id.checked_add(1)) {
@@ -75,8 +75,8 @@ impl<'f> Node<'f> {
         }
         let begin = id * page_size;
         buffers.contents.forget();
-        buffers.elements.load(file, begin, 0, meta.page_size as usize)?;
-        let header = Header::parse(&buffers.elements.bytes)
+        buffers.elements.load(source, begin, 0, meta.page_size as usize)?;
+        let header = PageHeader::parse(&buffers.elements.bytes)
             .ok_or_else(|| damaged(format!("page {id} has no header")))?;
         if header.id != id {
             return Err(damaged(format!("page {id} calls itself {}", header.id)));
@@ -93,48 +93,54 @@ impl<'f> Node<'f> {
         }
         match usize::try_from(size) {
             Ok(size) if header.flags == LEAF && header.overflow > 0 && size <= WHOLE_MAX => {
-                buffers.elements.load(file, begin, 0, size)?;
+                buffers.elements.load(source, begin, 0, size)?;
             }
             _ => {}
         }
-        Ok(Self::of(header, Some(file), begin, size, buffers))
+        Ok(Self::of(header, Some(source), begin, size, buffers))
     }
 
     /// The page of an inline bucket.
-    pub(super) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
-        let header = Header::parse(page)?;
+    pub(in crate::database) fn inline(page: &[u8], mut buffers: Buffers) -> Option<Self> {
+        let header = PageHeader::parse(page)?;
         buffers.contents.forget();
         buffers.elements.hold(page);
         Some(Self::of(header, None, 0, page.len() as u64, buffers))
     }
 
-    fn of(header: Header, file: Option<&'f File>, begin: u64, size: u64, buffers: Buffers) -> Self {
+    fn of(
+        header: PageHeader,
+        source: Option<&'f dyn PageSource>,
+        begin: u64,
+        size: u64,
+        buffers: Buffers,
+    ) -> Self {
         let behind = element_at(header.count);
-        Self { header, file, begin, size, buffers, next: 0, behind }
+        Self { header, source, begin, size, buffers, next: 0, behind }
     }
 
     /// The number of pages it occupies.
-    pub(super) fn pages(&self) -> u64 {
+    pub(in crate::database) fn pages(&self) -> u64 {
         u64::from(self.header.overflow) + 1
     }
 
     /// The number of bytes it occupies.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::database) fn size(&self) -> u64 {
         self.size
     }
 
     /// Its buffers, for another node.
-    pub(super) fn into_buffers(self) -> Buffers {
+    pub(in crate::database) fn into_buffers(self) -> Buffers {
         self.buffers
     }
 
     /// Passes over all elements but the last, which are not read.
-    pub(super) fn skip_to_last(&mut self) {
+    pub(in crate::database) fn skip_to_last(&mut self) {
         self.next = self.header.count.saturating_sub(1);
     }
 
     /// The next element of a branch.
-    pub(super) fn next_child(&mut self) -> Result<Option<Child<'_>>> {
+    pub(in crate::database) fn next_child(&mut self) -> Result<Option<Child<'_>>> {
         let Some((at, behind)) = self.next_element() else { return Ok(None) };
         let size = self.size;
         let place = BranchPlace::parse(self.element(at)?, at, behind, size)
@@ -145,7 +151,7 @@ impl<'f> Node<'f> {
     }
 
     /// The next element of a leaf.
-    pub(super) fn next_item(&mut self) -> Result<Option<Item<'_>>> {
+    pub(in crate::database) fn next_item(&mut self) -> Result<Option<LeafItem<'_>>> {
         let Some((at, behind)) = self.next_element() else { return Ok(None) };
         let size = self.size;
         let place = LeafPlace::parse(self.element(at)?, at, behind, size)
@@ -154,21 +160,21 @@ impl<'f> Node<'f> {
         self.behind = place.end();
         let (key_size, value_size) = (place.key_size as usize, place.value_size as usize);
         let bucket = place.bucket;
-        if value_size <= WHOLE_MAX || self.file.is_none() {
+        if value_size <= WHOLE_MAX || self.source.is_none() {
             let (key, value) = self.bytes(place.key, key_size + value_size)?.split_at(key_size);
-            return Ok(Some(Item { key, value: Value::Whole(value), bucket }));
+            return Ok(Some(LeafItem { key, value: Value::Whole(value), bucket }));
         }
-        let (file, begin) = (self.file, self.begin);
+        let (source, begin) = (self.source, self.begin);
         let key = self.bytes(place.key, key_size)?;
-        let value = match file {
-            Some(file) => Value::Long(Stretch::new(
-                file,
+        let value = match source {
+            Some(source) => Value::Long(Stretch::new(
+                source,
                 begin + place.key + u64::from(place.key_size),
                 u64::from(place.value_size),
             )),
             None => Value::Whole(&[]),
         };
-        Ok(Some(Item { key, value, bucket }))
+        Ok(Some(LeafItem { key, value, bucket }))
     }
 
     /// The position of the next element, and the lowest position of its contents.
@@ -187,19 +193,19 @@ impl<'f> Node<'f> {
         }
         if !self.buffers.elements.holds(at, ELEMENT_SIZE) {
             let ahead = WINDOW_SIZE.min(usize::try_from(self.size - at).unwrap_or(WINDOW_SIZE));
-            self.buffers.elements.load_from(self.file, self.begin, at, ahead)?;
+            self.buffers.elements.load_from(self.source, self.begin, at, ahead)?;
         }
         self.buffers.elements.get(at, ELEMENT_SIZE)
     }
 
     /// `size` bytes from `at` on, which must lie in the node.
-    pub(super) fn bytes(&mut self, at: u64, size: usize) -> Result<&[u8]> {
+    pub(in crate::database) fn bytes(&mut self, at: u64, size: usize) -> Result<&[u8]> {
         if self.buffers.elements.holds(at, size) {
             return self.buffers.elements.get(at, size);
         }
         if !self.buffers.contents.holds(at, size) {
             let left = usize::try_from(self.size - at).unwrap_or(WINDOW_SIZE);
-            self.buffers.contents.load_from(self.file, self.begin, at, size.max(WINDOW_SIZE.min(left)))?;
+            self.buffers.contents.load_from(self.source, self.begin, at, size.max(WINDOW_SIZE.min(left)))?;
         }
         self.buffers.contents.get(at, size)
     }
@@ -209,8 +215,8 @@ impl<'f> Node<'f> {
     }
 
     /// The node's name in an error.
-    pub(super) fn name(&self) -> String {
-        match self.file {
+    pub(in crate::database) fn name(&self) -> String {
+        match self.source {
             Some(_) => format!("page {}", self.header.id),
             None => "the page inside it".to_owned(),
         }
@@ -256,15 +262,15 @@ impl Window {
             .ok_or_else(|| damaged("it ends in the middle of a page"))
     }
 
-    fn load_from(&mut self, file: Option<&File>, node: u64, at: u64, size: usize) -> Result<()> {
-        let file = file.ok_or_else(|| damaged("a bucket ends in the middle of its page"))?;
-        self.load(file, node, at, size)
+    fn load_from(&mut self, source: Option<&dyn PageSource>, node: u64, at: u64, size: usize) -> Result<()> {
+        let source = source.ok_or_else(|| damaged("a bucket ends in the middle of its page"))?;
+        self.load(source, node, at, size)
     }
 
     /// Reads `size` bytes from `at` on of the node that begins at `node`.
-    fn load(&mut self, file: &File, node: u64, at: u64, size: usize) -> Result<()> {
+    fn load(&mut self, source: &dyn PageSource, node: u64, at: u64, size: usize) -> Result<()> {
         self.begin = at;
         self.bytes.resize(size, 0);
-        read_exactly(file, &mut self.bytes, node + at)
+        source.read_at(&mut self.bytes, node + at)
     }
 }

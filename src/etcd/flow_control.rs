@@ -17,23 +17,23 @@ const OPENS_AT: usize = CLOSES_AT / 2;
 
 /// A gate before one connection. Clones are the same gate.
 #[derive(Clone)]
-pub(super) struct Gate(Arc<Mutex<State>>);
+pub(super) struct FlowControl(Arc<Mutex<FlowState>>);
 
-struct State {
+struct FlowState {
     /// Whether a reader takes the bytes; until then the gate stays open.
     guarded: bool,
     closed: bool,
     /// Bytes that passed since this was last 0. Headers and TLS records count too although the reader never takes them, so
-    /// it is never too low; [`Gate::awaited`] resets it when the reader waits in vain.
+    /// it is never too low; [`FlowControl::awaited`] resets it when the reader waits in vain.
     untaken: usize,
     last_taken: Instant,
     waiting: Option<Waker>,
 }
 
-impl Gate {
+impl FlowControl {
     /// A gate without a reader: everything passes.
     pub(super) fn open() -> Self {
-        Self(Arc::new(Mutex::new(State {
+        Self(Arc::new(Mutex::new(FlowState {
             guarded: false,
             closed: false,
             untaken: 0,
@@ -95,12 +95,12 @@ impl Gate {
         self.state().last_taken
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, FlowState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl FlowState {
     fn open(&mut self) {
         self.closed = false;
         if let Some(waiting) = self.waiting.take() {
@@ -125,48 +125,48 @@ mod tests {
     }
 
     /// Whether the gate is open, and how often its waiter was woken.
-    fn is_open(gate: &Gate, count: &Arc<Count>) -> (bool, usize) {
+    fn is_open(flow_control: &FlowControl, count: &Arc<Count>) -> (bool, usize) {
         let waker = Waker::from(Arc::clone(count));
-        let open = gate.poll(&mut Context::from_waker(&waker)).is_ready();
+        let open = flow_control.poll(&mut Context::from_waker(&waker)).is_ready();
         (open, count.0.load(Ordering::Relaxed))
     }
 
     #[test]
-    fn it_closes_at_much_that_nobody_took_and_opens_when_half_of_it_is() {
-        let (gate, count) = (Gate::open(), Arc::default());
-        gate.guard();
-        gate.passed(CLOSES_AT - 1);
-        assert_eq!(is_open(&gate, &count), (true, 0));
-        gate.passed(1);
-        assert_eq!(is_open(&gate, &count), (false, 0));
-        gate.taken(CLOSES_AT - OPENS_AT - 1);
-        assert_eq!(is_open(&gate, &count), (false, 0));
-        gate.taken(1);
-        assert_eq!(is_open(&gate, &count), (true, 1));
+    fn it_closes_at_much_that_is_not_taken_and_opens_when_half_of_it_is() {
+        let (flow_control, count) = (FlowControl::open(), Arc::default());
+        flow_control.guard();
+        flow_control.passed(CLOSES_AT - 1);
+        assert_eq!(is_open(&flow_control, &count), (true, 0));
+        flow_control.passed(1);
+        assert_eq!(is_open(&flow_control, &count), (false, 0));
+        flow_control.taken(CLOSES_AT - OPENS_AT - 1);
+        assert_eq!(is_open(&flow_control, &count), (false, 0));
+        flow_control.taken(1);
+        assert_eq!(is_open(&flow_control, &count), (true, 1));
     }
 
     /// Without this, bytes that passed and are no payload would close the gate for ever.
     #[test]
-    fn whoever_waits_opens_it() {
-        let (gate, count) = (Gate::open(), Arc::default());
-        gate.guard();
-        gate.passed(CLOSES_AT);
-        assert_eq!(is_open(&gate, &count), (false, 0));
-        gate.awaited();
-        assert_eq!(is_open(&gate, &count), (true, 1));
-        gate.passed(CLOSES_AT - 1);
-        assert_eq!(is_open(&gate, &count), (true, 1));
+    fn a_waiting_reader_opens_it() {
+        let (flow_control, count) = (FlowControl::open(), Arc::default());
+        flow_control.guard();
+        flow_control.passed(CLOSES_AT);
+        assert_eq!(is_open(&flow_control, &count), (false, 0));
+        flow_control.awaited();
+        assert_eq!(is_open(&flow_control, &count), (true, 1));
+        flow_control.passed(CLOSES_AT - 1);
+        assert_eq!(is_open(&flow_control, &count), (true, 1));
     }
 
     #[test]
-    fn where_nobody_takes_it_is_open() {
-        let (gate, count) = (Gate::open(), Arc::default());
-        gate.passed(2 * CLOSES_AT);
-        assert_eq!(is_open(&gate, &count), (true, 0));
-        gate.guard();
-        gate.passed(1);
-        assert_eq!(is_open(&gate, &count), (false, 0));
-        gate.leave();
-        assert_eq!(is_open(&gate, &count), (true, 1));
+    fn without_a_reader_it_is_open() {
+        let (flow_control, count) = (FlowControl::open(), Arc::default());
+        flow_control.passed(2 * CLOSES_AT);
+        assert_eq!(is_open(&flow_control, &count), (true, 0));
+        flow_control.guard();
+        flow_control.passed(1);
+        assert_eq!(is_open(&flow_control, &count), (false, 0));
+        flow_control.leave();
+        assert_eq!(is_open(&flow_control, &count), (true, 1));
     }
 }

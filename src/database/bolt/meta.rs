@@ -5,7 +5,7 @@
 //! sequence u64), freelist page id u64, high-water mark u64, transaction id u64, FNV-1a-64 of the 56 bytes before it.
 //! All little-endian.
 
-use super::page::{HEADER_SIZE as PAGE_HEADER_SIZE, Header, META};
+use super::page::{HEADER_SIZE as PAGE_HEADER_SIZE, META, PageHeader};
 
 /// Bytes of the meta structure, checksum included.
 const META_SIZE: usize = 64;
@@ -89,7 +89,7 @@ impl Meta {
     #[must_use]
     pub fn to_page(&self, id: u64) -> [u8; META_END] {
         let mut page = [0; META_END];
-        let header = Header { id, flags: META, count: 0, overflow: 0 };
+        let header = PageHeader { id, flags: META, count: 0, overflow: 0 };
         page[..PAGE_HEADER_SIZE].copy_from_slice(&header.to_bytes());
         page[16..20].copy_from_slice(&MAGIC.to_le_bytes());
         page[20..24].copy_from_slice(&VERSION.to_le_bytes());

@@ -25,7 +25,7 @@ pub(super) const COUNT_FOLLOWS: u16 = 0xFFFF;
 
 /// The header of a page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct PageHeader {
     /// The page's own number.
     pub id: u64,
     /// The type: [`BRANCH`], [`LEAF`], [`META`] or [`FREELIST`].
@@ -36,7 +36,7 @@ pub struct Header {
     pub overflow: u32,
 }
 
-impl Header {
+impl PageHeader {
     /// Parses the header at the beginning of `page`.
     #[must_use]
     pub fn parse(page: &[u8]) -> Option<Self> {
@@ -209,18 +209,18 @@ impl<'a> Bucket<'a> {
 }
 
 /// An entry of a leaf to be written: key, value and whether it is a bucket. Entries ascend by key.
-pub type Entry = (Vec<u8>, Vec<u8>, bool);
+pub type LeafEntry = (Vec<u8>, Vec<u8>, bool);
 
 /// A leaf with `entries` under the number `id`, without padding; the caller pads it to whole pages, and `overflow` gives the
 /// number of pages beyond the first.
 ///
 /// `None` where there are more entries than a page can count.
 #[must_use]
-pub fn leaf(id: u64, entries: &[Entry], overflow: impl FnOnce(usize) -> Option<u32>) -> Option<Vec<u8>> {
+pub fn leaf(id: u64, entries: &[LeafEntry], overflow: impl FnOnce(usize) -> Option<u32>) -> Option<Vec<u8>> {
     let contents: usize = entries.iter().map(|(key, value, _)| key.len() + value.len()).sum();
     let size = HEADER_SIZE + entries.len() * ELEMENT_SIZE + contents;
     let count = u16::try_from(entries.len()).ok().filter(|count| *count < COUNT_FOLLOWS)?;
-    let header = Header { id, flags: LEAF, count, overflow: overflow(size)? };
+    let header = PageHeader { id, flags: LEAF, count, overflow: overflow(size)? };
     let mut page = Vec::with_capacity(size);
     page.extend_from_slice(&header.to_bytes());
     let mut position = HEADER_SIZE + entries.len() * ELEMENT_SIZE;
@@ -250,7 +250,7 @@ pub fn branch(
     let contents: usize = children.iter().map(|(key, _)| key.len()).sum();
     let size = HEADER_SIZE + children.len() * ELEMENT_SIZE + contents;
     let count = u16::try_from(children.len()).ok().filter(|count| *count < COUNT_FOLLOWS)?;
-    let header = Header { id, flags: BRANCH, count, overflow: overflow(size)? };
+    let header = PageHeader { id, flags: BRANCH, count, overflow: overflow(size)? };
     let mut page = Vec::with_capacity(size);
     page.extend_from_slice(&header.to_bytes());
     let mut position = HEADER_SIZE + children.len() * ELEMENT_SIZE;
@@ -295,8 +295,8 @@ mod tests {
     fn a_leaf_is_read_as_written() {
         let entries = [(b"a".to_vec(), b"one".to_vec(), false), (b"bb".to_vec(), Vec::new(), true)];
         let page = leaf(7, &entries, |size| Some(u32::from(size > 4096))).unwrap();
-        let header = Header::parse(&page).unwrap();
-        assert_eq!(header, Header { id: 7, flags: LEAF, count: 2, overflow: 0 });
+        let header = PageHeader::parse(&page).unwrap();
+        assert_eq!(header, PageHeader { id: 7, flags: LEAF, count: 2, overflow: 0 });
         let read: Vec<_> = leaf_elements(&page, header.count).map(Option::unwrap).collect();
         assert_eq!(read[0], LeafElement { key: b"a", value: b"one", bucket: false });
         assert_eq!(read[1], LeafElement { key: b"bb", value: b"", bucket: true });
@@ -305,8 +305,8 @@ mod tests {
     #[test]
     fn a_branch_is_read_as_written() {
         let page = branch(9, &[(b"a".to_vec(), 3), (b"m".to_vec(), 4)], |_| Some(0)).unwrap();
-        let header = Header::parse(&page).unwrap();
-        assert_eq!(header, Header { id: 9, flags: BRANCH, count: 2, overflow: 0 });
+        let header = PageHeader::parse(&page).unwrap();
+        assert_eq!(header, PageHeader { id: 9, flags: BRANCH, count: 2, overflow: 0 });
         let read: Vec<_> = branch_elements(&page, 2).map(Option::unwrap).collect();
         assert_eq!(read[1], BranchElement { key: b"m", child: 4 });
     }

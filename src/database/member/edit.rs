@@ -5,18 +5,19 @@
 //! the consistent index and the term are those of the new log. The pages of keys stay byte for byte what etcd sent. The
 //! freed pages need no freelist: without one, bbolt finds free pages itself when it opens the file.
 
+use std::fs::File;
 use std::os::unix::fs::FileExt;
 
-use super::file::{DEPTH_MAX, Database, NamedBucket, damaged, missing_bucket};
 use super::membership::Membership;
-use super::meta::{Meta, NO_FREELIST};
-use super::mvcc::{KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION, TOMBSTONE_SIZE};
-use super::node::{Buffers, Node};
-use super::page::{BRANCH, Bucket, Entry, LEAF, branch, leaf};
-use crate::error::{Error, Kind, Result};
+use super::raft::FIRST_TERM;
+use crate::database::bolt::meta::{Meta, NO_FREELIST};
+use crate::database::bolt::page::{BRANCH, Bucket, LEAF, LeafEntry, branch, leaf};
+use crate::database::bolt::{Buffers, DEPTH_MAX, Database, NamedBucket, Node, damaged, missing_bucket};
+use crate::database::mvcc::{Revision, TOMBSTONE_SIZE};
+use crate::database::schema::{KEY_BUCKET, MEMBERS_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
+use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 
-const MEMBERS_BUCKET: &[u8] = b"members";
 const MEMBERS_REMOVED_BUCKET: &[u8] = b"members_removed";
 const CLUSTER_BUCKET: &[u8] = b"cluster";
 const CONSISTENT_INDEX: &[u8] = b"consistent_index";
@@ -24,51 +25,26 @@ const TERM: &[u8] = b"term";
 /// `buckets.Auth` and `AuthEnabledKeyName` in etcd's schema.
 const AUTHENTICATION_BUCKET: &[u8] = b"auth";
 const AUTHENTICATION_ENABLED: &[u8] = b"authEnabled";
-/// The term of the new log, as in `etcdutl`.
-pub(super) const FIRST_TERM: u64 = 1;
-
-/// Raises the revision, so that no watcher of the lost cluster sees a revision twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Bump {
-    /// Added to the newest revision.
-    pub by: i64,
-}
-
-impl Bump {
-    /// The revision it raises `newest` to, which is that of the last write or of a compaction above it
-    /// ([`Contents::revision`](super::contents::Contents::revision)). etcd continues from the larger of the two, so a number
-    /// added to the last write alone may end below what clients have seen.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] where no such revision above `newest` exists.
-    pub fn target(self, newest: i64) -> Result<i64> {
-        let raised = newest.checked_add(self.by);
-        raised.filter(|raised| *raised > newest && *raised < i64::MAX).ok_or_else(|| {
-            Error::new(Kind::Usage, format!("revision {newest} cannot be raised by {}", self.by))
-                .with_hint("name a positive number that leaves room below 2^63")
-        })
-    }
-}
 
 /// The most memory for the entries of a bucket that is rewritten: some hundred times what they need in practice.
 const SMALL_SIZE_MAX: u64 = 4 * 1024 * 1024;
 /// Bytes of memory that an entry takes besides its key and its value.
-const ENTRY_SIZE: u64 = size_of::<Entry>() as u64 + 32;
+const ENTRY_SIZE: u64 = size_of::<LeafEntry>() as u64 + 32;
 
-/// Turns `database`, whose file is open for writing, into that of a member of `membership`. Afterwards the file ends at its
-/// high-water mark.
+/// Turns the database in `file`, which is open for reading and writing, into that of a member of `membership`. Afterwards
+/// the file ends at its high-water mark.
 ///
 /// `raised_to` is a revision above all in it. It becomes the newest revision, and that of a requested compaction.
 ///
 /// # Errors
 /// The errors of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing.
 pub fn become_member(
-    database: &Database<'_>,
+    file: &File,
     membership: &Membership,
     raised_to: Option<i64>,
     interrupt: &Interrupt,
 ) -> Result<()> {
-    let mut edit = Edit::begin(database, interrupt)?;
+    let mut edit = Edit::begin(file, interrupt)?;
     edit.set_bucket(MEMBERS_BUCKET, &membership.bucket_entries())?;
     edit.set_bucket(MEMBERS_REMOVED_BUCKET, &[])?;
     if edit.position(CLUSTER_BUCKET).is_err() {
@@ -91,11 +67,8 @@ pub fn become_member(
 ///
 /// # Errors
 /// The errors of [`become_member`].
-pub fn turn_authentication_off_in_a_scratch_copy(
-    database: &Database<'_>,
-    interrupt: &Interrupt,
-) -> Result<()> {
-    let mut edit = Edit::begin(database, interrupt)?;
+pub fn turn_authentication_off_in_a_scratch_copy(file: &File, interrupt: &Interrupt) -> Result<()> {
+    let mut edit = Edit::begin(file, interrupt)?;
     if edit.position(AUTHENTICATION_BUCKET).is_err() {
         return Ok(());
     }
@@ -106,7 +79,7 @@ pub fn turn_authentication_off_in_a_scratch_copy(
 }
 
 /// Inserts or replaces the entry of `key`, in ascending order of keys.
-fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
+fn set(entries: &mut Vec<LeafEntry>, key: &[u8], value: &[u8]) {
     let entry = (key.to_vec(), value.to_vec(), false);
     match entries.binary_search_by(|(other, ..)| other.as_slice().cmp(key)) {
         Ok(at) => entries[at] = entry,
@@ -115,18 +88,21 @@ fn set(entries: &mut Vec<Entry>, key: &[u8], value: &[u8]) {
 }
 
 /// The changed buckets, and the pages appended for them.
-struct Edit<'e, 'd> {
-    database: &'e Database<'d>,
+struct Edit<'e> {
+    file: &'e File,
+    database: Database<'e>,
     interrupt: &'e Interrupt,
     buckets: Vec<NamedBucket>,
     /// The next page to write. New pages start at the high-water mark, where the database has none.
     next_page: u64,
 }
 
-impl<'e, 'd> Edit<'e, 'd> {
-    fn begin(database: &'e Database<'d>, interrupt: &'e Interrupt) -> Result<Self> {
+impl<'e> Edit<'e> {
+    fn begin(file: &'e File, interrupt: &'e Interrupt) -> Result<Self> {
+        let database = Database::open(file)?;
         let buckets = database.buckets(interrupt)?;
-        Ok(Self { database, interrupt, buckets, next_page: database.meta().high_water_mark })
+        let next_page = database.meta().high_water_mark;
+        Ok(Self { file, database, interrupt, buckets, next_page })
     }
 
     fn page_size(&self) -> usize {
@@ -144,7 +120,7 @@ impl<'e, 'd> Edit<'e, 'd> {
     }
 
     /// All entries of a small bucket.
-    fn entries(&self, name: &[u8]) -> Result<Vec<Entry>> {
+    fn entries(&self, name: &[u8]) -> Result<Vec<LeafEntry>> {
         let mut entries = Vec::new();
         let mut size = 0;
         self.database.walk_bucket(name, self.interrupt, &mut |_, key, value| {
@@ -164,7 +140,7 @@ impl<'e, 'd> Edit<'e, 'd> {
     }
 
     /// Replaces all entries of the bucket `name`.
-    fn set_bucket(&mut self, name: &[u8], entries: &[Entry]) -> Result<()> {
+    fn set_bucket(&mut self, name: &[u8], entries: &[LeafEntry]) -> Result<()> {
         // `inlineable` and `maxInlineBucketSize` in bbolt's `bucket.go`.
         let size: usize =
             entries.iter().map(|(key, value, _)| key.len() + value.len() + 16).sum::<usize>() + 16;
@@ -202,7 +178,7 @@ impl<'e, 'd> Edit<'e, 'd> {
     /// Writes `page` as page `id`.
     fn write(&self, page: &[u8], id: u64) -> Result<()> {
         let at = id.checked_mul(self.page_size() as u64).ok_or_else(too_large)?;
-        self.database.file().write_all_at(page, at).map_err(|error| Error::io("write", "the database", error))
+        self.file.write_all_at(page, at).map_err(|error| Error::io("write", "the database", error))
     }
 
     /// Adds an empty value under a revision above all others (`unsafeBumpBucketsRevision` in `v3_snapshot.go`).
@@ -250,7 +226,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         let mut id = root;
         while path.len() <= DEPTH_MAX {
             path.push(id);
-            let mut node = Node::open(self.database, id, Buffers::default())?;
+            let mut node = Node::open(&self.database, id, Buffers::default())?;
             match node.header.flags {
                 LEAF => return Ok(path),
                 BRANCH => {
@@ -266,14 +242,14 @@ impl<'e, 'd> Edit<'e, 'd> {
 
     /// The first key of the leaf `id`.
     fn first_key(&self, id: u64) -> Result<Option<Vec<u8>>> {
-        let mut node = Node::open(self.database, id, Buffers::default())?;
+        let mut node = Node::open(&self.database, id, Buffers::default())?;
         Ok(node.next_item()?.map(|item| item.key.to_vec()))
     }
 
     /// The children of the branch `id` of the bucket `key`: the first key and the page of each. Its keys are revisions, so
     /// that 65535 of them, the most that a page can count, take 4 MiB.
     fn children(&self, id: u64) -> Result<Vec<(Vec<u8>, u64)>> {
-        let mut node = Node::open(self.database, id, Buffers::default())?;
+        let mut node = Node::open(&self.database, id, Buffers::default())?;
         let mut children = Vec::new();
         while let Some(child) = node.next_child()? {
             if child.key.len() > TOMBSTONE_SIZE {
@@ -286,7 +262,7 @@ impl<'e, 'd> Edit<'e, 'd> {
 
     /// Writes the root bucket, and finally the meta pages.
     fn finish(mut self) -> Result<()> {
-        let buckets: Vec<Entry> =
+        let buckets: Vec<LeafEntry> =
             self.buckets.drain(..).map(|bucket| (bucket.name, bucket.value, true)).collect();
         let root = self.append(|id, overflow| leaf(id, &buckets, overflow))?;
         let old = *self.database.meta();
@@ -303,7 +279,7 @@ impl<'e, 'd> Edit<'e, 'd> {
         let end = meta.database_size().ok_or_else(too_large)?;
         let newer = meta.transaction % 2;
         let older = Meta { transaction: old.transaction, ..meta };
-        let cut = self.database.file().set_len(end);
+        let cut = self.file.set_len(end);
         cut.map_err(|error| Error::io("write", "the database", error))?;
         self.write(&older.to_page(1 - newer), 1 - newer)?;
         self.write(&meta.to_page(newer), newer)

@@ -1,45 +1,34 @@
-//! A database in a file, read page by page: every bucket, every key, and every rule of bbolt's trees.
+//! A walk over a database, page by page: every bucket, every key, and every rule of bbolt's trees.
 //!
 //! bbolt maps its file into memory and trusts it, so that etcd and its tools panic on a damaged page. This module checks
 //! every number before it follows it, as `tx_check.go` in go.etcd.io/bbolt does: each page is reached at most once, lies
 //! below the high-water mark and is what its flags say, and keys ascend within the bounds that their parent gives.
 //!
-//! However large the file is and whatever it contains, reading it takes less than 16 MiB of memory, and a bit for each page
+//! However large the database is and whatever it contains, reading it takes less than 16 MiB of memory, and a bit for each page
 //! in use: 6 MiB for the longest possible path of branches, 4 MiB for a leaf, 4 MiB for the root bucket.
 
-use std::fs::File;
-use std::os::unix::fs::FileExt;
-
-use super::meta::{META_END, Meta, NO_FREELIST};
-use super::node::{Buffers, Item, Node};
+use super::database::Database;
+use super::fault::{damaged, missing_bucket};
+use super::meta::NO_FREELIST;
+use super::node::{Buffers, LeafItem, Node};
 use super::page::{BRANCH, Bucket, COUNT_FOLLOWS, FREELIST, HEADER_SIZE, LEAF};
 use super::page_set::PageSet;
-use super::snapshot::FirstPages;
 use super::value::Value;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 
-/// The largest page of any platform, as in [`Meta::parse`].
-const LARGEST_PAGE: usize = 64 * 1024;
 /// The most buckets, and the most bytes in the root bucket: etcd has some ten buckets, of a quarter of a page at most.
 const BUCKETS_MAX: usize = 1000;
 const BUCKETS_SIZE_MAX: usize = 4 * 1024 * 1024;
 /// The most bytes in pages of a small bucket: the root bucket and etcd's own records, which fill a page or two.
 const SMALL_BUCKET_PAGES_SIZE_MAX: u64 = 8 * 1024 * 1024;
 /// The most branches above a leaf. bbolt splits pages so that five or six hold all a file can.
-pub(super) const DEPTH_MAX: usize = 32;
+pub(in crate::database) const DEPTH_MAX: usize = 32;
 /// Bytes of the freelist that are read at once.
 const FREELIST_PIECE: u64 = 32 * 1024;
 
 /// Called by a [`Database::walk`] for each entry: the bucket's name, the key, the value.
 pub type Visit<'a> = dyn FnMut(&[u8], &[u8], Value<'_>) -> Result<()> + 'a;
-
-/// An open database.
-#[derive(Debug)]
-pub struct Database<'a> {
-    file: &'a File,
-    meta: Meta,
-}
 
 /// The result of a walk over the whole database, besides the keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,64 +41,25 @@ pub struct Walked {
 }
 
 /// An entry of the root bucket.
-pub(super) struct NamedBucket {
-    pub(super) name: Vec<u8>,
+pub(in crate::database) struct NamedBucket {
+    pub(in crate::database) name: Vec<u8>,
     /// In the form that [`Bucket::parse`] reads.
-    pub(super) value: Vec<u8>,
+    pub(in crate::database) value: Vec<u8>,
 }
 
-/// The error for a damaged database.
-pub(super) fn damaged(what: impl std::fmt::Display) -> Error {
-    Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {what}"))
-}
-
-impl<'a> Database<'a> {
-    /// Reads the meta pages. Bytes behind the high-water mark are not part of the database.
-    ///
-    /// # Errors
-    /// [`Kind::NotASnapshot`], [`Kind::SnapshotLength`] where the file is shorter than the meta pages say, [`Kind::Io`].
-    pub fn open(file: &'a File) -> Result<Self> {
-        let mut head = vec![0; LARGEST_PAGE + META_END];
-        let read = read_at(file, &mut head, 0)?;
-        let mut pages = FirstPages::default();
-        pages.update(&head[..read])?;
-        let meta = *pages.meta().ok_or_else(|| damaged("it ends before its second page"))?;
-        let length = file.metadata().map_err(cannot_read)?.len();
-        match meta.database_size() {
-            Some(size) if size <= length => Ok(Self { file, meta }),
-            size => Err(Error::new(
-                Kind::SnapshotLength,
-                format!(
-                    "the database is {length} bytes long, but its first page says {}",
-                    size.unwrap_or(u64::MAX)
-                ),
-            )),
-        }
-    }
-
-    /// The newest valid meta page.
-    #[must_use]
-    pub fn meta(&self) -> &Meta {
-        &self.meta
-    }
-
-    /// The file.
-    pub(super) fn file(&self) -> &'a File {
-        self.file
-    }
-
+impl Database<'_> {
     /// Visits every key of every bucket in order, and checks every page on the way.
     ///
     /// # Errors
     /// [`Kind::DatabaseDamaged`], [`Kind::NotASnapshot`] for content that etcd never writes, [`Kind::Io`],
     /// [`Kind::Interrupted`], and the errors of `visit`.
     pub fn walk(&self, interrupt: &Interrupt, visit: &mut Visit<'_>) -> Result<Walked> {
-        let mut walk = Walk::new(self, interrupt);
-        let buckets = walk.buckets(self.meta.root)?;
+        let mut walk = TreeWalk::new(self, interrupt);
+        let buckets = walk.buckets(self.meta().root)?;
         for NamedBucket { name, value } in &buckets {
             walk.bucket(name, value, visit)?;
         }
-        let freelist_fault = match self.meta.freelist {
+        let freelist_fault = match self.meta().freelist {
             NO_FREELIST => None,
             first => walk.freelist(first)?,
         };
@@ -120,8 +70,8 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// The errors of [`Self::walk`].
-    pub(super) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
-        Walk::small(self, interrupt).buckets(self.meta.root)
+    pub(in crate::database) fn buckets(&self, interrupt: &Interrupt) -> Result<Vec<NamedBucket>> {
+        TreeWalk::small(self, interrupt).buckets(self.meta().root)
     }
 
     /// Visits every key of one bucket in order.
@@ -130,7 +80,7 @@ impl<'a> Database<'a> {
     /// The errors of [`Self::walk`]; [`Kind::NotASnapshot`] where there is no such bucket.
     pub fn walk_bucket(&self, name: &[u8], interrupt: &Interrupt, visit: &mut Visit<'_>) -> Result<()> {
         let bucket = self.find_bucket(name, interrupt)?;
-        Walk::new(self, interrupt).bucket(name, &bucket.value, visit)
+        TreeWalk::new(self, interrupt).bucket(name, &bucket.value, visit)
     }
 
     /// [`Self::walk_bucket`] for a bucket that is small in every etcd. It refuses a large one before that costs time or
@@ -138,61 +88,28 @@ impl<'a> Database<'a> {
     ///
     /// # Errors
     /// The errors of [`Self::walk_bucket`].
-    pub(super) fn walk_small_bucket(
+    pub(in crate::database) fn walk_small_bucket(
         &self,
         name: &[u8],
         interrupt: &Interrupt,
         visit: &mut Visit<'_>,
     ) -> Result<()> {
         let bucket = self.find_bucket(name, interrupt)?;
-        Walk::small(self, interrupt).bucket(name, &bucket.value, visit)
+        TreeWalk::small(self, interrupt).bucket(name, &bucket.value, visit)
     }
 
     /// The entry `name` of the root bucket.
     ///
     /// # Errors
     /// The errors of [`Self::walk_bucket`].
-    pub(super) fn find_bucket(&self, name: &[u8], interrupt: &Interrupt) -> Result<NamedBucket> {
+    pub(in crate::database) fn find_bucket(&self, name: &[u8], interrupt: &Interrupt) -> Result<NamedBucket> {
         let mut buckets = self.buckets(interrupt)?;
         let found = buckets.iter().position(|bucket| bucket.name == name);
         found.map(|at| buckets.swap_remove(at)).ok_or_else(|| missing_bucket(name))
     }
 }
 
-/// Fills `buffer` from the file.
-pub(super) fn read_exactly(file: &File, buffer: &mut [u8], at: u64) -> Result<()> {
-    file.read_exact_at(buffer, at).map_err(cannot_read)
-}
-
-fn cannot_read(error: std::io::Error) -> Error {
-    Error::io("read", "the database", error)
-}
-
-fn read_at(file: &File, buffer: &mut [u8], at: u64) -> Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], at + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(cannot_read(error)),
-        }
-    }
-    Ok(filled)
-}
-
-/// etcd did not write a bbolt database that has no bucket `name`.
-pub(super) fn missing_bucket(name: &[u8]) -> Error {
-    Error::new(
-        Kind::NotASnapshot,
-        format!(
-            "a bbolt database, but not one of etcd: it has no bucket {:?}",
-            String::from_utf8_lossy(name)
-        ),
-    )
-}
-
-fn named_bucket(item: &Item<'_>) -> Result<NamedBucket> {
+fn named_bucket(item: &LeafItem<'_>) -> Result<NamedBucket> {
     if !item.bucket {
         return Err(damaged("there is a key outside all buckets"));
     }
@@ -205,10 +122,10 @@ fn too_many_buckets() -> Error {
 }
 
 /// Called for each element of a tree.
-type TakeItem<'v> = dyn FnMut(Item<'_>) -> Result<()> + 'v;
+type TakeItem<'v> = dyn FnMut(LeafItem<'_>) -> Result<()> + 'v;
 
 /// A walk in progress.
-struct Walk<'d, 'f> {
+struct TreeWalk<'d, 'f> {
     database: &'d Database<'f>,
     interrupt: &'d Interrupt,
     reached: PageSet,
@@ -233,15 +150,15 @@ impl Bounds<'_> {
     }
 }
 
-impl<'d, 'f> Walk<'d, 'f> {
+impl<'d, 'f> TreeWalk<'d, 'f> {
     fn new(database: &'d Database<'f>, interrupt: &'d Interrupt) -> Self {
-        let in_use_max = database.meta.high_water_mark;
+        let in_use_max = database.meta().high_water_mark;
         Self { database, interrupt, reached: PageSet::default(), in_use: 2, in_use_max, buffers: Vec::new() }
     }
 
     /// A walk over a bucket that is small in every etcd.
     fn small(database: &'d Database<'f>, interrupt: &'d Interrupt) -> Self {
-        let in_use_max = 2 + SMALL_BUCKET_PAGES_SIZE_MAX / u64::from(database.meta.page_size);
+        let in_use_max = 2 + SMALL_BUCKET_PAGES_SIZE_MAX / u64::from(database.meta().page_size);
         Self { in_use_max, ..Self::new(database, interrupt) }
     }
 
@@ -261,7 +178,7 @@ impl<'d, 'f> Walk<'d, 'f> {
     /// A bucket of etcd's, which contains no buckets.
     fn bucket(&mut self, name: &[u8], value: &[u8], visit: &mut Visit<'_>) -> Result<()> {
         let shown = String::from_utf8_lossy(name).into_owned();
-        let mut take = |item: Item<'_>| {
+        let mut take = |item: LeafItem<'_>| {
             if item.bucket {
                 let message = format!("not an etcd snapshot: the bucket {shown:?} holds another bucket");
                 return Err(Error::new(Kind::NotASnapshot, message));
@@ -391,13 +308,13 @@ impl<'d, 'f> Walk<'d, 'f> {
             }
             at += size;
         }
-        let lost = self.database.meta.high_water_mark - self.in_use - count;
+        let lost = self.database.meta().high_water_mark - self.in_use - count;
         Ok((lost > 0).then(|| format!("{lost} pages are neither used nor listed as free")))
     }
 
     /// Why page `free` cannot be free.
     fn free(&mut self, free: u64) -> Option<String> {
-        let end = self.database.meta.high_water_mark;
+        let end = self.database.meta().high_water_mark;
         if !(2..end).contains(&free) {
             return Some(format!("page {free}, of {end}, is listed as free"));
         }

@@ -17,21 +17,21 @@ const AHEAD: u64 = 4;
 const SMALLEST_WINDOW: u32 = 65_535;
 
 /// A rate limit that all connections share: a token bucket, kept as the time at which it has no debt left.
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     rate: u64,
-    state: Mutex<State>,
+    state: Mutex<TokenBucket>,
 }
 
-struct State {
+struct TokenBucket {
     /// When the bytes read so far will have taken the time that the limit demands.
     paid_until: Instant,
     held: Duration,
 }
 
-impl Pace {
+impl RateLimit {
     /// `rate` bytes per second, at least [`LOWEST_RATE`].
     pub(super) fn new(rate: u64) -> Self {
-        let state = State { paid_until: Instant::now(), held: Duration::ZERO };
+        let state = TokenBucket { paid_until: Instant::now(), held: Duration::ZERO };
         Self { rate: rate.max(LOWEST_RATE), state: Mutex::new(state) }
     }
 
@@ -78,7 +78,7 @@ impl Pace {
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, TokenBucket> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,9 +1,9 @@
 //! The newest revision of a database, without reading all of it: from the last leaf of its keys and its last compaction.
 
-use super::file::{DEPTH_MAX, Database, damaged};
-use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::node::{Buffers, Node};
-use super::page::{BRANCH, Bucket, LEAF};
+use crate::database::bolt::page::{BRANCH, Bucket, LEAF};
+use crate::database::bolt::{Buffers, DEPTH_MAX, Database, Node, damaged};
+use crate::database::mvcc::Revision;
+use crate::database::schema::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
@@ -63,9 +63,9 @@ fn last_in_leaf(mut leaf: Node<'_>) -> Result<Option<i64>> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::meta::Meta;
-    use super::super::page::Header;
     use super::*;
+    use crate::database::bolt::meta::Meta;
+    use crate::database::bolt::page::PageHeader;
     use crate::error::Kind;
     use std::os::unix::fs::FileExt;
 
@@ -89,7 +89,7 @@ mod tests {
             file.write_all_at(&meta.to_page(id), at(id)).unwrap();
         }
         let overflow = u32::try_from(pages - 3).unwrap();
-        let header = Header { id: 2, flags: LEAF, count: 0, overflow };
+        let header = PageHeader { id: 2, flags: LEAF, count: 0, overflow };
         file.write_all_at(&header.to_bytes(), at(2)).unwrap();
         file
     }
