@@ -1,5 +1,5 @@
 use super::*;
-use crate::store::stale::Unfinished as _;
+use crate::store::local::stale::Unfinished as _;
 use rustix::fs::FlockOperation;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -411,7 +411,7 @@ fn nothing_else_is_taken_for_stale() {
 
 #[test]
 fn a_temporary_of_another_user_is_never_removed() {
-    if !crate::store::may_give_files_away() {
+    if !crate::store::local::may_give_files_away() {
         return;
     }
     let place = place();

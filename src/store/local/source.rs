@@ -122,7 +122,7 @@ mod tests {
     #[test]
     fn neither_a_pipe_nor_a_device_of_another_user_s_choice_is_opened() {
         use std::os::unix::fs::{chown, symlink};
-        if !crate::store::may_give_files_away() {
+        if !crate::store::local::may_give_files_away() {
             return;
         }
         let place = tempfile::tempdir().unwrap();

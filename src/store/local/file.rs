@@ -14,12 +14,11 @@ use rustix::fs::FileType;
 use super::commit::{self, Method};
 use super::directory::{Directory, describe, is_file_name};
 use super::growing::GrowingFile;
-use super::sidecar::Sidecar;
 use super::stale;
-pub use super::temporary::abandon_all;
 use super::temporary::{Temporary, is_temporary_name};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::store::sidecar::Sidecar;
 
 /// What to do when the final name exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
