@@ -231,10 +231,10 @@ impl Header {
             Public::Newer(version) => newer(*version),
             _ if types == ["scrypt"] && !identities.has_passphrase() => {
                 Error::new(Kind::NoMatchingIdentity, "no identity opens it; it was sealed with a passphrase")
-                    .with_hint("pass -p instead of -i, and type the passphrase")
+                    .with_hint("pass `passphrase` instead of `identity`, and type the passphrase")
             }
             _ if types == ["scrypt"] => Error::new(Kind::NoMatchingIdentity, "the passphrase is wrong")
-                .with_hint("it was sealed with a passphrase: pass -p and type that one; damage to the header can look the same"),
+                .with_hint("it was sealed with a passphrase: pass `passphrase` and type that one; damage to the header can look the same"),
             _ => Error::new(
                 Kind::NoMatchingIdentity,
                 format!("no identity opens it; it was sealed to recipients of type {}", types.join(", ")),
@@ -334,12 +334,12 @@ fn not_an_archive(prefix: &[u8]) -> Error {
     } else if prefix.get(16..20) == Some(BBOLT) {
         (
             "it is a plain, unencrypted etcd snapshot",
-            Some("seal it with `etcd-seal save --from FILE`, or use it with etcdutl as it is"),
+            Some("seal it with etcd-seal save (`from`), or use it with etcdutl as it is"),
         )
     } else if prefix.starts_with(ZSTD) {
         (
             "it is a zstd file, not encrypted",
-            Some("decompress it with zstd -d, then seal it with `etcd-seal save --from FILE`"),
+            Some("decompress it with zstd -d, then seal it with etcd-seal save (`from`)"),
         )
     } else if AGE_BEGIN.as_bytes().starts_with(prefix) {
         (

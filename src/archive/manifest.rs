@@ -272,7 +272,7 @@ pub fn to_json(document: &impl Serialize, limit: usize, what: &str) -> Result<Ve
             Kind::Usage,
             format!("the {what} would be {} bytes, more than {limit}", json.len()),
         )
-        .with_hint("shorten --cluster-name, --note or the --tag values, or name fewer recipients"));
+        .with_hint("shorten `cluster_name`, `note` or the `tag` values, or name fewer recipients"));
     }
     Ok(json)
 }

@@ -1,5 +1,6 @@
 //! Standard error, with its log lines and progress bar, and the state of the standard streams.
 
+use super::options::with_flags;
 use super::printable::{sanitize, without_private_keys};
 use super::repeats::Repeats;
 use indicatif::ProgressBar;
@@ -167,6 +168,7 @@ where
         };
         let mut text = String::new();
         context.field_format().format_fields(Writer::new(&mut text), event)?;
+        let text = with_flags(&text);
         let text = sanitize(&text);
         let metadata = event.metadata();
         if *metadata.level() == Level::WARN && !self.0.shared().repeats.shows(metadata.callsite(), &text) {

@@ -15,6 +15,7 @@ mod info;
 mod input;
 mod keygen;
 mod man;
+mod options;
 mod output;
 mod page;
 mod printable;

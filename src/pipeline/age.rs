@@ -9,7 +9,7 @@ use crate::database::kubernetes::ASSUMED_AGE;
 use crate::error::{Error, Kind, Result};
 
 /// The hint of errors about an unknown age.
-const NAME_IT: &str = "pass --snapshot-age DURATION in addition, or --bump-revision NUMBER --mark-compacted in place of --kubernetes";
+const NAME_IT: &str = "pass `snapshot_age` DURATION in addition, or `bump_revision` NUMBER `mark_compacted` in place of `kubernetes`";
 
 /// The times that the age of a snapshot is computed from.
 #[derive(Clone, Copy, Debug)]
@@ -102,11 +102,11 @@ mod tests {
         let asked = description(Some("2026-01-02T00:00:00Z"));
         for now in ["2026-01-01T23:59:59Z", "2000-01-01T00:00:00Z", "1969-12-31T23:59:55Z"] {
             let behind = age(now, Some(&asked), None).unwrap_err();
-            assert!(behind.to_string().contains(now) && behind.hint().contains("--snapshot-age"), "{behind}");
+            assert!(behind.to_string().contains(now) && behind.hint().contains("`snapshot_age`"), "{behind}");
         }
         assert!(age("9999-01-01T00:00:00Z", Some(&asked), None).is_ok());
         let unknown = age("2026-01-01T00:00:00Z", None, None).unwrap_err();
-        assert!(unknown.hint().contains("--bump-revision"), "{unknown}");
+        assert!(unknown.hint().contains("`bump_revision`"), "{unknown}");
         let no_time = description(Some("soon"));
         assert!(age("2026-01-03T00:00:00Z", Some(&no_time), None).is_err());
     }

@@ -293,12 +293,12 @@ fn make_database(
 /// Accepts a damaged freelist on request: no data depends on it, and a member gets none; but its writer was at fault.
 fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
     if skip_hash_check {
-        tracing::warn!("{fault}; going on without that list, as --skip-hash-check asks for");
+        tracing::warn!("{fault}; going on without that list, as `skip_hash_check` asks for");
         return Ok(());
     }
     Err(Error::new(Kind::DatabaseDamaged, format!("the database is damaged: {fault}")).with_hint(
-        "use another archive; if this is the last copy there is, restore its snapshot with -o, and that with \
-         --from-snapshot, --skip-hash-check and --force: members do without this list",
+        "use another archive; if this is the last copy there is, restore its snapshot with `output`, and that with \
+         `from_snapshot`, `skip_hash_check` and `force`: members do without this list",
     ))
 }
 
@@ -328,7 +328,7 @@ fn copy_snapshot(
             Ok(Origin { opened: None, snapshot_size, digest: digest.into() })
         }
         (Ok(()), Err(error)) if skip_hash_check && error.kind() == Kind::DigestMismatch => {
-            tracing::warn!("{error}; going on, as --skip-hash-check asks for");
+            tracing::warn!("{error}; going on, as `skip_hash_check` asks for");
             Ok(Origin { opened: None, snapshot_size, digest: Digest::Absent })
         }
         (copied, checked) => {

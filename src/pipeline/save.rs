@@ -235,9 +235,9 @@ fn check_frame_count(database: u64, frame_size: u32) -> Result<()> {
     if frames > SNAPSHOT_FRAMES_MAX {
         return Err(Error::new(
             Kind::Usage,
-            format!("with --frame-size {frame_size} the snapshot would be {frames} frames, more than {SNAPSHOT_FRAMES_MAX}"),
+            format!("with `frame_size` {frame_size} the snapshot would be {frames} frames, more than {SNAPSHOT_FRAMES_MAX}"),
         )
-        .with_hint("raise --frame-size, up to 16MiB"));
+        .with_hint("raise `frame_size`, up to 16MiB"));
     }
     Ok(())
 }
@@ -396,7 +396,7 @@ fn too_expansive() -> Error {
             "the snapshot shrinks to less than 1/{UNPROMISED_RATIO}, and its size was not known beforehand"
         ),
     )
-    .with_hint("seal it from a file, with --from FILE, so that the archive can say how large it is")
+    .with_hint("seal it from a file, with `from` FILE, so that the archive can say how large it is")
 }
 
 /// Writes the archive and its digest.

@@ -1,22 +1,24 @@
 //! The report of a failure, with its hint.
 
 use crate::cli::exit::Exit;
+use crate::cli::options::{hint, with_flags};
 use crate::cli::printable::sanitize;
 use crate::error::{Error, Kind};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt::Write as _;
 use std::path::Path;
 
 /// `etcd-seal: error: …`, `etcd-seal: hint: …`, and under `-v` the causes.
 pub(super) fn failure_text(error: &Error, verbose: bool) -> String {
-    let message = error.to_string();
+    let message = with_flags(&error.to_string()).into_owned();
     let mut text = format!("etcd-seal: error: {}\n", sanitize(&message));
     if verbose {
         let mut said = message;
         let mut cause = error.source();
         while let Some(source) = cause {
-            let told = source.to_string();
+            let told = with_flags(&source.to_string()).into_owned();
             // Many errors contain the text of their cause.
             if !said.contains(&told) {
                 let _ = writeln!(text, "etcd-seal: cause: {}", sanitize(&told));
@@ -25,7 +27,7 @@ pub(super) fn failure_text(error: &Error, verbose: bool) -> String {
             cause = source.source();
         }
     }
-    let _ = writeln!(text, "etcd-seal: hint: {}", sanitize(error.hint()));
+    let _ = writeln!(text, "etcd-seal: hint: {}", sanitize(&hint(error)));
     text
 }
 
@@ -36,7 +38,7 @@ pub(super) struct Failure<'a> {
     pub(super) exit_code: Exit,
     pub(super) kind: &'a str,
     pub(super) error: String,
-    pub(super) hint: &'a str,
+    pub(super) hint: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -52,8 +54,8 @@ impl<'a> Failure<'a> {
             ok: false,
             exit_code: exit,
             kind: error.kind().name(),
-            error: error.to_string(),
-            hint: error.hint(),
+            error: with_flags(&error.to_string()).into_owned(),
+            hint: hint(error),
             path: path.map(|path| path.display().to_string()),
             damaged_from: damaged.as_ref().map(|range| range.start),
             damaged_to: damaged.as_ref().map(|range| range.end),

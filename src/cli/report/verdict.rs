@@ -4,6 +4,7 @@ use super::shown;
 use crate::archive::manifest::Digest;
 use crate::archive::member::Condition;
 use crate::cli::exit::Exit;
+use crate::cli::options::{hint, with_flags};
 use crate::error::{Error, Kind};
 use crate::store::local::Published;
 use serde::Serialize;
@@ -143,8 +144,8 @@ impl Verdict {
             verdict.exit_code = Exit::of(error.kind());
             verdict.shortfall = Some(Shortfall {
                 kind: error.kind().name(),
-                error: format!("{error}{}", also.unwrap_or_default()).into(),
-                hint: error.hint().to_owned().into(),
+                error: format!("{}{}", with_flags(&error.to_string()), also.unwrap_or_default()).into(),
+                hint: hint(&error).into_owned().into(),
             });
             verdict.unfinished = Some(error);
         }

@@ -262,7 +262,7 @@ impl Restored {
         let needed = self.made.contents.data_version().and_then(major_and_minor);
         match needed.zip(major_and_minor(&version)) {
             Some((needed, have)) if needed > have => ended.with_hint(format!(
-                "the data are of etcd {}.{}, and this one is {version}: name one as new with --etcd",
+                "the data are of etcd {}.{}, and this one is {version}: name one as new with `etcd`",
                 needed.0, needed.1
             )),
             _ => failed(format!("started without the data, etcd {version} serves; started on them, {ended}")),
@@ -356,7 +356,7 @@ fn host_fault(words: &str) -> Option<Kind> {
 fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
     let error = Error::new(kind.unwrap_or(Kind::EtcdNotRunning), message);
     match kind {
-        Some(Kind::NoSpace) => error.with_hint("free some space there, or name another place with --scratch"),
+        Some(Kind::NoSpace) => error.with_hint("free some space there, or name another place with `scratch`"),
         _ => error,
     }
 }
@@ -386,6 +386,6 @@ mod tests {
         assert_eq!(host_fault(refused), Some(Kind::NoSpace));
         assert_eq!(host_fault("read db: input/output error"), Some(Kind::EtcdNotRunning));
         assert_eq!(host_fault("etcdserver: mvcc: required revision has been compacted"), None);
-        assert!(blamed_on_host(refused.to_owned(), host_fault(refused)).hint().contains("--scratch"));
+        assert!(blamed_on_host(refused.to_owned(), host_fault(refused)).hint().contains("`scratch`"));
     }
 }
