@@ -13,12 +13,12 @@
 //! | read what an archive says of itself | [`low_level::pipeline::inspect::inspect`]: both ends of a seekable file, with or without a key |
 //! | check that an archive is what was written | [`low_level::pipeline::open::look`] and [`low_level::store::sidecar`]: no key needed |
 //! | verify an archive | [`low_level::pipeline::open::open`] into [`std::io::sink`] |
-//! | get the snapshot back | [`low_level::pipeline::open::open`] into a [`low_level::store::local::Unpublished`], then publish it |
+//! | get the snapshot back | [`low_level::pipeline::open::open`] into a [`low_level::store::local::UnpublishedFile`], then publish it |
 //! | make members of a cluster that etcd starts from | [`low_level::pipeline::member::restore_member`] with a [`low_level::store::member::MemberPlace`], or [`low_level::pipeline::member::restore_cluster`] for all of them |
 //! | read the database of a snapshot | [`low_level::database::file::Database`], [`low_level::database::contents::Contents`] |
 //! | prove an archive under a real etcd | [`low_level::pipeline::drill::drill`] |
 //! | choose the keys that open it, and open it | [`low_level::keys::Recipients`], [`low_level::keys::Identities`], [`low_level::keys::generate_identity`] |
-//! | write a file that appears whole or not at all | [`low_level::store::local::Unpublished`] |
+//! | write a file that appears whole or not at all | [`low_level::store::local::UnpublishedFile`] |
 //! | name archives as the program does | [`low_level::store::name::ArchiveName`] |
 //! | show progress | implement [`low_level::progress::Progress`]; [`low_level::progress::Silent`] shows nothing |
 //! | stop it from another thread | [`low_level::interrupt::Interrupt`] |

@@ -31,8 +31,8 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::progress::Progress;
+use crate::store::Published;
 use crate::store::growing::GrowingFile;
-use crate::store::local::Published;
 use crate::store::member::{
     LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };

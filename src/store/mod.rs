@@ -1,12 +1,20 @@
 //! The place of archives: their names, their sidecars, and how they are published.
 //!
-//! [`destination`] parses what the operator named, [`local`] writes and publishes files and the directories of a member,
+//! A [`Location`] says where archives are, and its [`Store`] publishes, reads, lists and removes them. [`destination`] parses what the operator named, [`local`] writes and publishes files and the directories of a member,
 //! [`name`] makes and parses automatic names, and [`sidecar`] is the `.sha256` file beside an archive.
 
+#[cfg(test)]
+mod conformance;
+mod contract;
 pub mod destination;
 pub mod local;
+mod location;
+#[cfg(test)]
+mod memory;
 pub mod name;
 pub mod shell;
 pub mod sidecar;
 
+pub use contract::{Entry, Existing, Object, Published, Store, Terms, Unpublished};
 pub use local::{growing, member, predecessor, scratch, source, space};
+pub use location::Location;

@@ -16,7 +16,6 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_file_name, is_link, is_same, parent, parent_of};
-use super::file::Published;
 use super::growing::GrowingFile;
 use super::space::free_space_of;
 use super::stale::try_lock;
@@ -24,6 +23,7 @@ pub use super::tree::Owner;
 use super::tree::{Tree, exchange, is_tree_name, move_back, rename_without_replacing};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::store::contract::Published;
 use crate::store::shell::shell_word;
 
 /// The entry that etcd looks for in a data directory.

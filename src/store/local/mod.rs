@@ -13,13 +13,15 @@ mod shape;
 pub mod source;
 pub mod space;
 mod stale;
+mod store;
 mod temporary;
 mod tree;
 mod walk;
 mod writeback;
 
 pub(super) use directory::{missing, not_a_directory};
-pub use file::{Existing, Published, Unpublished, check};
+pub use file::{UnpublishedFile, check};
+pub use store::{LocalDirectory, LocalFile};
 pub use temporary::abandon_all;
 
 /// Whether a test can give files to another user. Where it cannot, this says past the test harness that part of the test is
