@@ -83,7 +83,7 @@ fn hold(directory: &Path) -> Result<()> {
 
 fn abandon(directory: &Path) -> Result<()> {
     publish(directory, Existing::Refuse)?;
-    let unpublished = [UnpublishedFile::create(directory)?, Unpublished::create(directory)?];
+    let unpublished = [UnpublishedFile::create(directory)?, UnpublishedFile::create(directory)?];
     assert_eq!(names(directory).len(), 4);
     abandon_all();
     say(&format!("after abandoning: {}", names(directory).join(" ")));
