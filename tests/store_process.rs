@@ -12,8 +12,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
 use etcd_seal::low_level::interrupt::Interrupt;
-use etcd_seal::low_level::store::local::{Existing, Published, Unpublished, abandon_all};
+use etcd_seal::low_level::store::local::{UnpublishedFile, abandon_all};
 use etcd_seal::low_level::store::sidecar::{Agreement, Sidecar};
+use etcd_seal::low_level::store::{Existing, Published};
 use etcd_seal::{Error, Result};
 use tempfile::TempDir;
 
@@ -59,7 +60,7 @@ fn say(line: &str) {
 fn publish(directory: &Path, existing: Existing) -> Result<()> {
     let mut sha256 = [0; 32];
     hex::decode_to_slice(SHA256, &mut sha256).unwrap();
-    let mut unpublished = Unpublished::create(directory)?;
+    let mut unpublished = UnpublishedFile::create(directory)?;
     for chunk in vec![0; SIZE].chunks(10_000) {
         unpublished.write_all(chunk).map_err(|error| Error::io("write", "the archive", error))?;
     }
@@ -72,7 +73,7 @@ fn whole(published: Published) -> Result<()> {
 }
 
 fn hold(directory: &Path) -> Result<()> {
-    let mut unpublished = Unpublished::create(directory)?;
+    let mut unpublished = UnpublishedFile::create(directory)?;
     unpublished.write_all(&[0; 1000]).map_err(|error| Error::io("write", "the archive", error))?;
     say("holding");
     // Until the parent kills it, or is gone itself.
@@ -82,7 +83,7 @@ fn hold(directory: &Path) -> Result<()> {
 
 fn abandon(directory: &Path) -> Result<()> {
     publish(directory, Existing::Refuse)?;
-    let unpublished = [Unpublished::create(directory)?, Unpublished::create(directory)?];
+    let unpublished = [UnpublishedFile::create(directory)?, UnpublishedFile::create(directory)?];
     assert_eq!(names(directory).len(), 4);
     abandon_all();
     say(&format!("after abandoning: {}", names(directory).join(" ")));

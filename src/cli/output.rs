@@ -4,8 +4,9 @@ use super::{console, report};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::destination::Destination;
-use crate::store::local::{self, Existing, Published, Unpublished};
+use crate::store::local::{self, UnpublishedFile};
 use crate::store::space::free_space;
+use crate::store::{Existing, Published};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -84,7 +85,7 @@ impl Place {
             Destination::Directory(directory) => (directory.clone(), None),
             Destination::File { directory, name } => (directory.clone(), Some(name.clone())),
         };
-        let content = Unpublished::create(&directory)?;
+        let content = UnpublishedFile::create(&directory)?;
         let (existing, sidecar) = (self.existing, self.sidecar);
         Ok(Output::new(Target::File(Box::new(FileTarget { content, directory, name, existing, sidecar }))))
     }
@@ -140,7 +141,7 @@ enum Target {
 
 /// An unpublished file.
 struct FileTarget {
-    content: Unpublished,
+    content: UnpublishedFile,
     directory: PathBuf,
     /// `None` until the name of an archive in a directory is known.
     name: Option<OsString>,
@@ -184,7 +185,7 @@ impl Output {
     /// Publishes the file under its name, with a sidecar if a digest is given; `None` for standard output.
     ///
     /// # Errors
-    /// The errors of [`Unpublished::publish`], [`Kind::Io`] for standard output.
+    /// The errors of [`UnpublishedFile::publish`], [`Kind::Io`] for standard output.
     pub(crate) fn publish(
         self,
         sidecar: Option<[u8; 32]>,

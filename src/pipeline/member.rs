@@ -30,8 +30,8 @@ use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
+use crate::store::Published;
 use crate::store::growing::GrowingFile;
-use crate::store::local::Published;
 use crate::store::member::{
     LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };

@@ -7,7 +7,7 @@ use super::verdict::{Proved, Verdict};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::cli::printable::sanitize;
 use crate::pipeline::seal::Sealed;
-use crate::store::local::Published;
+use crate::store::Published;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;

@@ -12,7 +12,7 @@ use crate::error::Kind;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use crate::pipeline::seal::Sealed;
-use crate::store::local::Published;
+use crate::store::Published;
 use std::path::Path;
 use std::time::Duration;
 

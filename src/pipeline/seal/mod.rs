@@ -20,8 +20,9 @@ use crate::error::{Error, Kind, Result, Subject};
 use crate::etcd::{self, Connection, Snapshot};
 use crate::keys::Recipients;
 use crate::progress::Pulse;
-use crate::store::local::{Existing, Published, Unpublished};
+use crate::store::local::UnpublishedFile;
 use crate::store::name::{ArchiveName, whole_seconds};
+use crate::store::{Existing, Published};
 use crate::watch::Watch;
 
 /// How to seal.
@@ -168,7 +169,7 @@ impl<'a> Seal<'a> {
             Error::new(Kind::Destination, format!("{} does not name a file", path.display())).naming(path)
         })?;
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = Unpublished::create(directory.unwrap_or(Path::new(".")))?;
+        let mut file = UnpublishedFile::create(directory.unwrap_or(Path::new(".")))?;
         let sealed = self.to_writer(input, &mut file)?;
         let published =
             file.publish(name, Existing::Refuse, Some(sealed.archive_sha256), &self.watch.interrupt)?;
@@ -182,7 +183,7 @@ impl<'a> Seal<'a> {
     /// The errors of [`Self::to_file`].
     pub fn to_directory(&self, input: Input<'a>, directory: &Path) -> Result<(Sealed, Published)> {
         // A snapshot puts load on a member, so the directory has to prove writable first.
-        let mut file = Unpublished::create(directory)?;
+        let mut file = UnpublishedFile::create(directory)?;
         let sealing = self.begin(input)?;
         let name = sealing.name().to_string();
         let sealed = sealing.write_to(&mut file)?;

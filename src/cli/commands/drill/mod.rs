@@ -13,7 +13,8 @@ use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
 use crate::pipeline::member::Source;
-use crate::store::local::{Existing, Unpublished, check};
+use crate::store::Existing;
+use crate::store::local::{UnpublishedFile, check};
 use crate::store::scratch::Scratch;
 use crate::store::space::free_space;
 pub(crate) use settings::DrillArguments;
@@ -117,10 +118,10 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
 impl MetricsPlace {
     fn write(&self, text: &str) -> Result<()> {
         let Self { directory, name } = self;
-        let mut file = Unpublished::create(directory)?;
+        let mut file = UnpublishedFile::create(directory)?;
         let written = file.write_all(text.as_bytes());
         written.map_err(|error| Error::io("write", directory.join(name).display(), error))?;
-        file.let_everybody_read()?;
+        file.let_all_users_read()?;
         // Monitoring must learn of an interrupted drill, too, so this write ignores the request to stop.
         let published = file.publish(name, Existing::Replace, None, &Interrupt::new())?;
         published.shortfall.map_or(Ok(()), Err)

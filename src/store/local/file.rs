@@ -1,12 +1,12 @@
 //! Files on a local filesystem: written beside the target, published whole or not at all.
 //!
-//! Until [`Unpublished::publish`] only temporaries exist, and dropping an [`Unpublished`] removes them. A process that is
+//! Until [`UnpublishedFile::publish`] only temporaries exist, and dropping an [`UnpublishedFile`] removes them. A process that is
 //! killed leaves them behind, and a later run in the same directory removes them.
 
 use std::ffi::OsStr;
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use rustix::fs::FileType;
@@ -14,42 +14,38 @@ use rustix::fs::FileType;
 use super::commit::{self, Method};
 use super::directory::{Directory, describe, is_file_name};
 use super::growing::GrowingFile;
-use super::sidecar::Sidecar;
 use super::stale;
-pub use super::temporary::abandon_all;
 use super::temporary::{Temporary, is_temporary_name};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::store::contract::{Existing, Published};
+use crate::store::sidecar::Sidecar;
 
-/// What to do when the final name exists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Existing {
-    /// Refuse.
-    Refuse,
-    /// `--force`: replace a file. Directories, devices and the like are refused all the same. Two processes that replace the
-    /// same archive at the same time may leave the sidecar of one beside the file of the other.
-    Replace,
+/// How a file is published.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Publication<'a> {
+    /// The ways to give it its name where that must be free, best first.
+    methods: &'a [Method],
+    name: &'a OsStr,
+    existing: Existing,
+    /// The digest for its sidecar, if it gets one.
+    sha256: Option<[u8; 32]>,
 }
 
-/// A file that has its final name.
-#[derive(Debug)]
-#[must_use = "it may have been published with a shortfall"]
-pub struct Published {
-    /// Where it is.
-    pub path: PathBuf,
-    /// What failed after the commit, as a [`Kind::PartlyPublished`]: the file is complete under its name, but its sidecar is
-    /// missing or its name may not be durable.
-    pub shortfall: Option<Error>,
+impl<'a> Publication<'a> {
+    pub(super) fn new(name: &'a OsStr, existing: Existing, sha256: Option<[u8; 32]>) -> Self {
+        Self { methods: Method::ALL, name, existing, sha256 }
+    }
 }
 
 /// A file being written under a temporary name beside its final one; removed on drop unless published.
 #[derive(Debug)]
-pub struct Unpublished {
+pub struct UnpublishedFile {
     temporary: Temporary,
     content: GrowingFile,
 }
 
-impl Unpublished {
+impl UnpublishedFile {
     /// Creates the temporary in `directory`, which must be readable, with mode 0600 whatever the umask, and locks it
     /// (`flock`) while this value lives. Then it removes stale temporaries: those with this program's name pattern that
     /// belong to this user, are not locked, and were last written more than a minute ago.
@@ -65,11 +61,17 @@ impl Unpublished {
         Ok(Self { temporary, content: GrowingFile::new(content) })
     }
 
+    /// Has every later write go to `file`.
+    #[cfg(test)]
+    pub(super) fn fail_writes(&mut self, file: std::fs::File) {
+        drop(self.content.swap(file));
+    }
+
     /// Makes it readable for all users once it is published: for a file that is no secret and that another user reads.
     ///
     /// # Errors
     /// [`Kind::Io`].
-    pub fn let_everybody_read(&self) -> Result<()> {
+    pub fn let_all_users_read(&self) -> Result<()> {
         use std::os::unix::fs::PermissionsExt;
         let permissions = std::fs::Permissions::from_mode(0o644);
         let set = self.content.file().set_permissions(permissions);
@@ -101,17 +103,15 @@ impl Unpublished {
         sha256: Option<[u8; 32]>,
         interrupt: &Interrupt,
     ) -> Result<Published> {
-        self.publish_by(Method::ALL, name.as_ref(), existing, sha256, interrupt)
+        self.publish_as(&Publication::new(name.as_ref(), existing, sha256), interrupt)
     }
 
-    fn publish_by(
+    pub(super) fn publish_as(
         mut self,
-        methods: &[Method],
-        name: &OsStr,
-        existing: Existing,
-        sha256: Option<[u8; 32]>,
+        publication: &Publication<'_>,
         interrupt: &Interrupt,
     ) -> Result<Published> {
+        let Publication { methods, name, existing, sha256 } = *publication;
         let directory = Arc::clone(self.temporary.directory());
         let path = directory.join(name);
         if let Some(error) = self.content.failure() {
@@ -137,7 +137,7 @@ impl Unpublished {
     }
 }
 
-impl Write for Unpublished {
+impl Write for UnpublishedFile {
     /// After the first failure every later write fails with the same error, and so does publishing.
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
         self.content.write(buffer)
@@ -149,7 +149,7 @@ impl Write for Unpublished {
     }
 }
 
-/// Checks that [`Unpublished::publish`] could use `name` in `directory` now, so that a save is refused before it begins.
+/// Checks that [`UnpublishedFile::publish`] could use `name` in `directory` now, so that a save is refused before it begins.
 /// Publishing checks again.
 ///
 /// # Errors

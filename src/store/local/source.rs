@@ -11,6 +11,7 @@ use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
 use super::walk::{self, is_trusted};
+use crate::error::{Error, Kind, Result};
 
 /// How long to wait for the writer of a named pipe. The operator usually starts the writer just before or after.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -52,6 +53,29 @@ pub fn open(path: &Path) -> io::Result<File> {
     };
     fcntl_setfl(&file, fcntl_getfl(&file)? - OFlags::NONBLOCK)?;
     Ok(File::from(file))
+}
+
+/// Opens a regular file, pipe or device; `what` names it in errors.
+///
+/// # Errors
+/// [`Kind::NotFound`], and [`Kind::Io`] for the rest.
+pub fn open_file(path: &Path, what: &str) -> Result<File> {
+    let opened = open(path).and_then(|file| {
+        if file.metadata()?.is_dir() { Err(io::ErrorKind::IsADirectory.into()) } else { Ok(file) }
+    });
+    opened.map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
+            Error::new(Kind::NotFound, format!("there is no {what} {}", path.display())).with_source(error)
+        }
+        io::ErrorKind::IsADirectory => {
+            Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
+                .with_hint(format!("name the {what} in it"))
+                .with_source(error)
+        }
+        io::ErrorKind::TimedOut => Error::io("open", path.display(), error)
+            .with_hint("start what writes into it first, or pipe that into this and name - instead"),
+        _ => Error::io("open", path.display(), error),
+    })
 }
 
 fn refused(what: &str) -> io::Error {
@@ -122,7 +146,7 @@ mod tests {
     #[test]
     fn neither_a_pipe_nor_a_device_of_another_user_s_choice_is_opened() {
         use std::os::unix::fs::{chown, symlink};
-        if !crate::store::may_give_files_away() {
+        if !crate::store::local::may_give_files_away() {
             return;
         }
         let place = tempfile::tempdir().unwrap();

@@ -17,14 +17,14 @@ use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_file_name, is_link, is_same, parent, parent_of};
 use super::growing::GrowingFile;
-use super::local::Published;
-use super::shell::shell_word;
 use super::space::free_space_of;
 use super::stale::try_lock;
 pub use super::tree::Owner;
 use super::tree::{Tree, exchange, is_tree_name, move_back, rename_without_replacing};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::store::contract::Published;
+use crate::store::shell::shell_word;
 
 /// The entry that etcd looks for in a data directory.
 pub const MEMBER: &str = "member";

@@ -466,7 +466,7 @@ impl Drop for Tree {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::temporary::abandon;
+    use crate::store::local::temporary::abandon;
     use std::fs;
 
     /// A place where another user can rename everything, with a directory of this user's there.
@@ -586,7 +586,7 @@ mod tests {
         assert_eq!(error.kind(), Kind::Io);
         assert!(error.to_string().ends_with("zz was put there by another user meanwhile"), "{error}");
         fs::remove_file(&planted).unwrap();
-        if !crate::store::may_give_files_away() {
+        if !crate::store::local::may_give_files_away() {
             return;
         }
         for planted in ["member/zz", "member/snap"] {

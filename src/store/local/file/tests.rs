@@ -1,10 +1,11 @@
 use super::*;
-use crate::store::stale::Unfinished as _;
+use crate::store::local::stale::Unfinished as _;
 use rustix::fs::FlockOperation;
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt, symlink};
 use std::os::unix::net::UnixListener;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
 use tempfile::TempDir;
@@ -19,8 +20,8 @@ fn place() -> TempDir {
     tempfile::tempdir().unwrap()
 }
 
-fn written(place: &TempDir) -> Unpublished {
-    let mut unpublished = Unpublished::create(place.path()).unwrap();
+fn written(place: &TempDir) -> UnpublishedFile {
+    let mut unpublished = UnpublishedFile::create(place.path()).unwrap();
     unpublished.write_all(CONTENT).unwrap();
     unpublished.flush().unwrap();
     unpublished
@@ -79,7 +80,13 @@ fn archive_and_sidecar_are_published_by_every_method() {
         let place = place();
         let interrupt = Interrupt::new();
         let Published { path, shortfall } = written(&place)
-            .publish_by(methods, OsStr::new("x.age"), Existing::Refuse, Some(SHA256), &interrupt)
+            .publish_as(
+                &Publication {
+                    methods,
+                    ..Publication::new(OsStr::new("x.age"), Existing::Refuse, Some(SHA256))
+                },
+                &interrupt,
+            )
             .unwrap();
         assert!(shortfall.is_none(), "{shortfall:?}");
         assert_eq!(path, place.path().join("x.age"));
@@ -254,13 +261,13 @@ fn a_directory_that_vanished_or_was_replaced_is_noticed() {
     let directory = outer.path().join("backups");
 
     fs::create_dir(&directory).unwrap();
-    let unpublished = Unpublished::create(&directory).unwrap();
+    let unpublished = UnpublishedFile::create(&directory).unwrap();
     fs::remove_dir_all(&directory).unwrap();
     let error = unpublished.publish("x.age", Existing::Refuse, Some(SHA256), &Interrupt::new()).unwrap_err();
     assert_eq!(error.kind(), Kind::Io, "{error}");
 
     fs::create_dir(&directory).unwrap();
-    let unpublished = Unpublished::create(&directory).unwrap();
+    let unpublished = UnpublishedFile::create(&directory).unwrap();
     fs::rename(&directory, outer.path().join("moved")).unwrap();
     fs::create_dir(&directory).unwrap();
     let error = unpublished.publish("x.age", Existing::Refuse, Some(SHA256), &Interrupt::new()).unwrap_err();
@@ -273,11 +280,11 @@ fn a_directory_that_vanished_or_was_replaced_is_noticed() {
 #[test]
 fn missing_directories_are_destinations_that_do_not_exist() {
     let place = place();
-    let error = Unpublished::create(&place.path().join("unmounted")).unwrap_err();
+    let error = UnpublishedFile::create(&place.path().join("unmounted")).unwrap_err();
     assert_eq!(error.kind(), Kind::Destination);
     assert!(error.hint().contains("is it mounted?"), "{}", error.hint());
     fs::write(place.path().join("file"), "").unwrap();
-    let error = Unpublished::create(&place.path().join("file")).unwrap_err();
+    let error = UnpublishedFile::create(&place.path().join("file")).unwrap_err();
     assert_eq!(error.kind(), Kind::Destination);
 }
 
@@ -289,7 +296,10 @@ fn a_removed_temporary_cannot_be_published() {
             let unpublished = written(&place);
             fs::remove_file(unpublished.temporary.path()).unwrap();
             let error = unpublished
-                .publish_by(methods, OsStr::new("x.age"), existing, Some(SHA256), &Interrupt::new())
+                .publish_as(
+                    &Publication { methods, ..Publication::new(OsStr::new("x.age"), existing, Some(SHA256)) },
+                    &Interrupt::new(),
+                )
                 .unwrap_err();
             assert_eq!(error.kind(), Kind::Io);
             assert_eq!(contents(&place), expected(&[]), "{methods:?}");
@@ -318,10 +328,13 @@ fn of_several_that_publish_the_same_name_one_wins() {
         let place = place();
         let outcomes: Vec<Result<Published>> = std::thread::scope(|scope| {
             let publish = |number: u8| {
-                let mut unpublished = Unpublished::create(place.path()).unwrap();
+                let mut unpublished = UnpublishedFile::create(place.path()).unwrap();
                 unpublished.write_all(&[number]).unwrap();
                 let name = OsStr::new("x.age");
-                unpublished.publish_by(methods, name, Existing::Refuse, Some([number; 32]), &Interrupt::new())
+                unpublished.publish_as(
+                    &Publication { methods, ..Publication::new(name, Existing::Refuse, Some([number; 32])) },
+                    &Interrupt::new(),
+                )
             };
             let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || publish(number))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -411,7 +424,7 @@ fn nothing_else_is_taken_for_stale() {
 
 #[test]
 fn a_temporary_of_another_user_is_never_removed() {
-    if !crate::store::may_give_files_away() {
+    if !crate::store::local::may_give_files_away() {
         return;
     }
     let place = place();

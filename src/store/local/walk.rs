@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_link_is_followed_only_where_no_other_user_can_replace_what_leads_to_it() {
         use std::os::unix::fs::{PermissionsExt, chown, symlink};
-        if !crate::store::may_give_files_away() {
+        if !crate::store::local::may_give_files_away() {
             return;
         }
         for (mode, owner, child, followed) in [

@@ -421,7 +421,7 @@ pub(super) fn is_file_name(name: &OsStr) -> bool {
 }
 
 /// The error for a directory that does not exist.
-pub(super) fn missing(path: &Path) -> Error {
+pub(in crate::store) fn missing(path: &Path) -> Error {
     Error::new(Kind::Destination, format!("there is no directory {}", path.display()))
         .with_hint("directories are never created here: is it mounted?")
 }
@@ -436,7 +436,7 @@ fn foreign_link(link: &Path) -> Error {
 }
 
 /// The error for something else in the place of a directory.
-pub(super) fn not_a_directory(path: &Path) -> Error {
+pub(in crate::store) fn not_a_directory(path: &Path) -> Error {
     Error::new(Kind::Destination, format!("{} is not a directory", path.display()))
 }
 
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn a_directory_of_another_user_in_its_place_is_refused() {
-        if !crate::store::may_give_files_away() {
+        if !crate::store::local::may_give_files_away() {
             return;
         }
         let given = |path: &Path| std::os::unix::fs::chown(path, Some(1234), Some(1234)).unwrap();

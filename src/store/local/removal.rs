@@ -197,7 +197,7 @@ mod tests {
 
     #[test]
     fn what_another_user_has_moved_into_a_directory_of_theirs_stays() {
-        if !crate::store::may_give_files_away() {
+        if !crate::store::local::may_give_files_away() {
             return;
         }
         let place = tempfile::tempdir().unwrap();
