@@ -18,13 +18,13 @@ PATIENCE = 600
 
 
 def environment(tools):
-    """A bare one, so that nobody's settings are measured."""
+    """A bare environment, so that the settings of the caller do not change what is measured."""
     path = os.pathsep.join([str(tools), os.environ["PATH"]]) if tools else os.environ["PATH"]
     return {"PATH": path, "HOME": os.environ.get("HOME", "/"), "ETCDCTL_API": "3", "LC_ALL": "C"}
 
 
 def free_ports(count):
-    """Ports nobody listens on, all held until all are known."""
+    """Ports on which no process listens. All are held until the last is known."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]
@@ -112,7 +112,7 @@ class Etcd:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def sleep(self):
-        """Serves nobody, and says nothing, until it is woken."""
+        """Stops the server, which then neither serves nor answers, until it is woken."""
         self.process.send_signal(signal.SIGSTOP)
 
     def wake(self):

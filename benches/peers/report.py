@@ -54,7 +54,7 @@ def table(head, rows):
 
 
 def contenders(results):
-    """Medians of everybody."""
+    """The medians of every contender."""
     rows = []
     for (group, name), runs in results.items():
         unit = (1000, "ms") if group.startswith(("start", "cancel")) else (1, "s")
