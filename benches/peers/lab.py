@@ -1,4 +1,4 @@
-"""Starts what is measured, and measures it."""
+"""Starts the contenders and etcd, and measures them."""
 
 import contextlib
 import json
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
-# Nothing here takes longer unless something hangs.
+# In seconds. A command that takes longer hangs.
 PATIENCE = 600
 
 
@@ -63,7 +63,7 @@ class Certificates:
         (directory / "done").touch()
 
     def flags(self):
-        """etcdctl's and ours."""
+        """The TLS flags, which etcdctl and etcd-seal share."""
         return f"--cacert {self.authority}.crt --cert {self.client}.crt --key {self.client}.key"
 
     def files(self):
@@ -135,7 +135,7 @@ class Link:
         self.address = self.process.stdout.readline().strip()
 
     def first_bytes(self):
-        """When, in seconds since 1970, the first connection that did so carried more than the threshold back."""
+        """The time, in seconds since 1970, at which a connection first carried more than the threshold back."""
         return int(self.process.stdout.readline()) / 1e9
 
     def __enter__(self):
@@ -187,7 +187,7 @@ def interrupt(command, directory, env, moment, stdout=subprocess.DEVNULL, before
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    # Its standard input stays open, with nothing in it.
+    # Its standard input stays open and empty.
     process = subprocess.Popen(["bash", "-c", command], cwd=directory, env=env,
                                stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.DEVNULL)
     try:
