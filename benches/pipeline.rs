@@ -29,10 +29,10 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// Nobody is there to be asked.
-struct Nobody;
+/// A prompt without a user to answer it.
+struct Unattended;
 
-impl Prompt for Nobody {
+impl Prompt for Unattended {
     fn message(&self, _: &str) {}
 
     fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
@@ -44,12 +44,12 @@ impl Prompt for Nobody {
     }
 
     fn secret(&self, _: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, "nobody is there"))
+        Err(Error::new(Kind::NoTerminal, "there is no user to ask"))
     }
 }
 
 fn keys() -> (Recipients, Identities) {
-    let prompt: SharedPrompt = std::sync::Arc::new(Nobody);
+    let prompt: SharedPrompt = std::sync::Arc::new(Unattended);
     let (identity, recipient) = generate_identity("2026-01-01T00:00:00Z");
     let text = Zeroizing::new(identity.expose_secret().as_bytes().to_vec());
     let file = KeyFile { name: "key".to_owned(), text };

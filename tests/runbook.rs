@@ -22,7 +22,7 @@ const PAGE: &str = include_str!("../man/etcd-seal-recovery.7");
 /// The user of the saved etcd, and so of the restored one.
 const USER: &str = "root:right horse";
 
-/// How often a recovery is tried again because somebody took its ports.
+/// How often a recovery is tried again because another process took its ports.
 const ATTEMPTS: u32 = 3;
 
 /// What a terminal of 80 columns leaves for an example: the pages are indented.
@@ -84,7 +84,7 @@ fn variables(settings: &str) -> Vec<String> {
     variables
 }
 
-/// What the page gives as the value of `BUMP` for whatever watches etcd.
+/// What the page gives as the value of `BUMP` for clients that watch etcd.
 fn bump() -> String {
     let (_, rest) = PAGE.split_once(r"BUMP=\(aq").unwrap();
     rest.split_once(r"\(aq").unwrap().0.replace(r"\-", "-")
@@ -157,7 +157,7 @@ impl Disaster {
         self.host(Path::new(env!("CARGO_BIN_EXE_etcd-seal")))
     }
 
-    /// Whoever calls etcd-seal here fails.
+    /// On this host every call of etcd-seal fails.
     fn host_without_etcd_seal(&self) -> Session<'_> {
         self.host(Path::new("/bin/false"))
     }
@@ -301,7 +301,7 @@ trap end_servers EXIT"#;
     }
 }
 
-/// URLs nobody listens at, no two alike.
+/// Different URLs at which no server listens.
 fn free_urls(count: usize) -> Vec<String> {
     let mut urls = BTreeSet::new();
     while urls.len() < count {
@@ -310,7 +310,7 @@ fn free_urls(count: usize) -> Vec<String> {
     urls.into_iter().collect()
 }
 
-/// Does it again where somebody took a port between our asking for it and etcd's listening on it.
+/// Tries again where another process took a port between our asking for it and etcd's listening on it.
 fn with_free_urls(count: usize, mut session: impl FnMut(&[String]) -> Vec<Value>) -> Vec<Value> {
     for _ in 1..ATTEMPTS {
         let urls = free_urls(count);
@@ -574,7 +574,7 @@ fn stock_tools_raise_revisions_too() {
 
 /// Of a database whose digest is gone, as after a copy of a member's db file.
 #[test]
-fn the_last_copy_comes_back_though_nobody_vouches_for_it() {
+fn the_last_copy_comes_back_without_a_digest() {
     let Some(etcd) = etcds().into_iter().next() else { return };
     let disaster = Disaster::new(&etcd);
     let shown = with_free_urls(2, |urls| {

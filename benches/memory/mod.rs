@@ -1,4 +1,4 @@
-//! What both benchmarks work on: a snapshot like that of a real cluster, in memory, the same each time.
+//! The input of both benchmarks: a snapshot in memory, like that of a real cluster, the same each time.
 
 #[path = "../peers/data.rs"]
 mod data;
