@@ -1,0 +1,102 @@
+//! Snapshots and databases that nobody here made, from the directory named by `ETCD_SEAL_TEST_FIXTURES`.
+
+use crate::harness::program::Sandbox;
+use crate::harness::say;
+use etcd_seal::low_level::database::contents::Contents;
+use etcd_seal::low_level::database::file::Database;
+use etcd_seal::low_level::database::stream_check::{Facts, StreamCheck};
+use etcd_seal::low_level::interrupt::Interrupt;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+/// File, exit code of `save --from`, and what the message says.
+const SNAPSHOTS: [(&str, i32, &str); 9] = [
+    ("generated/etcd-3.4.23.snap.db", 0, "of snapshot in"),
+    ("generated/etcd-3.5.30.snap.db", 0, "of snapshot in"),
+    // The database of a member, copied: without etcd's digest.
+    ("etcd/corrupted_backup.db", 13, "no digest"),
+    ("auger/pkg/data/testdata/boltdb/db", 13, "no digest"),
+    // etcdctl snapshot status accepts this one.
+    ("auger/tmp1.db", 13, "does not match the SHA-256"),
+    // bbolt, but not etcd's.
+    ("other/ahrtr-etcd-issues/plain-bolt.db", 13, "no digest"),
+    ("other/ahrtr-etcd-issues/db", 13, "no digest"),
+    ("etcd/TestNew.wal", 13, "not an etcd snapshot"),
+    ("generated/golden/single-35.snap", 13, "not an etcd snapshot"),
+];
+
+#[test]
+fn snapshots_of_others_are_sealed_or_refused() {
+    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
+        return say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
+    };
+    let sandbox = Sandbox::new();
+    sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
+    let identity = std::fs::read_to_string(sandbox.path("key.txt")).unwrap();
+    let recipient = identity.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    for (number, (name, code, words)) in SNAPSHOTS.into_iter().enumerate() {
+        let snapshot = fixtures.join(name);
+        let archive = format!("{number}.age");
+        let save = ["save", &archive, "-r", recipient, "--from"];
+        let outcome = sandbox.seal(save).arg(&snapshot).run().ends_with(code);
+        let told = format!("{}{}", outcome.text(), outcome.stderr);
+        assert!(told.contains(words), "{name}: {told}");
+        assert_eq!(sandbox.path(&archive).exists(), code == 0, "{name}");
+        if code == 0 {
+            let restored = format!("{number}.db");
+            sandbox.seal(["restore", &archive, "-i", "key.txt", "-o", &restored]).succeed();
+            assert!(
+                std::fs::read(snapshot).unwrap() == std::fs::read(sandbox.path(restored)).unwrap(),
+                "{name}"
+            );
+        }
+    }
+}
+
+/// All files below `directory` that may be databases.
+fn databases(directory: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in directory.read_dir().unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            found.extend(databases(&path));
+        } else if path.file_name().unwrap().as_encoded_bytes().ends_with(b"db") {
+            found.push(path);
+        }
+    }
+    found
+}
+
+/// What a walk over the trees finds; `None` where it finds that this is no sound database of etcd.
+fn walked(path: &Path) -> Option<Facts> {
+    let (file, interrupt) = (File::open(path).unwrap(), Interrupt::new());
+    let database = Database::open(&file).ok()?;
+    let contents = Contents::read(&database, &interrupt).ok()?;
+    let mut members = Vec::new();
+    let walked = database.walk_bucket(b"members", &interrupt, &mut |_, key, _| {
+        members.push(u64::from_str_radix(std::str::from_utf8(key).unwrap(), 16).unwrap());
+        Ok(())
+    });
+    assert!(walked.is_ok() || members.is_empty());
+    members.sort_unstable();
+    Some(Facts { revision: contents.revision, compacted: contents.compacted, members })
+}
+
+#[test]
+fn what_is_learned_in_the_stream_is_what_a_walk_finds() {
+    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
+        return say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
+    };
+    let mut compared = 0;
+    for path in databases(&fixtures) {
+        let Some(expected) = walked(&path) else { continue };
+        let bytes = std::fs::read(&path).unwrap();
+        for piece in [5_000, 1 << 20] {
+            let mut check = StreamCheck::default();
+            bytes.chunks(piece).for_each(|piece| check.update(piece));
+            assert_eq!(check.finish().as_ref(), Ok(&expected), "{} in pieces of {piece}", path.display());
+        }
+        compared += 1;
+    }
+    assert!(compared >= 4, "only {compared} databases were compared");
+}
