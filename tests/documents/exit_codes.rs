@@ -3,7 +3,7 @@
 use crate::harness::program::{Drain, Sandbox};
 use crate::harness::proxy::{Harm, proxy};
 use crate::harness::refusal::{RECIPIENT, Scene, fill_with_noise, snapshot};
-use crate::harness::{Etcd, Options, dead_address, etcds};
+use crate::harness::{Etcd, Options, can, dead_address, etcds};
 use age_core::format::{FileKey, Stanza};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -134,12 +134,7 @@ fn partly_is_3_without_key_and_sidecar() {
 
 /// Whether strace works here; says loudly where it does not.
 fn can_strace() -> bool {
-    let status = Command::new("strace").args(["-e", "trace=none", "true"]).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        crate::harness::say("SKIPPED: cannot run strace");
-    }
-    able
+    can("strace", &["-e", "trace=none", "true"])
 }
 
 fn sha256(bytes: &[u8]) -> String {

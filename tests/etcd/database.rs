@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{bolt, etcds, say};
+use crate::harness::{bolt, etcds, skip};
 use etcd_seal::Kind;
 use etcd_seal::low_level::database::contents::Contents;
 use etcd_seal::low_level::database::edit::{Bump, become_member};
@@ -19,11 +19,7 @@ use etcd_seal::low_level::database::page::{Entry, FREELIST, Header};
 use etcd_seal::low_level::interrupt::Interrupt;
 
 fn fixture(name: &str) -> Option<PathBuf> {
-    let fixtures = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from);
-    if fixtures.is_none() {
-        say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
-    }
-    fixtures.map(|fixtures| fixtures.join(name))
+    skip::fixtures().map(|fixtures| fixtures.join(name))
 }
 
 /// Every bucket with its keys and values.
@@ -235,7 +231,7 @@ fn etcdutls() -> Vec<PathBuf> {
     let beside = etcds().into_iter().map(|etcd| etcd.with_file_name("etcdutl"));
     let found: Vec<_> = beside.filter(|path| path.exists()).collect();
     if found.is_empty() {
-        say("SKIPPED: no etcdutl");
+        skip::lacking_tool("etcdutl");
     }
     found
 }

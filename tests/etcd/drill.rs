@@ -3,7 +3,7 @@
 use crate::harness::bolt;
 use crate::harness::contents::{Access, Client, KEYS_LOADED};
 use crate::harness::program::{Outcome, Program, Sandbox};
-use crate::harness::{Etcd, Options, etcds};
+use crate::harness::{Etcd, Options, etcds, skip};
 use etcd_seal::low_level::database::mvcc::Revision;
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
@@ -381,7 +381,7 @@ fn an_etcd_too_old_for_the_data_is_told_so() {
         return;
     };
     if version(oldest) == version(newest) {
-        return crate::harness::say("SKIPPED: every etcd here is of the same version");
+        return skip::refused("every etcd here is of the same version");
     }
     let scene = Scene::new();
     scene.loaded(newest, "a.age");
@@ -596,13 +596,11 @@ fn a_scratch_place_that_others_can_write_is_refused() {
         assert!(failure["error"].as_str().unwrap().contains("can be written by other users"), "{failure}");
         assert!(failure["hint"].as_str().unwrap().contains("chmod +t"), "{failure}");
     }
-    if rustix::process::geteuid().is_root() {
+    if skip::is_root("only root can give directories away") {
         set(0o755);
         std::os::unix::fs::chown(&place, Some(1234), Some(1234)).unwrap();
         let _ = scene.drill("a.age", &etcd).run().ends_with(2);
         std::os::unix::fs::chown(&place, Some(0), Some(0)).unwrap();
-    } else {
-        crate::harness::say("SKIPPED: only root can give directories away");
     }
     assert!(!starts.exists());
     set(0o1777);

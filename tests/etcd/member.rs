@@ -4,7 +4,7 @@ use crate::harness::contents::{Access, Client};
 use crate::harness::dice::Dice;
 use crate::harness::program::Sandbox;
 use crate::harness::sandbox::Running;
-use crate::harness::{Etcd, Options, bolt, dead_address, etcds, run, say};
+use crate::harness::{Etcd, Options, bolt, dead_address, etcds, run, say, skip};
 use etcd_seal::Kind;
 use etcd_seal::low_level::database::contents::Contents;
 use etcd_seal::low_level::database::file::Database;
@@ -336,7 +336,7 @@ fn members_of_ours_and_of_etcdutl_are_one_cluster() {
     for binary in etcds() {
         let etcdutl = binary.with_file_name("etcdutl");
         if !etcdutl.is_file() {
-            say(&format!("SKIPPED: no etcdutl beside {}", binary.display()));
+            skip::refused(&format!("no etcdutl beside {}", binary.display()));
             continue;
         }
         let lost = Lost::new(&binary);

@@ -5,11 +5,11 @@
 
 use crate::harness::sandbox::{Sandbox, finish, names, random};
 use crate::harness::trace::{Call, Markers, assert_nothing_is_invisible, traced, written_paths};
-use crate::harness::{Etcd, Options, etcds, say};
+use crate::harness::{Etcd, Options, can, etcds};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// How many values are planted, and how many bytes each has: all of it is markers, which zstd therefore leaves as
 /// they are, so that even a compressed spool would show them.
@@ -24,12 +24,7 @@ const SHARED_MEMORY: &str = "/dev/shm";
 
 /// Whether strace works here; says so where it does not.
 fn can_trace() -> bool {
-    let able = Command::new("strace").args(["-o", "/dev/null", "true"]).stderr(Stdio::null()).status();
-    let able = able.is_ok_and(|status| status.success());
-    if !able {
-        say("skipped: strace cannot be run here");
-    }
-    able
+    can("strace", &["-o", "/dev/null", "true"])
 }
 
 /// Plants values of markers only.

@@ -2,8 +2,7 @@
 //! identity. Every other vector is tried in `src/pipeline/tests/age_vectors.rs`.
 
 use crate::harness::program::{Sandbox, tools};
-use crate::harness::say;
-use std::path::PathBuf;
+use crate::harness::skip;
 
 /// What verifying each must come to: whoever decrypts holds no snapshot. That a stanza is malformed only the plugin can see,
 /// and the same word of a plugin may mean that its device does not answer, so that is never called damage. The last one
@@ -32,9 +31,7 @@ const EXPECTED: &[(&str, i32, &[&str])] = &[
 
 #[test]
 fn post_quantum_vectors_come_to_what_they_expect() {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        return say("SKIPPED: ETCD_SEAL_TEST_FIXTURES names no directory");
-    };
+    let Some(fixtures) = skip::fixtures() else { return };
     let Some(plugin) = tools("age-plugin-pq").pop() else { return };
     let mut names: Vec<String> = std::fs::read_dir(fixtures.join("age-testkit"))
         .unwrap()

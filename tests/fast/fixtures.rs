@@ -1,7 +1,7 @@
 //! Snapshots and databases that nobody here made, from the directory named by `ETCD_SEAL_TEST_FIXTURES`.
 
 use crate::harness::program::Sandbox;
-use crate::harness::say;
+use crate::harness::skip;
 use etcd_seal::low_level::database::contents::Contents;
 use etcd_seal::low_level::database::file::Database;
 use etcd_seal::low_level::database::stream_check::{Facts, StreamCheck};
@@ -27,9 +27,7 @@ const SNAPSHOTS: [(&str, i32, &str); 9] = [
 
 #[test]
 fn snapshots_of_others_are_sealed_or_refused() {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        return say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
-    };
+    let Some(fixtures) = skip::fixtures() else { return };
     let sandbox = Sandbox::new();
     sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
     let identity = std::fs::read_to_string(sandbox.path("key.txt")).unwrap();
@@ -84,9 +82,7 @@ fn walked(path: &Path) -> Option<Facts> {
 
 #[test]
 fn what_is_learned_in_the_stream_is_what_a_walk_finds() {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        return say("skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
-    };
+    let Some(fixtures) = skip::fixtures() else { return };
     let mut compared = 0;
     for path in databases(&fixtures) {
         let Some(expected) = walked(&path) else { continue };

@@ -33,11 +33,10 @@ pub(crate) fn tool(name: &str) -> Option<PathBuf> {
 }
 
 /// Finds a program, or says that the test is skipped.
-#[expect(clippy::print_stderr, reason = "a skipped test says so")]
 pub(crate) fn tool_or_skip(name: &str) -> Option<PathBuf> {
     let found = tool(name);
     if found.is_none() {
-        eprintln!("skipped: no {name} on PATH or in ETCD_SEAL_TEST_ETCDS");
+        super::skip::lacking_tool(name);
     }
     found
 }

@@ -18,8 +18,11 @@ pub mod proxy;
 pub mod pty;
 pub mod refusal;
 pub mod sandbox;
+pub mod skip;
 pub mod trace;
 pub mod trial;
+
+pub use skip::{can, say};
 
 use etcd_seal::low_level::etcd::Connection;
 use std::ffi::OsStr;
@@ -39,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
-/// with colons, some of which may hold only other tools. Says so where there is none.
+/// with colons, some of which may hold only other tools.
 #[must_use]
 pub fn etcds() -> Vec<PathBuf> {
     let on_path = std::env::var_os("PATH").unwrap_or_default();
@@ -51,25 +54,9 @@ pub fn etcds() -> Vec<PathBuf> {
         .filter(|etcd| etcd.is_file());
     let found: Vec<PathBuf> = first.into_iter().chain(more).collect();
     if found.is_empty() {
-        say("skipped: no etcd on PATH and ETCD_SEAL_TEST_ETCDS is empty");
+        skip::lacking_tool("etcd");
     }
     found
-}
-
-/// Whether `program` can be run with `arguments` here; says loudly that a part is skipped where it cannot.
-#[must_use]
-pub fn can(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        say(&format!("SKIPPED: cannot run {program} {}", arguments.join(" ")));
-    }
-    able
-}
-
-/// Prints a line of the test's own.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// Runs a tool to its end and returns its stdout; the test fails if the tool does.

@@ -25,7 +25,7 @@ pub fn tools(name: &str) -> Vec<PathBuf> {
         .chain(std::env::split_paths(&more).filter(|directory| directory.is_absolute()).filter_map(found))
         .collect();
     if tools.is_empty() {
-        super::say(&format!("skipped: no {name} on PATH or in ETCD_SEAL_TEST_ETCDS"));
+        super::skip::lacking_tool(name);
     }
     tools
 }

@@ -3,7 +3,7 @@
 
 use crate::harness::bolt;
 use crate::harness::program::{Program, Sandbox};
-use crate::harness::{can, say};
+use crate::harness::{can, say, skip};
 use etcd_seal::low_level::database::meta::Meta;
 use etcd_seal::low_level::database::mvcc::Revision;
 use etcd_seal::low_level::interrupt::Interrupt;
@@ -163,8 +163,7 @@ fn everything_is_for_its_owner_alone_whatever_the_umask() {
 #[test]
 fn an_owner_gets_all_of_it() {
     let scene = Scene::new();
-    if fs::metadata(scene.sandbox.path("x.age")).unwrap().uid() != 0 {
-        say("SKIPPED: only root can give files away");
+    if !skip::is_root("only root can give files away") {
         return;
     }
     scene.restore("given").args(["--owner", "1234:1235", "--wal-dir", "given-log"]).succeed();
@@ -293,8 +292,8 @@ fn what_is_moved_while_it_is_made_is_not_published() {
 #[test]
 fn a_leftover_that_was_given_away_is_removed_by_root() {
     let scene = Scene::new();
-    if fs::metadata(scene.sandbox.path("x.age")).unwrap().uid() != 0 {
-        return say("SKIPPED: only root can give files away");
+    if !skip::is_root("only root can give files away") {
+        return;
     }
     scene.make_directory("data");
     let leftover = format!("data/{TEMPORARY}0123456789abcdef");
@@ -627,15 +626,6 @@ fn mount_points_are_places_too() {
 /// A user who is neither root nor the one who runs the tests.
 const OTHER: u32 = 1234;
 
-/// Whether the tests may act for two users; says so where not.
-fn is_root(scene: &Scene) -> bool {
-    let root = fs::metadata(scene.sandbox.path("x.age")).unwrap().uid() == 0;
-    if !root {
-        say("SKIPPED: only root can act in the directory of another user");
-    }
-    root
-}
-
 impl Scene {
     /// Makes a directory that belongs to another user.
     fn make_foreign(&self, name: &str) {
@@ -652,7 +642,7 @@ impl Scene {
 #[test]
 fn a_link_that_another_user_may_have_made_is_refused_and_one_of_root_s_is_followed() {
     let scene = Scene::new();
-    if !is_root(&scene) {
+    if !skip::is_root("only root can act in the directory of another user") {
         return;
     }
     scene.make_foreign("theirs");
@@ -721,7 +711,7 @@ const TIME: &str = "20261125T000000Z";
 #[test]
 fn a_link_that_appears_at_any_moment_is_never_followed() {
     let scene = Scene::new();
-    if !is_root(&scene) {
+    if !skip::is_root("only root can act in the directory of another user") {
         return;
     }
     let (mut published, mut refused) = (0, 0);
@@ -781,7 +771,7 @@ fn a_link_that_appears_at_any_moment_is_never_followed() {
 #[test]
 fn what_only_has_the_name_of_a_leftover_stays_and_is_named() {
     let scene = Scene::new();
-    if !is_root(&scene) {
+    if !skip::is_root("only root can act in the directory of another user") {
         return;
     }
     for (number, precious) in
@@ -1059,7 +1049,7 @@ fn a_member_in_the_lower_layer_of_an_overlay_stays() {
     let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
     let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
     if ended.status.code() == Some(77) {
-        return say("SKIPPED: no overlay can be mounted here");
+        return skip::refused("no overlay can be mounted here");
     }
     let ended = ended.ends_with(1);
     assert!(ended.stderr.contains("lower layer of an overlay"), "{}", ended.stderr);
@@ -1081,7 +1071,7 @@ fn a_member_that_is_a_mount_point_stays() {
     let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
     let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
     if ended.status.code() == Some(77) {
-        return say("SKIPPED: no tmpfs can be mounted here");
+        return skip::refused("no tmpfs can be mounted here");
     }
     let ended = ended.ends_with(1);
     assert!(ended.stderr.contains("data/member is a mount point"), "{}", ended.stderr);
@@ -1095,10 +1085,7 @@ fn an_old_log_keeps_its_owner_and_so_does_its_directory() {
     let scene = Scene::new();
     scene.make_directory("log");
     scene.sandbox.write("log/old.wal", "old");
-    let owner = if fs::metadata(scene.sandbox.path("log")).unwrap().uid() == 0 { OTHER } else { 0 };
-    if owner == 0 {
-        say("SKIPPED: only root can give files away");
-    } else {
+    if skip::is_root("only root can give files away") {
         scene.sandbox.program("chown").args(["-R", &format!("{OTHER}:{OTHER}"), "log"]).succeed();
     }
     scene.sandbox.program("chmod").args(["750", "log"]).succeed();

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
-use crate::harness::again;
+use crate::harness::{again, can};
 use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::store::local::{Existing, Published, Unpublished, abandon_all};
 use etcd_seal::low_level::store::sidecar::{Agreement, Sidecar};
@@ -104,17 +104,6 @@ fn run(wrapper: &[&str], action: &str, directory: &Path) -> String {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains("outcome: "), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
     said
-}
-
-/// Whether `program` can be run with `arguments` here; says loudly that a test is skipped where it cannot.
-fn can(program: &str, arguments: &[&str]) -> bool {
-    let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
-    let able = status.is_ok_and(|status| status.success());
-    if !able {
-        let mut past_the_harness = std::io::stderr();
-        writeln!(past_the_harness, "SKIPPED: cannot run {program} {}", arguments.join(" ")).unwrap();
-    }
-    able
 }
 
 fn names(directory: &Path) -> Vec<String> {
