@@ -5,6 +5,8 @@
 
 mod exit_codes;
 mod json;
+mod readme;
+mod runbook;
 
 #[path = "../harness/mod.rs"]
 mod harness;

@@ -2,12 +2,7 @@
 //! into bash in its order, and what runs in the end must serve what was saved: with this program and with stock tools
 //! alone, one member and three, on every etcd found.
 
-#![cfg(feature = "cli")]
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
-
-mod common;
-
-use common::{Etcd, Options, dead_address, etcds, run, say};
+use crate::harness::{Etcd, Options, can, dead_address, etcds, run, say, skip};
 use rustix::process::{getgid, getuid};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -17,12 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use tempfile::TempDir;
 
-const PAGE: &str = include_str!("../man/etcd-seal-recovery.7");
+const PAGE: &str = include_str!("../../man/etcd-seal-recovery.7");
 
 /// The user of the saved etcd, and so of the restored one.
 const USER: &str = "root:right horse";
 
-/// How often a recovery is tried again because somebody took its ports.
+/// How often a recovery is tried again because another process took its ports.
 const ATTEMPTS: u32 = 3;
 
 /// What a terminal of 80 columns leaves for an example: the pages are indented.
@@ -84,7 +79,7 @@ fn variables(settings: &str) -> Vec<String> {
     variables
 }
 
-/// What the page gives as the value of `BUMP` for whatever watches etcd.
+/// What the page gives as the value of `BUMP` for clients that watch etcd.
 fn bump() -> String {
     let (_, rest) = PAGE.split_once(r"BUMP=\(aq").unwrap();
     rest.split_once(r"\(aq").unwrap().0.replace(r"\-", "-")
@@ -157,7 +152,7 @@ impl Disaster {
         self.host(Path::new(env!("CARGO_BIN_EXE_etcd-seal")))
     }
 
-    /// Whoever calls etcd-seal here fails.
+    /// On this host every call of etcd-seal fails.
     fn host_without_etcd_seal(&self) -> Session<'_> {
         self.host(Path::new("/bin/false"))
     }
@@ -301,7 +296,7 @@ trap end_servers EXIT"#;
     }
 }
 
-/// URLs nobody listens at, no two alike.
+/// Different URLs at which no server listens.
 fn free_urls(count: usize) -> Vec<String> {
     let mut urls = BTreeSet::new();
     while urls.len() < count {
@@ -310,7 +305,7 @@ fn free_urls(count: usize) -> Vec<String> {
     urls.into_iter().collect()
 }
 
-/// Does it again where somebody took a port between our asking for it and etcd's listening on it.
+/// Tries again where another process took a port between our asking for it and etcd's listening on it.
 fn with_free_urls(count: usize, mut session: impl FnMut(&[String]) -> Vec<Value>) -> Vec<Value> {
     for _ in 1..ATTEMPTS {
         let urls = free_urls(count);
@@ -354,13 +349,11 @@ fn every_block_is_shown_as_it_must_be_typed() {
     let printed = run(Command::new(env!("CARGO_BIN_EXE_etcd-seal")).arg("recovery"));
     shows_every_block(&printed);
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/etcd-seal-recovery.7");
-    let Ok(rendered) =
-        Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page]).output()
-    else {
-        say("skipped: no groff to render the page with");
-        return;
-    };
-    shows_every_block(&String::from_utf8(rendered.stdout).unwrap());
+    if can("groff", &["-v"]) {
+        shows_every_block(&run(
+            Command::new("groff").args(["-t", "-man", "-Kutf8", "-Tutf8", "-P-cbou", page])
+        ));
+    }
 }
 
 /// Asserts that each line of a block can be copied from `page`.
@@ -554,7 +547,7 @@ fn with_kubeadm_no_watch_of_the_past_stays_alive() {
 fn stock_tools_raise_revisions_too() {
     for etcd in etcds() {
         if !can_bump_revision(&etcd) {
-            say(&format!("skipped: {} has no etcdutl that bumps revisions", etcd.display()));
+            skip::refused(&format!("{} has no etcdutl that bumps revisions", etcd.display()));
             continue;
         }
         let disaster = Disaster::new(&etcd);
@@ -574,7 +567,7 @@ fn stock_tools_raise_revisions_too() {
 
 /// Of a database whose digest is gone, as after a copy of a member's db file.
 #[test]
-fn the_last_copy_comes_back_though_nobody_vouches_for_it() {
+fn the_last_copy_comes_back_without_a_digest() {
     let Some(etcd) = etcds().into_iter().next() else { return };
     let disaster = Disaster::new(&etcd);
     let shown = with_free_urls(2, |urls| {
