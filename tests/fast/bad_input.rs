@@ -25,96 +25,14 @@ fn save_to(destination: &str) -> String {
     format!("save {destination} --from snapshot.db -r {RECIPIENT}")
 }
 
+/// What tests/scenarios cannot say in a line.
 #[test]
-fn words_that_make_no_sense() {
+fn words_of_unusual_length() {
     let mut scene = scene!();
-    let to_out = format!("{} ", save_to("out"));
-    scene.attempt("").refused(2, "usage");
-    scene.attempt("frobnicate").refused(2, "usage");
-    scene.attempt(&(to_out.clone() + "--level 99")).refused(2, "usage");
-    for size in ["0", "1", "65KiB", "17MiB", "many", "64KB", "-64KiB"] {
-        scene.attempt(&format!("{to_out}--frame-size={size}")).refused(2, "usage");
-    }
-    for rate in ["0", "16383", "fast", "20MB"] {
-        scene.attempt(&format!("save out -r {RECIPIENT} --limit-rate={rate}")).refused(2, "usage");
-    }
-    scene.attempt(&(to_out.clone() + "--limit-rate 1MiB")).refused(2, "usage");
-    scene.attempt(&(to_out.clone() + "--jobs 0")).refused(2, "usage");
-    scene.attempt(&(to_out.clone() + "--cluster-name=")).refused(2, "usage");
-    scene.attempt(&to_out).word("--note").word("n".repeat(9000)).refused(2, "usage");
-    scene.attempt(&(to_out.clone() + "-p")).refused(2, "usage");
-    scene.attempt(&(to_out.clone() + "--discovery-srv example.org")).refused(2, "usage");
-    scene.attempt(&format!("save out -r {RECIPIENT} --discovery-srv example.org")).refused(2, "usage");
-    scene.attempt(&format!("save out -r {RECIPIENT} --allow-missing-digest")).refused(2, "usage");
-    scene.attempt("save out -R - --from -").refused(2, "usage");
-    scene.attempt("verify - -i -").refused(2, "usage");
-    scene.attempt("info - -").refused(2, "usage");
-    scene.attempt("verify a.age -i key.txt -p").refused(2, "usage");
-    scene.attempt("verify a.age --max-work-factor 99 -p").refused(2, "usage");
-    scene.attempt("restore a.age -o out/s.db").refused(2, "usage");
-    scene.attempt("restore a.age -i key.txt").refused(2, "usage");
-    scene.attempt("restore a.age -o- --bogus").refused(2, "usage");
-    scene.attempt("restore a.age --output=- --bogus").refused(2, "usage");
-    scene.attempt("verify - --bogus").refused(2, "usage");
-    insta::assert_snapshot!(scene.told());
-}
-
-#[test]
-fn endpoints_and_variables_that_make_no_sense() {
-    let mut scene = scene!();
-    let to_out = format!("save out -r {RECIPIENT} ");
-    for endpoints in [
-        "127.0.0.1",
-        "https://localhost",
-        "localhost:http",
-        "ftp://localhost:1",
-        ":2379",
-        "a:1,,b:1",
-        "http://",
-    ] {
-        scene.attempt(&format!("{to_out}--endpoints={endpoints}")).refused(2, "usage");
-    }
-    let secret = "http://root:hunter2@127.0.0.1:1";
-    scene.attempt(&format!("{to_out}--endpoints={secret}")).never_showing("hunter2").refused(2, "usage");
-    for (name, value) in [
-        ("ETCDCTL_DIAL_TIMEOUT", "soon"),
-        ("ETCDCTL_COMMAND_TIMEOUT", "-1s"),
-        ("ETCD_SEAL_STALL_TIMEOUT", "0"),
-        ("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "perhaps"),
-        ("ETCDCTL_DISCOVERY_SRV", "example.org"),
-        ("ETCDCTL_CERT", "key.txt"),
-    ] {
-        scene.attempt(&to_out).env(name, value).refused(2, "usage");
-    }
-    insta::assert_snapshot!(scene.told());
-}
-
-#[test]
-fn destinations_that_cannot_be() {
-    let mut scene = scene!();
-    for destination in ["missing/", "missing/a.age", "missing", "a.age/", "a.age/b.age", "out/b", "/dev/null"]
-    {
-        scene.attempt(&save_to(destination)).refused(2, "destination");
-    }
-    let long = format!("out/{}.age", "x".repeat(300));
-    scene.attempt(&save_to(&long)).refused(2, "destination");
-    scene
-        .attempt("save")
-        .word("")
-        .word("--from=snapshot.db")
-        .word("-r")
-        .word(RECIPIENT)
-        .refused(2, "destination");
-    scene.attempt(&format!("save --from snapshot.db -r {RECIPIENT}")).refused(2, "usage");
-    scene.attempt(&save_to("")).env("ETCD_SEAL_DESTINATION", "missing/").refused(2, "destination");
-    scene.attempt(&save_to("a.age")).refused(2, "destination_exists");
-    for output in ["missing/s.db", "out", "out/", "a.age/s.db"] {
-        scene.attempt(&format!("restore a.age -i key.txt -o {output}")).refused(2, "destination");
-    }
-    scene.attempt("restore a.age -i key.txt -o snapshot.db").refused(2, "destination_exists");
-    scene.attempt("restore a.age -i key.txt -o a.age").refused(2, "destination_exists");
-    scene.attempt("keygen -o key.txt").refused(2, "destination_exists");
-    scene.attempt("keygen -o missing/key.txt").refused(2, "destination");
+    scene.attempt(&save_to("out")).word("--note").word("n".repeat(9000)).refused(2, "usage");
+    scene.attempt(&save_to(&format!("out/{}.age", "x".repeat(300)))).refused(2, "destination");
+    let empty = scene.attempt("save").word("").word("--from=snapshot.db").word("-r").word(RECIPIENT);
+    empty.refused(2, "destination");
     insta::assert_snapshot!(scene.told());
 }
 

@@ -13,6 +13,7 @@ mod keys_plugins;
 mod keys_stock_tools;
 mod member_warnings;
 mod operator;
+mod scenarios;
 mod vectors;
 
 #[path = "../harness/mod.rs"]

@@ -99,8 +99,12 @@ impl Scene {
     /// If an attempt was not refused as it must be.
     #[track_caller]
     pub fn told(&self) -> &str {
-        assert!(self.wrong.is_empty(), "\n{}", self.wrong.join("\n"));
-        &self.told
+        self.try_told().unwrap_or_else(|wrong| panic!("\n{wrong}"))
+    }
+
+    /// The same, or what is wrong.
+    pub fn try_told(&self) -> Result<&str, String> {
+        if self.wrong.is_empty() { Ok(&self.told) } else { Err(self.wrong.join("\n")) }
     }
 
     /// Begins anew with what was told.
