@@ -67,7 +67,7 @@ fn archive_of_later_version(version: &str, description: &str) -> Vec<u8> {
     let encryptor = age::Encryptor::with_recipients(std::iter::once(&later as &dyn age::Recipient)).unwrap();
     let mut archive = Vec::new();
     let mut payload = encryptor.wrap_output(&mut archive).unwrap();
-    payload.write_all(b"what nobody knows yet").unwrap();
+    payload.write_all(b"what no reader knows yet").unwrap();
     payload.finish().unwrap();
     archive
 }
@@ -114,7 +114,7 @@ fn partly_is_3_without_etcd_s_digest() {
     assert!(verified.text().contains("no digest of etcd's"), "{}", verified.text());
     scene.sandbox.seal(["restore", "d.age", "-i", "key.txt", "-o", "s.db"]).run().ends_with(3);
     assert_eq!(fs::read(scene.sandbox.path("s.db")).unwrap(), snapshot[..snapshot.len() - 32]);
-    // Of somebody else's making.
+    // Made by another program.
     let words = ["-r", RECIPIENT, "-o", "f.age", "digestless.db"];
     scene.sandbox.program("age").args(words).succeed();
     scene.sandbox.seal(["verify", "f.age", "-i", "key.txt"]).run().ends_with(13);
@@ -230,9 +230,9 @@ fn a_newer_format_is_15() {
                 assert_eq!(scene.sandbox.names("out"), [""; 0]);
             }
         }
-        // Whoever cannot read it still can with stock tools, as the hint says.
+        // A user who cannot read it so still can with stock tools, as the hint says.
         let stock = scene.sandbox.program("age").args(["-d", "-i", "key.txt", "later.age"]).succeed();
-        assert_eq!(stock.text(), "what nobody knows yet");
+        assert_eq!(stock.text(), "what no reader knows yet");
     }
 }
 
@@ -344,7 +344,7 @@ fn signals_while_waiting_for_input() {
     let pipe = sandbox.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
     for (signal, code) in SIGNALS {
-        // A FIFO that nobody writes to: nothing has begun. Handlers are there once the process asks to open it.
+        // A FIFO without a writer: nothing has begun. Handlers are there once the process asks to open it.
         let running = Running::start(sandbox, &save("pipe", "out"));
         wait_until("signals are caught", || catches_signals(running.child.id()));
         let (_, stderr) = running.ends_by(signal, code);
@@ -433,7 +433,7 @@ fn signals_while_etcd_stands_still() {
         sandbox.write("torn.age", stdout);
         sandbox.program("age").args(["-d", "-i", "key.txt", "torn.age"]).run().ends_with(1);
 
-        // While somebody who never answers is asked for the status.
+        // While a server that never answers is asked for the status.
         let running = Running::start(sandbox, &words("out", &silent_address));
         let accepted = silent.accept().unwrap();
         wait_until("signals are caught", || catches_signals(running.child.id()));

@@ -523,7 +523,7 @@ fn a_terminal_sees_a_bar_and_nothing_else_does() {
 }
 
 #[test]
-fn a_dry_run_asks_nobody_and_touches_nothing() {
+fn a_dry_run_asks_no_question_and_touches_nothing() {
     if !can("strace", &["--version"]) {
         return;
     }

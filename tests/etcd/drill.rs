@@ -425,7 +425,7 @@ fn written_id(file: &Path) -> Pid {
     }
 }
 
-/// Waits until a process of somebody else's is gone; one that nobody waits for is.
+/// Waits until a process that is no child of the test is gone; a zombie counts as gone.
 fn is_gone(id: Pid) {
     let began = Instant::now();
     while test_kill_process(id).is_ok() {

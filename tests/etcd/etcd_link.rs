@@ -42,7 +42,7 @@ fn fill(etcd: &Etcd, flags: &[String], values: usize) {
     }
 }
 
-/// Nobody took more from etcd in any stretch of time than the limit allows, give or take what HTTP/2 lets be on its way and
+/// The source took no more from etcd in any stretch of time than the limit allows, give or take what HTTP/2 lets be on its way and
 /// what may be made up for. True on a machine however slow.
 fn assert_never_faster(tally: &Tally) {
     let tally = tally.lock().unwrap();
@@ -160,10 +160,10 @@ async fn a_stall_is_found_under_a_limit_too() {
     assert!(began.elapsed() < BOUND);
 }
 
-/// Nobody takes anything for longer than HTTP/2 waits before it pings and for the answer, which comes behind more than may
+/// The reader takes nothing for longer than HTTP/2 waits before it pings and for the answer, which comes behind more than may
 /// wait in memory.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_member_is_not_taken_for_dead_while_nobody_listens() {
+async fn a_member_is_not_taken_for_dead_while_its_stream_is_not_read() {
     let Some(binary) = etcds().into_iter().next() else { return };
     let etcd = Etcd::start(&binary, &Options::default());
     fill(&etcd, &[], 30);

@@ -258,7 +258,7 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_a_tls_fault_each_tim
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_there_is_unreachable() {
+async fn an_address_without_a_listener_is_unreachable() {
     let dead = dead_address();
     let error = refused(&connection(&[&dead])).await;
     assert_says(&error, Kind::EtcdUnreachable, &format!("cannot connect to {dead}: "), "--endpoints");
@@ -269,7 +269,7 @@ async fn nobody_there_is_unreachable() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_serves_from_a_follower_and_from_whoever_is_left() {
+async fn a_cluster_serves_from_a_follower_and_from_the_members_left() {
     for binary in etcds() {
         let mut members = Etcd::start_cluster(&binary, 3, &Options::default());
         let mut leader = None;

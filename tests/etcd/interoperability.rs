@@ -325,7 +325,7 @@ fn the_environment_of_etcdctl_serves_and_flags_beat_it() {
         }
         assert!(!sandbox.path("wrong.age").exists());
 
-        // A client's certificate in the name of root is a user too, and trusting anybody works beside it.
+        // A client's certificate in the name of root is a user too, and trusting any certificate works beside it.
         let root = pki.issue("root", LOOPBACK_NAMES);
         let endpoint = certificates.flags[1].as_str();
         let unverified = |word: &str| {

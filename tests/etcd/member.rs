@@ -212,7 +212,7 @@ fn a_raised_revision_is_above_all_and_everything_below_is_compacted() {
             assert_eq!(bumped, lost.revision + told["database"]["bumped_by"].as_i64().unwrap());
             assert_eq!(revision(&member), bumped);
             assert!(bumped >= 2 * lost.revision, "{told}");
-            // Whoever watches from a revision of the lost cluster is told to begin anew.
+            // A client that watches from a revision of the lost cluster is told to begin anew.
             let watched =
                 member.etcdctl().args(["get", "after", "--rev", &lost.revision.to_string()]).output();
             let said = String::from_utf8(watched.unwrap().stderr).unwrap();
@@ -388,7 +388,7 @@ fn assert_agreement(lost: &Lost, members: &mut [Etcd]) {
         assert_eq!(hash_kv(member, lost.revision), lost.hash);
     }
     members[0].kill();
-    // It may have been the leader: until there is another, nobody takes a write.
+    // It may have been the leader: until there is another, no member takes a write.
     let began = Instant::now();
     while !members[1].etcdctl().args(["put", "while", "one is away"]).output().unwrap().status.success() {
         assert!(began.elapsed() < Duration::from_secs(60), "two of three do not take a write");
@@ -680,7 +680,7 @@ fn a_member_that_does_not_fit_the_archive_is_not_replaced_in_silence() {
         assert!(told.text().contains("\nfrom cluster \"prod\" ("), "{}", told.text());
         assert!(told.text().contains("snapshot of 2") && told.text().contains(" s old)"), "{}", told.text());
     }
-    // What cannot be read stands in nobody's way.
+    // What cannot be read does not stop the restore.
     std::fs::write(lost.sandbox.path("place/member/snap/db"), "no database").unwrap();
     let told = words(Path::new("old.age"), &["--replace", "--kubernetes"]);
     assert!(told.stderr.contains("--kubernetes did not take it into account"), "{}", told.stderr);

@@ -206,7 +206,7 @@ fn a_save_that_fails_lets_no_marker_out_either() {
 }
 
 #[test]
-fn the_search_finds_the_markers_of_whoever_spools() {
+fn the_search_finds_the_markers_of_commands_that_spool() {
     if !can_trace() {
         return;
     }

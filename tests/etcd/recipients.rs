@@ -143,11 +143,11 @@ fn each_of_six_recipients_alone_opens_one_archive() {
             assert!(unpacked(&sandbox, stream) == snapshot, "{identity} {}", age.display());
         }
     }
-    what_everybody_sees(&sandbox, &recipients);
+    what_is_public(&sandbox, &recipients);
 }
 
 /// A machine without any key learns whose archive it is, and no more.
-fn what_everybody_sees(sandbox: &Sandbox, recipients: &[String]) {
+fn what_is_public(sandbox: &Sandbox, recipients: &[String]) {
     let info = sandbox.seal(["info", "all.age", "--json"]).succeed();
     let seen = info.object();
     assert_eq!(seen["authenticated"], false);
@@ -223,7 +223,7 @@ fn recipients_and_identities_come_from_everywhere_they_may() {
     let first = age_key(&sandbox, "first.txt");
     let second = age_key(&sandbox, "second.txt");
     let ssh = ssh_key(&sandbox, "ssh", "ed25519", "");
-    let list = format!("# both of them\n\n{first}\r\n  {second}\n{ssh} somebody@else\n{first}\n");
+    let list = format!("# both of them\n\n{first}\r\n  {second}\n{ssh} another@host\n{first}\n");
     let recorded = |program: Program| {
         let told = program.succeed().object()["recipients"].as_array().unwrap().len();
         sandbox.seal(["info", "--json", "x.age", "-i", "first.txt"]).succeed();
@@ -285,7 +285,7 @@ fn a_passphrase_is_age_s_in_both_directions() {
         theirs.answer("onfirm", PASSPHRASE);
         assert_eq!(theirs.end().0, 0);
         assert!(ours(restoring(&sandbox, "theirs.age")).succeed().stdout == snapshot);
-        // Somebody without the passphrase has no key; whoever has only keys has none either.
+        // A reader without the passphrase has no key; a reader with only keys has none either.
         let _ = sandbox.seal(["keygen", "-o", "key.txt"]).run();
         for archive in ["ours.age", "theirs.age"] {
             restoring(&sandbox, archive).args(["-i", "key.txt"]).run().ends_with(12).says("passphrase");
@@ -319,10 +319,10 @@ fn a_new_passphrase_is_asked_for_twice_without_echo() {
         assert!(screen.contains(complaint), "{screen}");
         assert!(!sandbox.path("y.age").exists());
     }
-    // Nobody there is told apart from a wrong answer.
+    // An unattended run is told apart from a wrong answer.
     sealing(&sandbox, "y.age").arg("-p").run().ends_with(2);
-    let nobody = sandbox.seal(["restore", "x.age", "-o", "-", "-p"]).run();
-    nobody.ends_with(2).says("ETCD_SEAL_PASSPHRASE_FILE");
+    let unattended = sandbox.seal(["restore", "x.age", "-o", "-", "-p"]).run();
+    unattended.ends_with(2).says("ETCD_SEAL_PASSPHRASE_FILE");
     sandbox.write("wrong", "wrong");
     let wrong = restoring(&sandbox, "x.age").arg("-p").env("ETCD_SEAL_PASSPHRASE_FILE", "wrong");
     wrong.run().ends_with(12);

@@ -4,7 +4,7 @@
 use crate::harness::program::{Sandbox, tools};
 use crate::harness::skip;
 
-/// What verifying each must come to: whoever decrypts holds no snapshot. That a stanza is malformed only the plugin can see,
+/// What verifying each must come to: what is decrypted holds no snapshot. That a stanza is malformed only the plugin can see,
 /// and the same word of a plugin may mean that its device does not answer, so that is never called damage. The last one
 /// is for the other of its two keys; `age_vectors.rs` finds its header damaged with that.
 const EXPECTED: &[(&str, i32, &[&str])] = &[

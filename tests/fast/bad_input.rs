@@ -85,16 +85,16 @@ fn destinations_that_cannot_be_written() {
     scene.attempt(&save_to("out/x.age")).in_shell(limited).refused(1, "no_space");
     scene.attempt("restore a.age -i key.txt -o out/s.db").in_shell(limited).refused(1, "no_space");
     let full = r#"exec "$@" >/dev/full"#;
-    let told_to_nobody = |words: &str, code| {
+    let told_without_a_reader = |words: &str, code| {
         let program = [env!("CARGO_BIN_EXE_etcd-seal")];
         let words = program.into_iter().chain(words.split_whitespace());
         scene.sandbox.program("sh").args(["-c", full, "sh"]).args(words).run().ends_with(code).stderr
     };
-    let said = told_to_nobody(&save_to("-"), 1);
+    let said = told_without_a_reader(&save_to("-"), 1);
     assert!(said.contains("cannot write the archive"), "{said}");
-    let said = told_to_nobody("restore a.age -i key.txt -o -", 1);
+    let said = told_without_a_reader("restore a.age -i key.txt -o -", 1);
     assert!(said.contains("cannot write the snapshot"), "{said}");
-    let said = told_to_nobody("verify a.age -i key.txt", 1);
+    let said = told_without_a_reader("verify a.age -i key.txt", 1);
     assert!(said.contains("only this report of it is lost"), "{said}");
     // How large the snapshot is depends on the etcd that made it.
     let told = scene.told().to_owned();
@@ -106,15 +106,15 @@ fn destinations_that_cannot_be_written() {
 #[test]
 fn a_directory_without_permission() {
     let mut scene = scene!();
-    let nobody = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let other_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
     let mut wrapper: &[&str] = &["env"];
     if rustix::process::geteuid().is_root() {
         let program = env!("CARGO_BIN_EXE_etcd-seal");
-        if !can(nobody[0], &[&nobody[1..], &["test", "-x", program]].concat()) {
+        if !can(other_user[0], &[&other_user[1..], &["test", "-x", program]].concat()) {
             return;
         }
         run(Command::new("chmod").args(["-R", "a+rX"]).arg(scene.sandbox.path("")));
-        wrapper = &nobody;
+        wrapper = &other_user;
     }
     run(Command::new("chmod").arg("a-w").arg(scene.sandbox.path("out")));
     scene.attempt(&save_to("out")).behind(wrapper).refused(1, "io");
@@ -157,7 +157,7 @@ fn recipients_that_are_none() {
     let ssh = fs::read_to_string(scene.sandbox.path("ssh")).unwrap();
     let inside = ssh.lines().nth(1).unwrap();
     scene.attempt(&format!("{to_out}-R ssh")).never_showing(inside).refused(2, "recipient");
-    scene.sandbox.write("empty.txt", "# nobody yet\n");
+    scene.sandbox.write("empty.txt", "# empty so far\n");
     scene.attempt(&format!("{to_out}-R empty.txt")).refused(2, "recipient");
     scene.attempt(&format!("{to_out}-R missing.txt")).refused(2, "recipient");
     scene.attempt(&format!("{to_out}-R out")).refused(2, "recipient");
@@ -357,7 +357,7 @@ fn sidecars_that_do_not_fit() {
     fs::write(&sidecar, format!("{}  a.age\n", "0".repeat(64))).unwrap();
     scene.attempt("verify a.age").refused(13, "sidecar_mismatch");
     scene.attempt("verify a.age -i key.txt").refused(13, "sidecar_mismatch");
-    // That nobody can open it may be damage: here the sidecar says that it is.
+    // That no key opens it may be damage: here the sidecar says that it is.
     scene.attempt("verify a.age -i other.txt").refused(13, "sidecar_mismatch");
     scene.attempt("info a.age -i other.txt").refused(13, "sidecar_mismatch");
     scene.attempt("restore a.age -i other.txt -o out/s.db").refused(13, "sidecar_mismatch");
@@ -401,7 +401,7 @@ fn no_etcd_there() {
         .refused(14, "etcd_unreachable");
     scene.attempt(&save_from("unix://missing.sock", "")).refused(14, "etcd_unreachable");
     scene.attempt(&save_from("http://etcd.invalid:2379", "")).refused(14, "etcd_unreachable");
-    // Somebody who accepts connections, and never says a word.
+    // A server that accepts connections, and never says a word.
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = silent.local_addr().unwrap().to_string();
     scene.attempt(&save_from(&address, "--dial-timeout=1s --command-timeout=1s")).refused(14, "etcd_timeout");
@@ -504,7 +504,7 @@ fn users_who_may_not() {
             .attempt(&save_from(&format!("https://{}", etcd.address()), "--user=root:hunter2"))
             .never_showing("hunter2")
             .refused(14, "etcd_tls");
-        // Until 3.5 the status was for everybody, and errors of users had a name of their own.
+        // Until 3.5 every user could read the status, and errors of users had a name of their own.
         let told = scene
             .told()
             .replace(" auth: ", " etcdserver: ")

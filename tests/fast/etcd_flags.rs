@@ -7,7 +7,7 @@ use etcd_seal::low_level::interrupt::Interrupt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Nobody listens at the endpoint, so a refusal that is not about that came before the dial.
+/// The endpoint has no listener, so a refusal that is not about that came before the dial.
 async fn refused(change: impl FnOnce(Connection) -> Connection) -> Error {
     let connection = change(connection(&[dead_address()]));
     let error = etcd::open(&connection, &Interrupt::new()).await.err().unwrap();

@@ -1,4 +1,4 @@
-//! Snapshots and databases that nobody here made, from the directory named by `ETCD_SEAL_TEST_FIXTURES`.
+//! Snapshots and databases made elsewhere, from the directory named by `ETCD_SEAL_TEST_FIXTURES`.
 
 use crate::harness::program::Sandbox;
 use crate::harness::skip;

@@ -59,28 +59,28 @@ fn post_quantum_recipients_of_a_plugin() {
         return;
     };
     let directory = tempfile::tempdir().unwrap();
-    let nobody = Answering::nobody();
+    let unattended = Answering::unattended();
     let (native, converted, first) = post_quantum_key(directory.path(), &plugins, "first");
     let (_, other, second) = post_quantum_key(directory.path(), &plugins, "second");
-    let both = to(&[&first, &second, &first], &nobody).unwrap();
+    let both = to(&[&first, &second, &first], &unattended).unwrap();
     assert_eq!(both.names(), [first.clone(), second]);
     assert_eq!(both.iter().count(), 1, "one run of the plugin for both");
     let sealed = seal(&both).unwrap();
     for key in [&converted, &other] {
-        let opened = open(&sealed, &identities(&[key], &nobody).unwrap()).unwrap();
+        let opened = open(&sealed, &identities(&[key], &unattended).unwrap()).unwrap();
         assert_eq!(opened.as_deref(), Some(PLAINTEXT));
     }
     let stock = run(Command::new(plugins.join("age")).args(["-d", "-i"]).arg(&native), &sealed);
     assert_eq!(stock.stdout, PLAINTEXT, "{}", String::from_utf8_lossy(&stock.stderr));
 
     let (_, stranger, _) = post_quantum_key(directory.path(), &plugins, "stranger");
-    assert_eq!(open(&sealed, &identities(&[&stranger], &nobody).unwrap()).unwrap(), None);
-    let error = identities(&[&native], &nobody).unwrap_err();
+    assert_eq!(open(&sealed, &identities(&[&stranger], &unattended).unwrap()).unwrap(), None);
+    let error = identities(&[&native], &unattended).unwrap_err();
     assert!(error.hint().contains("age-plugin-pq -identity"), "{}", error.hint());
 
     // Only the plugin knows that its recipients may not be mixed, and it is not run before it is needed.
     let x25519 = age::x25519::Identity::generate().to_public().to_string();
-    let error = seal(&to(&[&first, &x25519], &nobody).unwrap()).unwrap_err();
+    let error = seal(&to(&[&first, &x25519], &unattended).unwrap()).unwrap_err();
     assert_eq!(error.kind(), Kind::Recipient);
     assert!(error.hint().contains("post-quantum"), "{}", error.hint());
 }
@@ -110,23 +110,23 @@ fn identity_file(directory: &Path, plugin: &str) -> PathBuf {
 }
 
 #[test]
-fn a_plugin_that_nobody_can_answer_is_no_terminal() {
+fn a_plugin_s_question_without_a_terminal_is_no_terminal() {
     let scripts = tempfile::tempdir().unwrap();
-    let Some(plugins) = within(a_plugin_that_nobody_can_answer_is_no_terminal, scripts.path()) else {
+    let Some(plugins) = within(a_plugin_s_question_without_a_terminal_is_no_terminal, scripts.path()) else {
         return;
     };
     for request in [REQUEST_SECRET, CONFIRM] {
         for after in [&[][..], &[INTERNAL_ERROR]] {
             script(&plugins, "age-plugin-asking", &[&[request], after].concat());
-            let nobody = Answering::nobody();
-            let error = seal(&to(&[ASKING_RECIPIENT], &nobody).unwrap()).unwrap_err();
+            let unattended = Answering::unattended();
+            let error = seal(&to(&[ASKING_RECIPIENT], &unattended).unwrap()).unwrap_err();
             assert_eq!(error.kind(), Kind::NoTerminal, "{error}");
             assert!(error.to_string().contains("PIN, please"), "{error}");
             assert!(!error.to_string().contains('\u{1b}'), "{error}");
 
             let sealed = sealed_to_a_stranger();
             let key = identity_file(&plugins, "asking");
-            let error = open(&sealed, &identities(&[&key], &nobody).unwrap()).unwrap_err();
+            let error = open(&sealed, &identities(&[&key], &unattended).unwrap()).unwrap_err();
             assert_eq!(error.kind(), Kind::NoTerminal, "{error}");
         }
     }
@@ -147,30 +147,30 @@ fn a_plugin_that_fails_is_a_plugin_error_unless_another_identity_opens() {
     let scripts = tempfile::tempdir().unwrap();
     let test = a_plugin_that_fails_is_a_plugin_error_unless_another_identity_opens;
     let Some(plugins) = within(test, scripts.path()) else { return };
-    let nobody = Answering::nobody();
+    let unattended = Answering::unattended();
     let key = identity_file(&plugins, "failing");
     script(&plugins, "age-plugin-failing", &[INTERNAL_ERROR]);
-    let error = seal(&to(&[FAILING_RECIPIENT], &nobody).unwrap()).unwrap_err();
+    let error = seal(&to(&[FAILING_RECIPIENT], &unattended).unwrap()).unwrap_err();
     assert_eq!(error.kind(), Kind::Plugin);
     assert!(error.to_string().contains("out of order"), "{error}");
-    let error = open(&sealed_to_a_stranger(), &identities(&[&key], &nobody).unwrap()).unwrap_err();
+    let error = open(&sealed_to_a_stranger(), &identities(&[&key], &unattended).unwrap()).unwrap_err();
     assert_eq!(error.kind(), Kind::Plugin);
     assert!(error.to_string().contains("out of order"), "{error}");
 
     fs::write(plugins.join("age-plugin-failing"), "#!/bin/sh\nexit 1\n").unwrap();
-    let error = open(&sealed_to_a_stranger(), &identities(&[&key], &nobody).unwrap()).unwrap_err();
+    let error = open(&sealed_to_a_stranger(), &identities(&[&key], &unattended).unwrap()).unwrap_err();
     assert_eq!(error.kind(), Kind::Plugin, "{error}");
     assert!(!error.to_string().contains(['\n', '\u{2068}', '\u{2069}']), "{error}");
 
     let own = age::x25519::Identity::generate();
     let own_file = plugins.join("own.txt");
     fs::write(&own_file, secrecy::ExposeSecret::expose_secret(&own.to_string())).unwrap();
-    let sealed = seal(&to(&[&own.to_public().to_string()], &nobody).unwrap()).unwrap();
-    let opened = open(&sealed, &identities(&[&key, &own_file], &nobody).unwrap()).unwrap();
+    let sealed = seal(&to(&[&own.to_public().to_string()], &unattended).unwrap()).unwrap();
+    let opened = open(&sealed, &identities(&[&key, &own_file], &unattended).unwrap()).unwrap();
     assert_eq!(opened.as_deref(), Some(PLAINTEXT));
 }
 
 fn sealed_to_a_stranger() -> Vec<u8> {
     let stranger = age::x25519::Identity::generate().to_public().to_string();
-    seal(&to(&[&stranger], &Answering::nobody()).unwrap()).unwrap()
+    seal(&to(&[&stranger], &Answering::unattended()).unwrap()).unwrap()
 }

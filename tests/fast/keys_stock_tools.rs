@@ -68,12 +68,12 @@ fn each_key_alone_opens_what_is_sealed_to_all() {
     for key in &keys {
         assert!(age_opens(&ours, key), "{key:?}");
         for sealed in [&ours, &theirs] {
-            let opened = open(sealed, &identities(&[key], &Answering::nobody()).unwrap()).unwrap();
+            let opened = open(sealed, &identities(&[key], &Answering::unattended()).unwrap()).unwrap();
             assert_eq!(opened.as_deref(), Some(PLAINTEXT), "{key:?}");
         }
     }
     let stranger = age_key(directory.path(), "stranger.txt");
-    assert_eq!(open(&ours, &identities(&[&stranger], &Answering::nobody()).unwrap()).unwrap(), None);
+    assert_eq!(open(&ours, &identities(&[&stranger], &Answering::unattended()).unwrap()).unwrap(), None);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_locked_ssh_key_is_not_asked_for_when_another_key_opens() {
     let age = age_key(directory.path(), "age.txt");
     let key = ssh_key(directory.path(), "ssh", &["-t", "ed25519", "-N", PASSPHRASE]);
     let sealed = seal(&recipients(&[&public(&age), &public(&key)]).unwrap()).unwrap();
-    let answering = Answering::nobody();
+    let answering = Answering::unattended();
     let both = identities(&[&key, &age], &answering).unwrap();
     assert_eq!(open(&sealed, &both).unwrap().as_deref(), Some(PLAINTEXT));
     assert_eq!(answering.count(), 0);
@@ -150,7 +150,7 @@ fn a_locked_ssh_key_tells_why_it_did_not_open() {
         assert_eq!(error.to_string(), "wrong passphrase for ssh key key");
     }
     assert_eq!(wrong.count(), 1);
-    let error = open(&sealed, &identities(&[&key], &Answering::nobody()).unwrap()).unwrap_err();
+    let error = open(&sealed, &identities(&[&key], &Answering::unattended()).unwrap()).unwrap_err();
     assert_eq!(error.kind(), Kind::NoTerminal);
 }
 
@@ -199,7 +199,7 @@ fn private_and_public_halves_are_told_apart() {
     for key in open_keys(directory.path()) {
         let error = recipients(&[&key]).unwrap_err();
         assert!(error.to_string().contains("a private key"), "{error}");
-        let error = identities(&[&public(&key)], &Answering::nobody()).unwrap_err();
+        let error = identities(&[&public(&key)], &Answering::unattended()).unwrap_err();
         assert!(error.to_string().contains("line 1 is a recipient"), "{error}");
     }
 }
@@ -215,7 +215,7 @@ fn a_generated_identity_is_one_of_ages() {
     fs::write(&path, text.expose_secret()).unwrap();
     let stock = run_well(Command::new("age-keygen").arg("-y").arg(&path), b"");
     assert_eq!(String::from_utf8(stock).unwrap().trim_end(), recipient);
-    let to_it = Recipients::parse(&[recipient], &[], &shared(&Answering::nobody())).unwrap();
+    let to_it = Recipients::parse(&[recipient], &[], &shared(&Answering::unattended())).unwrap();
     assert!(age_opens(&seal(&to_it).unwrap(), &path));
 }
 
@@ -259,7 +259,7 @@ fn identity_files_encrypted_by_age_open() {
     }
 }
 
-/// Anybody who knows a public key can name it 256 times in a header. What that costs the owner is bounded.
+/// Any writer who knows a public key can name it 256 times in a header. What that costs the owner is bounded.
 #[test]
 fn a_header_full_of_stanzas_that_name_a_key_is_refused_soon() {
     if skip(&["ssh-keygen"]) {
@@ -308,7 +308,7 @@ fn a_header_full_of_x25519_stanzas_is_tried_by_many_identities_in_time() {
         name: number.to_string(),
         text: Zeroizing::new(text.expose_secret().as_bytes().to_vec()),
     });
-    let prompt = shared(&Answering::nobody());
+    let prompt = shared(&Answering::unattended());
     let identities = Identities::parse(files.collect(), &prompt, DEFAULT_MAX_WORK_FACTOR).unwrap();
     let began = Instant::now();
     assert!(identities.unwrap(&stanzas).unwrap().is_none());

@@ -1,4 +1,4 @@
-//! What `restore --data-dir` tells whoever will start the member: what they would find out too late.
+//! What `restore --data-dir` tells the operator who will start the member, and would find out too late.
 
 use crate::harness::bolt;
 use crate::harness::program::{Outcome, Sandbox};
@@ -141,7 +141,7 @@ fn an_age_that_cannot_be_told_is_refused() {
         let told = restore_plain(modified, &["--kubernetes", "--snapshot-age", "1s"]).ends_with(3).object();
         assert_eq!(told["database"]["bumped_to"], 2 + 1502, "{told}");
         restore_plain(modified, &["--bump-revision", "7", "--mark-compacted"]).ends_with(3);
-        // Without either there is a warning, with no number in it that nobody can know.
+        // Without either there is a warning, without a number that cannot be known.
         let told = restore_plain(modified, &[]).ends_with(3);
         assert!(told.stderr.contains("--kubernetes, or restart all of them"), "{}", told.stderr);
     }

@@ -35,12 +35,12 @@ fn a_dry_run_checks_what_it_can() {
         }
     }
     let _ = sandbox.seal(["save", "-n", "out", "-r", RECIPIENT, "--endpoints", &dead]).succeed();
-    // Nobody is asked for a passphrase or password before that.
+    // No question for a passphrase or password comes before that.
     let save = ["save", "out", "-p", "--endpoints", "ftp://h:1"];
     let _ = sandbox.seal(save).run().ends_with(2).says("unknown scheme");
 }
 
-/// cron has nobody look at certificates: the end of the client's is told two weeks before, also with -q.
+/// Under cron no user looks at certificates: the end of the client's is told two weeks before, also with -q.
 #[test]
 fn a_client_certificate_that_ends_soon_is_warned_of() {
     let (sandbox, pki) = (Sandbox::new(), Pki::new());
@@ -155,7 +155,7 @@ fn a_sealed_file_has_one_time() {
 }
 
 #[test]
-fn a_snapshot_nobody_vouches_for_is_told_the_way_in() {
+fn a_snapshot_without_a_digest_is_told_the_way_in() {
     let scene = scene!();
     let snapshot = snapshot().unwrap();
     scene.sandbox.write("absent.db", &snapshot[..snapshot.len() - 32]);

@@ -140,10 +140,10 @@ impl StdinOf for Command {
     }
 }
 
-/// Nobody to ask: no vector needs anybody.
-struct Nobody;
+/// No user to ask: no vector needs one.
+struct Unattended;
 
-impl Prompt for Nobody {
+impl Prompt for Unattended {
     fn message(&self, _text: &str) {}
     fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
         None
@@ -157,7 +157,7 @@ impl Prompt for Nobody {
 }
 
 fn identities(entry: &Entry) -> Identities {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(Unattended);
     match (&entry.identity, &entry.passphrase) {
         (Some(name), None) => {
             let file = KeyFile { name: name.clone(), text: Zeroizing::new(read(name)) };

@@ -1,5 +1,5 @@
 //! Our own death at any moment: whatever ends the program, under the final name there is nothing or a complete file, and a
-//! later run cleans up, but never what somebody else is still writing.
+//! later run cleans up, but never what another run is still writing.
 
 use crate::harness::dice::Dice;
 use crate::harness::fake::{Fake, Script};
@@ -198,7 +198,7 @@ fn let_it_end(trial: &Trial, mut running: Running) {
     trial.clear();
 }
 
-/// Nobody who comes later, by whatever way, takes `temporary` for a dead one.
+/// No later run, in whatever way it is started, takes `temporary` for a dead one.
 fn assert_others_spare(trial: &Trial, temporary: &str, wrapper: &[&str], what: &str) {
     let publishing = Publishing::Restore;
     let mut other = trial.command(publishing);
@@ -238,7 +238,7 @@ fn a_living_temporary_is_spared_through_another_mount_and_from_another_namespace
         let (running, temporary) = waiting_save(&trial, &first_process);
         signal(running.child.id(), "KILL");
         let _ = running.wait_with_input_open().with(137);
-        await_that("nobody holds it", || is_unlocked(&trial, &temporary));
+        await_that("no process holds it", || is_unlocked(&trial, &temporary));
         trial.assert_a_later_run_cleans_up();
     }
 }

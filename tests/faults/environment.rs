@@ -384,7 +384,7 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         assert!(ended.err().contains(backups.to_str().unwrap()), "{}", ended.err());
         assert!(!backups.exists(), "it was created again");
 
-        // Another in its place: there nobody would find the file, and where it was nobody would look.
+        // Another in its place: a later run would not find the file there, nor look where it was.
         fs::create_dir(&backups).unwrap();
         let run = waiting(&trial, publishing);
         fs::rename(&backups, &elsewhere).unwrap();
@@ -394,7 +394,7 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         assert_eq!((names(&backups), names(&elsewhere)), (Vec::new(), Vec::new()));
         fs::remove_dir(&elsewhere).unwrap();
 
-        // The temporary alone: what is left to publish is nobody's.
+        // The temporary alone: what is left to publish belongs to no run.
         let run = waiting(&trial, publishing);
         fs::remove_file(backups.join(&trial.sandbox.names()[0])).unwrap();
         let ended = resumed(run);

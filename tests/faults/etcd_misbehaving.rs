@@ -263,7 +263,7 @@ async fn who_never_answers_is_given_up() {
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("--command-timeout"), "{}", error.hint());
 
-    // A listener whose connections nobody accepts: TCP connects, TLS does not.
+    // A listener whose connections are not accepted: TCP connects, TLS does not.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", deaf.local_addr().unwrap());
     let impatient = Connection {
@@ -283,7 +283,7 @@ async fn who_never_answers_is_given_up() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_tells_most_is_told_and_everybody_is_named() {
+async fn what_tells_most_is_told_and_every_endpoint_is_named() {
     let denying = Fake::start(Script::of(&[Fail(Code::PermissionDenied, "etcdserver: permission denied")]));
     let dead = crate::harness::dead_address();
     let error = open(&connection(&[dead.clone(), denying.address.to_string()])).await.err().unwrap();
@@ -483,8 +483,8 @@ fn faults_of_content(good: &[u8]) -> Vec<Fault> {
         all(&bytes)
     };
     let page = |number: usize| number * PAGE_SIZE;
-    let mut nobody = all(good);
-    nobody.status.header = None;
+    let mut anonymous = all(good);
+    anonymous.status.header = None;
     vec![
         fault("no digest", "etcd_bad_snapshot", all(&good[..database])),
         fault("the digest only", "etcd_bad_snapshot", Script::sending(&good[database..], DIGEST_SIZE, &[])),
@@ -507,7 +507,7 @@ fn faults_of_content(good: &[u8]) -> Vec<Fault> {
         ),
         fault("no database", "etcd_bad_snapshot", all(&vec![7; good.len()])),
         fault("zeros", "etcd_bad_snapshot", all(&vec![0; good.len()])),
-        fault("a status of nobody", "etcd_fault", nobody),
+        fault("a status without a header", "etcd_fault", anonymous),
     ]
 }
 
@@ -584,7 +584,7 @@ impl Stranger {
 }
 
 const HTTP_1: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nno\n";
-/// A fatal alert: what a server of TLS may say to whoever speaks plainly.
+/// A fatal alert: what a server of TLS may say to a client that speaks plainly.
 const TLS_ALERT: &[u8] = &[21, 3, 1, 0, 2, 2, 22];
 
 /// Every stranger, with the scheme of the endpoint, the kind of the failure and a word of its hint.
@@ -630,7 +630,7 @@ fn fails(name: &str, save: &mut Command) -> Ended {
     let took = began.elapsed();
     assert_eq!(ended.code, 14, "{name}: {ended:?}");
     assert!(took < BOUND, "{name}: {took:?}");
-    assert!(memory > 0, "{name}: nobody saw how much memory it takes");
+    assert!(memory > 0, "{name}: its memory was never measured");
     assert!(memory < MEMORY, "{name}: {memory} bytes of memory");
     ended
 }
@@ -704,7 +704,7 @@ fn after_every_stranger_nothing_is_left_and_the_hint_says_what_to_look_at() {
 }
 
 #[test]
-fn a_member_without_tls_says_so_to_whoever_wants_it() {
+fn a_member_without_tls_says_so_to_a_client_that_wants_it() {
     let sandbox = Sandbox::new();
     let fake = Fake::start(Script::of(&[]));
     let (failure, _) = judged(&sandbox, "no TLS", || ((), format!("https://{}", fake.address)));

@@ -170,7 +170,7 @@ impl Scene {
         self.judged(&ended)
     }
 
-    /// Saves with nobody between; returns the snapshot.
+    /// Saves without a proxy; returns the snapshot.
     fn saves(&self) -> PathBuf {
         self.saves_from(&self.etcd.address())
     }
@@ -193,7 +193,7 @@ impl Scene {
         self.judged(&ended)
     }
 
-    /// Fails to save with nobody between, and leaves nothing.
+    /// Fails to save without a proxy, and leaves nothing.
     fn fails_from(&self, endpoint: &str, more: &[&str]) -> Ended {
         let elsewhere = tempfile::tempdir().unwrap();
         let ended = finish(self.save_from(endpoint, more).arg(elsewhere.path())).with(14);
@@ -265,7 +265,7 @@ fn a_member_killed_leaves_nothing_behind_even_if_it_comes_back_at_once() {
         assert!(ended.err().contains("cannot connect"), "{}", ended.err());
         scene.etcd.restart();
 
-        // Back at the same port before anybody knew, and never a second stream behind the first.
+        // Back at the same port before a client knew, and never a second stream behind the first.
         let held = scene.held(Destination::Pipe, &[]);
         scene.etcd.restart();
         assert!(broken(&scene.fails(held)));
@@ -566,7 +566,7 @@ fn certificates_may_be_replaced_between_saves_and_under_the_stream() {
 
         let held = scene.held(Destination::Directory, &[]);
         replace_server(&pkis[1]);
-        // Half of it done: nobody gets in who knows only the old authority.
+        // Half of it done: a client that knows only the old authority does not get in.
         let ended = scene.fails_from(&scene.etcd.address(), &["--stall-timeout", "5s"]);
         assert!(
             ended.err().contains("invalid peer certificate") && ended.err().contains("--cacert"),
@@ -692,7 +692,7 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
         let mut scene = Scene::of(members.remove(0), &[]);
         let mut leader = leader;
 
-        // The one that serves dies: nobody takes its place in the middle.
+        // The one that serves dies: no other member takes its place in the middle.
         let (here, there) = (scene.etcd.address(), other.address());
         for destination in DESTINATIONS {
             let held = scene.held_from(&here, &[&there, &leader.address()], destination, &[]);

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 const INTERRUPTED: i32 = 130;
 
-/// What is kept back of an input, so that whoever reads it has to wait.
+/// What is kept back of an input, so that its reader has to wait.
 const KEPT_BACK: usize = 1000;
 
 /// A sandbox with an archive of a snapshot in it, and the snapshot.
@@ -94,7 +94,7 @@ fn stages(command: &str) -> ([&'static str; 2], &'static str) {
     if command == "save" { (["compress", "seal"], "order") } else { (["decrypt", "decompress"], "order") }
 }
 
-/// Whoever is polite is so with every thread: Linux gives each a priority of its own.
+/// A polite program is polite with every thread: Linux gives each a priority of its own.
 #[test]
 fn every_thread_of_a_polite_program_lets_others_go_first() {
     let scene = Scene::new(2000);
@@ -187,7 +187,7 @@ fn await_bar(shown: &Receiver<String>, doing: &str) {
 }
 
 #[test]
-fn nobody_spins_while_etcd_stalls() {
+fn no_thread_spins_while_etcd_stalls() {
     let scene = Scene::new(2000);
     let member = scene.stalling_member();
     let running = Running::start(scene.save_from(&member).arg(scene.sandbox.backups()));
@@ -207,7 +207,7 @@ fn nobody_spins_while_etcd_stalls() {
 }
 
 #[test]
-fn nobody_spins_while_the_input_stalls() {
+fn no_thread_spins_while_the_input_stalls() {
     let scene = Scene::new(2000);
     for (name, mut command, input) in scene.reading_input() {
         let running = Running::start_with(&mut command, &input);
@@ -216,7 +216,7 @@ fn nobody_spins_while_the_input_stalls() {
 }
 
 #[test]
-fn nobody_spins_while_the_output_is_not_read() {
+fn no_thread_spins_while_the_output_is_not_read() {
     let scene = Scene::new(2000);
     let member = scene.whole_member();
     // As little as can be between etcd and the pipe, so that etcd has to wait too.
@@ -229,13 +229,13 @@ fn nobody_spins_while_the_output_is_not_read() {
     ] {
         let mut running = Running::start_unread(command.arg("-"));
         begin_to_read(&mut running);
-        assert_waits_asleep(&format!("{what} to a pipe nobody reads"), running.process());
+        assert_waits_asleep(&format!("{what} to a pipe that is not read"), running.process());
         drop(running);
 
         let (mut running, _terminal, shown) = start_with_bar(&mut command);
         begin_to_read(&mut running);
         await_bar(&shown, doing);
-        assert_waits_asleep(&format!("{what} to a pipe nobody reads, with a bar"), running.process());
+        assert_waits_asleep(&format!("{what} to a pipe that is not read, with a bar"), running.process());
     }
 }
 
@@ -289,7 +289,7 @@ fn a_save_goes_when_it_is_told_to() {
     {
         let mut running = Running::start_unread(command.arg("-"));
         begin_to_read(&mut running);
-        assert_goes(&format!("{what} to a pipe nobody reads"), running);
+        assert_goes(&format!("{what} to a pipe that is not read"), running);
     }
 
     // A frame of this size takes many seconds at this level, and none can be left half compressed.
@@ -299,7 +299,7 @@ fn a_save_goes_when_it_is_told_to() {
     assert_goes("save in the middle of a frame", running);
     nothing_is_left();
 
-    let mut asking = asking_nobody(&scene.sandbox);
+    let mut asking = asking_unattended(&scene.sandbox);
     let running = Running::start(asking.arg("--from").arg(scene.snapshot_file()).arg(&backups));
     await_that("it asks the plugin", || scene.sandbox.path("asked").exists());
     assert_goes("save that waits for a plugin", running);
@@ -307,7 +307,7 @@ fn a_save_goes_when_it_is_told_to() {
 }
 
 /// A `save` to a recipient whose plugin never answers. It ends with its input.
-fn asking_nobody(sandbox: &Sandbox) -> Command {
+fn asking_unattended(sandbox: &Sandbox) -> Command {
     let plugins = sandbox.path("plugins");
     fs::create_dir(&plugins).unwrap();
     let plugin = plugins.join("age-plugin-asking");
@@ -323,7 +323,7 @@ fn asking_nobody(sandbox: &Sandbox) -> Command {
 }
 
 #[test]
-fn whoever_waits_for_input_goes_when_it_is_told_to() {
+fn a_program_that_waits_for_input_goes_when_it_is_told_to() {
     let scene = Scene::new(2000);
     for (name, mut command, input) in scene.reading_input() {
         for bytes in [&input[..], &[]] {
@@ -356,7 +356,7 @@ fn a_reader_of_a_large_archive_goes_when_it_is_told_to() {
     }
     let mut running = Running::start_unread(scene.restore().arg("-"));
     begin_to_read(&mut running);
-    assert_goes("restore to a pipe nobody reads", running);
+    assert_goes("restore to a pipe that is not read", running);
 }
 
 /// Bytes of memory that opening an archive takes at most, whatever it is.

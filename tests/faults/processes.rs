@@ -166,7 +166,7 @@ fn a_passphrase_is_never_said() {
 }
 
 #[test]
-fn nobody_can_look_into_a_running_save() {
+fn no_other_process_can_look_into_a_running_save() {
     let sandbox = Sandbox::new();
     let bytes = snapshot(100);
     let running = stalled_save(&sandbox, &bytes);
@@ -177,11 +177,11 @@ fn nobody_can_look_into_a_running_save() {
     let _ = resume(running, &bytes).with(0);
 }
 
-/// Who is not dumpable can be traced by nobody but root, who also owns its files in /proc. Only seen as another user.
+/// Only root can trace a process that is not dumpable, and root owns its files in /proc. It is seen only as another user.
 #[test]
 fn a_running_save_is_not_dumpable() {
-    let nobody = &["--reuid=65534", "--regid=65534", "--clear-groups"];
-    if !can("setpriv", &[&nobody[..], &["true"]].concat()) {
+    let other_user = &["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !can("setpriv", &[&other_user[..], &["true"]].concat()) {
         return;
     }
     let sandbox = Sandbox::new();
@@ -194,7 +194,7 @@ fn a_running_save_is_not_dumpable() {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let bytes = snapshot(100);
     let mut command = sandbox.tame(Command::new("setpriv"));
-    command.args(nobody).arg("--").arg(&program).args(["save", "--from", "-", "-r", &sandbox.recipient]);
+    command.args(other_user).arg("--").arg(&program).args(["save", "--from", "-", "-r", &sandbox.recipient]);
     let running = stalled(&sandbox, command.arg(sandbox.backups()), &bytes);
     let process = running.child.id();
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
@@ -395,7 +395,7 @@ fn a_signal_ends_a_restore_and_nothing_is_left() {
         let _ = running.wait_with_input_open().with(code);
         assert!(sandbox.names().is_empty());
     }
-    // To standard output, where somebody reads no further.
+    // To standard output, whose reader reads no further.
     let mut command = sandbox.open("restore");
     let mut running =
         Running::start_unread(command.args(["-o", "-"]).arg(sandbox.path("x.age")).stdin(Stdio::null()));
@@ -615,7 +615,7 @@ fn fill_with_noise(etcd: &Etcd) {
     });
 }
 
-/// A save to a pipe nobody reads any further.
+/// A save to a pipe whose reader reads no further.
 fn save_to_pipe(sandbox: &Sandbox, etcd: &Etcd, arguments: &[&str]) -> Running {
     let mut command = sandbox.save();
     command.args(["-", "--jobs", "1", "--endpoints", &etcd.address()]).args(arguments).stdin(Stdio::null());
@@ -648,7 +648,7 @@ fn a_reader_that_takes_nothing_does_not_keep_etcd_waiting() {
     fill_with_noise(&etcd);
     let sandbox = Sandbox::new();
     let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "500ms"]);
-    // Nobody reads on: it ends all the same.
+    // The pipe is not read further: it ends all the same.
     await_that("the program gives up", || !running.is_alive());
     let ended = running.wait().with(1);
     assert!(ended.err().contains("the output stood still"), "{}", ended.err());

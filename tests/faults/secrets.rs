@@ -80,7 +80,7 @@ fn a_plugin_sees_no_password() {
         assert!(seen.contains("ETCDCTL_ENDPOINTS=") && seen.contains("PATH="), "{seen}");
         assert!(!seen.contains(PASSWORD) && !seen.contains("AGEDEBUG"), "{seen}");
         assert!(!ended.out().contains(PASSWORD) && !ended.err().contains(PASSWORD), "{}", ended.err());
-        // What it is told on its standard input, its own identity and the file key, is told to nobody else.
+        // What it is told on its standard input, its own identity and the file key, is told to no other process.
         let told = seen.lines().skip_while(|line| !line.starts_with("-> ")).filter(|line| line.len() > 20);
         let secrets: Vec<&str> = told.collect();
         assert!(!secrets.is_empty(), "{seen}");
@@ -175,7 +175,7 @@ fn private_keys_in_the_wrong_place_are_not_repeated() {
 /// What it takes to colour, move, ring, reorder and forge.
 const TRICKS: &str = "\u{1b}[31mA\u{9b}2JB\u{202e}C\u{2066}D\u{7}E\rF\nFORGED\u{200b}";
 
-/// Nothing but what may be shown, and no line that somebody else began.
+/// Nothing but what may be shown, and no line that another program began.
 fn assert_tame(ended: &Ended, what: &str) {
     let told = ended.out() + &ended.err();
     let tricky = |character: &char| {
@@ -334,7 +334,7 @@ fn planted_links_are_not_followed() {
             trial.assert_whole(publishing, &backups);
             trial.clear();
 
-            // At that of the sidecar, which nobody else may have: it is made anew.
+            // At that of the sidecar, which no other process may have: it is made anew.
             if publishing == Publishing::Save {
                 place("x.age.sha256");
                 let _ = finish(&mut trial.command(publishing)).with(0);
@@ -350,7 +350,7 @@ fn planted_links_are_not_followed() {
         assert_eq!(victim.exists(), !dangling);
         trial.clear();
     }
-    // One that looks like something stale is neither followed nor removed: it is nobody's temporary.
+    // One that looks like something stale is neither followed nor removed: it is no run's temporary.
     let planted = ".etcd-seal-0123456789abcdef.tmp";
     symlink(&victim, backups.join(planted)).unwrap();
     let _ = finish(&mut trial.command(Publishing::Restore)).with(0);
@@ -413,7 +413,7 @@ fn no_way_of_failing_says_a_secret() {
         &["info", planted],
         // A passphrase that does not fit.
         &["verify", &archive, "-p"],
-        // A password that nobody takes.
+        // A password that no member takes.
         &["save", ".", "-r", &recipient, "--endpoints", &dead],
         &["save", ".", "-r", &recipient, "--endpoints", &address],
         &["save", ".", "-r", &recipient, "--endpoints", &format!("https://{address}")],

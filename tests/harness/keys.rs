@@ -99,8 +99,8 @@ impl Answering {
         Arc::new(Self { passphrase: Some(passphrase), asked: AtomicUsize::new(0) })
     }
 
-    /// Nobody is there.
-    pub(crate) fn nobody() -> Arc<Self> {
+    /// No user is there to answer.
+    pub(crate) fn unattended() -> Arc<Self> {
         Arc::new(Self { passphrase: None, asked: AtomicUsize::new(0) })
     }
 
@@ -124,7 +124,7 @@ impl Prompt for Answering {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.passphrase
             .map(SecretString::from)
-            .ok_or_else(|| Error::new(Kind::NoTerminal, format!("nobody to ask: {text}")))
+            .ok_or_else(|| Error::new(Kind::NoTerminal, format!("no user to ask: {text}")))
     }
 }
 
@@ -140,7 +140,7 @@ pub(crate) fn key_file(path: &Path) -> KeyFile {
 
 pub(crate) fn recipients(paths: &[&Path]) -> Result<Recipients> {
     let files: Vec<_> = paths.iter().map(|path| key_file(path)).collect();
-    Recipients::parse(&[], &files, &shared(&Answering::nobody()))
+    Recipients::parse(&[], &files, &shared(&Answering::unattended()))
 }
 
 pub(crate) fn identities(paths: &[&Path], answering: &Arc<Answering>) -> Result<Identities> {

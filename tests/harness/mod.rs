@@ -38,7 +38,7 @@ use tempfile::TempDir;
 /// How long a member may take to serve, or a tool to finish, before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often a start is tried again: somebody may take a port between our asking for it and etcd's listening on it.
+/// How often a start is tried again: another process may take a port between our asking for it and etcd's listening on it.
 const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
@@ -462,13 +462,13 @@ fn plan(dirs: &[TempDir], options: &Options) -> Vec<Plan> {
         .collect()
 }
 
-/// Ports nobody listens on. They are all held until all are known, so they differ.
+/// Ports without a listener. They are all held until all are known, so they differ.
 fn free_ports(count: usize) -> Vec<u16> {
     let listeners: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     listeners.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
-/// An address at which nobody listens.
+/// An address without a listener.
 #[must_use]
 pub fn dead_address() -> String {
     format!("127.0.0.1:{}", free_ports(1)[0])

@@ -91,7 +91,7 @@ impl Sandbox {
 
     /// Another program in the same surroundings.
     pub fn program(&self, program: impl AsRef<OsStr>) -> Program {
-        // A session of its own has no terminal, so that nobody who runs the tests is asked for a passphrase. It stays
+        // A session of its own has no terminal, so that no user who runs the tests is asked for a passphrase. It stays
         // the same process.
         let mut command = Command::new("setsid");
         command

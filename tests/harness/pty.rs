@@ -1,4 +1,4 @@
-//! A terminal, and somebody at it who answers questions.
+//! A terminal, and a user at it who answers questions.
 
 use super::program::{Drain, Program};
 use rustix::fs::{Mode, OFlags};
@@ -42,7 +42,7 @@ impl Dialogue {
         command.envs(program.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
         command.stdin(user_side.try_clone().unwrap()).stderr(user_side).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // The command holds the terminal's other side, whose end is only seen when nobody does.
+        // The command holds the terminal's other side, whose end is only seen when no process does.
         drop(command);
         let shown = show(terminal.try_clone().unwrap());
         let stdout: ChildStdout = child.stdout.take().unwrap();
@@ -92,7 +92,7 @@ impl Dialogue {
     }
 }
 
-/// A new terminal: the side of whoever sits at it, and that of the programs.
+/// A new terminal: the user's side, and that of the programs.
 ///
 /// # Panics
 /// If there is none to be had.
@@ -108,7 +108,7 @@ pub fn open() -> (File, File) {
     (File::from(controller), File::from(user_side))
 }
 
-/// Sends on what appears on the terminal, until nobody holds its other side.
+/// Sends on what appears on the terminal, until no process holds its other side.
 #[must_use]
 pub fn show(mut terminal: File) -> Receiver<String> {
     let (send, shown) = channel();

@@ -26,7 +26,7 @@ const WRITES: &[&str] = &[
     "process_vm_writev",
 ];
 
-/// The calls that move bytes or share memory without showing them to strace: nobody who keeps secrets may use them.
+/// The calls that move bytes or share memory without showing them to strace: a program that keeps secrets must not use them.
 const INVISIBLE: &[&str] = &[
     "splice",
     "tee",
@@ -112,7 +112,7 @@ fn unescaped(text: &str) -> Vec<u8> {
     text.split("\\x").skip(1).map(|digits| u8::from_str_radix(digits, 16).unwrap()).collect()
 }
 
-/// Secrets nobody else knows, and how to find them.
+/// Secrets that only the test knows, and how to find them.
 pub struct Markers {
     /// By their first eight bytes, the rest of what must follow.
     needles: HashMap<[u8; 8], Vec<u8>>,

@@ -267,7 +267,7 @@ fn a_log_that_was_used_is_never_taken_for_a_leftover() {
     assert!(scene.sandbox.path(format!("log/{LOG}")).exists());
 }
 
-/// Whoever may write where the member will be cannot slip anything into it, nor have anything else given away.
+/// A user who may write where the member will be cannot slip anything into it, nor have anything else given away.
 #[test]
 fn what_is_moved_while_it_is_made_is_not_published() {
     let scene = Scene::new();
@@ -638,7 +638,7 @@ impl Scene {
     }
 }
 
-/// Whoever can write where a link stands would choose where root writes.
+/// A user who can write where a link stands would choose where root writes.
 #[test]
 fn a_link_that_another_user_may_have_made_is_refused_and_one_of_root_s_is_followed() {
     let scene = Scene::new();
@@ -1079,7 +1079,7 @@ fn a_member_that_is_a_mount_point_stays() {
     assert_eq!(ended.text(), "data\ndata/member\ndata/member/data\n");
 }
 
-/// The old log stays readable for the users who could read it, whoever restores and whatever the umask.
+/// The old log stays readable for the users who could read it, whichever user restores and whatever the umask.
 #[test]
 fn an_old_log_keeps_its_owner_and_so_does_its_directory() {
     let scene = Scene::new();

@@ -197,14 +197,14 @@ fn a_read_only_filesystem_is_refused_with_a_hint() {
 fn a_directory_without_permission_is_refused_with_a_hint() {
     let place = place();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
-    let nobody = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let other_user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
     let mut wrapper = Vec::new();
     if rustix::process::geteuid().is_root() {
         let program = std::env::current_exe().unwrap();
-        if !can("setpriv", &[&nobody[..], &["test", "-x", program.to_str().unwrap()]].concat()) {
+        if !can("setpriv", &[&other_user[..], &["test", "-x", program.to_str().unwrap()]].concat()) {
             return;
         }
-        wrapper = [&["setpriv"], &nobody[..]].concat();
+        wrapper = [&["setpriv"], &other_user[..]].concat();
     }
     let said = run(&wrapper, "publish", place.path());
     assert!(said.contains("outcome: io"), "{said}");
