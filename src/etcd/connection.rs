@@ -4,19 +4,20 @@ use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to reach a cluster: etcdctl's connection flags, already resolved. Not `Debug`: it holds a password.
+/// How to reach a cluster, with the options and the defaults of etcdctl. Not `Debug`: it holds a password.
+#[derive(Clone)]
 pub struct Connection {
     /// As etcdctl takes them: `host:port`, `http://…`, `https://…`, `unix://…`, `unixs://…`.
     pub endpoints: Vec<String>,
-    /// `--cacert`.
+    /// The file of the authorities that verify the members' certificates; by default those that this host trusts.
     pub cacert: Option<PathBuf>,
-    /// `--cert`.
+    /// The file of the client certificate.
     pub cert: Option<PathBuf>,
-    /// `--key`.
+    /// The file of the private key of that certificate.
     pub key: Option<PathBuf>,
-    /// `--insecure-skip-tls-verify`.
+    /// Accepts any certificate of a member.
     pub insecure_skip_tls_verify: bool,
-    /// `--insecure-transport`, true by default as in etcdctl.
+    /// Uses plaintext for endpoints without a scheme where nothing else asks for TLS; true by default, as in etcdctl.
     pub insecure_transport: bool,
     /// User name and password.
     pub user: Option<(String, SecretString)>,
@@ -51,6 +52,28 @@ pub enum TlsMode {
 }
 
 impl Connection {
+    /// Reaches the members at `endpoints`, with the defaults of the program.
+    pub fn new<S: Into<String>>(endpoints: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            cacert: None,
+            cert: None,
+            key: None,
+            insecure_skip_tls_verify: false,
+            insecure_transport: true,
+            user: None,
+            // etcdctl's defaults (`etcdctl/ctlv3/ctl.go`).
+            dial_timeout: Duration::from_secs(2),
+            command_timeout: Duration::from_secs(5),
+            stream_timeout: None,
+            stall_timeout: Duration::from_secs(30),
+            limit_rate: None,
+            min_rate: 64 * 1024,
+            keepalive_time: Duration::from_secs(2),
+            keepalive_timeout: Duration::from_secs(6),
+        }
+    }
+
     /// Whether an endpoint without a scheme uses TLS: etcdctl's rule.
     pub(super) fn prefers_tls(&self) -> bool {
         self.cacert.is_some()

@@ -14,6 +14,7 @@ pub mod seal;
 pub mod snapshot_pages;
 pub mod space;
 pub(crate) mod units;
+pub mod unseal;
 
 #[cfg(test)]
 #[expect(clippy::cast_possible_truncation, reason = "offsets in archives of a few hundred kilobytes")]

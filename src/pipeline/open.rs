@@ -181,9 +181,7 @@ pub(super) fn refuse_armored_ours(header: &Header) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::NotAnArchive, "it is ASCII-armoured, which an archive of etcd-seal never is")
-        .with_hint(
-            "somebody converted it: turn it back with `age`'s binary format, or open it with stock age",
-        ))
+        .with_hint("it was converted: turn it back with `age`'s binary format, or open it with stock age"))
 }
 
 /// Passes bytes on and hashes them with SHA-256 where that is wanted.

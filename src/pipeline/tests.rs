@@ -10,7 +10,7 @@ mod sizes;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use age::secrecy::{ExposeSecret, SecretString};
+use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
 use super::engine::seal::Sealer;
@@ -24,23 +24,8 @@ use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, T
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::keys::{Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity};
+use crate::keys::{Identities, KeyFile, NoPrompt, Recipients, SharedPrompt, generate_identity};
 use crate::watch::Watch;
-
-struct Nobody;
-
-impl Prompt for Nobody {
-    fn message(&self, _text: &str) {}
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-    fn secret(&self, text: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, text))
-    }
-}
 
 struct Pieces {
     pieces: Vec<Vec<u8>>,
@@ -79,7 +64,7 @@ struct Key {
 }
 
 fn key() -> Key {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     let (file, recipient) = generate_identity("2026-01-01T00:00:00Z");
     let text = Zeroizing::new(file.expose_secret().as_bytes().to_vec());
     let files = vec![KeyFile { name: "key.txt".to_owned(), text: text.clone() }];
@@ -144,7 +129,7 @@ fn look(mut archive: &[u8]) -> Result<Visible> {
 
 #[test]
 fn what_no_reader_would_open_is_not_written() {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     let sealed_to = |count: usize| {
         let names: Vec<String> = (0..count).map(|_| generate_identity("").1).collect();
         let recipients = Recipients::parse(&names, &[], &prompt).unwrap();
@@ -234,7 +219,7 @@ fn the_pieces_a_snapshot_arrives_in_do_not_matter() {
 }
 
 #[test]
-fn everybody_sees_the_description_and_only_the_key_the_rest() {
+fn all_readers_see_the_description_and_only_the_key_shows_the_rest() {
     let key = key();
     let archive = seal(&snapshot_for_tests(20, noise), &key);
     let seen = look(&archive).unwrap();
@@ -624,7 +609,7 @@ fn damage_in_what_others_make_is_noticed() {
         (&zstd[..zstd.len() - 1], Kind::StructureDamaged),
         (&zstd[..2], Kind::NotASnapshot),
         (&[&zstd[..], b"tail"].concat(), Kind::StructureDamaged),
-        (b"a letter to somebody", Kind::NotASnapshot),
+        (b"a letter to a friend", Kind::NotASnapshot),
         (b"", Kind::NotASnapshot),
     ] {
         let error = open(&foreign(content, &key, false), &key).unwrap_err();

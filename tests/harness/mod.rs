@@ -604,21 +604,5 @@ fn openssl() -> Command {
 /// A connection to these endpoints with patient timeouts and nothing else set.
 #[must_use]
 pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
-    Connection {
-        endpoints: endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()).collect(),
-        cacert: None,
-        cert: None,
-        key: None,
-        insecure_skip_tls_verify: false,
-        insecure_transport: true,
-        user: None,
-        dial_timeout: PATIENCE,
-        command_timeout: PATIENCE,
-        stream_timeout: None,
-        stall_timeout: PATIENCE,
-        limit_rate: None,
-        min_rate: 0,
-        keepalive_time: Duration::from_secs(2),
-        keepalive_timeout: Duration::from_secs(6),
-    }
+    Connection::new(endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()))
 }

@@ -134,7 +134,7 @@ async fn compare_leases(
     let known = |id: &&i64| expected.binary_search_by_key(*id, |lease| lease.id).is_ok();
     let unknown = served.iter().filter(|id| !known(id)).count();
     if unknown > 0 {
-        findings.differences.push(format!("{unknown} leases that nobody granted"));
+        findings.differences.push(format!("{unknown} leases that the data do not have"));
     }
     Ok(())
 }

@@ -3,23 +3,20 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
-use zeroize::Zeroizing;
 
 use crate::database::bolt::Database;
 use crate::database::contents::DatabaseContents;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::etcd::Connection;
 use crate::interrupt::Interrupt;
-use crate::keys::{
-    DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
-};
-use crate::pipeline::open::{self, open};
+use crate::keys::{Identities, Recipients, generate_identity};
+use crate::pipeline::open;
 use crate::pipeline::seal::{Input, Seal};
+use crate::pipeline::unseal::Unseal;
 use crate::store::scratch::Scratch;
 use crate::watch::Watch;
 
@@ -33,12 +30,9 @@ pub(super) fn save_and_open(
     now: Timestamp,
     interrupt: &Interrupt,
 ) -> Result<DatabaseContents> {
-    let prompt: SharedPrompt = Arc::new(Nobody);
     let (identity, recipient) = generate_identity(&now.to_string());
-    let recipients = Recipients::parse(&[recipient], &[], &prompt)?;
-    let text = Zeroizing::new(identity.expose_secret().as_bytes().to_vec());
-    let file = KeyFile { name: "the key of the drill".to_owned(), text };
-    let identities = Identities::parse(vec![file], &prompt, DEFAULT_MAX_WORK_FACTOR)?;
+    let recipients = Recipients::of([recipient])?;
+    let identities = Identities::of(identity.expose_secret())?;
 
     let mut archive = scratch.create_file(Path::new("again.age"))?;
     let watch = Watch::silent(interrupt);
@@ -47,8 +41,8 @@ pub(super) fn save_and_open(
 
     let mut archive = read_again(archive.finish().map_err(cannot_read)?)?;
     let mut database = scratch.create_file(Path::new("again.db"))?;
-    let options = open::Options { allow_missing_digest: false, file_digest: false, ..options.clone() };
-    open(&mut archive, &identities, &options, &mut database, &watch)?;
+    let unseal = Unseal::new(&identities).jobs(options.jobs).watch(watch);
+    unseal.to_writer(&mut archive, &mut database)?;
     let database = database.finish().map_err(cannot_read)?;
     DatabaseContents::read(&Database::open(&database)?, interrupt)
 }
@@ -60,23 +54,4 @@ fn read_again(mut file: File) -> Result<File> {
 
 fn cannot_read(error: std::io::Error) -> Error {
     Error::io("write and read", "the scratch directory", error)
-}
-
-/// A prompt for a fresh key, which needs no answers.
-struct Nobody;
-
-impl Prompt for Nobody {
-    fn message(&self, _text: &str) {}
-
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-
-    fn secret(&self, _text: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, "there is nobody to ask"))
-    }
 }

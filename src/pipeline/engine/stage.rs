@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_feeder_notices_that_nobody_listens() {
+    fn a_feeder_notices_that_the_next_stage_is_gone() {
         std::thread::scope(|scope| {
             let (feeder, results) = ordered(scope, "test", 2, || Ok(|item: u8| item)).unwrap();
             drop(results);

@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 pub use self::source::{AfterStream, SnapshotSource};
 use self::source::{EtcdSource, ReadSource};
 use super::engine::seal::Sealer;
+use super::unseal::directory_and_name;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Manifest, Source, Trailer};
 use crate::error::{Error, Kind, Result, Subject};
@@ -68,11 +69,10 @@ impl<'a> Seal<'a> {
     /// Seals for `recipients`; `now` is the current time, which every archive records.
     #[must_use]
     pub fn new(recipients: &'a Recipients, now: SystemTime) -> Self {
-        let jobs = std::thread::available_parallelism().map_or(1, usize::from).min(DEFAULT_JOBS_MAX);
         let options = SealOptions {
             level: 1,
             frame_size: FRAME_SIZE_DEFAULT,
-            jobs,
+            jobs: default_jobs(),
             describe: true,
             allow_missing_digest: false,
         };
@@ -165,11 +165,8 @@ impl<'a> Seal<'a> {
     /// # Errors
     /// The errors of [`Self::to_writer`], and [`Kind::DestinationExists`].
     pub fn to_file(&self, input: Input<'a>, path: &Path) -> Result<(Sealed, Published)> {
-        let name = path.file_name().ok_or_else(|| {
-            Error::new(Kind::Destination, format!("{} does not name a file", path.display())).naming(path)
-        })?;
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let mut file = UnpublishedFile::create(directory.unwrap_or(Path::new(".")))?;
+        let (directory, name) = directory_and_name(path)?;
+        let mut file = UnpublishedFile::create(directory)?;
         let sealed = self.to_writer(input, &mut file)?;
         let published =
             file.publish(name, Existing::Refuse, Some(sealed.archive_sha256), &self.watch.interrupt)?;
@@ -232,8 +229,12 @@ impl<'a> Seal<'a> {
     }
 }
 
-/// The most threads of a parallel stage by default: they keep up with etcd, and each takes 5 to 10 MiB of memory.
-const DEFAULT_JOBS_MAX: usize = 4;
+/// The threads of a parallel stage by default: as many as there are processors, but no more than 4, which keep up with
+/// etcd. Each takes 5 to 10 MiB of memory.
+pub(crate) fn default_jobs() -> usize {
+    const MOST: usize = 4;
+    std::thread::available_parallelism().map_or(1, usize::from).min(MOST)
+}
 
 /// Where a snapshot comes from.
 pub struct Input<'a>(From<'a>);

@@ -14,12 +14,12 @@ use age::secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Nobody, skip};
+use super::skip;
 use crate::archive::header::Header;
 use crate::archive::payload::{PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::archive::read_at::PayloadAt;
 use crate::error::{Kind, Result};
-use crate::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, SharedPrompt};
+use crate::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, NoPrompt, SharedPrompt};
 use crate::pipeline::engine::delivery::Delivery;
 use crate::pipeline::engine::digest::queue;
 use crate::pipeline::engine::foreign::copy_foreign;
@@ -214,7 +214,7 @@ impl Vector {
 
     /// Each key of the vector on its own, as the program takes one or the other; no key where the vector has none.
     fn keys(&self) -> Vec<Identities> {
-        let prompt: SharedPrompt = Arc::new(Nobody);
+        let prompt: SharedPrompt = Arc::new(NoPrompt);
         let native = self.identities.iter().filter(|identity| !identity.starts_with(POST_QUANTUM));
         let mut keys: Vec<Identities> = native
             .map(|identity| {
@@ -305,7 +305,7 @@ fn deliver(file: &mut &[u8], identities: &Identities, jobs: usize, output: &mut 
             let mut delivery = Delivery::new(output, pieces, &read, &watch);
             copy_foreign(&mut plaintext, &mut delivery).map_err(|stop| match stop {
                 Stop::Failed(error) => error,
-                Stop::Closed => panic!("nobody stopped it"),
+                Stop::Closed => panic!("no stage stopped it"),
             })
         })
     })
@@ -458,7 +458,7 @@ fn read_at(file: &[u8], key: &Identities) -> Result<Vec<u8>> {
 
 #[test]
 fn identities_that_the_age_crate_does_not_know_are_refused_in_words() {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     for vector in vectors().unwrap_or_default() {
         for identity in vector.identities.iter().filter(|identity| identity.starts_with(POST_QUANTUM)) {
             let text = Zeroizing::new(identity.as_bytes().to_vec());
