@@ -2,8 +2,9 @@
 
 use crate::harness::program::{Drain, Sandbox};
 use crate::harness::proxy::{Harm, proxy};
-use crate::harness::refusal::{RECIPIENT, Scene, fill_with_noise, snapshot};
-use crate::harness::{Etcd, Options, can, dead_address, etcds};
+use crate::harness::refusal::{RECIPIENT, fill_with_noise, scene, snapshot};
+use crate::harness::skip;
+use crate::harness::{Etcd, Options, dead_address, etcds};
 use age_core::format::{FileKey, Stanza};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -17,16 +18,6 @@ use std::time::{Duration, Instant};
 
 /// How long anything may take before the test fails.
 const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A scene, or the end of the test where there is none to be had.
-macro_rules! scene {
-    () => {
-        match Scene::new() {
-            Some(scene) => scene,
-            None => return,
-        }
-    };
-}
 
 /// `save` of a file of the scene, to this destination.
 fn save(from: &str, destination: &str) -> Vec<String> {
@@ -132,11 +123,6 @@ fn partly_is_3_without_key_and_sidecar() {
     );
 }
 
-/// Whether strace works here; says loudly where it does not.
-fn can_strace() -> bool {
-    can("strace", &["-e", "trace=none", "true"])
-}
-
 fn sha256(bytes: &[u8]) -> String {
     use sha2::Digest as _;
     hex::encode(sha2::Sha256::digest(bytes))
@@ -159,7 +145,7 @@ fn faulty(fault: &str) -> Vec<&str> {
 
 #[test]
 fn partly_is_3_when_only_the_sidecar_or_the_directory_failed() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let scene = scene!();
@@ -446,7 +432,7 @@ fn signals_while_etcd_stands_still() {
 
 #[test]
 fn a_signal_after_the_commit_is_too_late() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let scene = scene!();

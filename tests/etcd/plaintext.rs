@@ -4,8 +4,9 @@
 //! kernel. That this finds what it is looking for is shown with commands that do spool plaintext.
 
 use crate::harness::sandbox::{Sandbox, finish, names, random};
+use crate::harness::skip;
 use crate::harness::trace::{Call, Markers, assert_nothing_is_invisible, traced, written_paths};
-use crate::harness::{Etcd, Options, can, etcds};
+use crate::harness::{Etcd, Options, etcds};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,6 @@ const MOST_MARKERS: usize = VALUES * (VALUE_SIZE / 16) * 9 / 10;
 
 /// Where Linux keeps memory that has a name.
 const SHARED_MEMORY: &str = "/dev/shm";
-
-/// Whether strace works here; says so where it does not.
-fn can_trace() -> bool {
-    can("strace", &["-o", "/dev/null", "true"])
-}
 
 /// Plants values of markers only.
 fn plant(etcd: &Etcd) -> Markers {
@@ -149,7 +145,7 @@ fn assert_saving_is_silent(markers: &Markers, sandbox: &Sandbox, etcd: &Etcd, sn
 
 #[test]
 fn no_marker_leaves_save_verify_or_info() {
-    if !can_trace() {
+    if !skip::can_trace() {
         return;
     }
     for binary in etcds() {
@@ -179,7 +175,7 @@ fn no_marker_leaves_save_verify_or_info() {
 
 #[test]
 fn a_save_that_fails_lets_no_marker_out_either() {
-    if !can_trace() {
+    if !skip::can_trace() {
         return;
     }
     let Some(binary) = etcds().into_iter().next() else { return };
@@ -207,7 +203,7 @@ fn a_save_that_fails_lets_no_marker_out_either() {
 
 #[test]
 fn the_search_finds_the_markers_of_commands_that_spool() {
-    if !can_trace() {
+    if !skip::can_trace() {
         return;
     }
     let Some(binary) = etcds().into_iter().next() else { return };

@@ -3,22 +3,12 @@
 
 use crate::harness::program::Sandbox;
 use crate::harness::proxy::{Harm, proxy};
-use crate::harness::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, snapshot};
+use crate::harness::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, scene, snapshot};
 use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, dead_address, etcds, run};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
-
-/// A scene, or the end of the test where there is none to be had.
-macro_rules! scene {
-    () => {
-        match Scene::new() {
-            Some(scene) => scene,
-            None => return,
-        }
-    };
-}
 
 /// `save` of the snapshot, to this destination.
 fn save_to(destination: &str) -> String {

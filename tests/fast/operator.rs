@@ -1,19 +1,9 @@
 //! What an operator is told, and what a dry run finds, seen from outside the program.
 
 use crate::harness::program::Sandbox;
-use crate::harness::refusal::{IDENTITY, RECIPIENT, Scene, snapshot};
+use crate::harness::refusal::{IDENTITY, RECIPIENT, scene, snapshot};
 use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, run};
 use std::fs;
-
-/// A scene, or the end of the test where there is none to be had.
-macro_rules! scene {
-    () => {
-        match Scene::new() {
-            Some(scene) => scene,
-            None => return,
-        }
-    };
-}
 
 #[test]
 fn a_dry_run_checks_what_it_can() {

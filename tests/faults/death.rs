@@ -4,6 +4,7 @@
 use crate::harness::dice::Dice;
 use crate::harness::fake::{Fake, Script};
 use crate::harness::sandbox::{Ended, Running, await_that, finish, signal};
+use crate::harness::skip;
 use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
 use crate::harness::{can, say};
 use rustix::fs::{FlockOperation, flock};
@@ -133,7 +134,7 @@ fn strace(log: &str, inject: &[&str]) -> Vec<String> {
 /// The same, by what it does instead of by the clock: in the midst of a system call that it was seen to make.
 #[test]
 fn a_signal_in_any_system_call_leaves_all_or_nothing() {
-    if !can("strace", &["-o", "/dev/null", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let trial = Trial::new(PAGES / 4);

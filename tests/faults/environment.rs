@@ -2,6 +2,7 @@
 //! ends with a code of its table and an error in its own words, and keeps the rule of [`Trial::judge`].
 
 use crate::harness::sandbox::{Ended, Running, finish, names};
+use crate::harness::skip;
 use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
 use crate::harness::{can, say};
 use std::fs;
@@ -91,13 +92,9 @@ fn faulty(trial: &Trial, command: &Command, more: &[&str], faults: &[&str]) -> E
     finish(&mut trial.behind(&wrapper, command))
 }
 
-fn can_strace() -> bool {
-    can("strace", &["-o", "/dev/null", "true"])
-}
-
 #[test]
 fn no_thread_to_be_had_is_an_error() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let trial = Trial::new(PAGES);
@@ -159,7 +156,7 @@ const HARMLESS: &[&str] = &[
 
 #[test]
 fn one_fault_anywhere_leaves_all_or_nothing() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     // Some dozen writes.
@@ -190,7 +187,7 @@ fn one_fault_anywhere_leaves_all_or_nothing() {
 /// What cannot be removed again stays, and is said.
 #[test]
 fn a_failure_whose_remains_cannot_be_removed_still_publishes_nothing() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let trial = Trial::new(PAGES);
@@ -207,7 +204,7 @@ fn a_failure_whose_remains_cannot_be_removed_still_publishes_nothing() {
 /// The disk that holds the input fails: nothing is published from what was read so far.
 #[test]
 fn an_input_that_cannot_be_read_is_an_error() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     // More than is read at first.
@@ -234,7 +231,7 @@ const PAGES_WRITTEN_BACK: usize = 4500;
 /// The system tells an error of writing back only once, and only to who asks.
 #[test]
 fn an_error_while_writing_back_is_not_lost() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let trial = Trial::new(PAGES_WRITTEN_BACK);

@@ -4,7 +4,8 @@
 use crate::harness::fake::{Fake, Script, Step};
 use crate::harness::pty;
 use crate::harness::sandbox::{Process, Running, Sandbox, await_that, finish, snapshot};
-use crate::harness::{can, say};
+use crate::harness::say;
+use crate::harness::skip;
 use std::fs;
 use std::fs::File;
 use std::io::Read;
@@ -129,7 +130,7 @@ fn every_thread_of_a_polite_program_lets_others_go_first() {
 
 #[test]
 fn a_priority_that_cannot_be_set_is_no_failure() {
-    if !can("strace", &["-o", "/dev/null", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new(10);

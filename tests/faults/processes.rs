@@ -3,6 +3,7 @@
 use crate::harness::sandbox::{
     Ended, PATIENCE, Running, Sandbox, await_that, finish, finish_with, names, random, signal, snapshot,
 };
+use crate::harness::skip;
 use crate::harness::{Etcd, Options, can, etcds};
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -508,7 +509,7 @@ fn delay(call: &str, when: u32) -> String {
 
 #[test]
 fn a_signal_around_the_commit_is_before_or_after_it() {
-    if !can("strace", &["-o", "/dev/null", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let is_published = |names: &[String]| names.iter().any(|name| name == "x.age");
@@ -544,7 +545,7 @@ fn a_signal_around_the_commit_is_before_or_after_it() {
 
 #[test]
 fn what_fails_after_the_commit_is_partly_done() {
-    if !can("strace", &["-o", "/dev/null", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let sandbox = Sandbox::new();
@@ -580,7 +581,7 @@ fn what_fails_after_the_commit_is_partly_done() {
 
 #[test]
 fn what_fails_before_the_commit_leaves_nothing() {
-    if !can("strace", &["-o", "/dev/null", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let sandbox = Sandbox::new();

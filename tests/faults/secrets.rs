@@ -1,9 +1,9 @@
 //! Secrets and those who would like them: what a plugin gets to see, what is said, where a planted link leads, and what text
 //! from elsewhere does to a terminal.
 
-use crate::harness::can;
 use crate::harness::fake::{Fake, Script, Step};
 use crate::harness::sandbox::{Ended, Sandbox, finish, finish_with, snapshot};
+use crate::harness::skip;
 use crate::harness::trace::{Call, traced};
 use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
 use std::ffi::OsStr;
@@ -362,7 +362,7 @@ fn planted_links_are_not_followed() {
 /// widens them afterwards, not even for a moment.
 #[test]
 fn files_are_private_from_their_first_moment() {
-    if !can("strace", &["-o", "/dev/null", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let trial = Trial::new(PAGES);

@@ -50,6 +50,17 @@ pub fn fill_with_noise(etcd: &Etcd) {
     }
 }
 
+/// A scene, or the end of the test where there is no etcd to take a snapshot of, and that is allowed.
+macro_rules! scene {
+    () => {
+        match $crate::harness::refusal::Scene::new() {
+            Some(scene) => scene,
+            None => return,
+        }
+    };
+}
+pub(crate) use scene;
+
 /// A sandbox with a key, a snapshot, an archive of it and an empty `out`, and what was told in it.
 pub struct Scene {
     /// Where it plays: `key.txt`, `other.txt`, `snapshot.db`, `a.age` with its sidecar, `out/`.

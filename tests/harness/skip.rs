@@ -73,6 +73,13 @@ pub fn can(program: &str, arguments: &[&str]) -> bool {
     false
 }
 
+/// Whether strace works here: it may be missing, and a container may forbid it.
+#[must_use]
+#[track_caller]
+pub fn can_trace() -> bool {
+    can("strace", &["-e", "trace=none", "true"])
+}
+
 /// Whether the test runs as root; where it does not, the part that is `what` is passed over.
 #[must_use]
 pub fn is_root(what: &str) -> bool {

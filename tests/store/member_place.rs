@@ -246,7 +246,7 @@ fn a_log_apart_is_published_with_its_member() {
 /// Killed after the commit, it leaves its marker. A later run may take the log for a leftover only if no etcd has used it.
 #[test]
 fn a_log_that_was_used_is_never_taken_for_a_leftover() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -308,7 +308,7 @@ fn a_leftover_that_was_given_away_is_removed_by_root() {
 /// In place of an old member, too: the old one is there once, under one name or the other, whenever it is killed.
 #[test]
 fn killed_while_it_replaces_it_loses_nothing() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -440,7 +440,7 @@ fn a_whole_cluster_appears_at_once() {
 /// run puts right what is left.
 #[test]
 fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -518,7 +518,7 @@ fn age_leftovers(scene: &Scene) {
 /// What fails is undone: the old member has its name again, nothing new has one.
 #[test]
 fn a_failure_before_the_commit_is_undone() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -844,7 +844,7 @@ fn nothing_but_a_file_is_opened_where_an_etcd_may_run() {
 /// Killed whenever it may be, there is a member: the old one or the new.
 #[test]
 fn killed_while_it_replaces_it_always_leaves_a_member() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -878,7 +878,7 @@ fn killed_while_it_replaces_it_always_leaves_a_member() {
 /// make a new cluster, or serve the one's data with the other's log.
 #[test]
 fn no_etcd_starts_between_a_log_and_its_member() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -931,7 +931,7 @@ fn no_etcd_starts_between_a_log_and_its_member() {
 /// either the marker lies beside the log, or log and member belong together.
 #[test]
 fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -1015,7 +1015,7 @@ fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
 /// Where names cannot be exchanged, it is said that for a moment there is no member.
 #[test]
 fn without_exchange_the_old_way_is_taken_and_said() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();
@@ -1106,7 +1106,7 @@ fn an_old_log_keeps_its_owner_and_so_does_its_directory() {
 /// A directory that was made, and then cannot be used, goes.
 #[test]
 fn an_error_at_any_step_leaves_no_empty_directory() {
-    if !can("strace", &["-e", "trace=none", "true"]) {
+    if !skip::can_trace() {
         return;
     }
     let scene = Scene::new();

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime};
 
+use crate::harness::skip;
 use crate::harness::{again, can};
 use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::store::local::{UnpublishedFile, abandon_all};
@@ -267,10 +268,6 @@ fn run_with_faults(faults: &[&str], action: &str, directory: &Path) -> (String, 
     (String::from_utf8_lossy(&said.stdout).into_owned(), calls)
 }
 
-fn can_strace() -> bool {
-    can("strace", &["-e", "trace=none", "true"])
-}
-
 /// The first word and the final names of the calls that matter, in order.
 fn steps(calls: &[String], directory: &Path) -> Vec<String> {
     let directory = directory.to_str().unwrap();
@@ -294,7 +291,7 @@ fn steps(calls: &[String], directory: &Path) -> Vec<String> {
 
 #[test]
 fn the_steps_are_taken_in_the_documented_order() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let place = place();
@@ -320,7 +317,7 @@ fn the_steps_are_taken_in_the_documented_order() {
 
 #[test]
 fn every_fallback_of_publishing_without_replacing_is_taken() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let cases = [
@@ -346,7 +343,7 @@ fn every_fallback_of_publishing_without_replacing_is_taken() {
 
 #[test]
 fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let both: &[&str] = &["x.age", "x.age.sha256"];
@@ -388,7 +385,7 @@ fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
 
 #[test]
 fn killed_at_any_step_there_is_a_whole_archive_or_none() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let steps = [
@@ -418,7 +415,7 @@ fn killed_at_any_step_there_is_a_whole_archive_or_none() {
 
 #[test]
 fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
@@ -437,7 +434,7 @@ fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
 
 #[test]
 fn a_temporary_lost_to_another_run_before_it_was_locked_is_given_up_for_a_new_one() {
-    if !can_strace() {
+    if !skip::can_trace() {
         return;
     }
     let place = place();
