@@ -1,38 +1,46 @@
 //! The command line: its definition, its parser, and the words for an error in it.
 
 use super::commands::Arguments;
-use super::settings::connection::{CONNECTION_HEADING, variable_of};
-use super::settings::environment::{self, Environment};
+use super::settings::environment::Environment;
+use super::settings::setting::{Setting, setting, with_environment};
 use super::{exit, report};
 use crate::error::{Error, Kind};
-use clap::{Arg, CommandFactory, FromArgMatches};
+use clap::builder::OsStringValueParser;
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
 use std::ffi::OsString;
 
-/// The whole definition, with what every command has in common.
+/// The whole definition, for help, manual pages and completions. They name variables and never show their values.
 #[must_use]
 pub(crate) fn command() -> clap::Command {
-    let with_common = |command: clap::Command| command.mut_args(name_variable).after_long_help(exit::help());
+    let with_common = |command: clap::Command| {
+        command.mut_args(|argument| argument.hide_env_values(true)).after_long_help(exit::help())
+    };
     with_common(Arguments::command()).mut_subcommands(with_common)
 }
 
-/// Adds the environment variable to the help of a connection flag.
-fn name_variable(argument: Arg) -> Arg {
-    if argument.get_help_heading() != Some(CONNECTION_HEADING) {
-        return argument;
-    }
-    let Some(flag) = argument.get_long().map(variable_of) else { return argument };
-    let help = argument.get_help().map(ToString::to_string).unwrap_or_default();
-    let long_help = argument.get_long_help().map(|text| format!("{text}\n\n[env: {flag}]"));
-    let argument = argument.help(format!("{help} [env: {flag}]"));
-    if let Some(long_help) = long_help { argument.long_help(long_help) } else { argument }
+/// The definition for parsing, where the values of variables take the place of defaults.
+fn command_in(environment: &Environment) -> clap::Command {
+    let with_values =
+        |command: clap::Command| command.mut_args(|argument| with_environment(argument, environment));
+    with_values(command()).mut_subcommands(with_values)
 }
 
-/// A command line that is not one: asked for help, or wrong.
+/// Arguments that no command can run with.
 pub(crate) enum Unparsed {
     /// Help or version, asked for.
     Shown(String),
-    /// Wrong.
-    Wrong(Error),
+    /// Wrong arguments.
+    Wrong(Error, Glimpse),
+}
+
+/// What wrong arguments tell of where to report that they are wrong.
+#[derive(Debug, Default)]
+pub(crate) struct Glimpse {
+    /// Whether failures are reported as JSON.
+    pub(crate) json: bool,
+    /// Whether standard output was to carry an archive, a snapshot or an identity.
+    pub(crate) takes_stdout: bool,
 }
 
 /// What `--version` prints.
@@ -44,44 +52,82 @@ pub(crate) fn version() -> String {
 ///
 /// # Errors
 /// [`Unparsed`].
-pub(crate) fn parse(words: &[OsString]) -> Result<Arguments, Unparsed> {
-    let mut command = command();
-    let parsed = command.try_get_matches_from_mut(words).and_then(|mut found| {
+pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result<Arguments, Unparsed> {
+    let mut command = command_in(environment);
+    let parsed = command.try_get_matches_from_mut(arguments).and_then(|mut found| {
         Arguments::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command))
     });
     parsed.map_err(|error| {
-        use clap::error::ErrorKind;
-        command.build();
-        let named = words.iter().skip(1).find_map(|word| command.find_subcommand(word));
-        match error.kind() {
-            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Unparsed::Shown(error.render().to_string()),
-            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                Unparsed::Wrong(no_command(named.unwrap_or(&command)))
-            }
-            _ => Unparsed::Wrong(in_our_voice(&error.render().to_string(), named.unwrap_or(&command))),
+        if !error.use_stderr() {
+            return Unparsed::Shown(help(arguments).unwrap_or(error).render().to_string());
         }
+        let found = tolerant_matches(arguments, environment);
+        command.build();
+        let named = found.subcommand_name().and_then(|name| command.find_subcommand(name));
+        let named = named.unwrap_or(&command);
+        let error = match error.kind() {
+            ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+                no_command(named)
+            }
+            _ => in_our_voice(&error.render().to_string(), named),
+        };
+        Unparsed::Wrong(error, glimpse(&found))
     })
 }
 
-/// Whether words that could not be parsed want standard output for an archive, a snapshot or an identity, as far as
-/// can be seen: then that they are wrong is told elsewhere.
-#[must_use]
-pub(crate) fn name_stdout(words: &[OsString], environment: &Environment) -> bool {
-    let follow = |flags: &[&str]| {
-        let after = |pair: &[OsString]| flags.iter().any(|flag| pair[0] == *flag) && pair[1] == "-";
-        words.windows(2).filter(|pair| after(pair)).count()
+/// Help or version, with the defaults of the definition in place of what the environment says.
+fn help(arguments: &[OsString]) -> Option<clap::Error> {
+    command().try_get_matches_from(arguments).err().filter(|error| !error.use_stderr())
+}
+
+/// The matches of wrong arguments, as far as clap can tell: without those it does not know, and with any value.
+fn tolerant_matches(arguments: &[OsString], environment: &Environment) -> ArgMatches {
+    let any_value = |argument: Arg| {
+        if argument.get_action().takes_values() {
+            argument.value_parser(setting(OsStringValueParser::new()))
+        } else {
+            argument
+        }
     };
-    match words.iter().skip(1).find(|word| ["save", "restore", "keygen"].iter().any(|name| word == name)) {
-        None => false,
-        Some(save) if save == "save" => {
-            let dashes = words.iter().filter(|word| *word == "-").count();
-            dashes > follow(&["--from", "-R", "--recipients-file"])
-                || environment.get(environment::DESTINATION).is_some_and(|destination| destination == "-")
-        }
-        Some(_) => {
-            follow(&["-o", "--output"]) > 0 || words.iter().any(|word| word == "-o-" || word == "--output=-")
-        }
+    let tolerant = |command: clap::Command| command.mut_args(any_value);
+    let command = tolerant(command_in(environment)).mut_subcommands(tolerant);
+    let mut known = arguments.to_vec();
+    while let Err(error) = command.clone().try_get_matches_from(&known)
+        && let Some(at) = position_of_unknown(&error, &known)
+    {
+        known.remove(at);
     }
+    command.ignore_errors(true).try_get_matches_from(known).unwrap_or_default()
+}
+
+/// The position of the argument that clap does not know.
+fn position_of_unknown(error: &clap::Error, arguments: &[OsString]) -> Option<usize> {
+    let context = match error.kind() {
+        ErrorKind::UnknownArgument => ContextKind::InvalidArg,
+        ErrorKind::InvalidSubcommand => ContextKind::InvalidSubcommand,
+        _ => return None,
+    };
+    let unknown = error.get(context)?.to_string();
+    let is_short = unknown.len() == 2 && unknown.starts_with('-');
+    let is_unknown = |argument: &OsString| {
+        let argument = argument.to_string_lossy();
+        let rest = argument.strip_prefix(unknown.as_str());
+        rest.is_some_and(|rest| is_short || rest.is_empty() || rest.starts_with('='))
+    };
+    arguments.iter().skip(1).position(is_unknown).map(|at| at + 1)
+}
+
+fn glimpse(found: &ArgMatches) -> Glimpse {
+    let Some((name, of_command)) = found.subcommand() else {
+        return Glimpse { json: found.get_flag("json"), takes_stdout: false };
+    };
+    let destination = match name {
+        "save" => of_command.get_one("destination"),
+        "restore" | "keygen" => of_command.get_one("output"),
+        _ => None,
+    };
+    let takes_stdout = destination.is_some_and(|destination: &Setting<OsString>| destination.is("-"));
+    Glimpse { json: of_command.get_flag("json"), takes_stdout }
 }
 
 fn no_command(command: &clap::Command) -> Error {
@@ -116,23 +162,37 @@ fn in_our_voice(rendered: &str, command: &clap::Command) -> Error {
     Error::new(Kind::Usage, message.trim_end_matches('.')).with_hint(hint)
 }
 
+/// The command of a test.
+#[cfg(test)]
+pub(crate) fn parsed(
+    arguments: &[&str],
+    variables: &[(&str, &str)],
+) -> Result<super::commands::Command, Error> {
+    let arguments: Vec<_> = ["etcd-seal"].iter().chain(arguments).map(Into::into).collect();
+    match parse(&arguments, &Environment::of(variables)) {
+        Ok(arguments) => Ok(arguments.command),
+        Err(Unparsed::Wrong(error, _)) => Err(error),
+        Err(Unparsed::Shown(text)) => panic!("shown: {text}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::settings::connection::CONNECTION_FLAGS;
+    use crate::cli::settings::setting::variable_of;
 
-    fn wrong(words: &[&str]) -> Error {
-        match parse(&["etcd-seal"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
-            Err(Unparsed::Wrong(error)) => error,
-            Err(Unparsed::Shown(text)) => panic!("shown: {text}"),
-            Ok(arguments) => panic!("parsed: {arguments:?}"),
-        }
+    fn words(arguments: &[&str]) -> Vec<OsString> {
+        ["etcd-seal"].iter().chain(arguments).map(Into::into).collect()
     }
 
-    fn shown(words: &[&str]) -> String {
-        match parse(&["etcd-seal"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
+    fn wrong(arguments: &[&str]) -> Error {
+        parsed(arguments, &[]).err().expect("should be refused")
+    }
+
+    fn shown(arguments: &[&str]) -> String {
+        match parse(&words(arguments), &Environment::of(&[("ETCDCTL_DIAL_TIMEOUT", "77s")])) {
             Err(Unparsed::Shown(text)) => text,
-            _ => panic!("not shown: {words:?}"),
+            _ => panic!("not shown: {arguments:?}"),
         }
     }
 
@@ -163,19 +223,44 @@ mod tests {
     }
 
     #[test]
-    fn every_connection_flag_names_its_variable() {
-        let help = shown(&["save", "-h"]).split_whitespace().collect::<Vec<_>>().join(" ");
+    fn help_names_every_variable_and_shows_the_defaults_of_the_definition() {
+        let text = |argument: &[&str]| shown(argument).split_whitespace().collect::<Vec<_>>().join(" ");
+        let (short, long) = (text(&["save", "-h"]), text(&["save", "--help"]));
         let program = command();
-        let save = program.find_subcommand("save").unwrap();
-        let flags: Vec<_> = save
-            .get_arguments()
-            .filter(|argument| argument.get_help_heading() == Some(CONNECTION_HEADING))
-            .filter_map(Arg::get_long)
-            .collect();
-        assert_eq!(flags.iter().map(|flag| flag.replace('-', "_")).collect::<Vec<_>>(), CONNECTION_FLAGS);
-        for flag in flags {
-            assert!(help.contains(&format!("[env: {}]", variable_of(flag))), "{flag}");
+        let variables: Vec<_> =
+            program.find_subcommand("save").unwrap().get_arguments().filter_map(variable_of).collect();
+        assert!(variables.len() > 15 && variables.contains(&"ETCDCTL_CACERT"), "{variables:?}");
+        for variable in variables {
+            assert!(short.contains(&format!("[env: {variable}]")), "{variable}: {short}");
+            assert!(long.contains(&format!("[env: {variable}]")), "{variable}: {long}");
         }
+        assert!(short.contains("[env: ETCDCTL_DIAL_TIMEOUT] [default: 2s]"), "{short}");
+    }
+
+    #[test]
+    fn wrong_arguments_tell_where_to_report_that() {
+        let glimpse = |arguments: &[&str], variables: &[(&str, &str)]| match parse(
+            &words(arguments),
+            &Environment::of(variables),
+        ) {
+            Err(Unparsed::Wrong(_, glimpse)) => (glimpse.json, glimpse.takes_stdout),
+            _ => panic!("not wrong: {arguments:?}"),
+        };
+        let at = |arguments: &[&str]| glimpse(arguments, &[]);
+        assert_eq!(at(&["frobnicate"]), (false, false));
+        assert_eq!(at(&["frobnicate", "--json"]), (true, false));
+        assert_eq!(at(&["--json", "--frob", "save", "-"]), (true, true));
+        assert_eq!(at(&["save", "--levle=3", "-", "--json"]), (true, true));
+        assert_eq!(at(&["save", "--level=20", "-xq", "-", "--json"]), (true, true));
+        assert_eq!(at(&["save", "-R", "-", "--frob"]), (false, false));
+        assert_eq!(at(&["save", "--from", "-", "--frob", "-"]), (false, true));
+        assert_eq!(at(&["restore", "x.age", "-o-", "--frob", "--json"]), (true, true));
+        assert_eq!(at(&["restore", "x.age", "--output=-", "--data-dir=d"]), (false, true));
+        assert_eq!(at(&["keygen", "-o", "-", "more", "--json"]), (true, true));
+        assert_eq!(at(&["verify", "--json"]), (true, false));
+        let variables = &[("ETCD_SEAL_DESTINATION", "-")];
+        assert_eq!(glimpse(&["save", "--frob"], variables), (false, true));
+        assert_eq!(glimpse(&["save", "--frob", "/backups/"], variables), (false, false));
     }
 
     #[test]
@@ -186,8 +271,7 @@ mod tests {
 
     #[test]
     fn secrets_are_not_shown_with_arguments() {
-        let words = ["etcd-seal", "save", "--user=root:hunter2", "--password=hunter3"].map(Into::into);
-        let Ok(arguments) = parse(&words) else { panic!("should parse") };
+        let arguments = parsed(&["save", "--user=root:hunter2", "--password=hunter3"], &[]).unwrap();
         let shown = format!("{arguments:?}");
         assert!(!shown.contains("hunter"), "{shown}");
     }

@@ -68,21 +68,21 @@ impl Context {
 #[must_use]
 pub fn run() -> ExitCode {
     let beginning = afresh::begin();
-    let words: Vec<OsString> = std::env::args_os().collect();
+    let arguments: Vec<OsString> = std::env::args_os().collect();
     let console = Console::default();
-    match command_line::parse(&words) {
-        Ok(Arguments { command: Command::Tether(words), .. }) => tether::run(&words, &console),
+    match command_line::parse(&arguments, &beginning.environment) {
+        Ok(Arguments { command: Command::Tether(arguments), .. }) => tether::run(&arguments, &console),
         Ok(Arguments { command: Command::Recovery, .. }) => shown(&recovery::text(), &console).code().into(),
         Ok(Arguments { command: Command::Version, .. }) => {
             shown(&command_line::version(), &console).code().into()
         }
         Ok(arguments) => run_command(arguments, beginning, &console).code().into(),
         Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
-        Err(Unparsed::Wrong(error)) => {
+        Err(Unparsed::Wrong(error, glimpse)) => {
             let reporter = Reporter {
-                json: words.iter().any(|word| word == "--json"),
+                json: glimpse.json,
                 verbosity: Verbosity::Normal,
-                stdout_is_taken: command_line::name_stdout(&words, &beginning.environment),
+                stdout_is_taken: glimpse.takes_stdout,
                 console,
             };
             reporter.failure(&error, Exit::Usage, None);
@@ -112,12 +112,11 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
     let reporter = Reporter {
         json: output.json,
         verbosity: verbosity(&output),
-        stdout_is_taken: command.takes_stdout(&environment),
+        stdout_is_taken: command.takes_stdout(),
         console: console.clone(),
     };
     let patience = command.patience();
-    let prepared =
-        checked.and_then(|()| keep_secrets_out_of_dumps()).and_then(|()| command.step_aside(&environment));
+    let prepared = checked.and_then(|()| keep_secrets_out_of_dumps()).and_then(|()| command.step_aside());
     let result = prepared.and_then(|()| {
         supervise::supervise(&reporter, console, patience, |interrupt, stopped_by, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));

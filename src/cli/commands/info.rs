@@ -1,11 +1,12 @@
 //! `info`: shows what archives say of themselves.
 
-use super::verify::ReadSettings;
+use super::verify::check_archives;
 use crate::cli::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::report::InfoReport;
-use crate::cli::settings::keys::IdentityArguments;
+use crate::cli::settings::effort::usual_jobs;
+use crate::cli::settings::identities::IdentityArguments;
 use crate::error::Result;
 use crate::keys::Identities;
 use crate::pipeline::inspect::inspect;
@@ -21,16 +22,24 @@ pub(crate) struct InfoArguments {
     /// Archives to show, - for standard input
     #[arg(value_name = "ARCHIVE", required = true)]
     pub(crate) archives: Vec<PathBuf>,
-    /// Who opens them.
+    /// What opens them.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
 }
 
-pub(crate) fn run(words: InfoArguments, context: &Context) -> Result<Exit> {
-    let settings = ReadSettings::of_info(words, &context.environment)?;
-    let identities = settings.identities.load(&context.terminal)?;
-    each(&settings.archives, context, |archive, file| {
-        show(archive, file, identities.as_ref(), &settings.options, context)
+impl InfoArguments {
+    /// Refuses what makes no sense before anything is asked or read.
+    pub(super) fn check(&self) -> Result<()> {
+        check_archives(&self.archives, &self.identities)
+    }
+}
+
+pub(crate) fn run(arguments: &InfoArguments, context: &Context) -> Result<Exit> {
+    arguments.check()?;
+    let options = Options { jobs: usual_jobs(), allow_missing_digest: true, file_digest: false };
+    let identities = arguments.identities.load(&context.terminal)?;
+    each(&arguments.archives, context, |archive, file| {
+        show(archive, file, identities.as_ref(), &options, context)
     })
 }
 

@@ -16,8 +16,6 @@ pub(crate) mod verify;
 
 use super::exit::Exit;
 use super::lower_priority;
-use super::settings::effort::Effort;
-use super::settings::environment::{self, Environment};
 use super::{Context, supervise};
 use crate::error::Result;
 use clap::{Args, Parser, Subcommand};
@@ -119,14 +117,11 @@ pub(crate) enum Command {
 
 impl Command {
     /// Whether standard output carries an archive, a snapshot or an identity, so that results must go elsewhere.
-    pub(super) fn takes_stdout(&self, environment: &Environment) -> bool {
+    pub(super) fn takes_stdout(&self) -> bool {
         match self {
-            Self::Save(words) => {
-                let variable = environment.get(environment::DESTINATION);
-                words.destination.as_deref().or(variable).is_some_and(|destination| destination == "-")
-            }
-            Self::Restore(words) => words.output.as_ref().is_some_and(|output| output == "-"),
-            Self::Keygen(words) => words.output == "-",
+            Self::Save(arguments) => arguments.names_stdout(),
+            Self::Restore(arguments) => arguments.output.as_ref().is_some_and(|output| output == "-"),
+            Self::Keygen(arguments) => arguments.output == "-",
             Self::Info(_)
             | Self::Verify(_)
             | Self::Drill(_)
@@ -139,12 +134,12 @@ impl Command {
 
     /// Lowers the priority with `--nice`. A thread inherits the priority of the thread that starts it, so this comes before
     /// the first thread is started.
-    pub(super) fn step_aside(&self, environment: &Environment) -> Result<()> {
-        let words = match self {
-            Self::Save(words) => &words.effort,
-            Self::Verify(words) => &words.opening.effort,
-            Self::Restore(words) => &words.opening.effort,
-            Self::Drill(words) => &words.opening.effort,
+    pub(super) fn step_aside(&self) -> Result<()> {
+        let effort = match self {
+            Self::Save(arguments) => &arguments.effort,
+            Self::Verify(arguments) => &arguments.opening.effort,
+            Self::Restore(arguments) => &arguments.opening.effort,
+            Self::Drill(arguments) => &arguments.opening.effort,
             Self::Info(_)
             | Self::Keygen(_)
             | Self::Recovery
@@ -152,7 +147,7 @@ impl Command {
             | Self::Generate(_)
             | Self::Tether(_) => return Ok(()),
         };
-        if Effort::resolve(words, environment)?.nice {
+        if effort.nice()? {
             lower_priority();
         }
         Ok(())
@@ -168,13 +163,13 @@ impl Command {
 
     pub(super) fn run(self, context: &Context) -> Result<Exit> {
         match self {
-            Self::Save(words) => save::run(*words, context),
-            Self::Info(words) => info::run(words, context),
-            Self::Verify(words) => verify::run(words, context),
-            Self::Restore(words) => restore::run(*words, context),
-            Self::Drill(words) => drill::run(*words, context),
-            Self::Keygen(words) => keygen::run(&words, context),
-            Self::Generate(words) => generate::run(&words.what),
+            Self::Save(arguments) => save::run(*arguments, context),
+            Self::Info(arguments) => info::run(&arguments, context),
+            Self::Verify(arguments) => verify::run(&arguments, context),
+            Self::Restore(arguments) => restore::run(*arguments, context),
+            Self::Drill(arguments) => drill::run(*arguments, context),
+            Self::Keygen(arguments) => keygen::run(&arguments, context),
+            Self::Generate(arguments) => generate::run(&arguments.what),
             // `run` in this module handles these before it prepares a context.
             Self::Recovery | Self::Version | Self::Tether(_) => Ok(Exit::Failure),
         }

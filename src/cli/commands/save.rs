@@ -1,8 +1,4 @@
 //! `save`: seals a snapshot of a live etcd, or an existing one, into an archive.
-#![expect(
-    clippy::doc_markdown,
-    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
-)]
 
 use crate::archive::manifest::Source;
 use crate::cli::Context;
@@ -11,16 +7,18 @@ use crate::cli::exit::Exit;
 use crate::cli::input::open_file;
 use crate::cli::output::Place;
 use crate::cli::report::{Plan, SaveReport};
-use crate::cli::settings::connection::{CONNECTION_FLAGS, ConnectionArguments, ConnectionSettings};
-use crate::cli::settings::effort::{Effort, EffortArguments};
-use crate::cli::settings::environment::{self, Environment};
-use crate::cli::settings::keys::{RecipientArguments, RecipientSettings};
-use crate::cli::settings::sealing::{SealArguments, check_texts};
+use crate::cli::settings::connection::{ConnectionArguments, ConnectionSettings};
+use crate::cli::settings::effort::EffortArguments;
+use crate::cli::settings::environment::Environment;
+use crate::cli::settings::recipients::RecipientArguments;
+use crate::cli::settings::sealing::SealArguments;
+use crate::cli::settings::setting::{Setting, ids_of, optional, setting};
 use crate::cli::settings::standard_input::StandardInput;
 use crate::error::{Error, Kind, Result, Subject};
 use crate::keys::Recipients;
 use crate::pipeline::seal::{Input, Seal};
 use clap::Args;
+use clap::builder::OsStringValueParser;
 use std::convert::identity;
 use std::ffi::OsString;
 use std::io;
@@ -31,12 +29,11 @@ use std::time::{Instant, SystemTime};
 #[derive(Debug, Args)]
 pub(crate) struct SaveArguments {
     /// Where to write the archive: an existing directory, a new file ending in .age, or - for standard output
-    /// [env: ETCD_SEAL_DESTINATION]
     ///
     /// In a directory the archive gets the name CLUSTER-TIME-rREVISION.db.zst.age, and its SHA-256 is put beside
     /// it in a file with .sha256 appended. A directory must exist: an unmounted /backups must not become a file.
-    #[arg(value_name = "DEST")]
-    pub(crate) destination: Option<OsString>,
+    #[arg(value_name = "DEST", env = "ETCD_SEAL_DESTINATION", value_parser = setting(OsStringValueParser::new()))]
+    pub(crate) destination: Option<Setting<OsString>>,
     /// Replace an existing archive
     #[arg(long)]
     pub(crate) force: bool,
@@ -44,7 +41,7 @@ pub(crate) struct SaveArguments {
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Seal this existing snapshot, - for standard input, instead of asking etcd
-    #[arg(long, value_name = "FILE", conflicts_with_all = CONNECTION_FLAGS)]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ids_of::<ConnectionArguments>())]
     pub(crate) from: Option<PathBuf>,
     /// With --from: accept a snapshot without etcd's digest, such as a copy of a member's db file
     ///
@@ -66,6 +63,13 @@ pub(crate) struct SaveArguments {
     pub(crate) connection: ConnectionArguments,
 }
 
+impl SaveArguments {
+    /// Whether the destination is standard output.
+    pub(super) fn names_stdout(&self) -> bool {
+        self.destination.as_ref().is_some_and(|destination| destination.is("-"))
+    }
+}
+
 /// The source of the snapshot for `save`.
 pub(crate) enum SourceSettings {
     /// A live etcd.
@@ -80,7 +84,7 @@ pub(crate) struct SaveSettings {
     /// The source of the snapshot.
     pub(crate) source: SourceSettings,
     /// The recipients to encrypt to.
-    pub(crate) recipients: RecipientSettings,
+    pub(crate) recipients: RecipientArguments,
     /// DEST as given.
     pub(crate) destination: OsString,
     /// Whether to replace an existing archive.
@@ -100,37 +104,38 @@ impl SaveSettings {
     ///
     /// # Errors
     /// [`Kind::NoRecipient`] first, then [`Kind::Usage`].
-    pub(crate) fn resolve(words: SaveArguments, environment: &Environment) -> Result<Self> {
+    pub(crate) fn resolve(arguments: SaveArguments, environment: &Environment) -> Result<Self> {
         let mut input = StandardInput::default();
-        let recipients = RecipientSettings::resolve(words.recipients, environment, &mut input)?;
-        let destination = destination(words.destination, environment)?;
-        check_texts(&words.seal)?;
-        let source = match words.from {
-            None => {
-                SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(words.connection, environment)?))
-            }
+        arguments.recipients.check(&mut input)?;
+        let destination = destination(arguments.destination.as_ref())?;
+        arguments.seal.check()?;
+        let source = match arguments.from {
+            None => SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(
+                arguments.connection,
+                environment,
+            )?)),
             Some(path) if path.as_os_str() == "-" => {
                 input.claim("--from -")?;
                 SourceSettings::StandardInput
             }
             Some(path) => SourceSettings::File(path),
         };
-        let jobs = Effort::resolve(&words.effort, environment)?.jobs;
-        let SaveArguments { force, dry_run, seal, allow_missing_digest, .. } = words;
+        let jobs = arguments.effort.jobs()?;
+        let SaveArguments { recipients, force, dry_run, seal, allow_missing_digest, .. } = arguments;
         Ok(Self { source, recipients, destination, force, dry_run, seal, jobs, allow_missing_digest })
     }
 }
 
 /// DEST, from the argument or otherwise from the variable.
-fn destination(word: Option<OsString>, environment: &Environment) -> Result<OsString> {
-    word.or_else(|| environment.get(environment::DESTINATION).map(ToOwned::to_owned)).ok_or_else(|| {
+fn destination(destination: Option<&Setting<OsString>>) -> Result<OsString> {
+    optional(destination)?.ok_or_else(|| {
         Error::new(Kind::Usage, "no destination is named: DEST and ETCD_SEAL_DESTINATION are both missing")
             .with_hint("name an existing directory, a file ending in .age, or - for standard output")
     })
 }
 
-pub(crate) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
-    let settings = SaveSettings::resolve(words, &context.environment)?;
+pub(crate) fn run(arguments: SaveArguments, context: &Context) -> Result<Exit> {
+    let settings = SaveSettings::resolve(arguments, &context.environment)?;
     if let SourceSettings::Etcd(connection) = &settings.source {
         connection.check()?;
         connection.warn_of_tls(now()?)?;
@@ -158,9 +163,10 @@ pub(crate) fn run(words: SaveArguments, context: &Context) -> Result<Exit> {
 /// `-n`: parses and checks everything, asks nothing and writes nothing.
 fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
     let place = Place::for_archive(&settings.destination, settings.force)?;
-    let recipients = match &settings.recipients {
-        RecipientSettings::Passphrase => vec!["passphrase".to_owned()],
-        public @ RecipientSettings::Public { .. } => public.load(&context.terminal)?.names().to_vec(),
+    let recipients = if settings.recipients.is_passphrase() {
+        vec!["passphrase".to_owned()]
+    } else {
+        settings.recipients.load(&context.terminal)?.names().to_vec()
     };
     let source = match &settings.source {
         SourceSettings::Etcd(connection) => format!("a snapshot of {}", connection.endpoints().join(", ")),
@@ -212,14 +218,11 @@ fn host_name() -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::command_line::parse;
-    use crate::cli::commands::{Arguments, Command};
+    use crate::cli::command_line::parsed;
+    use crate::cli::commands::Command;
 
     fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<SaveSettings> {
-        let arguments: Vec<_> = ["etcd-seal"].iter().chain(arguments).map(Into::into).collect();
-        let Ok(Arguments { command: Command::Save(arguments), .. }) = parse(&arguments) else {
-            panic!("no save")
-        };
+        let Command::Save(arguments) = parsed(arguments, variables)? else { panic!("no save") };
         SaveSettings::resolve(*arguments, &Environment::of(variables))
     }
 
@@ -231,7 +234,7 @@ mod tests {
 
     #[test]
     fn dest_beats_its_variable_and_one_is_needed() {
-        let variables = &[(environment::DESTINATION, "/e/")];
+        let variables = &[("ETCD_SEAL_DESTINATION", "/e/")];
         assert_eq!(resolve(&["save", "-rage1x", "/f/"], variables).unwrap().destination, "/f/");
         assert_eq!(resolve(&["save", "-rage1x"], variables).unwrap().destination, "/e/");
         assert_eq!(resolve(&["save", "-rage1x"], &[]).err().unwrap().kind(), Kind::Usage);

@@ -1,18 +1,14 @@
 //! `verify`: proves that archives are whole.
 
-use super::info::InfoArguments;
 use crate::cli::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::report::VerifyReport;
-use crate::cli::settings::effort::EffortArguments;
-use crate::cli::settings::environment::Environment;
-use crate::cli::settings::keys::{IdentityArguments, IdentitySettings};
-use crate::cli::settings::opening::{OpeningArguments, opening_options};
+use crate::cli::settings::identities::IdentityArguments;
+use crate::cli::settings::opening::OpeningArguments;
 use crate::cli::settings::standard_input::StandardInput;
 use crate::error::{Kind, Result};
 use crate::keys::Identities;
-use crate::pipeline;
 use crate::pipeline::open::{Options, look, open};
 use clap::Args;
 use std::fs::File;
@@ -26,7 +22,7 @@ pub(crate) struct VerifyArguments {
     /// Archives to verify, - for standard input
     #[arg(value_name = "ARCHIVE", required = true)]
     pub(crate) archives: Vec<PathBuf>,
-    /// Who opens them.
+    /// What opens them.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
     /// How to read them.
@@ -34,51 +30,27 @@ pub(crate) struct VerifyArguments {
     pub(crate) opening: OpeningArguments,
 }
 
-/// The settings of `info` and `verify`.
-pub(crate) struct ReadSettings {
-    /// The archives, `-` for standard input.
-    pub(crate) archives: Vec<PathBuf>,
-    /// The identities that open them.
-    pub(crate) identities: IdentitySettings,
-    /// How the pipeline runs.
-    pub(crate) options: pipeline::open::Options,
-}
-
-impl ReadSettings {
-    /// Resolves arguments and environment of `info`.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`].
-    pub(crate) fn of_info(words: InfoArguments, environment: &Environment) -> Result<Self> {
-        let opening = OpeningArguments { allow_missing_digest: true, effort: EffortArguments::default() };
-        Self::resolve(
-            VerifyArguments { archives: words.archives, identities: words.identities, opening },
-            environment,
-        )
-    }
-
-    /// Resolves arguments and environment of `verify`.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`].
-    pub(crate) fn resolve(words: VerifyArguments, environment: &Environment) -> Result<Self> {
-        let mut input = StandardInput::default();
-        input.claim_paths("ARCHIVE -", &words.archives)?;
-        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        Ok(Self {
-            archives: words.archives,
-            identities,
-            options: opening_options(&words.opening, environment)?,
-        })
+impl VerifyArguments {
+    /// Refuses what makes no sense before anything is asked or read.
+    fn check(&self) -> Result<()> {
+        check_archives(&self.archives, &self.identities)
     }
 }
 
-pub(crate) fn run(words: VerifyArguments, context: &Context) -> Result<Exit> {
-    let settings = ReadSettings::resolve(words, &context.environment)?;
-    let identities = settings.identities.load(&context.terminal)?;
-    each(&settings.archives, context, |archive, file| match &identities {
+/// Ensures that only one of the archives and identities is standard input.
+pub(super) fn check_archives(archives: &[PathBuf], identities: &IdentityArguments) -> Result<()> {
+    let mut input = StandardInput::default();
+    input.claim_paths("ARCHIVE -", archives)?;
+    identities.check(&mut input)
+}
+
+pub(crate) fn run(arguments: &VerifyArguments, context: &Context) -> Result<Exit> {
+    arguments.check()?;
+    let options = arguments.opening.options()?;
+    let identities = arguments.identities.load(&context.terminal)?;
+    each(&arguments.archives, context, |archive, file| match &identities {
         None => verify_without_key(archive, file, context),
-        Some(identities) => verify_with_key(archive, file, identities, &settings.options, context),
+        Some(identities) => verify_with_key(archive, file, identities, &options, context),
     })
 }
 
@@ -120,21 +92,16 @@ fn verify_with_key(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::command_line::parse;
-    use crate::cli::commands::{Arguments, Command};
+    use crate::cli::command_line::parsed;
+    use crate::cli::commands::Command;
 
     #[test]
     fn two_readers_of_standard_input_are_refused() {
-        let command = |arguments: &[&str]| {
-            let arguments: Vec<_> = ["etcd-seal"].iter().chain(arguments).map(Into::into).collect();
-            let Ok(Arguments { command, .. }) = parse(&arguments) else { panic!("should parse") };
-            command
-        };
-        let Command::Verify(verify) = command(&["verify", "-", "-i-"]) else { panic!("no verify") };
-        let error = ReadSettings::resolve(verify, &Environment::default()).err().unwrap();
+        let Ok(Command::Verify(verify)) = parsed(&["verify", "-", "-i-"], &[]) else { panic!("no verify") };
+        let error = verify.check().err().unwrap();
+        assert_eq!(error.kind(), Kind::Usage);
         assert_eq!(error.to_string(), "standard input can be read once: ARCHIVE - and -i -");
-        let Command::Info(info) = command(&["info", "-", "-"]) else { panic!("no info") };
-        let error = ReadSettings::of_info(info, &Environment::default()).err().unwrap();
-        assert_eq!(error.kind(), crate::Kind::Usage);
+        let Ok(Command::Info(info)) = parsed(&["info", "-", "-"], &[]) else { panic!("no info") };
+        assert_eq!(info.check().err().unwrap().kind(), Kind::Usage);
     }
 }

@@ -1,124 +1,110 @@
-//! Resolves etcdctl's connection flags and variables.
+//! The connection to etcd: etcdctl's flags, variables and defaults (`etcdctl/ctlv3/ctl.go`), and some more.
 #![expect(
     clippy::doc_markdown,
     reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
 )]
 
 use super::environment::{self, Environment};
+use super::setting::{Setting, optional, setting};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, EndpointSecurity, TlsMode};
 use clap::Args;
+use clap::builder::{OsStringValueParser, PathBufValueParser, StringValueParser};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// How to reach etcd: etcdctl's flags.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionArguments {
-    /// Members to choose from, separated by commas [default: 127.0.0.1:2379]
+    /// Members to choose from, separated by commas
     ///
     /// Each is asked for its status; learners and those that cannot be reached are skipped, a follower is
     /// preferred to the leader.
-    #[arg(long, value_name = "ENDPOINTS", value_delimiter = ',')]
-    pub(crate) endpoints: Vec<String>,
+    #[arg(long, value_name = "ENDPOINTS", env = "ETCDCTL_ENDPOINTS", default_value = "127.0.0.1:2379",
+          value_parser = setting(StringValueParser::new()))]
+    endpoints: Vec<Setting<String>>,
     /// Verify the server's certificate with this CA bundle
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cacert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ETCDCTL_CACERT", value_parser = setting(PathBufValueParser::new()))]
+    cacert: Option<Setting<PathBuf>>,
     /// Identify with this TLS client certificate
-    #[arg(long, value_name = "FILE")]
-    pub(crate) cert: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ETCDCTL_CERT", value_parser = setting(PathBufValueParser::new()))]
+    cert: Option<Setting<PathBuf>>,
     /// The private key of --cert
-    #[arg(long, value_name = "FILE")]
-    pub(crate) key: Option<PathBuf>,
+    #[arg(long, value_name = "FILE", env = "ETCDCTL_KEY", value_parser = setting(PathBufValueParser::new()))]
+    key: Option<Setting<PathBuf>>,
     /// User name and password; the password is asked for when it is left out
-    #[arg(long, value_name = "NAME[:PASSWORD]", value_parser = secret)]
-    pub(crate) user: Option<SecretString>,
+    #[arg(long, value_name = "NAME[:PASSWORD]", env = environment::USER, value_parser = secret)]
+    user: Option<SecretString>,
     /// The password of --user; visible to every user of this host while the command runs
     ///
     /// Prefer ETCDCTL_PASSWORD, the prompt, or best a client certificate. When it is given, all of --user is the
     /// user's name.
-    #[arg(long, value_name = "PASSWORD", value_parser = secret)]
-    pub(crate) password: Option<SecretString>,
+    #[arg(long, value_name = "PASSWORD", env = environment::PASSWORD, value_parser = secret)]
+    password: Option<SecretString>,
     /// Do not verify the server's certificate
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_parser = parse_bool)]
-    pub(crate) insecure_skip_tls_verify: Option<bool>,
-    /// Talk plaintext to endpoints without a scheme when nothing else asks for TLS [default: true]
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_parser = parse_bool)]
-    pub(crate) insecure_transport: Option<bool>,
-    /// The longest a connection may take [default: 2s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) dial_timeout: Option<Duration>,
-    /// The longest a call may take [default: 5s]
+    #[arg(long, value_name = "BOOL", env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY", default_value = "false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
+    insecure_skip_tls_verify: Setting<bool>,
+    /// Talk plaintext to endpoints without a scheme when nothing else asks for TLS
+    #[arg(long, value_name = "BOOL", env = "ETCDCTL_INSECURE_TRANSPORT", default_value = "true", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
+    insecure_transport: Setting<bool>,
+    /// The longest a connection may take
+    #[arg(long, value_name = "DURATION", env = "ETCDCTL_DIAL_TIMEOUT", default_value = "2s",
+          value_parser = setting(parse_duration))]
+    dial_timeout: Setting<Duration>,
+    /// The longest a call may take
     ///
     /// The default does not bound the snapshot stream, which --stall-timeout guards; a value that is given bounds
     /// the whole stream too.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) command_timeout: Option<Duration>,
-    /// Interval of keepalive pings; below 10s becomes 10s [default: 2s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) keepalive_time: Option<Duration>,
-    /// The longest a keepalive ping may go unanswered [default: 6s]
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) keepalive_timeout: Option<Duration>,
-    /// The longest the snapshot stream may stand still [default: 30s]
+    #[arg(long, value_name = "DURATION", env = "ETCDCTL_COMMAND_TIMEOUT", default_value = "5s",
+          value_parser = setting(parse_duration))]
+    command_timeout: Setting<Duration>,
+    /// Interval of keepalive pings; below 10s becomes 10s
+    #[arg(long, value_name = "DURATION", env = "ETCDCTL_KEEPALIVE_TIME", default_value = "2s",
+          value_parser = setting(parse_duration))]
+    keepalive_time: Setting<Duration>,
+    /// The longest a keepalive ping may go unanswered
+    #[arg(long, value_name = "DURATION", env = "ETCDCTL_KEEPALIVE_TIMEOUT", default_value = "6s",
+          value_parser = setting(parse_duration))]
+    keepalive_timeout: Setting<Duration>,
+    /// The longest the snapshot stream may stand still
     ///
     /// So may the output, which keeps etcd waiting just the same: a pipe that takes not a byte for as long ends the save.
-    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub(crate) stall_timeout: Option<Duration>,
+    #[arg(long, value_name = "DURATION", env = "ETCD_SEAL_STALL_TIMEOUT", default_value = "30s",
+          value_parser = setting(parse_duration))]
+    stall_timeout: Setting<Duration>,
     /// The most bytes a second to take from etcd, such as 512KiB or 20MiB: of all it sends, TLS included
     ///
     /// Spares the member's disk and network. But etcd keeps the old pages of its database for as long as the snapshot takes,
     /// so the slower it is, the more a busy database file may grow. To hold etcd back counts as no standstill.
-    #[arg(long, value_name = "SIZE", value_parser = parse_rate)]
-    pub(crate) limit_rate: Option<u64>,
-    /// The fewest bytes a second the member must send, averaged over the stall timeout; 0 for no bound [default: 64KiB]
+    #[arg(long, value_name = "SIZE", env = "ETCD_SEAL_LIMIT_RATE", value_parser = setting(parse_rate))]
+    limit_rate: Option<Setting<u64>>,
+    /// The fewest bytes a second the member must send, averaged over the stall timeout; 0 for no bound
     ///
     /// Only the time counts in which the member is waited for: not that in which --limit-rate or the output holds it back. A
     /// member that sends a byte now and then never stands still, and would keep the snapshot open for ever.
-    #[arg(long, value_name = "SIZE", value_parser = parse_min_rate)]
-    pub(crate) min_rate: Option<u64>,
+    #[arg(long, value_name = "SIZE", env = "ETCD_SEAL_MIN_RATE", default_value = "64KiB",
+          value_parser = setting(parse_min_rate))]
+    min_rate: Setting<u64>,
     /// Not supported yet: name the members with --endpoints
-    #[arg(short = 'd', long, value_name = "DOMAIN")]
-    pub(crate) discovery_srv: Option<String>,
+    #[arg(short = 'd', long, value_name = "DOMAIN", env = "ETCDCTL_DISCOVERY_SRV",
+          value_parser = setting(OsStringValueParser::new()))]
+    discovery_srv: Option<Setting<OsString>>,
     /// Not supported yet: name the members with --endpoints
     #[arg(long, value_name = "NAME")]
-    pub(crate) discovery_srv_name: Option<String>,
+    discovery_srv_name: Option<String>,
     /// Not supported yet: name the members with --endpoints
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
-    pub(crate) insecure_discovery: Option<bool>,
+    insecure_discovery: Option<bool>,
 }
-
-/// The heading of etcdctl's flags.
-pub(crate) const CONNECTION_HEADING: &str = "Connection";
-
-/// The flags under [`CONNECTION_HEADING`], none of which makes sense with `--from`.
-pub(crate) const CONNECTION_FLAGS: [&str; 18] = [
-    "endpoints",
-    "cacert",
-    "cert",
-    "key",
-    "user",
-    "password",
-    "insecure_skip_tls_verify",
-    "insecure_transport",
-    "dial_timeout",
-    "command_timeout",
-    "keepalive_time",
-    "keepalive_timeout",
-    "stall_timeout",
-    "limit_rate",
-    "min_rate",
-    "discovery_srv",
-    "discovery_srv_name",
-    "insecure_discovery",
-];
 
 /// A value that is not shown when arguments are.
 #[expect(clippy::unnecessary_wraps, reason = "clap wants a parser that can fail")]
@@ -126,81 +112,42 @@ fn secret(text: &str) -> Result<SecretString, String> {
     Ok(text.into())
 }
 
-/// The environment variable of one of the connection flags.
-#[must_use]
-pub(crate) fn variable_of(flag: &str) -> String {
-    let flag = flag.replace('-', "_").to_uppercase();
-    let ours = ["STALL_TIMEOUT", "LIMIT_RATE", "MIN_RATE"].contains(&flag.as_str());
-    if ours { format!("ETCD_SEAL_{flag}") } else { format!("ETCDCTL_{flag}") }
-}
-
-/// etcdctl's default endpoint.
-const DEFAULT_ENDPOINT: &str = "127.0.0.1:2379";
-/// etcdctl's defaults (`etcdctl/ctlv3/ctl.go`), except for the stall timeout and the lowest rate, which it does not have.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
-const COMMAND_TIMEOUT: Duration = Duration::from_secs(5);
-const KEEPALIVE_TIME: Duration = Duration::from_secs(2);
-const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(6);
-const STALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes per second; slower than any link over which a cluster could be backed up.
-const MIN_RATE: u64 = 64 * 1024;
-
-/// The connection to etcd, except for a password that is still to be asked for.
+/// The connection to etcd, except for a password that is still to be asked for: only after everything else has been checked.
 pub(crate) struct ConnectionSettings {
     connection: Connection,
     /// A user given without a password.
     user_without_password: Option<String>,
+    /// What the connection was made of, to name the origins of values.
+    arguments: ConnectionArguments,
 }
 
 impl ConnectionSettings {
-    /// Resolves flags before environment before defaults.
+    /// Resolves arguments; the environment has the secrets.
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub(crate) fn resolve(flags: ConnectionArguments, environment: &Environment) -> Result<Self> {
-        refuse_discovery(&flags, environment)?;
-        let (user, user_without_password) = resolve_user(flags.user, flags.password, environment)?;
-        let path = |flag: Option<PathBuf>, name| {
-            flag.or_else(|| environment.get(&variable_of(name)).map(PathBuf::from))
-        };
-        let boolean = |flag: Option<bool>, name| match flag {
-            Some(value) => Ok(Some(value)),
-            None => environment.parsed(&variable_of(name), parse_bool),
-        };
-        let duration = |flag: Option<Duration>, name| match flag {
-            Some(value) => Ok(Some(value)),
-            None => environment.parsed(&variable_of(name), parse_duration),
-        };
-        let limit_rate = match flags.limit_rate {
-            Some(rate) => Some(rate),
-            None => environment.parsed(environment::LIMIT_RATE, parse_rate)?,
-        };
-        let min_rate = match flags.min_rate {
-            Some(rate) => Some(rate),
-            None => environment.parsed(environment::MIN_RATE, parse_min_rate)?,
-        };
-        let bound = |flag, name| duration(flag, name).and_then(|value| not_zero(value, name));
-        let command_timeout = bound(flags.command_timeout, "command-timeout")?;
+    pub(crate) fn resolve(arguments: ConnectionArguments, environment: &Environment) -> Result<Self> {
+        refuse_discovery(&arguments)?;
+        let (user, user_without_password) = resolve_user(&arguments, environment)?;
+        let command_timeout = not_zero(&arguments.command_timeout)?;
         let connection = Connection {
-            endpoints: resolve_endpoints(flags.endpoints, environment)?,
-            cacert: path(flags.cacert, "cacert"),
-            cert: path(flags.cert, "cert"),
-            key: path(flags.key, "key"),
-            insecure_skip_tls_verify: boolean(flags.insecure_skip_tls_verify, "insecure-skip-tls-verify")?
-                .unwrap_or(false),
-            insecure_transport: boolean(flags.insecure_transport, "insecure-transport")?.unwrap_or(true),
+            endpoints: resolve_endpoints(&arguments.endpoints)?,
+            cacert: optional(arguments.cacert.as_ref())?,
+            cert: optional(arguments.cert.as_ref())?,
+            key: optional(arguments.key.as_ref())?,
+            insecure_skip_tls_verify: arguments.insecure_skip_tls_verify.get()?,
+            insecure_transport: arguments.insecure_transport.get()?,
             user,
-            dial_timeout: bound(flags.dial_timeout, "dial-timeout")?.unwrap_or(DIAL_TIMEOUT),
-            command_timeout: command_timeout.unwrap_or(COMMAND_TIMEOUT),
-            stream_timeout: command_timeout,
-            stall_timeout: bound(flags.stall_timeout, "stall-timeout")?.unwrap_or(STALL_TIMEOUT),
-            limit_rate,
-            min_rate: min_rate.unwrap_or(MIN_RATE),
-            keepalive_time: duration(flags.keepalive_time, "keepalive-time")?.unwrap_or(KEEPALIVE_TIME),
-            keepalive_timeout: bound(flags.keepalive_timeout, "keepalive-timeout")?
-                .unwrap_or(KEEPALIVE_TIMEOUT),
+            dial_timeout: not_zero(&arguments.dial_timeout)?,
+            command_timeout,
+            stream_timeout: arguments.command_timeout.is_given().then_some(command_timeout),
+            stall_timeout: not_zero(&arguments.stall_timeout)?,
+            limit_rate: optional(arguments.limit_rate.as_ref())?,
+            min_rate: arguments.min_rate.get()?,
+            keepalive_time: arguments.keepalive_time.get()?,
+            keepalive_timeout: not_zero(&arguments.keepalive_timeout)?,
         };
-        Ok(Self { connection, user_without_password })
+        Ok(Self { connection, user_without_password, arguments })
     }
 
     /// The endpoints, for the plan of a dry run.
@@ -254,16 +201,17 @@ impl ConnectionSettings {
                     "the client certificate is not used at {plain}, without TLS: use https://"
                 ));
             }
-            if connection.cacert.is_some() {
-                warnings.push(format!("--cacert verifies nothing at {plain}, without TLS: use https://"));
+            if let Some(cacert) = &self.arguments.cacert {
+                let origin = cacert.origin();
+                warnings.push(format!("{origin} verifies nothing at {plain}, without TLS: use https://"));
             }
         }
         if connection.insecure_skip_tls_verify {
-            warnings.push(
-                "--insecure-skip-tls-verify (or ETCDCTL_INSECURE_SKIP_TLS_VERIFY) is on: any certificate is accepted, \
-                 so another server may answer in place of etcd; name the cluster's authority with --cacert instead"
-                    .to_owned(),
-            );
+            warnings.push(format!(
+                "{} is on: any certificate is accepted, so another server may answer in place of etcd; name the \
+                 cluster's authority with --cacert instead",
+                self.arguments.insecure_skip_tls_verify.origin()
+            ));
         }
         Ok(warnings)
     }
@@ -281,17 +229,15 @@ impl ConnectionSettings {
     }
 }
 
-fn resolve_endpoints(flags: Vec<String>, environment: &Environment) -> Result<Vec<String>> {
-    let (name, endpoints) = if flags.is_empty() {
-        let variable = environment.text("ETCDCTL_ENDPOINTS")?.unwrap_or(DEFAULT_ENDPOINT);
-        ("ETCDCTL_ENDPOINTS", variable.split(',').map(str::to_owned).collect())
-    } else {
-        ("--endpoints", flags)
-    };
-    let endpoints: Vec<String> = endpoints.iter().map(|endpoint| endpoint.trim().to_owned()).collect();
-    if endpoints.iter().any(String::is_empty) {
-        return Err(Error::new(Kind::Usage, format!("{name} holds an empty endpoint"))
-            .with_hint("separate endpoints by single commas, as in 10.0.0.1:2379,10.0.0.2:2379"));
+fn resolve_endpoints(settings: &[Setting<String>]) -> Result<Vec<String>> {
+    let mut endpoints = Vec::new();
+    for setting in settings {
+        let listed = setting.get()?;
+        endpoints.extend(listed.split(',').map(|endpoint| endpoint.trim().to_owned()));
+        if endpoints.iter().any(String::is_empty) {
+            return Err(Error::new(Kind::Usage, format!("{} holds an empty endpoint", setting.origin()))
+                .with_hint("separate endpoints by single commas, as in 10.0.0.1:2379,10.0.0.2:2379"));
+        }
     }
     Ok(endpoints)
 }
@@ -300,17 +246,13 @@ fn resolve_endpoints(flags: Vec<String>, environment: &Environment) -> Result<Ve
 type User = (Option<(String, SecretString)>, Option<String>);
 
 /// etcdctl's rule: if a password is given, `--user` is the name as a whole; otherwise it is split at its first colon.
-fn resolve_user(
-    user: Option<SecretString>,
-    password: Option<SecretString>,
-    environment: &Environment,
-) -> Result<User> {
-    let secret = |flag: Option<SecretString>, name| match flag {
-        Some(value) => Ok(Some(value)),
+fn resolve_user(arguments: &ConnectionArguments, environment: &Environment) -> Result<User> {
+    let secret = |flag: &Option<SecretString>, name| match flag {
+        Some(value) => Ok(Some(value.clone())),
         None => environment.secret(name),
     };
-    let user = secret(user, environment::USER)?;
-    let password = secret(password, environment::PASSWORD)?;
+    let user = secret(&arguments.user, environment::USER)?;
+    let password = secret(&arguments.password, environment::PASSWORD)?;
     let user = user.as_ref().map(ExposeSecret::expose_secret).unwrap_or_default();
     if user.is_empty() {
         if password.is_some_and(|password| !password.expose_secret().is_empty()) {
@@ -327,23 +269,24 @@ fn resolve_user(
     })
 }
 
-fn not_zero(value: Option<Duration>, flag: &str) -> Result<Option<Duration>> {
-    if value == Some(Duration::ZERO) {
-        return Err(Error::new(Kind::Usage, format!("--{flag} is zero"))
+fn not_zero(setting: &Setting<Duration>) -> Result<Duration> {
+    let value = setting.get()?;
+    if value.is_zero() {
+        return Err(Error::new(Kind::Usage, format!("{} is zero", setting.origin()))
             .with_hint("leave it out for the default, or give the longest wait you accept"));
     }
     Ok(value)
 }
 
-/// Refuses etcdctl's DNS discovery, which is not implemented; ignoring it would connect to the wrong etcd.
-fn refuse_discovery(flags: &ConnectionArguments, environment: &Environment) -> Result<()> {
-    let from_environment =
-        |name: &'static str| (flags.endpoints.is_empty() && environment.get(name).is_some()).then_some(name);
-    let named = None
-        .or(flags.discovery_srv.as_ref().map(|_| "--discovery-srv"))
-        .or(flags.discovery_srv_name.as_ref().map(|_| "--discovery-srv-name"))
-        .or(flags.insecure_discovery.map(|_| "--insecure-discovery"))
-        .or_else(|| from_environment("ETCDCTL_DISCOVERY_SRV"));
+/// Refuses etcdctl's DNS discovery, which is not implemented; ignoring it would connect to the wrong etcd. The variable is
+/// ignored where the endpoints are on the command line.
+fn refuse_discovery(arguments: &ConnectionArguments) -> Result<()> {
+    let by_flag = arguments.endpoints.iter().any(Setting::is_flag);
+    let domain = arguments.discovery_srv.as_ref().filter(|domain| domain.is_flag() || !by_flag);
+    let named = domain
+        .map(|domain| domain.origin().to_string())
+        .or(arguments.discovery_srv_name.as_ref().map(|_| "--discovery-srv-name".to_owned()))
+        .or(arguments.insecure_discovery.map(|_| "--insecure-discovery".to_owned()));
     let Some(named) = named else { return Ok(()) };
     Err(Error::new(Kind::Usage, format!("{named} is not supported"))
         .with_hint("name the members with --endpoints, separated by commas"))
@@ -352,12 +295,12 @@ fn refuse_discovery(flags: &ConnectionArguments, environment: &Environment) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::command_line::parse;
-    use crate::cli::commands::{Arguments, Command};
+    use crate::cli::command_line::parsed;
+    use crate::cli::commands::Command;
 
     fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
-        let words: Vec<_> = ["etcd-seal", "save"].iter().chain(words).map(Into::into).collect();
-        let Ok(Arguments { command: Command::Save(save), .. }) = parse(&words) else { panic!("no save") };
+        let save = parsed(&[&["save"], words].concat(), variables)?;
+        let Command::Save(save) = save else { panic!("no save") };
         ConnectionSettings::resolve(save.connection, &Environment::of(variables))
     }
 
@@ -516,7 +459,11 @@ mod tests {
             ],
         );
         begins(&["--endpoints=h:1,h:2", "--cacert=/ca", user], &[]);
-        begins(&["--endpoints=h:1,h:2", "--insecure-skip-tls-verify"], &["--insecure-skip-tls-verify (or"]);
+        begins(&["--endpoints=h:1,h:2", "--insecure-skip-tls-verify"], &["--insecure-skip-tls-verify is on"]);
+        let variables = [("ETCDCTL_CACERT", "/ca"), ("ETCDCTL_INSECURE_SKIP_TLS_VERIFY", "1")];
+        let told = resolve(&["--endpoints=http://h:1"], &variables).unwrap().unprotected().unwrap();
+        assert!(told[0].starts_with("ETCDCTL_CACERT verifies nothing at http://h:1,"), "{told:?}");
+        assert!(told[1].starts_with("ETCDCTL_INSECURE_SKIP_TLS_VERIFY is on"), "{told:?}");
     }
 
     #[test]
@@ -537,6 +484,11 @@ mod tests {
         assert_eq!(refused(&["--key=/k"], &[]), "`key` is given without `cert`");
         assert_eq!(refused(&["--endpoints=a:1,,b:1"], &[]), "--endpoints holds an empty endpoint");
         assert_eq!(refused(&["--stall-timeout=0"], &[]), "--stall-timeout is zero");
+        assert_eq!(refused(&[], &[("ETCDCTL_DIAL_TIMEOUT", "0")]), "ETCDCTL_DIAL_TIMEOUT is zero");
+        assert_eq!(
+            refused(&[], &[("ETCDCTL_ENDPOINTS", "a:1,,b:1")]),
+            "ETCDCTL_ENDPOINTS holds an empty endpoint"
+        );
         assert_eq!(refused(&["-d", "example.org"], &[]), "--discovery-srv is not supported");
         assert_eq!(refused(&["--insecure-discovery=false"], &[]), "--insecure-discovery is not supported");
         assert_eq!(

@@ -1,10 +1,6 @@
 //! How much of the host's resources a command may take.
-#![expect(
-    clippy::doc_markdown,
-    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
-)]
 
-use super::environment::{self, Environment};
+use super::setting::{Setting, setting};
 use super::values::parse_bool;
 use crate::error::Result;
 use clap::Args;
@@ -14,7 +10,7 @@ use std::num::NonZero;
 const MAXIMUM_JOBS: i64 = 1024;
 
 /// How much of this host to take.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Effort")]
 pub(crate) struct EffortArguments {
     /// Threads of each parallel stage [default: as many as processors, 4 at most; with --nice 1]
@@ -22,17 +18,17 @@ pub(crate) struct EffortArguments {
     /// Each one takes 5 to 10 MiB of memory. The default keeps up with etcd; more are of use to save with a high
     /// --level.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
-    pub(crate) jobs: Option<u16>,
-    /// Let all other processes on this host go first, such as the members of a control plane [env: ETCD_SEAL_NICE]
+    jobs: Option<u16>,
+    /// Let all other processes on this host go first, such as the members of a control plane
     ///
     /// Runs at the lowest CPU priority (nice 19) and, from which Linux derives it, the lowest best-effort I/O priority,
     /// with one thread for each parallel stage unless --jobs says otherwise. On a busy host it takes longer, and a save
     /// then keeps etcd's read transaction open for longer: etcd cannot reuse the pages it frees meanwhile, and its
     /// database may grow. Priorities count among the processes of one control group: where a unit or a container has
     /// shares of its own, set those.
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
-          value_parser = parse_bool)]
-    pub(crate) nice: Option<bool>,
+    #[arg(long, value_name = "BOOL", env = "ETCD_SEAL_NICE", default_value = "false", num_args = 0..=1,
+          require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
+    nice: Setting<bool>,
 }
 
 /// Most threads of each parallel stage by default.
@@ -43,28 +39,29 @@ pub(crate) struct EffortArguments {
 /// one thread, takes 1.7 GB/s.
 const DEFAULT_JOBS_MAXIMUM: usize = 4;
 
-/// How much of the host's resources a command may take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Effort {
+impl EffortArguments {
     /// Whether other processes take precedence.
-    pub(crate) nice: bool,
-    /// Threads of each parallel stage.
-    pub(crate) jobs: usize,
-}
-
-impl Effort {
-    /// Resolves arguments and environment.
     ///
     /// # Errors
     /// [`Kind::Usage`](crate::Kind::Usage).
-    pub(crate) fn resolve(words: &EffortArguments, environment: &Environment) -> Result<Self> {
-        let nice = match words.nice {
-            Some(nice) => nice,
-            None => environment.parsed(environment::NICE, parse_bool)?.unwrap_or(false),
-        };
-        let jobs = words.jobs.map_or_else(|| default_jobs(nice, processors()), usize::from);
-        Ok(Self { nice, jobs })
+    pub(crate) fn nice(&self) -> Result<bool> {
+        self.nice.get()
     }
+
+    /// Threads of each parallel stage.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`](crate::Kind::Usage).
+    pub(crate) fn jobs(&self) -> Result<usize> {
+        let nice = self.nice()?;
+        Ok(self.jobs.map_or_else(|| default_jobs(nice, processors()), usize::from))
+    }
+}
+
+/// Threads of each parallel stage of a command without [`EffortArguments`].
+#[must_use]
+pub(crate) fn usual_jobs() -> usize {
+    default_jobs(false, processors())
 }
 
 /// The number of processors that this process may use.
@@ -79,11 +76,15 @@ fn default_jobs(nice: bool, processors: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command_line::parsed;
+    use crate::cli::commands::Command;
     use crate::error::Kind;
 
-    fn resolve(nice: Option<bool>, jobs: Option<u16>, variable: &str) -> Result<Effort> {
-        let environment = Environment::of(&[(environment::NICE, variable)]);
-        Effort::resolve(&EffortArguments { jobs, nice }, &environment)
+    fn effort(flags: &[&str], variable: &str) -> Result<(bool, usize)> {
+        let verify =
+            parsed(&[&["verify", "x.age"], flags].concat(), &[("ETCD_SEAL_NICE", variable)]).unwrap();
+        let Command::Verify(verify) = verify else { panic!("no verify") };
+        Ok((verify.opening.effort.nice()?, verify.opening.effort.jobs()?))
     }
 
     #[test]
@@ -94,18 +95,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_said_counts() {
-        assert_eq!(resolve(None, Some(32), "").unwrap(), Effort { nice: false, jobs: 32 });
-        assert_eq!(resolve(Some(true), Some(32), "").unwrap(), Effort { nice: true, jobs: 32 });
-        assert_eq!(resolve(Some(true), None, "").unwrap(), Effort { nice: true, jobs: 1 });
+    fn jobs_count_as_given() {
+        assert_eq!(effort(&["--jobs=32"], "").unwrap(), (false, 32));
+        assert_eq!(effort(&["--nice", "--jobs=32"], "").unwrap(), (true, 32));
+        assert_eq!(effort(&["--nice"], "").unwrap(), (true, 1));
     }
 
     #[test]
     fn the_flag_beats_the_variable() {
-        assert!(resolve(None, None, "1").unwrap().nice);
-        assert!(!resolve(Some(false), None, "1").unwrap().nice);
-        assert!(!resolve(None, None, "").unwrap().nice);
-        let error = resolve(None, None, "very").unwrap_err();
+        assert!(effort(&[], "1").unwrap().0);
+        assert!(!effort(&["--nice=false"], "1").unwrap().0);
+        assert!(!effort(&[], "").unwrap().0);
+        let error = effort(&[], "very").unwrap_err();
         assert_eq!(error.kind(), Kind::Usage);
         assert_eq!(error.to_string(), "ETCD_SEAL_NICE: `very` is neither true nor false");
     }

@@ -27,22 +27,6 @@ pub(crate) const USER: &str = "ETCDCTL_USER";
 pub(crate) const PASSWORD: &str = "ETCDCTL_PASSWORD";
 /// Variables that are wiped from memory after use, and removed from the environment before anything else begins.
 pub(crate) const SECRETS: [&str; 2] = [USER, PASSWORD];
-/// Recipients of `save`.
-pub(crate) const RECIPIENTS: &str = "ETCD_SEAL_RECIPIENTS";
-/// A file of recipients of `save`.
-pub(crate) const RECIPIENTS_FILE: &str = "ETCD_SEAL_RECIPIENTS_FILE";
-/// The destination of `save`.
-pub(crate) const DESTINATION: &str = "ETCD_SEAL_DESTINATION";
-/// The longest time without data on the snapshot stream.
-pub(crate) const STALL_TIMEOUT: &str = "ETCD_SEAL_STALL_TIMEOUT";
-/// Whether other processes on this host take precedence.
-pub(crate) const NICE: &str = "ETCD_SEAL_NICE";
-/// The rate limit for data from etcd, in bytes per second.
-pub(crate) const LIMIT_RATE: &str = "ETCD_SEAL_LIMIT_RATE";
-/// `--min-rate`.
-pub(crate) const MIN_RATE: &str = "ETCD_SEAL_MIN_RATE";
-/// The identity file of the reading commands.
-pub(crate) const IDENTITY: &str = "ETCD_SEAL_IDENTITY";
 /// The file with the passphrase, which replaces the question on the terminal.
 pub(crate) const PASSPHRASE_FILE: &str = "ETCD_SEAL_PASSPHRASE_FILE";
 /// The directory in which systemd puts a unit's credentials.
@@ -52,37 +36,17 @@ pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
 /// The search path for programs.
 pub(crate) const PATH: &str = "PATH";
-/// The directory for temporary files.
-pub(crate) const TMPDIR: &str = "TMPDIR";
 /// Variables that are neither ours nor etcdctl's.
-const COMMON: [&str; 3] = [CREDENTIALS_DIRECTORY, PATH, TMPDIR];
+const COMMON: [&str; 3] = [CREDENTIALS_DIRECTORY, PATH, "TMPDIR"];
 
-const READING: &[&str] = &["info", "verify", "restore", "drill"];
-const WORKING: &[&str] = &["save", "verify", "restore", "drill"];
 const KEYS: &[&str] = &["save", "info", "verify", "restore", "drill"];
 
-/// Our variables, in the order of the manual. etcdctl's are derived from its flags.
+/// The variables that no argument has, in the order of the manual. Those of arguments stand with the arguments.
 pub(crate) const VARIABLES: &[Variable] = &[
-    Variable { name: DESTINATION, meaning: "DEST of save when none is given.", commands: &["save"] },
     Variable {
-        name: RECIPIENTS,
-        meaning: "Recipients of save, separated by white space, commas or line breaks. What follows an ssh key on its \
-                  line is its comment. -r and -R replace them as a set.",
+        name: "ETCDCTL_API",
+        meaning: "Accepted and ignored: there is only version 3.",
         commands: &["save"],
-    },
-    Variable {
-        name: RECIPIENTS_FILE,
-        meaning: "A file of recipients of save, added to ETCD_SEAL_RECIPIENTS. -r and -R replace it.",
-        commands: &["save"],
-    },
-    Variable { name: STALL_TIMEOUT, meaning: "The value of --stall-timeout.", commands: &["save"] },
-    Variable { name: NICE, meaning: "The value of --nice, true or false.", commands: WORKING },
-    Variable { name: LIMIT_RATE, meaning: "The value of --limit-rate.", commands: &["save"] },
-    Variable { name: MIN_RATE, meaning: "The value of --min-rate.", commands: &["save"] },
-    Variable {
-        name: IDENTITY,
-        meaning: "The path of an identity file. -i and -p replace it.",
-        commands: READING,
     },
     Variable {
         name: PASSPHRASE_FILE,
@@ -99,11 +63,6 @@ pub(crate) const VARIABLES: &[Variable] = &[
     Variable {
         name: PATH,
         meaning: "Where drill looks for etcd; all that the etcd it starts has of the environment.",
-        commands: &["drill"],
-    },
-    Variable {
-        name: TMPDIR,
-        meaning: "The directory in which drill makes its scratch directory, without --scratch.",
         commands: &["drill"],
     },
 ];
@@ -136,16 +95,6 @@ impl Environment {
         self.variables.get(name).map(OsString::as_os_str)
     }
 
-    /// The value as text.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`] where it is not UTF-8.
-    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let text = value.to_str().ok_or_else(|| not_text(name))?;
-        Ok(Some(text))
-    }
-
     /// The value of one of [`SECRETS`].
     ///
     /// # Errors
@@ -156,22 +105,6 @@ impl Environment {
             Some(None) => Err(not_text(name)),
             Some(secret) => Ok(secret.clone()),
         }
-    }
-
-    /// The value parsed by `parse`, whose error names the variable.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`].
-    pub(crate) fn parsed<T>(
-        &self,
-        name: &str,
-        parse: impl Fn(&str) -> Result<T, String>,
-    ) -> Result<Option<T>> {
-        let Some(text) = self.text(name)? else { return Ok(None) };
-        let value = parse(text).map_err(|wrong| {
-            Error::new(Kind::Usage, format!("{name}: {wrong}")).with_hint(format!("correct or unset {name}"))
-        })?;
-        Ok(Some(value))
     }
 }
 
@@ -194,10 +127,11 @@ mod tests {
 
     #[test]
     fn empty_and_foreign_variables_are_absent() {
-        let environment = Environment::of(&[("ETCDCTL_CERT", ""), ("HOME", "/root"), (DESTINATION, "/b/")]);
+        let environment =
+            Environment::of(&[("ETCDCTL_CERT", ""), ("HOME", "/root"), ("ETCD_SEAL_DESTINATION", "/b/")]);
         assert_eq!(environment.get("ETCDCTL_CERT"), None);
         assert_eq!(environment.get("HOME"), None);
-        assert_eq!(environment.get(DESTINATION), Some(OsStr::new("/b/")));
+        assert_eq!(environment.get("ETCD_SEAL_DESTINATION"), Some(OsStr::new("/b/")));
     }
 
     #[test]
@@ -209,16 +143,5 @@ mod tests {
         assert_eq!(environment.secret(PASSWORD).unwrap().unwrap().expose_secret(), "hunter2");
         assert_eq!(environment.secret(USER).unwrap_err().to_string(), "ETCDCTL_USER is not UTF-8");
         assert!(Environment::default().secret(USER).unwrap().is_none());
-    }
-
-    #[test]
-    fn a_bad_value_names_its_variable() {
-        let environment = Environment::of(&[(STALL_TIMEOUT, "soon")]);
-        let error = environment.parsed(STALL_TIMEOUT, super::super::values::parse_duration).unwrap_err();
-        assert_eq!(error.kind(), Kind::Usage);
-        assert_eq!(
-            error.to_string(),
-            "ETCD_SEAL_STALL_TIMEOUT: `soon` is no duration such as 5s, 1m30s or 500ms"
-        );
     }
 }

@@ -4,8 +4,11 @@
 pub(crate) mod connection;
 pub(crate) mod effort;
 pub(crate) mod environment;
-pub(crate) mod keys;
+pub(crate) mod identities;
+mod key_file;
 pub(crate) mod opening;
+pub(crate) mod recipients;
 pub(crate) mod sealing;
+pub(crate) mod setting;
 pub(crate) mod standard_input;
 pub(crate) mod values;

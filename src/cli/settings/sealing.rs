@@ -48,12 +48,17 @@ fn parse_cluster_name(text: &str) -> Result<String, String> {
 /// Most bytes of tags and note together: the manifest has 64 KiB, and JSON may need six bytes for one.
 const MAXIMUM_TEXTS: usize = 8 * 1024;
 
-/// Refuses tags and notes that would not fit into the manifest.
-pub(crate) fn check_texts(seal: &SealArguments) -> Result<()> {
-    let length: usize = seal.tags.iter().chain(&seal.note).map(String::len).sum();
-    if length > MAXIMUM_TEXTS {
-        let message = format!("--tag and --note have {length} bytes together, more than {MAXIMUM_TEXTS}");
-        return Err(Error::new(Kind::Usage, message).with_hint("shorten them"));
+impl SealArguments {
+    /// Refuses tags and notes that would not fit into the manifest.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`].
+    pub(crate) fn check(&self) -> Result<()> {
+        let length: usize = self.tags.iter().chain(&self.note).map(String::len).sum();
+        if length > MAXIMUM_TEXTS {
+            let message = format!("--tag and --note have {length} bytes together, more than {MAXIMUM_TEXTS}");
+            return Err(Error::new(Kind::Usage, message).with_hint("shorten them"));
+        }
+        Ok(())
     }
-    Ok(())
 }

@@ -24,8 +24,8 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Instant;
 
-pub(crate) fn run(words: DrillArguments, context: &Context) -> Result<Exit> {
-    let mut settings = DrillSettings::resolve(words, &context.environment)?;
+pub(crate) fn run(arguments: DrillArguments, context: &Context) -> Result<Exit> {
+    let mut settings = DrillSettings::resolve(arguments, &context.environment)?;
     let metrics = settings.metrics.take();
     if let Some(MetricsPlace { directory, name }) = &metrics {
         check(directory, name, Existing::Replace, false)?;

@@ -6,14 +6,14 @@
 
 use crate::cli::commands::restore::SourceSettings;
 use crate::cli::settings::environment::{self, Environment};
-use crate::cli::settings::keys::IdentityArguments;
-use crate::cli::settings::keys::IdentitySettings;
-use crate::cli::settings::opening::{OpeningArguments, opening_options};
-use crate::cli::settings::standard_input::StandardInput;
+use crate::cli::settings::identities::IdentityArguments;
+use crate::cli::settings::opening::OpeningArguments;
+use crate::cli::settings::setting::{Setting, optional, setting};
 use crate::cli::settings::values::parse_duration;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use clap::Args;
+use clap::builder::PathBufValueParser;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -40,14 +40,14 @@ pub(crate) struct DrillArguments {
     /// How many members the cluster has, each with a copy of the data: from 1 to 7
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=7))]
     pub(crate) members: u8,
-    /// An existing directory to make the private scratch directory in [default: that of TMPDIR, else /var/tmp]
+    /// An existing directory to make the private scratch directory in [default: /var/tmp]
     ///
     /// It holds the data in plaintext as long as the drill takes (mode 0700, never published, always removed), and needs
     /// room for a few copies of them. What a killed drill left there is removed by the next. The time to recovery is that
     /// of its disk: where it is in memory, no disk is measured. A directory that other users can write is refused, unless it is
     /// sticky, as /tmp is.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) scratch: Option<PathBuf>,
+    #[arg(long, value_name = "DIR", env = "TMPDIR", value_parser = setting(PathBufValueParser::new()))]
+    pub(crate) scratch: Option<Setting<PathBuf>>,
     /// How long etcd may take until it serves
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
@@ -57,7 +57,7 @@ pub(crate) struct DrillArguments {
     /// is: alert on the age of etcd_seal_drill_timestamp_seconds, too.
     #[arg(long, value_name = "FILE")]
     pub(crate) metrics_file: Option<PathBuf>,
-    /// Who opens it.
+    /// What opens it.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
     /// How to read it.
@@ -100,14 +100,11 @@ impl DrillSettings {
     ///
     /// # Errors
     /// [`Kind::Usage`], [`Kind::NoEtcd`], [`Kind::Destination`].
-    pub(crate) fn resolve(words: DrillArguments, environment: &Environment) -> Result<Self> {
-        let options = opening_options(&words.opening, environment)?;
-        let mut input = StandardInput::default();
-        input.claim_paths("ARCHIVE -", words.archive.as_slice())?;
-        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        let source = SourceSettings::resolve(words.archive, words.from_snapshot, identities, &mut input)?;
-        let scratch = words.scratch.or_else(|| environment.get(environment::TMPDIR).map(PathBuf::from));
-        let scratch = scratch.unwrap_or_else(default_scratch);
+    pub(crate) fn resolve(arguments: DrillArguments, environment: &Environment) -> Result<Self> {
+        let options = arguments.opening.options()?;
+        let source =
+            SourceSettings::resolve(arguments.archive, arguments.from_snapshot, arguments.identities)?;
+        let scratch = optional(arguments.scratch.as_ref())?.unwrap_or_else(default_scratch);
         if !scratch.is_dir() {
             let message = format!("there is no directory {}", scratch.display());
             return Err(Error::new(Kind::Destination, message)
@@ -116,13 +113,13 @@ impl DrillSettings {
         let search_path = environment.get(environment::PATH);
         Ok(Self {
             source,
-            etcd: find_etcd(words.etcd.as_deref(), search_path)?,
+            etcd: find_etcd(arguments.etcd.as_deref(), search_path)?,
             search_path: search_path.map(OsStr::to_owned),
-            members: words.members.into(),
+            members: arguments.members.into(),
             scratch,
-            timeout: words.timeout,
-            metrics: words.metrics_file.as_deref().map(MetricsPlace::named).transpose()?,
-            dry_run: words.dry_run,
+            timeout: arguments.timeout,
+            metrics: arguments.metrics_file.as_deref().map(MetricsPlace::named).transpose()?,
+            dry_run: arguments.dry_run,
             options,
         })
     }
@@ -176,22 +173,18 @@ impl MetricsPlace {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::command_line::{Unparsed, parse};
+    use crate::cli::command_line::parsed;
     use crate::cli::commands::Command;
 
-    fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<DrillSettings> {
-        match parse(&["etcd-seal", "drill"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
-            Ok(arguments) => match arguments.command {
-                Command::Drill(words) => DrillSettings::resolve(*words, &Environment::of(variables)),
-                _ => panic!("no drill"),
-            },
-            Err(Unparsed::Wrong(error)) => Err(error),
-            Err(Unparsed::Shown(text)) => panic!("{text}"),
-        }
+    fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<DrillSettings> {
+        let Command::Drill(drill) = parsed(&[&["drill"], arguments].concat(), variables)? else {
+            panic!("no drill")
+        };
+        DrillSettings::resolve(*drill, &Environment::of(variables))
     }
 
-    fn refused(words: &[&str], variables: &[(&str, &str)]) -> Kind {
-        resolve(words, variables).err().expect("should be refused").kind()
+    fn refused(arguments: &[&str], variables: &[(&str, &str)]) -> Kind {
+        resolve(arguments, variables).err().expect("should be refused").kind()
     }
 
     /// A directory with two programs, one of them called etcd, and a file that is no program.
@@ -211,8 +204,9 @@ mod tests {
         let path = format!("relative:/nowhere:{}", directory.path().display());
         let variables = &[(environment::PATH, path.as_str())][..];
         let archive = ["a.age", "-i", "k"];
-        let found =
-            |words: &[&str]| resolve(&[&archive[..], words].concat(), variables).map(|found| found.etcd);
+        let found = |arguments: &[&str]| {
+            resolve(&[&archive[..], arguments].concat(), variables).map(|found| found.etcd)
+        };
         assert_eq!(found(&[]).unwrap(), directory.path().join("etcd"));
         assert_eq!(found(&["--etcd", "etcd-3.6"]).unwrap(), directory.path().join("etcd-3.6"));
         let text = directory.path().join("text");
@@ -227,7 +221,7 @@ mod tests {
         let directory = programs();
         let here = directory.path().to_str().unwrap();
         let variables = &[(environment::PATH, here)][..];
-        for words in [
+        for arguments in [
             &["a.age"][..],
             &["-i", "k"],
             &["a.age", "--from-snapshot", "s", "-i", "k"],
@@ -235,7 +229,7 @@ mod tests {
             &["a.age", "-i", "k", "--members", "8"],
             &["-", "-i", "-"],
         ] {
-            assert_eq!(refused(words, variables), Kind::Usage, "{words:?}");
+            assert_eq!(refused(arguments, variables), Kind::Usage, "{arguments:?}");
         }
         let archive = ["a.age", "-i", "k"];
         let with = |more: &[&str]| refused(&[&archive[..], more].concat(), variables);
@@ -247,12 +241,12 @@ mod tests {
     fn the_scratch_directory_is_where_it_is_wanted() {
         let directory = programs();
         let here = directory.path().to_str().unwrap();
-        let place = |words: &[&str], variables: &[(&str, &str)]| {
-            let words = [&["--from-snapshot", "s"], words].concat();
-            resolve(&words, &[variables, &[(environment::PATH, here)]].concat()).unwrap().scratch
+        let place = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let arguments = [&["--from-snapshot", "s"], arguments].concat();
+            resolve(&arguments, &[variables, &[(environment::PATH, here)]].concat()).unwrap().scratch
         };
-        assert_eq!(place(&["--scratch", "/"], &[(environment::TMPDIR, here)]), Path::new("/"));
-        assert_eq!(place(&[], &[(environment::TMPDIR, here)]), directory.path());
+        assert_eq!(place(&["--scratch", "/"], &[("TMPDIR", here)]), Path::new("/"));
+        assert_eq!(place(&[], &[("TMPDIR", here)]), directory.path());
         assert!(SCRATCH.iter().any(|scratch| place(&[], &[]) == Path::new(scratch)));
     }
 }

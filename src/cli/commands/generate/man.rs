@@ -2,9 +2,10 @@
 
 use crate::cli::command_line;
 use crate::cli::exit;
-use crate::cli::settings::connection::{CONNECTION_HEADING, variable_of};
 use crate::cli::settings::environment::VARIABLES;
+use crate::cli::settings::setting::{flag_of, variable_of};
 use clap_mangen::Man;
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io;
 
@@ -221,18 +222,15 @@ fn exit_status() -> String {
     section
 }
 
-/// etcdctl's variables, derived from the flags, then ours.
+/// The variables of the arguments, those of every command on the program's own page, and then the others.
 fn environment(command: &clap::Command, name: &str) -> String {
+    let commands = command.get_subcommands().chain([command]).filter(|command| !command.is_hide_set());
     let mut items = String::new();
-    for argument in command.get_arguments().filter(|a| a.get_help_heading() == Some(CONNECTION_HEADING)) {
-        let Some(flag) = argument.get_long() else { continue };
-        let variable = variable_of(flag);
-        if variable.starts_with("ETCDCTL_") && !flag.contains("discovery") {
-            item(&mut items, &variable, &format!("The value of --{flag}."));
+    let mut known = BTreeSet::new();
+    for argument in commands.flat_map(clap::Command::get_arguments) {
+        if let Some(variable) = variable_of(argument).filter(|variable| known.insert(variable.to_string())) {
+            item(&mut items, variable, &format!("The value of {}.", flag_of(argument)));
         }
-    }
-    if !items.is_empty() {
-        item(&mut items, "ETCDCTL_API", "Accepted and ignored: there is only version 3.");
     }
     for variable in VARIABLES.iter().filter(|variable| name.is_empty() || variable.commands.contains(&name)) {
         item(&mut items, variable.name, variable.meaning);

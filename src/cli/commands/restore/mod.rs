@@ -32,9 +32,8 @@ use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-pub(crate) fn run(words: RestoreArguments, context: &Context) -> Result<Exit> {
-    let RestoreSettings { source, target, dry_run, options } =
-        RestoreSettings::resolve(words, &context.environment)?;
+pub(crate) fn run(arguments: RestoreArguments, context: &Context) -> Result<Exit> {
+    let RestoreSettings { source, target, dry_run, options } = RestoreSettings::resolve(arguments)?;
     let source = OpenSource::open(source, context, dry_run)?;
     match target {
         Target::Snapshot(output, force) => to_snapshot(source, &output, force, dry_run, &options, context),
@@ -71,7 +70,7 @@ impl OpenSource {
             SourceSettings::Archive(path, identities) => {
                 let file = Archive::named(&path).open()?;
                 let identities = if dry_run {
-                    identities.check(&context.terminal)?;
+                    identities.read(&context.terminal)?;
                     Identities::default()
                 } else {
                     identities.load(&context.terminal)?.unwrap_or_default()

@@ -1,9 +1,8 @@
 //! The settings of `restore`.
 
-use crate::cli::settings::environment::Environment;
-use crate::cli::settings::keys::IdentityArguments;
-use crate::cli::settings::keys::IdentitySettings;
-use crate::cli::settings::opening::{OpeningArguments, opening_options};
+use crate::cli::settings::identities::IdentityArguments;
+use crate::cli::settings::opening::OpeningArguments;
+use crate::cli::settings::setting::ids_of;
 use crate::cli::settings::standard_input::StandardInput;
 use crate::cli::settings::values::{parse_duration, parse_etcd_version};
 use crate::database::member::Bump;
@@ -28,7 +27,9 @@ pub(crate) struct RestoreArguments {
     pub(crate) archive: Option<PathBuf>,
     /// Where to write the snapshot; - is standard output, and then a non-zero exit status means that the bytes
     /// must be thrown away
-    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    ///
+    /// What is told about members goes with --data-dir or --output-dir instead.
+    #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with_all = ids_of::<MemberArguments>())]
     pub(crate) output: Option<OsString>,
     /// Replace an existing file; with --skip-hash-check, restore in spite of what it passes over
     #[arg(long)]
@@ -39,7 +40,7 @@ pub(crate) struct RestoreArguments {
     /// Which member to make.
     #[command(flatten)]
     pub(crate) member: MemberArguments,
-    /// Who opens it.
+    /// What opens it.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
     /// How to read it.
@@ -58,7 +59,7 @@ pub(crate) struct MemberArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where the member's log goes, if apart: an absent or empty directory
-    #[arg(long, value_name = "DIR", requires = "data_dir")]
+    #[arg(long, value_name = "DIR", requires = "data_dir", conflicts_with = "output_dir")]
     pub(crate) wal_dir: Option<PathBuf>,
     /// The member's name
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
@@ -76,7 +77,8 @@ pub(crate) struct MemberArguments {
     #[arg(long, value_name = "DIR", requires = "cluster_plan")]
     pub(crate) output_dir: Option<PathBuf>,
     /// With --output-dir: all members, NAME=URL,NAME=URL,…
-    #[arg(long, value_name = "MEMBERS", requires = "output_dir", conflicts_with_all = ["name", "initial_cluster", "initial_advertise_peer_urls"])]
+    #[arg(long, value_name = "MEMBERS", requires = "output_dir",
+          conflicts_with_all = ["data_dir", "name", "initial_cluster", "initial_advertise_peer_urls"])]
     pub(crate) cluster_plan: Option<String>,
     /// Raise the newest revision, that of a compaction included, by this much, so that no watcher sees a revision twice
     #[arg(long, value_name = "NUMBER", requires = "mark_compacted", value_parser = clap::value_parser!(i64).range(1..))]
@@ -101,10 +103,10 @@ pub(crate) struct MemberArguments {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["archive", "output"])]
     pub(crate) from_snapshot: Option<PathBuf>,
     /// With --from-snapshot: accept a missing or wrong digest of etcd's, as that of a copied db file; needs --force
-    #[arg(long, requires = "from_snapshot")]
+    #[arg(long, requires = "from_snapshot", conflicts_with = "archive")]
     pub(crate) skip_hash_check: bool,
     /// Move an existing member aside, under a name with the time in it, instead of refusing
-    #[arg(long, requires = "data_dir")]
+    #[arg(long, requires = "data_dir", conflicts_with = "output_dir")]
     pub(crate) replace: bool,
     /// Who is to own the member: a user, or user and group, by name or number
     #[arg(long, value_name = "USER[:GROUP]")]
@@ -125,7 +127,7 @@ pub(crate) struct RestoreSettings {
 /// The source of a snapshot.
 pub(crate) enum SourceSettings {
     /// An archive, `-` for standard input, and the identities that open it.
-    Archive(PathBuf, IdentitySettings),
+    Archive(PathBuf, IdentityArguments),
     /// `--from-snapshot`.
     Snapshot(PathBuf),
 }
@@ -138,9 +140,11 @@ impl SourceSettings {
     pub(crate) fn resolve(
         archive: Option<PathBuf>,
         snapshot: Option<PathBuf>,
-        identities: IdentitySettings,
-        input: &mut StandardInput,
+        identities: IdentityArguments,
     ) -> Result<Self> {
+        let mut input = StandardInput::default();
+        input.claim_paths("ARCHIVE -", archive.as_slice())?;
+        identities.check(&mut input)?;
         match (archive, snapshot) {
             (Some(_), _) if identities.is_empty() => Err(Error::new(
                 Kind::Usage,
@@ -180,115 +184,63 @@ pub(crate) struct ClusterSettings {
 }
 
 impl RestoreSettings {
-    /// Resolves arguments and environment.
+    /// Resolves the arguments.
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub(crate) fn resolve(words: RestoreArguments, environment: &Environment) -> Result<Self> {
-        let options = opening_options(&words.opening, environment)?;
-        let mut input = StandardInput::default();
-        input.claim_paths("ARCHIVE -", words.archive.as_slice())?;
-        let identities = IdentitySettings::resolve(words.identities, environment, &mut input)?;
-        let source = SourceSettings::resolve(
-            words.archive,
-            words.member.from_snapshot.clone(),
-            identities,
-            &mut input,
-        )?;
-        let target = match words.output {
-            Some(output) => {
-                refuse_with_output(&words.member)?;
-                Target::Snapshot(output, words.force)
-            }
-            None => member(words.member, words.force)?,
+    pub(crate) fn resolve(arguments: RestoreArguments) -> Result<Self> {
+        let RestoreArguments { archive, output, force, dry_run, member, identities, opening } = arguments;
+        let options = opening.options()?;
+        let source = SourceSettings::resolve(archive, member.from_snapshot.clone(), identities)?;
+        let target = match output {
+            Some(output) => Target::Snapshot(output, force),
+            None => to_members(member, force)?,
         };
-        Ok(Self { source, target, dry_run: words.dry_run, options })
+        Ok(Self { source, target, dry_run, options })
     }
 }
 
-/// Refuses flags about members together with `-o`.
-fn refuse_with_output(words: &MemberArguments) -> Result<()> {
-    let given = [
-        ("--wal-dir", words.wal_dir.is_some()),
-        ("--replace", words.replace),
-        ("--name", words.name != DEFAULT_NAME),
-        ("--initial-cluster", words.initial_cluster != format!("{DEFAULT_NAME}={DEFAULT_PEER_URL}")),
-        ("--initial-cluster-token", words.initial_cluster_token != DEFAULT_TOKEN),
-        ("--initial-advertise-peer-urls", words.initial_advertise_peer_urls != DEFAULT_PEER_URL),
-        ("--cluster-plan", words.cluster_plan.is_some()),
-        ("--bump-revision", words.bump_revision.is_some()),
-        ("--kubernetes", words.kubernetes),
-        ("--snapshot-age", words.snapshot_age.is_some()),
-        ("--etcd-version", words.etcd_version.is_some()),
-        ("--skip-hash-check", words.skip_hash_check),
-        ("--owner", words.owner.is_some()),
-    ];
-    refuse_given(&given, "is about a member, but -o writes the snapshot as it is")
-}
-
-/// Refuses flags that clap's `requires` lets pass where the required flag itself would be a conflict.
-fn refuse_with_other_target(words: &MemberArguments) -> Result<()> {
-    if words.cluster_plan.is_some() && words.output_dir.is_none() {
-        return refuse_given(&[("--cluster-plan", true)], "is about --output-dir, not --data-dir");
-    }
-    if words.from_snapshot.is_none() {
-        refuse_given(
-            &[("--skip-hash-check", words.skip_hash_check)],
-            "is about --from-snapshot, not an archive",
-        )?;
-    }
-    if words.output_dir.is_none() {
-        return Ok(());
-    }
-    let given = [("--wal-dir", words.wal_dir.is_some()), ("--replace", words.replace)];
-    refuse_given(&given, "is about --data-dir, not --output-dir")
-}
-
-fn refuse_given(given: &[(&str, bool)], why: &str) -> Result<()> {
-    match given.iter().find(|(_, given)| *given) {
-        Some((flag, _)) => Err(Error::new(Kind::Usage, format!("{flag} {why}"))
-            .with_hint("leave it out, or see etcd-seal restore --help for what goes together")),
-        None => Ok(()),
-    }
-}
-
-fn member(words: MemberArguments, force: bool) -> Result<Target> {
-    refuse_with_other_target(&words)?;
-    if words.skip_hash_check && !force {
-        return Err(Error::new(
+/// Refuses `--skip-hash-check` and `--force` without each other.
+fn check_force(arguments: &MemberArguments, force: bool) -> Result<()> {
+    match (arguments.skip_hash_check, force) {
+        (true, false) => Err(Error::new(
             Kind::Usage,
-            "--skip-hash-check accepts a snapshot nobody can vouch for, and is only taken together with --force",
+            "--skip-hash-check accepts a snapshot that no digest vouches for, and is only taken together with --force",
         )
-        .with_hint("if it is the last copy there is, add --force, and compare what comes of it with what you expect"));
+        .with_hint("if it is the last copy there is, add --force, and compare what comes of it with what you expect")),
+        (false, true) => Err(Error::new(Kind::Usage, "--force says nothing about a member")
+            .with_hint("--replace moves an existing member aside")),
+        (true, true) | (false, false) => Ok(()),
     }
-    if force && !words.skip_hash_check {
-        return Err(Error::new(Kind::Usage, "--force says nothing about a member")
-            .with_hint("--replace moves an existing member aside"));
-    }
-    let owner = words.owner.as_deref().map(owner).transpose()?;
-    let listed = words.cluster_plan.as_deref().unwrap_or(&words.initial_cluster);
-    let membership = Membership::parse(listed, &words.initial_cluster_token)?;
-    let bump = match (words.bump_revision, words.kubernetes) {
+}
+
+fn to_members(arguments: MemberArguments, force: bool) -> Result<Target> {
+    check_force(&arguments, force)?;
+    let owner = arguments.owner.as_deref().map(owner).transpose()?;
+    let listed = arguments.cluster_plan.as_deref().unwrap_or(&arguments.initial_cluster);
+    let membership = Membership::parse(listed, &arguments.initial_cluster_token)?;
+    let bump = match (arguments.bump_revision, arguments.kubernetes) {
         (Some(by), _) => WantedBump::By(Bump { by }),
-        (None, true) => WantedBump::Kubernetes(words.snapshot_age),
+        (None, true) => WantedBump::Kubernetes(arguments.snapshot_age),
         (None, false) => WantedBump::None,
     };
     let cluster = |membership| {
         Box::new(ClusterSettings {
             membership,
             bump,
-            skip_hash_check: words.skip_hash_check,
-            etcd_version: words.etcd_version,
+            skip_hash_check: arguments.skip_hash_check,
+            etcd_version: arguments.etcd_version,
         })
     };
-    match (words.data_dir, words.output_dir) {
+    match (arguments.data_dir, arguments.output_dir) {
         (Some(data_dir), _) => {
-            membership.member(&words.name, Some(&words.initial_advertise_peer_urls))?;
-            refuse_unequal_members(&membership, words.kubernetes)?;
-            let now = words.replace.then(crate::cli::clock::now).transpose()?;
+            membership.member(&arguments.name, Some(&arguments.initial_advertise_peer_urls))?;
+            refuse_unequal_members(&membership, arguments.kubernetes)?;
+            let now = arguments.replace.then(crate::cli::clock::now).transpose()?;
             let replace = now.map(|now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
-            let place = MemberPlace { data_dir, wal_dir: words.wal_dir, replace, owner, log_name: WAL_NAME };
-            Ok(Target::Member(cluster(membership), words.name, place))
+            let place =
+                MemberPlace { data_dir, wal_dir: arguments.wal_dir, replace, owner, log_name: WAL_NAME };
+            Ok(Target::Member(cluster(membership), arguments.name, place))
         }
         (None, Some(directory)) => Ok(Target::Cluster(cluster(membership), directory, owner)),
         (None, None) => Err(Error::new(Kind::Usage, "no target is named: -o, --data-dir or --output-dir")),
@@ -342,19 +294,14 @@ fn owner(text: &str) -> Result<Owner> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::command_line::{Unparsed, parse};
+    use crate::cli::command_line::parsed;
     use crate::cli::commands::Command;
-    use crate::cli::settings::environment;
 
     fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<RestoreSettings> {
-        match parse(&["etcd-seal", "restore"].iter().chain(words).map(Into::into).collect::<Vec<_>>()) {
-            Ok(arguments) => match arguments.command {
-                Command::Restore(words) => RestoreSettings::resolve(*words, &Environment::of(variables)),
-                _ => panic!("no restore"),
-            },
-            Err(Unparsed::Wrong(error)) => Err(error),
-            Err(Unparsed::Shown(text)) => panic!("{text}"),
-        }
+        let Command::Restore(restore) = parsed(&[&["restore"], words].concat(), variables)? else {
+            panic!("no restore")
+        };
+        RestoreSettings::resolve(*restore)
     }
 
     fn refused(words: &[&str]) -> String {
@@ -364,9 +311,9 @@ mod tests {
     }
 
     #[test]
-    fn restore_needs_somebody_to_open() {
+    fn restore_needs_an_identity() {
         assert!(refused(&["a.age", "-o", "s.db"]).contains("-i and -p"));
-        assert!(resolve(&["a.age", "-o", "s.db"], &[(environment::IDENTITY, "/key.txt")]).is_ok());
+        assert!(resolve(&["a.age", "-o", "s.db"], &[("ETCD_SEAL_IDENTITY", "/key.txt")]).is_ok());
         assert!(resolve(&["--from-snapshot", "s.db", "--data-dir", "/d"], &[]).is_ok());
     }
 
@@ -389,9 +336,9 @@ mod tests {
         assert!(with(&["--bump-revision", "0", "--mark-compacted"]).contains('0'));
         assert!(with(&["--name", "m1"]).contains("does not name the member"));
         assert!(with(&["--force"]).contains("says nothing"));
-        assert!(with(&["--cluster-plan", "a=http://b:1"]).contains("--output-dir"));
-        assert!(with(&["--owner", "nobody-of-this-name"]).contains("there is no user"));
-        assert!(with(&["--skip-hash-check", "--force"]).contains("--from-snapshot"));
+        assert!(with(&["--cluster-plan", "a=http://b:1"]).contains("--data-dir"));
+        assert!(with(&["--owner", "no-user-of-this-name"]).contains("there is no user"));
+        assert!(with(&["--skip-hash-check", "--force"]).contains("ARCHIVE"));
         for flag in [&["--kubernetes"][..], &["--name", "x"], &["--wal-dir", "w"], &["--replace"]] {
             let refused = refused(&[&["a.age", "-i", "k", "-o", "s.db"], flag].concat());
             assert!(refused.contains(flag[0]) || refused.contains("--data-dir"), "{refused}");
