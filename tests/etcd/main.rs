@@ -7,6 +7,7 @@ mod database;
 mod drill;
 mod etcd_link;
 mod etcd_real;
+mod examples;
 mod interoperability;
 mod member;
 mod plaintext;
