@@ -3,18 +3,15 @@
 mod memory;
 
 use std::hint::black_box;
-use std::time::Duration;
+use std::io::Read;
+use std::time::{Duration, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use etcd_seal::low_level::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
-use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::keys::{
     DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
 };
-use etcd_seal::low_level::pipeline::save::SnapshotSource;
-use etcd_seal::low_level::pipeline::{open, save};
-use etcd_seal::low_level::progress::Silent;
-use etcd_seal::{Error, Kind, Result};
+use etcd_seal::low_level::pipeline::open;
+use etcd_seal::{Error, Input, Kind, Result, Seal, Watch};
 use secrecy::{ExposeSecret, SecretString};
 use zeroize::Zeroizing;
 
@@ -23,18 +20,19 @@ const SNAPSHOT_SIZE: usize = 128 << 20;
 const PIECE_SIZE: usize = 32 * 1024;
 
 /// Hands out a snapshot in the pieces that etcd would send.
-struct Pieces<'a>(std::slice::Chunks<'a, u8>);
+struct Pieces<'a>(&'a [u8]);
 
-impl SnapshotSource for Pieces<'_> {
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        Ok(self.0.next().map(<[u8]>::to_vec))
+impl Read for Pieces<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let wanted = buffer.len().min(PIECE_SIZE);
+        self.0.read(&mut buffer[..wanted])
     }
 }
 
-/// Nobody is there to be asked.
-struct Nobody;
+/// A prompt without a user to answer it.
+struct Unattended;
 
-impl Prompt for Nobody {
+impl Prompt for Unattended {
     fn message(&self, _: &str) {}
 
     fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
@@ -46,12 +44,12 @@ impl Prompt for Nobody {
     }
 
     fn secret(&self, _: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, "nobody is there"))
+        Err(Error::new(Kind::NoTerminal, "there is no user to ask"))
     }
 }
 
 fn keys() -> (Recipients, Identities) {
-    let prompt: SharedPrompt = std::sync::Arc::new(Nobody);
+    let prompt: SharedPrompt = std::sync::Arc::new(Unattended);
     let (identity, recipient) = generate_identity("2026-01-01T00:00:00Z");
     let text = Zeroizing::new(identity.expose_secret().as_bytes().to_vec());
     let file = KeyFile { name: "key".to_owned(), text };
@@ -61,60 +59,24 @@ fn keys() -> (Recipients, Identities) {
     )
 }
 
-fn manifest(recipients: &Recipients, level: i32, frame_size: u32) -> Manifest {
-    let description = Description {
-        format: FORMAT.to_owned(),
-        format_version: FORMAT_VERSION,
-        tool: "benchmark".to_owned(),
-        sealed_at: "2026-01-01T00:00:00Z".to_owned(),
-        cluster_name: None,
-        cluster_id: None,
-        member_id: None,
-        etcd_version: None,
-        storage_version: None,
-        revision: None,
-        snapshot_size: None,
-        frame_size,
-        level,
-        source: Source::Etcd,
-        snapshot_started_at: None,
-    };
-    Manifest {
-        description,
-        endpoint: None,
-        member_name: None,
-        tls: None,
-        conditions: Vec::new(),
-        host: None,
-        tags: Vec::new(),
-        note: None,
-        recipients: recipients.names().to_vec(),
-    }
-}
-
 fn jobs() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn seal(snapshot: &[u8], recipients: &Recipients, level: i32, frame_size: u32) -> Vec<u8> {
-    let options = save::Options { jobs: jobs(), describe: true, allow_missing_digest: false };
     let mut archive = Vec::with_capacity(snapshot.len() / 2);
-    save::save(
-        Pieces(snapshot.chunks(PIECE_SIZE)),
-        manifest(recipients, level, frame_size),
-        recipients,
-        &options,
-        &mut archive,
-        &Silent,
-        &Interrupt::new(),
-    )
-    .expect("a snapshot is sealed");
+    Seal::new(recipients, SystemTime::UNIX_EPOCH)
+        .level(level)
+        .frame_size(frame_size)
+        .jobs(jobs())
+        .to_writer(Input::reader(Pieces(snapshot)), &mut archive)
+        .expect("a snapshot is sealed");
     archive
 }
 
 fn unseal(mut archive: &[u8], identities: &Identities, file_digest: bool) -> open::Opened {
     let options = open::Options { jobs: jobs(), allow_missing_digest: false, file_digest };
-    open::open(&mut archive, identities, &options, &mut std::io::sink(), &Silent, &Interrupt::new())
+    open::open(&mut archive, identities, &options, &mut std::io::sink(), &Watch::default())
         .expect("an archive is opened")
 }
 

@@ -18,7 +18,7 @@ const FRAME_SIZES: [usize; 3] = [MIB, 4 * MIB, 8 * MIB];
 /// Chunks that are sealed or opened by one thread at a time.
 const BATCH_CHUNKS: usize = 16;
 
-/// Something from the middle of a snapshot.
+/// A piece from the middle of a snapshot.
 fn content(size: usize) -> Vec<u8> {
     memory::snapshot(2 * size)[size..2 * size].to_vec()
 }

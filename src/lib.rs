@@ -4,89 +4,86 @@
 //! progress and turns errors into exit codes. The rest is in the library, which prints nothing, asks nothing itself, reads
 //! no environment variables and never exits.
 //!
-//! # Which API for which case
+//! # Which name for which case
 //!
-//! | You want to | Call |
+//! | You want to | Use |
 //! |---|---|
-//! | seal a snapshot of a live etcd | [`low_level::etcd::open`], [`low_level::etcd::Snapshot::flow`], then [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over that |
-//! | seal a snapshot that exists | [`low_level::pipeline::save::save`] with a [`SnapshotSource`] over your reader |
-//! | read what an archive says of itself | [`low_level::pipeline::inspect::inspect`]: both ends of a seekable file, with or without a key |
-//! | check that an archive is what was written | [`low_level::pipeline::open::look`] and [`low_level::store::sidecar`]: no key needed |
-//! | verify an archive | [`low_level::pipeline::open::open`] into [`std::io::sink`] |
-//! | get the snapshot back | [`low_level::pipeline::open::open`] into a [`low_level::store::local::Unpublished`], then publish it |
-//! | make members of a cluster that etcd starts from | [`low_level::pipeline::member::restore_member`] with a [`low_level::store::member::MemberPlace`], or [`low_level::pipeline::member::restore_cluster`] for all of them |
-//! | read the database of a snapshot | [`low_level::database::file::Database`], [`low_level::database::contents::Contents`] |
-//! | prove an archive under a real etcd | [`low_level::pipeline::drill::drill`] |
-//! | choose the keys that open it, and open it | [`low_level::keys::Recipients`], [`low_level::keys::Identities`], [`low_level::keys::generate_identity`] |
-//! | write a file that appears whole or not at all | [`low_level::store::local::Unpublished`] |
-//! | name archives as the program does | [`low_level::store::name::ArchiveName`] |
-//! | show progress | implement [`low_level::progress::Progress`]; [`low_level::progress::Silent`] shows nothing |
-//! | stop it from another thread | [`low_level::interrupt::Interrupt`] |
+//! | seal a snapshot of a live etcd, or one that exists | [`Seal`], with an [`Input`] |
+//! | verify an archive, or get its snapshot back | [`Unseal`] |
+//! | read what an archive says of itself, with or without a key | [`inspect`] |
+//! | choose the keys that open it, and open it | [`Recipients`], [`Identities`], [`generate_identity`] |
+//! | reach an etcd | [`Connection`] |
+//! | show progress, or stop the work from another thread | [`Watch`], which holds a [`Progress`] and an [`Interrupt`] |
+//! | restore members of a cluster, or drill an archive | [`low_level::pipeline`], which may change with any version |
 //!
-//! [`SnapshotSource`]: low_level::pipeline::save::SnapshotSource
+//! # Examples
 //!
-//! # Two rules for callers
+//! Seal a snapshot from any reader, and verify the archive:
 //!
-//! The output of [`low_level::pipeline::open::open`] counts only when it returns `Ok`: the digests are at the end of an archive, so
-//! bytes come out before they are verified. Write to something that can be thrown away.
+//! ```
+//! use etcd_seal::{Identities, Input, Recipients, Seal, Unseal, generate_identity};
+//! use secrecy::ExposeSecret;
+//! use std::time::SystemTime;
 //!
-//! The output of [`low_level::pipeline::save::save`] is an archive only when it returns `Ok`. After any error the last chunk is
-//! missing, and every age implementation refuses the file.
+//! # fn main() -> etcd_seal::Result<()> {
+//! # let archive = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/one-frame.age"));
+//! # let key = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/key.txt"));
+//! # let mut snapshot = Vec::new();
+//! # Unseal::new(&Identities::of(key)?).to_writer(&archive[..], &mut snapshot)?;
+//! let (identity, recipient) = generate_identity("2026-01-02T03:04:05Z");
+//! let recipients = Recipients::of([recipient])?;
+//! let mut archive = Vec::new();
+//! Seal::new(&recipients, SystemTime::now()).to_writer(Input::reader(&snapshot[..]), &mut archive)?;
 //!
-//! # Example
+//! let identities = Identities::of(identity.expose_secret())?;
+//! let opened = Unseal::new(&identities).verify(&archive[..])?;
+//! assert_eq!(opened.snapshot_size, snapshot.len() as u64);
+//! # Ok(())
+//! # }
+//! ```
 //!
-//! Seal a snapshot in memory for one recipient:
+//! Back up a live etcd into a directory:
 //!
 //! ```no_run
-//! use etcd_seal::low_level::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
-//! use etcd_seal::low_level::interrupt::Interrupt;
-//! use etcd_seal::low_level::keys::{Recipients, SharedPrompt};
-//! use etcd_seal::low_level::pipeline::save::{Options, SnapshotSource, save};
-//! use etcd_seal::low_level::progress::Silent;
+//! use etcd_seal::{Connection, Input, Recipients, Seal};
+//! use std::{path::Path, time::SystemTime};
 //!
-//! struct Once(Option<Vec<u8>>);
+//! # fn main() -> etcd_seal::Result<()> {
+//! let etcd = Connection::new(["127.0.0.1:2379"]);
+//! let recipients = Recipients::of(["age1zh99s6tmf6dkdussg4ctnatewfxahsg3q80hapxsq8ycwf20tdpqqvy9at"])?;
+//! let seal = Seal::new(&recipients, SystemTime::now()).cluster_name("prod");
+//! let (sealed, published) = seal.to_directory(Input::etcd(&etcd), Path::new("/backups"))?;
+//! println!("{}: {} bytes", published.path.display(), sealed.archive_size);
+//! # Ok(())
+//! # }
+//! ```
 //!
-//! impl SnapshotSource for Once {
-//!     fn next(&mut self) -> etcd_seal::Result<Option<Vec<u8>>> {
-//!         Ok(self.0.take())
-//!     }
-//! }
+//! Restore a snapshot into a file that appears whole or not at all:
 //!
-//! fn seal(snapshot: Vec<u8>, recipient: &str, prompt: &SharedPrompt) -> etcd_seal::Result<Vec<u8>> {
-//!     let recipients = Recipients::parse(&[recipient.to_owned()], &[], prompt)?;
-//!     let manifest = Manifest {
-//!         description: Description {
-//!             format: FORMAT.to_owned(),
-//!             format_version: FORMAT_VERSION,
-//!             tool: "my tool 1.0".to_owned(),
-//!             sealed_at: "2026-01-02T03:04:05Z".to_owned(),
-//!             cluster_name: None,
-//!             cluster_id: None,
-//!             member_id: None,
-//!             etcd_version: None,
-//!             storage_version: None,
-//!             revision: None,
-//!             snapshot_size: None,
-//!             frame_size: 4 << 20,
-//!             level: 1,
-//!             source: Source::File,
-//!             snapshot_started_at: None,
-//!         },
-//!         endpoint: None,
-//!         member_name: None,
-//!         tls: None,
-//!         conditions: Vec::new(),
-//!         host: None,
-//!         tags: Vec::new(),
-//!         note: None,
-//!         recipients: recipients.names().to_vec(),
-//!     };
-//!     let options = Options { jobs: 2, describe: true, allow_missing_digest: false };
-//!     let mut archive = Vec::new();
-//!     let source = Once(Some(snapshot));
-//!     save(source, manifest, &recipients, &options, &mut archive, &Silent, &Interrupt::new())?;
-//!     Ok(archive)
-//! }
+//! ```
+//! use etcd_seal::{Identities, Unseal};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let archive = &include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/one-frame.age"))[..];
+//! # let key = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/key.txt"));
+//! # let directory = tempfile::tempdir()?;
+//! let path = directory.path().join("snapshot.db");
+//! let (opened, _) = Unseal::new(&Identities::of(key)?).to_file(archive, &path)?;
+//! assert_eq!(std::fs::metadata(&path)?.len(), opened.snapshot_size);
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Read one fact out of an archive without a key, and so without proof that it is true:
+//!
+//! ```
+//! # fn main() -> etcd_seal::Result<()> {
+//! # let archive = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/vectors/one-frame.age"));
+//! let inspected = etcd_seal::inspect(&mut std::io::Cursor::new(archive), None)?;
+//! let description = inspected.visible.description.expect("a public description");
+//! assert!(description.revision.is_some());
+//! # Ok(())
+//! # }
 //! ```
 //!
 //! # Features
@@ -107,9 +104,21 @@ mod keys;
 mod pipeline;
 mod progress;
 mod store;
+mod watch;
 
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod low_level;
 
-pub use error::{Error, Kind, Result};
+pub use archive::manifest::{Description, Manifest, Trailer};
+pub use error::{Blame, Error, Kind, Result, Subject};
+pub use etcd::Connection;
+pub use interrupt::Interrupt;
+pub use keys::{Identities, Recipients, generate_identity};
+pub use pipeline::inspect::{Inspected, inspect};
+pub use pipeline::open::Opened;
+pub use pipeline::seal::{Input, Seal, Sealed};
+pub use pipeline::unseal::Unseal;
+pub use progress::Progress;
+pub use store::Published;
+pub use watch::Watch;

@@ -1,11 +1,11 @@
-//! What both benchmarks work on: a snapshot like that of a real cluster, in memory, the same each time.
+//! The input of both benchmarks: a snapshot in memory, like that of a real cluster, the same each time.
 
 #[path = "../peers/data.rs"]
 mod data;
 
 use data::DataSet;
+use etcd_seal::low_level::database::bolt::page::{LeafEntry, leaf};
 use etcd_seal::low_level::database::mvcc::Revision;
-use etcd_seal::low_level::database::page::{Entry, leaf};
 use sha2::{Digest, Sha256};
 
 const PAGE_SIZE: usize = 4096;
@@ -22,7 +22,7 @@ pub(crate) fn snapshot(size: usize) -> Vec<u8> {
     let mut content = DataSet::new(1).flat_map(|(key, value)| (key + &value).into_bytes());
     let mut revision = Revision { main: 1, sub: 0 };
     for number in 2..pages {
-        let entries: Vec<Entry> = (0..KEYS)
+        let entries: Vec<LeafEntry> = (0..KEYS)
             .map(|_| {
                 revision.main += 1;
                 (revision.to_bytes().to_vec(), content.by_ref().take(VALUE_SIZE).collect(), false)

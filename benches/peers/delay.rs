@@ -37,7 +37,7 @@ pub(crate) async fn delay(address: &str, milliseconds: f64, threshold: u64) -> O
 
 type Piece = (Instant, Vec<u8>);
 
-/// A connection that breaks is the peers' business.
+/// Errors end the connection; the two ends notice that.
 async fn carry(from: OwnedReadHalf, to: OwnedWriteHalf, delay: Duration, threshold: u64) {
     let (sent, arriving) = channel(PIECES);
     let reading = tokio::spawn(read(from, sent, delay));

@@ -1,4 +1,4 @@
-"""Starts what is measured, and measures it."""
+"""Starts the contenders and etcd, and measures them."""
 
 import contextlib
 import json
@@ -13,18 +13,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 MIB = 1 << 20
-# Nothing here takes longer unless something hangs.
+# In seconds. A command that takes longer hangs.
 PATIENCE = 600
 
 
 def environment(tools):
-    """A bare one, so that nobody's settings are measured."""
+    """A bare environment, so that the settings of the caller do not change what is measured."""
     path = os.pathsep.join([str(tools), os.environ["PATH"]]) if tools else os.environ["PATH"]
     return {"PATH": path, "HOME": os.environ.get("HOME", "/"), "ETCDCTL_API": "3", "LC_ALL": "C"}
 
 
 def free_ports(count):
-    """Ports nobody listens on, all held until all are known."""
+    """Ports on which no process listens. All are held until the last is known."""
     with contextlib.ExitStack() as held:
         sockets = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [one.getsockname()[1] for one in sockets]
@@ -63,7 +63,7 @@ class Certificates:
         (directory / "done").touch()
 
     def flags(self):
-        """etcdctl's and ours."""
+        """The TLS flags, which etcdctl and etcd-seal share."""
         return f"--cacert {self.authority}.crt --cert {self.client}.crt --key {self.client}.key"
 
     def files(self):
@@ -112,7 +112,7 @@ class Etcd:
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def sleep(self):
-        """Serves nobody, and says nothing, until it is woken."""
+        """Stops the server, which then neither serves nor answers, until it is woken."""
         self.process.send_signal(signal.SIGSTOP)
 
     def wake(self):
@@ -135,7 +135,7 @@ class Link:
         self.address = self.process.stdout.readline().strip()
 
     def first_bytes(self):
-        """When, in seconds since 1970, the first connection that did so carried more than the threshold back."""
+        """The time, in seconds since 1970, at which a connection first carried more than the threshold back."""
         return int(self.process.stdout.readline()) / 1e9
 
     def __enter__(self):
@@ -187,7 +187,7 @@ def interrupt(command, directory, env, moment, stdout=subprocess.DEVNULL, before
     """
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    # Its standard input stays open, with nothing in it.
+    # Its standard input stays open and empty.
     process = subprocess.Popen(["bash", "-c", command], cwd=directory, env=env,
                                stdin=subprocess.PIPE, stdout=stdout, stderr=subprocess.DEVNULL)
     try:

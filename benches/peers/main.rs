@@ -1,4 +1,4 @@
-//! What `benches/peers/run` needs besides the peers themselves. The README beside it says what is measured with it.
+//! The helpers of `benches/peers/run`: a loader, a slow link and a bare receiver.
 #![expect(clippy::print_stdout, reason = "a program for a script, which reads what it prints")]
 #![expect(clippy::print_stderr, reason = "the same")]
 

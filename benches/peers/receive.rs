@@ -1,4 +1,4 @@
-//! The floor under every save: the stream, received by this project's own client, and thrown away.
+//! The lower limit of every save: the client of this project receives the stream and throws it away.
 
 use std::time::{Duration, Instant};
 
@@ -29,7 +29,7 @@ pub(crate) fn receive(endpoint: &str, files: Option<[&str; 3]>) -> Outcome {
     };
     let began = Instant::now();
     let runtime = crate::runtime()?;
-    // From a thread that is none of the runtime's, as the program does it.
+    // On a thread outside of the runtime, as in the program.
     let bytes = std::thread::scope(|scope| {
         let reading = scope.spawn(|| -> etcd_seal::Result<u64> {
             let mut snapshot = runtime.block_on(etcd::open(&connection, &Interrupt::new()))?;

@@ -1,11 +1,11 @@
-"""Tables and a plot of what was measured."""
+"""The tables and the plot of a report."""
 
 from html import escape
 from statistics import median
 
 from lab import MIB
 
-# What, whose, beside whose, in which quantity, and what it must and should be at most.
+# Row, contender, the contender it is compared with, quantity, and the largest ratio that is allowed and aimed at.
 TARGETS = [
     ("save / etcdctl snapshot save, wall", ("http", "save"), ("http", "etcdctl"), "wall", 0.80, 0.73),
     ("the same over mTLS", ("mtls", "save"), ("mtls", "etcdctl"), "wall", 0.90, 0.82),
@@ -26,7 +26,7 @@ TARGETS = [
     ("start to first byte / etcdctl's, plain HTTP", ("start, http", "save"), ("start, http", "etcdctl"), "wall", 1.50, 1.00),
     ("start to first byte / etcdctl's, mTLS", ("start, mtls", "save"), ("start, mtls", "etcdctl"), "wall", 1.50, 1.00),
 ]
-# Peak resident memory in MiB: who, must, should.
+# Peak resident memory in MiB: contender, limit, aim.
 MEMORY = [
     (("http", "save"), 96, 64), (("mtls", "save"), 96, 64), (("file", "save --from"), 96, 64),
     (("verify", "verify -i"), 96, 64), (("restore", "restore -o"), 96, 64),
@@ -35,7 +35,7 @@ MEMORY = [
 ]
 
 
-# Seconds from a signal to the end of the process, the worst run: must, should.
+# Seconds from a signal to the end of the process in the worst run: limit, aim.
 CANCEL = (0.2, None)
 
 
@@ -44,7 +44,7 @@ def middle(runs, quantity):
 
 
 def paired(ours, theirs, quantity):
-    """The median over the rounds, of which each has its own weather."""
+    """The median of the ratios of each round: a disturbance of a round disturbs both."""
     return median(getattr(a, quantity) / getattr(b, quantity) for a, b in zip(ours, theirs))
 
 
@@ -54,7 +54,7 @@ def table(head, rows):
 
 
 def contenders(results):
-    """Medians of everybody."""
+    """The medians of every contender."""
     rows = []
     for (group, name), runs in results.items():
         unit = (1000, "ms") if group.startswith(("start", "cancel")) else (1, "s")
@@ -65,7 +65,7 @@ def contenders(results):
             f"{middle(runs, 'server'):.2f}" if any(run.server for run in runs) else "",
             f"{middle(runs, 'stream'):.2f}" if any(run.stream for run in runs) else "",
         ])
-    return table(["row", "who", "wall", "range", "CPU s", "peak MiB", "etcd's CPU s", "stream open s"], rows)
+    return table(["row", "contender", "wall", "range", "CPU s", "peak MiB", "etcd's CPU s", "stream open s"], rows)
 
 
 def verdict(value, must, aim):
@@ -77,7 +77,7 @@ def verdict(value, must, aim):
 
 
 def targets(results):
-    """Ratios against what they must be."""
+    """Ratios beside their limits."""
     rows = []
     for title, ours, theirs, quantity, must, aim in TARGETS:
         if ours in results and theirs in results:
@@ -101,7 +101,7 @@ def limit(value):
 
 
 def growth(by_size):
-    """Wall per byte and memory, from the smallest size of at least 600 MB to the largest."""
+    """Wall time per byte, and memory, from the smallest size of at least 600 MB to the largest."""
     sizes = sorted(size for size in by_size if size >= 600_000_000)
     if len(sizes) < 2:
         return ""
@@ -126,7 +126,7 @@ PLOTTED = [
 
 
 def plot(by_size, caption):
-    """Size against wall and against memory, both axes from zero."""
+    """Plots wall time and memory over size; all axes begin at zero."""
     def seconds(runs):
         return middle(runs, "wall")
 
@@ -170,7 +170,7 @@ def panel(by_size, left, title, quantity, width=420, height=300, top=40):
 
 
 def round_up(value):
-    """To the next 1, 2, 4 or 8 times a power of ten."""
+    """Rounds up to the next 1, 2, 4 or 8 times a power of ten."""
     scale = 1.0
     while scale * 10 <= value:
         scale *= 10

@@ -1,4 +1,4 @@
-"""Who is compared with whom, as shell commands that run in an empty directory."""
+"""The contenders of each row, as shell commands that run in an empty directory."""
 
 import json
 import os
@@ -13,14 +13,14 @@ from lab import Link, Measured, interrupt, measure
 
 # More than Status, a member list and a TLS handshake together, less than the smallest database.
 FIRST_BYTES = 12_288
-# Runs of each command in the row `cancel`, a round.
+# Runs of each command of the row `cancel` in a round.
 CANCELLED = 4
 CORES = os.cpu_count()
 
 
 @dataclass
 class Bench:
-    """What the commands are made of."""
+    """The parts of the commands."""
     seal: str
     peers: str
     key: str
@@ -42,7 +42,7 @@ class Bench:
             print(f"  {group}: round {number + 1} of {self.rounds}", flush=True)
 
     def stream_open(self):
-        """Seconds that etcd's snapshot stream was open, as the archive just saved says."""
+        """Seconds that the snapshot stream was open, from the archive that was saved last."""
         info = [self.seal, "info", "--json", "-i", self.key, self.work / "run" / "g.age"]
         told = subprocess.run(info, env=self.env, check=True, capture_output=True, text=True).stdout
         return json.loads(told)["stream_open_ms"] / 1000
@@ -157,8 +157,8 @@ def cancel(bench, etcd, source, archive):
         "verify -i": open_.format("verify"),
         "restore -o": f"{open_.format('restore')} -o s.db",
     }.items():
-        # At that level a run takes minutes.
-        # Without a key nothing is proved, which is an exit code of its own.
+        # At level 19 a run takes minutes, so a fixed time stands for it.
+        # Without a key `verify` proves nothing and exits with a code of its own.
         to_the_end = command.removeprefix("exec ") + " || [ $? -eq 3 ]"
         whole = 2.0 if "19" in name else measure(to_the_end, bench.work / "run", bench.env).wall
         cancelled(bench, name, command, whole / 2)
@@ -174,7 +174,7 @@ def cancel(bench, etcd, source, archive):
         etcd.sleep()
         time.sleep(random.uniform(0.0, 0.5))
 
-    # What is measured before has to be over before the member is woken.
+    # The member may be woken only after the measurement.
     for _ in range(CANCELLED * bench.rounds):
         try:
             cancelled(bench, "save, etcd stalls", live, 1.0, times=1, before=fall_asleep)
@@ -186,7 +186,7 @@ def cancel(bench, etcd, source, archive):
 def cancelled(bench, name, command, longest, times=None, **how):
     for _ in range(times or CANCELLED * bench.rounds):
         took = None
-        # Over before its moment came: an earlier one.
+        # The command ended before the signal: try an earlier moment.
         while took is None:
             moment = random.uniform(0.0, longest)
             took = interrupt(command, bench.work / "run", bench.env, moment, **how)

@@ -87,7 +87,7 @@ pub fn seal(recipients: &Recipients, description: Option<&Description>) -> Resul
 /// Refuses to write a header that a reader of version 1 cannot open because of its limits.
 fn readable(header: &[u8]) -> Result<()> {
     Header::parse(header).map(drop).map_err(|error| {
-        Error::new(Kind::Usage, format!("nobody could open the archive: {error}"))
+        Error::new(Kind::Usage, format!("the archive could never be opened: {error}"))
             .with_hint("name fewer recipients: an archive holds 256 stanzas and a header of 256 KiB at most")
     })
 }
@@ -146,8 +146,8 @@ impl Header {
         let decryptor = Decryptor::new_buffered(&mut input).map_err(|error| malformed(&error, prefix))?;
         let recorder = Recorder::default();
         // No identity matches, so this only shows the stanzas to the recorder.
-        let nobody = decryptor.decrypt(std::iter::once(&recorder as &dyn age::Identity));
-        drop(nobody);
+        let unopened = decryptor.decrypt(std::iter::once(&recorder as &dyn age::Identity));
+        drop(unopened);
         let stanzas = recorder.0.into_inner();
         if stanzas.len() > STANZAS_MAX {
             return Err(header_damaged(format!(

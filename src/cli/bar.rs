@@ -17,13 +17,13 @@ const REDRAW_INTERVAL: Duration = Duration::from_millis(500);
 
 /// The suitable progress display: nothing when quiet, a bar on a terminal, otherwise log lines.
 #[must_use]
-pub(crate) fn progress(console: &Console, quiet: bool, doing: &'static str) -> Box<dyn Progress> {
+pub(crate) fn progress(console: &Console, quiet: bool, doing: &'static str) -> Arc<dyn Progress> {
     if quiet {
-        Box::new(Silent)
+        Arc::new(Silent)
     } else if stderr_is_terminal() {
-        Box::new(Bar::new(console.clone(), doing))
+        Arc::new(Bar::new(console.clone(), doing))
     } else {
-        Box::new(LogLines::new(doing))
+        Arc::new(LogLines::new(doing))
     }
 }
 

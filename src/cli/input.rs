@@ -6,7 +6,7 @@ use super::report::SidecarState;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::sidecar::{Agreement, Sidecar, mending_command};
-use crate::store::source;
+pub(super) use crate::store::source::open_file;
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -135,26 +135,6 @@ pub(super) fn each(
 pub(super) fn standard_input() -> Result<File> {
     let descriptor = io::stdin().as_fd().try_clone_to_owned();
     descriptor.map(File::from).map_err(|error| Error::io("read", "standard input", error))
-}
-
-/// Opens a regular file, pipe or device; `what` names it in errors.
-pub(super) fn open_file(path: &Path, what: &str) -> Result<File> {
-    let opened = source::open(path).and_then(|file| {
-        if file.metadata()?.is_dir() { Err(ErrorKind::IsADirectory.into()) } else { Ok(file) }
-    });
-    opened.map_err(|error| match error.kind() {
-        ErrorKind::NotFound | ErrorKind::NotADirectory => {
-            Error::new(Kind::NotFound, format!("there is no {what} {}", path.display())).with_source(error)
-        }
-        ErrorKind::IsADirectory => {
-            Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
-                .with_hint(format!("name the {what} in it"))
-                .with_source(error)
-        }
-        ErrorKind::TimedOut => Error::io("open", path.display(), error)
-            .with_hint("start what writes into it first, or pipe that into this and name - instead"),
-        _ => Error::io("open", path.display(), error),
-    })
 }
 
 /// The SHA-256 of a whole file.

@@ -24,6 +24,7 @@ mod supervise;
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
+use crate::watch::Watch;
 use afresh::Beginning;
 use command_line::Unparsed;
 use commands::{Arguments, Command, OutputArguments, recovery, tether};
@@ -54,6 +55,13 @@ struct Context {
     runtime: tokio::runtime::Handle,
     /// `-q`.
     quiet: bool,
+}
+
+impl Context {
+    /// The watch over work that is called `doing` while its progress is shown.
+    fn watch(&self, doing: &'static str) -> Watch {
+        Watch::new(bar::progress(&self.console, self.quiet, doing), &self.interrupt)
+    }
 }
 
 /// Runs the program and returns its exit code.

@@ -3,10 +3,10 @@
 use super::{console, report};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::progress::Pulse;
 use crate::store::destination::Destination;
-use crate::store::local::{self, Existing, Published, Unpublished};
+use crate::store::local::{self, UnpublishedFile};
 use crate::store::space::free_space;
+use crate::store::{Existing, Published};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write};
@@ -85,7 +85,7 @@ impl Place {
             Destination::Directory(directory) => (directory.clone(), None),
             Destination::File { directory, name } => (directory.clone(), Some(name.clone())),
         };
-        let content = Unpublished::create(&directory)?;
+        let content = UnpublishedFile::create(&directory)?;
         let (existing, sidecar) = (self.existing, self.sidecar);
         Ok(Output::new(Target::File(Box::new(FileTarget { content, directory, name, existing, sidecar }))))
     }
@@ -132,7 +132,6 @@ fn finish_stdout(file: &File) -> Result<()> {
 pub(crate) struct Output {
     target: Target,
     failed: bool,
-    pulse: Pulse,
 }
 
 enum Target {
@@ -142,7 +141,7 @@ enum Target {
 
 /// An unpublished file.
 struct FileTarget {
-    content: Unpublished,
+    content: UnpublishedFile,
     directory: PathBuf,
     /// `None` until the name of an archive in a directory is known.
     name: Option<OsString>,
@@ -152,12 +151,7 @@ struct FileTarget {
 
 impl Output {
     fn new(target: Target) -> Self {
-        Self { target, failed: false, pulse: Pulse::default() }
-    }
-
-    /// The heartbeat of this output.
-    pub(crate) fn pulse(&self) -> Pulse {
-        self.pulse.clone()
+        Self { target, failed: false }
     }
 
     /// Names the file of a directory destination.
@@ -191,7 +185,7 @@ impl Output {
     /// Publishes the file under its name, with a sidecar if a digest is given; `None` for standard output.
     ///
     /// # Errors
-    /// The errors of [`Unpublished::publish`], [`Kind::Io`] for standard output.
+    /// The errors of [`UnpublishedFile::publish`], [`Kind::Io`] for standard output.
     pub(crate) fn publish(
         self,
         sidecar: Option<[u8; 32]>,
@@ -220,18 +214,12 @@ fn left_nothing(error: Error) -> Error {
 const STDOUT_LOST: &str =
     "what came out before must be thrown away; look at what reads standard output, and run it again";
 
-/// Most bytes per system call: a write to a pipe returns only when all bytes were taken, but the heartbeat must show much
-/// earlier that a slow reader is not a dead one.
-const WRITE_SIZE: usize = 64 * 1024;
-
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let bytes = &bytes[..bytes.len().min(WRITE_SIZE)];
         let written = match &mut self.target {
             Target::Stdout(file) => file.write(bytes),
             Target::File(file) => file.content.write(bytes),
         };
-        self.pulse.beat();
         self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
         written
     }

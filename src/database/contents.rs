@@ -4,12 +4,15 @@ use std::collections::BTreeSet;
 
 use serde::Deserialize;
 
-use super::file::{Database, Walked, missing_bucket};
+use super::alarm::Alarm;
+use super::bolt::Value;
+use super::bolt::{Database, Walked, missing_bucket};
 use super::kubernetes::{BEGINNING_SIZE, encryption_provider, is_object};
-use super::mvcc::{FINISHED_COMPACTION, KEY_BUCKET, KeyValue, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::protobuf::{Fault, Fields, Source};
+use super::mvcc::{KeyValue, Revision};
+use super::protobuf::{Fault, MessageSource};
+use super::refusal::refusal;
+use super::schema::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
 use super::startup::{self, VERSION_SIZE_MAX};
-use super::value::Value;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
@@ -20,7 +23,7 @@ const ALARMS_MAX: usize = 10;
 
 /// What a database holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Contents {
+pub struct DatabaseContents {
     /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
     pub revision: i64,
     /// The revision of the last write; 0 where there is none.
@@ -61,59 +64,7 @@ pub struct Contents {
     pub pages: Option<Walked>,
 }
 
-/// An alarm that is raised.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Alarm {
-    /// The member that raised it.
-    pub member: u64,
-    /// The reason for it.
-    pub kind: AlarmKind,
-}
-
-/// The reason for an alarm: `AlarmType` in etcd's `rpc.proto`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlarmKind {
-    /// The database exceeds its quota: nothing can be written.
-    NoSpace,
-    /// Members hold different data.
-    Corrupt,
-    /// A kind that this program does not know.
-    Other(u64),
-}
-
-impl Alarm {
-    /// Parses an `AlarmMember` of etcd's `rpc.proto`, which is the key in the bucket `alarm`; `None` for one without a kind.
-    pub(super) fn parse(key: &[u8]) -> Result<Option<Self>, Fault> {
-        let (mut member, mut kind) = (0, 0);
-        for field in Fields::of(key) {
-            let field = field?;
-            match field.tag {
-                1 => member = field.number()?,
-                2 => kind = field.number()?,
-                _ => {}
-            }
-        }
-        let kind = match kind {
-            0 => return Ok(None),
-            1 => AlarmKind::NoSpace,
-            2 => AlarmKind::Corrupt,
-            other => AlarmKind::Other(other),
-        };
-        Ok(Some(Self { member, kind }))
-    }
-}
-
-impl std::fmt::Display for AlarmKind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::NoSpace => formatter.write_str("NOSPACE"),
-            Self::Corrupt => formatter.write_str("CORRUPT"),
-            Self::Other(number) => write!(formatter, "alarm {number}"),
-        }
-    }
-}
-
-impl Contents {
+impl DatabaseContents {
     /// Reads all of `database`, and checks every page of it, and every value that etcd needs to start.
     ///
     /// # Errors
@@ -121,7 +72,7 @@ impl Contents {
     /// that etcd could not have written and would not start on.
     pub fn read(database: &Database<'_>, interrupt: &Interrupt) -> Result<Self> {
         let mut contents = Self::default();
-        let mut found = Found::default();
+        let mut found = FoundRevisions::default();
         let walked = database
             .walk(interrupt, &mut |bucket, key, value| contents.take(bucket, key, value, &mut found))?;
         let buckets = database.buckets(interrupt)?;
@@ -159,7 +110,13 @@ impl Contents {
         self.alarm_count - self.alarms.len() as u64
     }
 
-    fn take(&mut self, bucket: &[u8], key: &[u8], value: Value<'_>, found: &mut Found) -> Result<()> {
+    fn take(
+        &mut self,
+        bucket: &[u8],
+        key: &[u8],
+        value: Value<'_>,
+        found: &mut FoundRevisions,
+    ) -> Result<()> {
         if bucket == KEY_BUCKET {
             return match value {
                 Value::Whole(bytes) => self.take_key(key, bytes, found),
@@ -182,12 +139,12 @@ impl Contents {
         Ok(())
     }
 
-    fn take_key<S: Source>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
+    fn take_key<S: MessageSource>(&mut self, key: &[u8], value: S, found: &mut FoundRevisions) -> Result<()> {
         let (revision, deletion) = Revision::parse(key)
-            .ok_or_else(|| startup::refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
-        let pair = KeyValue::parse(value).map_err(|fault| startup::refusal(key, fault))?;
+            .ok_or_else(|| refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
+        let pair = KeyValue::parse(value).map_err(|fault| refusal(key, fault))?;
         if found.last.is_some_and(|last| last >= revision) {
-            return Err(startup::refusal(key, Fault::Malformed("the revision is there twice".to_owned())));
+            return Err(refusal(key, Fault::Malformed("the revision is there twice".to_owned())));
         }
         found.last = Some(revision);
         self.entries += 1;
@@ -203,7 +160,7 @@ impl Contents {
         Ok(())
     }
 
-    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut Found) {
+    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut FoundRevisions) {
         let compaction = || Revision::parse(value).map(|(revision, _)| revision.main);
         match key {
             SCHEDULED_COMPACTION => found.scheduled = compaction(),
@@ -235,7 +192,7 @@ pub fn major_and_minor(version: &str) -> Option<(u64, u64)> {
 
 /// What is only complete at the end of the walk.
 #[derive(Default)]
-struct Found {
+struct FoundRevisions {
     last: Option<Revision>,
     scheduled: Option<i64>,
     finished: Option<i64>,
@@ -262,16 +219,7 @@ fn parse_downgrade(value: &[u8]) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::protobuf::Message;
     use super::*;
-
-    #[test]
-    fn alarms_are_read() {
-        let key = Message::default().number(1, 7).number(2, 1).finish();
-        assert_eq!(Alarm::parse(&key).unwrap(), Some(Alarm { member: 7, kind: AlarmKind::NoSpace }));
-        assert_eq!(Alarm::parse(&Message::default().number(1, 7).finish()).unwrap(), None);
-        assert!(Alarm::parse(b"\x08").is_err());
-    }
 
     #[test]
     fn only_a_downgrade_under_way_counts() {

@@ -7,17 +7,18 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 
-use super::file::{Database, damaged};
-use super::mvcc::{KEY_BUCKET, KeyValue, Revision};
-use super::protobuf::Source;
-use super::startup;
-use super::value::Value;
+use super::bolt::Value;
+use super::bolt::{Database, damaged};
+use super::mvcc::{KeyValue, Revision};
+use super::protobuf::MessageSource;
+use super::refusal::refusal;
+use super::schema::KEY_BUCKET;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
 /// A summary of the keys and values up to a revision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Keys {
+pub struct KeysAtRevision {
     /// `HashKV`, which is a CRC-32C.
     pub hash: u32,
     /// The number of existing keys, except the empty one: that is the trace of a raised revision, and etcd gives it to no
@@ -36,7 +37,7 @@ pub fn read_keys(
     revision: i64,
     compacted: Option<i64>,
     interrupt: &Interrupt,
-) -> Result<Keys> {
+) -> Result<KeysAtRevision> {
     let newest = Newest::read(database, revision, interrupt)?;
     let compacted = compacted.unwrap_or(-1);
     let mut hash = crc32c::crc32c(KEY_BUCKET);
@@ -52,7 +53,7 @@ pub fn read_keys(
         hash = crc32c::crc32c_append(hash, key);
         value.pieces(&mut |piece| hash = crc32c::crc32c_append(hash, piece))
     })?;
-    Ok(Keys { hash, count: newest.count - u64::from(newest.empty_key) })
+    Ok(KeysAtRevision { hash, count: newest.count - u64::from(newest.empty_key) })
 }
 
 /// The entries, counted from 0 in the order of revisions, that are the last write of an existing key.
@@ -68,7 +69,7 @@ struct Newest {
 impl Newest {
     /// Reads the last write of every key up to `revision`.
     fn read(database: &Database<'_>, revision: i64, interrupt: &Interrupt) -> Result<Self> {
-        let digests = Digests::new();
+        let digests = KeyHashers::new();
         let mut last = LastWrites::new();
         let mut index = 0;
         database.walk_bucket(KEY_BUCKET, interrupt, &mut |_, key, value| {
@@ -102,18 +103,18 @@ fn next(index: u32) -> Result<u32> {
 }
 
 /// 96 bits of a keyed hash represent a key in memory: a collision is less likely than a memory fault.
-type Digest = [u32; 3];
+type KeyDigest = [u32; 3];
 
-/// Keys of the hash, random in each run: no database can be crafted so that its keys collide.
-struct Digests([RandomState; 2]);
+/// The keys of the hash, random in each run: no database can be crafted so that its keys collide.
+struct KeyHashers([RandomState; 2]);
 
-impl Digests {
+impl KeyHashers {
     fn new() -> Self {
         Self([RandomState::new(), RandomState::new()])
     }
 
     /// The digest of the key written at `revision`, with `value`.
-    fn of_pair(&self, revision: &[u8], value: Value<'_>) -> Result<Digest> {
+    fn of_pair(&self, revision: &[u8], value: Value<'_>) -> Result<KeyDigest> {
         let digest = match value {
             Value::Whole(bytes) => KeyValue::parse(bytes).map(|pair| self.of(pair.key.unwrap_or_default())),
             Value::Long(stretch) => KeyValue::parse(stretch).map(|pair| match pair.key {
@@ -121,10 +122,10 @@ impl Digests {
                 None => self.of(&b""[..]),
             }),
         };
-        digest.unwrap_or_else(|fault| Err(startup::refusal(revision, fault)))
+        digest.unwrap_or_else(|fault| Err(refusal(revision, fault)))
     }
 
-    fn of(&self, key: impl Source) -> Result<Digest> {
+    fn of(&self, key: impl MessageSource) -> Result<KeyDigest> {
         let mut hashers = self.0.each_ref().map(BuildHasher::build_hasher);
         key.pieces(&mut |piece| hashers.iter_mut().for_each(|hasher| hasher.write(piece)))?;
         let [one, other] = hashers.map(|hasher| hasher.finish().to_le_bytes());
@@ -136,7 +137,7 @@ impl Digests {
 /// The index of the last write of every key, by the key's digest.
 ///
 /// It has parts that grow one by one, because both the old and the new table are in memory while a table grows.
-struct LastWrites(Vec<HashMap<Digest, u32>>);
+struct LastWrites(Vec<HashMap<KeyDigest, u32>>);
 
 impl LastWrites {
     const PARTS: usize = 64;
@@ -147,15 +148,15 @@ impl LastWrites {
         Self(std::iter::repeat_with(HashMap::new).take(Self::PARTS).collect())
     }
 
-    fn part(digest: Digest) -> usize {
+    fn part(digest: KeyDigest) -> usize {
         digest[2] as usize % Self::PARTS
     }
 
-    fn set(&mut self, digest: Digest, index: u32) {
+    fn set(&mut self, digest: KeyDigest, index: u32) {
         self.0[Self::part(digest)].insert(digest, index);
     }
 
-    fn get(&self, digest: Digest) -> Option<u32> {
+    fn get(&self, digest: KeyDigest) -> Option<u32> {
         self.0[Self::part(digest)].get(&digest).copied()
     }
 
@@ -176,12 +177,12 @@ mod tests {
     /// This table takes most of the memory of a drill with many keys.
     #[test]
     fn a_key_takes_sixteen_bytes_in_the_table() {
-        assert_eq!(size_of::<(Digest, u32)>(), 16);
+        assert_eq!(size_of::<(KeyDigest, u32)>(), 16);
     }
 
     #[test]
     fn keys_have_the_same_digest_in_every_place() {
-        let digests = Digests::new();
+        let digests = KeyHashers::new();
         let digest = |key: &[u8]| digests.of(key).unwrap();
         assert_eq!(digest(b"key"), digest(&b"a key"[2..]));
         let all = [digest(b""), digest(b"key"), digest(b"kex"), digest(&[0; 3])];

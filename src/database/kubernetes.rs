@@ -1,7 +1,5 @@
 //! Recognises the objects that Kubernetes keeps in etcd.
 
-use std::time::Duration;
-
 /// The default key prefixes of kube-apiserver (`--etcd-prefix`) and of `OpenShift`.
 const KEY_PREFIXES: [&[u8]; 3] = [b"/registry/", b"/kubernetes.io/", b"/openshift.io/"];
 /// The key by which kube-apiserver coordinates compactions (`compact.go` in k8s.io/apiserver).
@@ -38,29 +36,6 @@ pub fn encryption_provider(value: &[u8]) -> Option<String> {
     Some(if kind == "kms" { format!("kms {version} {key}") } else { format!("{kind} {key}") })
 }
 
-/// The most writes per second of a busy etcd: the figure that etcd's own advice on disaster recovery uses.
-const WRITES_PER_SECOND: u128 = 1500;
-/// The assumed age of a snapshot that records no time, before the first time that is known of it.
-pub const ASSUMED_AGE: Duration = Duration::from_secs(7 * 24 * 3600);
-/// The most writes that a member's database may be behind its cluster: those that are only in its log yet (bbolt commits
-/// every 100 ms, or every 10,000 writes), and those by which other members were ahead.
-const BEHIND: i64 = 1_000_000;
-
-/// By how much to raise a revision so that it surely lies above every revision that the lost cluster gave out: as many
-/// writes as a busy etcd does in the time since the snapshot, plus as many as it ever did before.
-///
-/// A later restore of the same snapshot is raised further, by the time between the two. `given_out` is the newest known
-/// revision of a cluster that continued from there, such as that of the replaced member; the result lies above it, too.
-#[must_use]
-pub fn bump(revision: i64, age: Duration, given_out: Option<i64>) -> i64 {
-    // Milliseconds count: two restores within a second must differ, too.
-    let writes = age.as_millis().saturating_mul(WRITES_PER_SECOND) / 1000;
-    let lost = i64::try_from(writes).unwrap_or(i64::MAX).saturating_add(revision.max(1));
-    let known = given_out.map_or(0, |newest| newest.saturating_add(BEHIND).saturating_sub(revision));
-    // At most half of the remaining range: the new cluster needs revisions, too.
-    lost.max(known).min((i64::MAX - revision.max(0)) / 2)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -74,33 +49,6 @@ mod tests {
         assert!(is_object(b"compact_rev_key", b"17"));
         assert!(!is_object(b"/registry/x", b"hello"));
         assert!(!is_object(b"foo", b"{}"));
-    }
-
-    #[test]
-    fn the_bump_is_above_all_that_can_have_been() {
-        let day = Duration::from_secs(86_400);
-        assert_eq!(bump(1, Duration::ZERO, None), 1);
-        assert_eq!(bump(400_000, day, None), 130_000_000);
-        assert_eq!(bump(i64::MAX, day, None), 0);
-        assert!(bump(7, Duration::MAX, None) > i64::MAX / 4);
-    }
-
-    #[test]
-    fn seconds_and_milliseconds_count() {
-        let hour = Duration::from_secs(3600);
-        let later = |by| i128::from(bump(5, hour + by, None)) - i128::from(bump(5, hour, None));
-        assert_eq!(later(Duration::from_secs(1)).cast_unsigned(), WRITES_PER_SECOND);
-        assert_eq!(later(Duration::from_millis(10)).cast_unsigned(), WRITES_PER_SECOND / 100);
-        assert!(later(Duration::from_millis(1)) > 0);
-    }
-
-    #[test]
-    fn the_bump_is_above_what_was_given_out_since() {
-        let given_out = 5_000_000_000;
-        assert_eq!(100 + bump(100, Duration::ZERO, Some(given_out)), given_out + BEHIND);
-        // The known revision may be less than what the time alone requires.
-        assert_eq!(bump(100, Duration::from_secs(1000), Some(50)), 1_500_100);
-        assert!(bump(7, Duration::ZERO, Some(i64::MAX)) < i64::MAX / 2);
     }
 
     #[test]

@@ -1,13 +1,13 @@
 //! The leases in a database, and their time to live.
 
-use super::file::Database;
-use super::protobuf::{Fault, Fields, Source};
-use super::startup;
-use super::value::Value;
+use super::bolt::Database;
+use super::bolt::Value;
+use super::protobuf::{Fault, Fields, MessageSource};
+use super::refusal::refusal;
+use super::schema::LEASE_BUCKET;
 use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;
 
-const LEASE_BUCKET: &[u8] = b"lease";
 /// More than etcd lists in one answer of the 4 MiB that clients accept.
 const LEASES_MAX: usize = 500_000;
 
@@ -22,7 +22,7 @@ pub struct Lease {
 
 impl Lease {
     /// Parses a `leasepb.Lease` (`lease/leasepb/lease.proto` in etcd).
-    pub(super) fn parse(message: impl Source) -> Result<Self, Fault> {
+    pub(super) fn parse(message: impl MessageSource) -> Result<Self, Fault> {
         let mut lease = Self { id: 0, granted: 0 };
         for field in Fields::of(message) {
             let field = field?;
@@ -49,7 +49,7 @@ pub fn read_leases(database: &Database<'_>, interrupt: &Interrupt) -> Result<Opt
             Value::Whole(bytes) => Lease::parse(bytes),
             Value::Long(stretch) => Lease::parse(stretch),
         };
-        let lease = lease.map_err(|fault| startup::refusal(key, fault))?;
+        let lease = lease.map_err(|fault| refusal(key, fault))?;
         match &mut leases {
             Some(kept) if kept.len() < LEASES_MAX => kept.push(lease),
             _ => leases = None,

@@ -4,19 +4,10 @@
 //! `mvcc/kvstore.go` in etcd): main revision u64, `_`, sub revision u64, all big-endian, and a `t` behind it for a deletion.
 //! The value is an `mvccpb.KeyValue`; that of a deletion holds the key alone.
 
-use super::protobuf::{Fault, Fields, Source};
-
-/// The bucket of keys.
-pub const KEY_BUCKET: &[u8] = b"key";
-/// The bucket of etcd's own records.
-pub const META_BUCKET: &[u8] = b"meta";
-/// In [`META_BUCKET`]: the last requested compaction, as a revision.
-pub const SCHEDULED_COMPACTION: &[u8] = b"scheduledCompactRev";
-/// In [`META_BUCKET`]: the last completed compaction, as a revision.
-pub const FINISHED_COMPACTION: &[u8] = b"finishedCompactRev";
+use super::protobuf::{Fault, Fields, MessageSource};
 
 /// `revBytesLen` in etcd's `mvcc/revision.go`.
-const REVISION_SIZE: usize = 17;
+pub(super) const REVISION_SIZE: usize = 17;
 /// `markedRevBytesLen` in etcd's `mvcc/revision.go`: the size of a deletion's key, the longest in the bucket `key`.
 pub(super) const TOMBSTONE_SIZE: usize = REVISION_SIZE + 1;
 const SEPARATOR: u8 = b'_';
@@ -66,7 +57,7 @@ pub(super) struct KeyValue<S> {
     pub(super) lease: i64,
 }
 
-impl<S: Source> KeyValue<S> {
+impl<S: MessageSource> KeyValue<S> {
     /// Parses one; an empty message is the empty key, as etcd's own bump of the revision writes it.
     pub(super) fn parse(message: S) -> Result<Self, Fault> {
         let mut parsed = Self { key: None, value: None, lease: 0 };

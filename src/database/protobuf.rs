@@ -3,7 +3,8 @@
 //! etcd writes messages by gogoproto with `nullable=false`: scalars that are zero are written, too, which no crate does. The
 //! bytes written here must equal etcd's own, so this module builds the messages field by field.
 
-use crate::error::Error;
+use super::bolt::{PIECE_SIZE, Stretch};
+use crate::error::{Error, Result};
 
 /// Wire types of the protocol buffers encoding.
 const VARINT: u64 = 0;
@@ -12,6 +13,8 @@ const LENGTH_DELIMITED: u64 = 2;
 const FIXED_32: u64 = 5;
 /// Field numbers are positive `int32`s in etcd.
 const FIELD_MAX: u64 = i32::MAX as u64;
+/// The most bytes of a varint.
+const VARINT_SIZE: usize = 10;
 
 /// A message being built.
 #[derive(Clone, Debug, Default)]
@@ -75,7 +78,7 @@ impl From<Error> for Fault {
 }
 
 /// The remaining bytes of a message, in memory or in a file.
-pub(super) trait Source: Copy {
+pub(super) trait MessageSource: Copy {
     /// The number of remaining bytes.
     fn size(&self) -> u64;
     /// Takes a varint; `None` where it does not end, or is too long.
@@ -83,9 +86,74 @@ pub(super) trait Source: Copy {
     /// Takes `size` bytes; `None` where fewer remain.
     fn take(&mut self, size: u64) -> Option<Self>;
     /// The first bytes: at least as many as `buffer` holds, if there are as many.
-    fn beginning<'b>(&'b self, buffer: &'b mut [u8]) -> crate::Result<&'b [u8]>;
+    fn beginning<'b>(&'b self, buffer: &'b mut [u8]) -> Result<&'b [u8]>;
     /// Passes all bytes to `take`. Equal bytes come in equal pieces.
-    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> crate::Result<()>;
+    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> Result<()>;
+}
+
+impl MessageSource for Stretch<'_> {
+    fn size(&self) -> u64 {
+        Self::size(*self)
+    }
+
+    fn varint(&mut self) -> Result<Option<u64>, Fault> {
+        let mut buffer = [0; VARINT_SIZE];
+        let head = Self::beginning(*self, &mut buffer)?;
+        let mut rest = head;
+        let number = rest.varint()?;
+        let taken = (head.len() - rest.len()) as u64;
+        if let Some((_, rest)) = self.split_at(taken) {
+            *self = rest;
+        }
+        Ok(number)
+    }
+
+    fn take(&mut self, size: u64) -> Option<Self> {
+        let (taken, rest) = self.split_at(size)?;
+        *self = rest;
+        Some(taken)
+    }
+
+    fn beginning<'b>(&'b self, buffer: &'b mut [u8]) -> Result<&'b [u8]> {
+        Self::beginning(*self, buffer)
+    }
+
+    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        Self::pieces(*self, take)
+    }
+}
+
+impl MessageSource for &[u8] {
+    fn size(&self) -> u64 {
+        self.len() as u64
+    }
+
+    fn varint(&mut self) -> Result<Option<u64>, Fault> {
+        let mut value = 0;
+        for (position, byte) in self.iter().take(VARINT_SIZE).enumerate() {
+            value |= u64::from(byte & 0x7F) << (7 * position);
+            if byte & 0x80 == 0 {
+                *self = &self[position + 1..];
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    fn take(&mut self, size: u64) -> Option<Self> {
+        let (taken, rest) = self.split_at_checked(usize::try_from(size).ok()?)?;
+        *self = rest;
+        Some(taken)
+    }
+
+    fn beginning<'b>(&'b self, _: &'b mut [u8]) -> Result<&'b [u8]> {
+        Ok(self)
+    }
+
+    fn pieces(&self, take: &mut dyn FnMut(&[u8])) -> Result<()> {
+        self.chunks(PIECE_SIZE).for_each(take);
+        Ok(())
+    }
 }
 
 /// A field of a message.
@@ -93,11 +161,11 @@ pub(super) trait Source: Copy {
 pub(super) struct Field<S> {
     /// Its number.
     pub(super) tag: u64,
-    value: Value<S>,
+    value: FieldValue<S>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Value<S> {
+enum FieldValue<S> {
     Number(u64),
     /// Bytes, a string or a message.
     Bytes(S),
@@ -109,7 +177,7 @@ impl<S> Field<S> {
     /// The number; another type is an error, as in etcd.
     pub(super) fn number(self) -> Result<u64, Fault> {
         match self.value {
-            Value::Number(number) => Ok(number),
+            FieldValue::Number(number) => Ok(number),
             _ => self.wrong_type(VARINT),
         }
     }
@@ -117,16 +185,16 @@ impl<S> Field<S> {
     /// The bytes; another type is an error, as in etcd.
     pub(super) fn bytes(self) -> Result<S, Fault> {
         match self.value {
-            Value::Bytes(bytes) => Ok(bytes),
+            FieldValue::Bytes(bytes) => Ok(bytes),
             _ => self.wrong_type(LENGTH_DELIMITED),
         }
     }
 
     fn wrong_type<T>(self, expected: u64) -> Result<T, Fault> {
         let found = match self.value {
-            Value::Number(_) => VARINT,
-            Value::Bytes(_) => LENGTH_DELIMITED,
-            Value::Other(wire_type) => wire_type,
+            FieldValue::Number(_) => VARINT,
+            FieldValue::Bytes(_) => LENGTH_DELIMITED,
+            FieldValue::Other(wire_type) => wire_type,
         };
         let tag = self.tag;
         Fault::malformed(format!("its field {tag} has the wire type {found} instead of {expected}"))
@@ -142,7 +210,7 @@ pub(super) struct Fields<S> {
     failed: bool,
 }
 
-impl<S: Source> Fields<S> {
+impl<S: MessageSource> Fields<S> {
     pub(super) fn of(message: S) -> Self {
         Self { rest: message, failed: false }
     }
@@ -169,20 +237,20 @@ impl<S: Source> Fields<S> {
             return Fault::malformed(format!("it has a field {tag}"));
         }
         let value = match key & 7 {
-            VARINT => Value::Number(self.varint()?),
+            VARINT => FieldValue::Number(self.varint()?),
             LENGTH_DELIMITED => {
                 let size = self.varint()?;
-                Value::Bytes(self.take(size)?)
+                FieldValue::Bytes(self.take(size)?)
             }
-            FIXED_64 => self.take(8).map(|_| Value::Other(FIXED_64))?,
-            FIXED_32 => self.take(4).map(|_| Value::Other(FIXED_32))?,
+            FIXED_64 => self.take(8).map(|_| FieldValue::Other(FIXED_64))?,
+            FIXED_32 => self.take(4).map(|_| FieldValue::Other(FIXED_32))?,
             other => return Fault::malformed(format!("its field {tag} has the wire type {other}")),
         };
         Ok(Field { tag, value })
     }
 }
 
-impl<S: Source> Iterator for Fields<S> {
+impl<S: MessageSource> Iterator for Fields<S> {
     type Item = Result<Field<S>, Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -208,9 +276,9 @@ mod tests {
         assert_eq!(
             fields,
             [
-                field(1, Value::Number(0)),
-                field(2, Value::Number(u64::MAX)),
-                field(3, Value::Bytes(&b"abc"[..]))
+                field(1, FieldValue::Number(0)),
+                field(2, FieldValue::Number(u64::MAX)),
+                field(3, FieldValue::Bytes(&b"abc"[..]))
             ]
         );
     }

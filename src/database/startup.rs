@@ -4,48 +4,29 @@
 //! `auth/store.go`, `restore` in `v3alarm/alarms.go`, `membership/cluster.go` and `storage/schema`. Where the versions
 //! differ, the strictest counts. No etcd ever wrote the values that are refused here.
 //!
-//! This module does not check what [`become_member`](super::edit::become_member) replaces: the members, `consistent_index`
+//! This module does not check what [`become_member`](super::member::become_member) replaces: the members, `consistent_index`
 //! and `term`.
 
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::Value as Json;
 
-use super::contents::Alarm;
-use super::file::damaged;
+use super::alarm::Alarm;
+use super::bolt::Value;
 use super::leases::Lease;
-use super::mvcc::{FINISHED_COMPACTION, META_BUCKET, Revision, SCHEDULED_COMPACTION};
-use super::protobuf::{Fault, Fields, Source};
-use super::value::Value;
-use crate::error::{Error, Result};
+use super::mvcc::Revision;
+use super::protobuf::{Fault, Fields, MessageSource};
+use super::refusal::refusal;
+use super::schema::{FINISHED_COMPACTION, META_BUCKET, SCHEDULED_COMPACTION};
+use crate::error::Result;
 
 /// The most bytes of a version. etcd's have about ten.
 pub(super) const VERSION_SIZE_MAX: usize = 128;
-/// Bytes of a key that an error shows.
-const SHOWN_SIZE: usize = 64;
 /// For a value of a few bytes in etcd that is longer than the limit for values in memory.
 const TOO_LONG: &str = "it is longer than any that etcd writes";
 
 /// Checks the value of `key` in `bucket`, which is any bucket but `key`.
 pub(super) fn check(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<()> {
     check_value(bucket, key, value).map_err(|fault| refusal(key, fault))
-}
-
-/// The error for the value of `key` in a bucket, which the walk names.
-pub(super) fn refusal(key: &[u8], fault: Fault) -> Error {
-    match fault {
-        Fault::Unreadable(error) => error,
-        Fault::Malformed(what) => damaged(format!("key {}: {what}", shown(key))),
-    }
-}
-
-/// A key as an error shows it.
-fn shown(key: &[u8]) -> String {
-    let begin = &key[..key.len().min(SHOWN_SIZE)];
-    let more = if begin.len() < key.len() { "…" } else { "" };
-    match std::str::from_utf8(begin) {
-        Ok(text) if begin.iter().all(u8::is_ascii_graphic) && !begin.is_empty() => format!("{text:?}{more}"),
-        _ => format!("0x{}{more}", hex::encode(begin)),
-    }
 }
 
 fn check_value(bucket: &[u8], key: &[u8], value: Value<'_>) -> Result<(), Fault> {
@@ -109,7 +90,7 @@ fn check_cluster(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
 }
 
 /// `authpb.User`. etcd looks up each user again by the name in it.
-fn check_user(key: &[u8], message: impl Source) -> Result<(), Fault> {
+fn check_user(key: &[u8], message: impl MessageSource) -> Result<(), Fault> {
     let mut named = false;
     for field in Fields::of(message) {
         let field = field?;
@@ -124,14 +105,14 @@ fn check_user(key: &[u8], message: impl Source) -> Result<(), Fault> {
 }
 
 /// Whether `bytes` are those of `key`.
-fn equal(bytes: impl Source, key: &[u8]) -> Result<bool, Fault> {
+fn equal(bytes: impl MessageSource, key: &[u8]) -> Result<bool, Fault> {
     let mut rest = Some(key);
     bytes.pieces(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
     Ok(rest.is_some_and(<[u8]>::is_empty))
 }
 
 /// `authpb.UserAddOptions`.
-fn check_user_options(message: impl Source) -> Result<(), Fault> {
+fn check_user_options(message: impl MessageSource) -> Result<(), Fault> {
     for field in Fields::of(message) {
         let field = field?;
         if field.tag == 1 {
@@ -142,7 +123,7 @@ fn check_user_options(message: impl Source) -> Result<(), Fault> {
 }
 
 /// `authpb.Role`.
-fn check_role(key: &[u8], message: impl Source) -> Result<(), Fault> {
+fn check_role(key: &[u8], message: impl MessageSource) -> Result<(), Fault> {
     let mut named = false;
     for field in Fields::of(message) {
         let field = field?;
@@ -156,7 +137,7 @@ fn check_role(key: &[u8], message: impl Source) -> Result<(), Fault> {
 }
 
 /// `authpb.Permission`.
-fn check_permission(message: impl Source) -> Result<(), Fault> {
+fn check_permission(message: impl MessageSource) -> Result<(), Fault> {
     for field in Fields::of(message) {
         let field = field?;
         match field.tag {

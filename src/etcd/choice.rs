@@ -1,34 +1,34 @@
 //! Chooses the member that serves: one with good data, whose load matters least.
 
-use super::condition::Condition;
-use super::status::Status;
+use super::condition::MemberCondition;
+use super::status::MemberStatus;
 use crate::error::{Error, Kind, Result};
 
 /// A member that answered: its endpoint as given, its status, and the connection to it.
 pub(super) struct Candidate<M> {
     pub(super) endpoint: String,
     pub(super) member: M,
-    pub(super) status: Status,
+    pub(super) status: MemberStatus,
     /// The conditions that count against it; known once it has been compared with the others.
-    pub(super) conditions: Vec<Condition>,
+    pub(super) conditions: Vec<MemberCondition>,
 }
 
 impl<M> Candidate<M> {
-    pub(super) fn new(endpoint: String, member: M, status: Status) -> Self {
+    pub(super) fn new(endpoint: String, member: M, status: MemberStatus) -> Self {
         Self { endpoint, member, status, conditions: Vec::new() }
     }
 
     /// The sort key; the smallest is the best. Alarms that name other members, and a NOSPACE alarm, do not count: every
     /// member reports them, and they say nothing against its data.
     fn demerit(&self) -> impl Ord + use<M> {
-        let has = |held_against: fn(&Condition, &Status) -> bool| {
+        let has = |held_against: fn(&MemberCondition, &MemberStatus) -> bool| {
             self.conditions.iter().any(|condition| held_against(condition, &self.status))
         };
         (
-            has(|condition, status| *condition == Condition::Corrupt(status.member_id)),
-            has(|condition, _| *condition == Condition::NoLeader),
-            has(|condition, _| matches!(condition, Condition::Other(_))),
-            has(|condition, _| matches!(condition, Condition::Lagging(_))),
+            has(|condition, status| *condition == MemberCondition::Corrupt(status.member_id)),
+            has(|condition, _| *condition == MemberCondition::NoLeader),
+            has(|condition, _| matches!(condition, MemberCondition::Other(_))),
+            has(|condition, _| matches!(condition, MemberCondition::Lagging(_))),
             self.status.is_leader,
         )
     }
@@ -72,7 +72,7 @@ fn refuse_two_clusters<M>(candidates: &[Candidate<M>]) -> Result<()> {
                 first.endpoint, first.status.cluster_id, other.endpoint, other.status.cluster_id
             ),
         )
-        .with_hint("name members of one cluster in --endpoints")),
+        .with_hint("name members of one cluster in `endpoints`")),
     }
 }
 
@@ -80,8 +80,8 @@ fn refuse_two_clusters<M>(candidates: &[Candidate<M>]) -> Result<()> {
 mod tests {
     use super::*;
 
-    fn candidate(endpoint: &str, change: impl FnOnce(&mut Status)) -> Candidate<()> {
-        let mut status = Status {
+    fn candidate(endpoint: &str, change: impl FnOnce(&mut MemberStatus)) -> Candidate<()> {
+        let mut status = MemberStatus {
             cluster_id: 1,
             member_id: 2,
             version: "3.5.30".to_owned(),
@@ -147,7 +147,7 @@ mod tests {
         });
         assert_eq!(ordered(candidates.into()), ["2", "4", "3"]);
         let candidate = order(vec![candidate("2", |status| status.errors = alarms.to_vec())], true);
-        let conditions = [Condition::Corrupt(3), Condition::Nospace(4)];
+        let conditions = [MemberCondition::Corrupt(3), MemberCondition::Nospace(4)];
         assert_eq!(candidate.unwrap()[0].conditions, conditions);
     }
 

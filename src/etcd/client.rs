@@ -4,8 +4,8 @@ use super::connection::Connection;
 use super::dialer::Dialer;
 use super::endpoint::Endpoint;
 use super::failure;
-use super::gate::Gate;
-use super::status::Status;
+use super::flow_control::FlowControl;
+use super::status::MemberStatus;
 use super::wait::unless_interrupted;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -56,8 +56,8 @@ impl Client {
         let endpoint = Endpoint::parse_all(connection)?.swap_remove(0);
         let dialer = Dialer::new(connection)?;
         let prepared = dialer.prepare(endpoint.clone())?;
-        let gate = Gate::open();
-        let dialing = Box::pin(dialer.client(&prepared, &gate));
+        let flow_control = FlowControl::open();
+        let dialing = Box::pin(dialer.client(&prepared, &flow_control));
         let inner = unless_interrupted(interrupt, dialing).await??;
         Ok(Self { inner, endpoint, limit: connection.command_timeout, interrupt: interrupt.clone() })
     }
@@ -114,10 +114,10 @@ impl Client {
     ///
     /// # Errors
     /// The errors of [`Self::read`].
-    pub async fn status(&self) -> Result<Status> {
+    pub async fn status(&self) -> Result<MemberStatus> {
         let mut client = self.inner.maintenance_client();
         let answer = self.call("status", client.status()).await?;
-        Status::from_response(&answer).ok_or_else(|| self.nonsense("status"))
+        MemberStatus::from_response(&answer).ok_or_else(|| self.nonsense("status"))
     }
 
     /// The checksum at `revision`.
@@ -251,5 +251,6 @@ impl Client {
 
     fn nonsense(&self, what: &str) -> Error {
         Error::new(Kind::EtcdFault, format!("{} answered a {what} that makes no sense", self.endpoint.given))
+            .naming(self.endpoint.subject())
     }
 }

@@ -1,6 +1,6 @@
 //! The conditions that a member's status reports.
 
-use super::status::Status;
+use super::status::MemberStatus;
 
 /// Entries a member may have left to apply before it counts as lagging: above that, etcd itself refuses proposals with "too
 /// many requests" (`maxGapBetweenApplyAndCommitIndex` in etcdserver).
@@ -11,7 +11,7 @@ const NO_LEADER: &str = "etcdserver: no leader";
 
 /// A problem that a member reports of itself or its cluster, and that makes its data doubtful or hard to use.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
+pub enum MemberCondition {
     /// It knows no leader: it may be cut off from its cluster.
     NoLeader,
     /// The CORRUPT alarm of the member with this id. Every member reports the alarms of the whole cluster.
@@ -26,54 +26,54 @@ pub enum Condition {
     Other(String),
 }
 
-impl Status {
+impl MemberStatus {
     /// The conditions of this member, the gravest first. `newest` is the newest raft index that any member reported.
-    pub(super) fn conditions(&self, newest: u64) -> Vec<Condition> {
-        let mut conditions: Vec<Condition> = self.errors.iter().map(|error| of_error(error)).collect();
-        if !self.has_leader && !conditions.contains(&Condition::NoLeader) {
-            conditions.push(Condition::NoLeader);
+    pub(super) fn conditions(&self, newest: u64) -> Vec<MemberCondition> {
+        let mut conditions: Vec<MemberCondition> = self.errors.iter().map(|error| of_error(error)).collect();
+        if !self.has_leader && !conditions.contains(&MemberCondition::NoLeader) {
+            conditions.push(MemberCondition::NoLeader);
         }
         if self.is_learner {
-            conditions.push(Condition::Learner);
+            conditions.push(MemberCondition::Learner);
         }
         let behind = newest.max(self.raft_index).saturating_sub(self.raft_applied_index);
         if behind > BEARABLE_LAG {
-            conditions.push(Condition::Lagging(behind));
+            conditions.push(MemberCondition::Lagging(behind));
         }
         conditions.sort_by_key(|condition| match condition {
-            Condition::Corrupt(id) if *id == self.member_id => 0,
-            Condition::NoLeader => 1,
-            Condition::Learner => 2,
-            Condition::Lagging(_) => 3,
-            Condition::Corrupt(_) => 4,
-            Condition::Nospace(_) => 5,
-            Condition::Other(_) => 6,
+            MemberCondition::Corrupt(id) if *id == self.member_id => 0,
+            MemberCondition::NoLeader => 1,
+            MemberCondition::Learner => 2,
+            MemberCondition::Lagging(_) => 3,
+            MemberCondition::Corrupt(_) => 4,
+            MemberCondition::Nospace(_) => 5,
+            MemberCondition::Other(_) => 6,
         });
         conditions
     }
 
     /// The conditions from this status alone, such as one taken after a stream: the lag is relative to its own raft index.
     #[must_use]
-    pub fn conditions_alone(&self) -> Vec<Condition> {
+    pub fn conditions_alone(&self) -> Vec<MemberCondition> {
         self.conditions(self.raft_index)
     }
 }
 
-fn of_error(error: &str) -> Condition {
+fn of_error(error: &str) -> MemberCondition {
     if error.trim() == NO_LEADER {
-        return Condition::NoLeader;
+        return MemberCondition::NoLeader;
     }
-    of_alarm(error).unwrap_or_else(|| Condition::Other(error.to_owned()))
+    of_alarm(error).unwrap_or_else(|| MemberCondition::Other(error.to_owned()))
 }
 
 /// Parses an alarm as etcd prints it: `memberID:589039656758842375 alarm:NOSPACE `, the id in decimal. Returns `None` for an
 /// alarm that names no member, or that this program does not know.
-fn of_alarm(text: &str) -> Option<Condition> {
+fn of_alarm(text: &str) -> Option<MemberCondition> {
     let mut words = text.split_ascii_whitespace();
     let member_id = words.next()?.strip_prefix("memberID:")?.parse().ok()?;
     let alarm = match words.next()?.strip_prefix("alarm:")? {
-        "NOSPACE" => Condition::Nospace(member_id),
-        "CORRUPT" => Condition::Corrupt(member_id),
+        "NOSPACE" => MemberCondition::Nospace(member_id),
+        "CORRUPT" => MemberCondition::Corrupt(member_id),
         _ => return None,
     };
     words.next().is_none().then_some(alarm)
@@ -87,10 +87,10 @@ mod tests {
     fn alarms_are_read_as_etcd_prints_them() {
         assert_eq!(
             of_error("memberID:589039656758842375 alarm:NOSPACE "),
-            Condition::Nospace(0x082c_b072_6bba_9407)
+            MemberCondition::Nospace(0x082c_b072_6bba_9407)
         );
-        assert_eq!(of_error("memberID:2  alarm:CORRUPT"), Condition::Corrupt(2));
-        assert_eq!(of_error("etcdserver: no leader"), Condition::NoLeader);
+        assert_eq!(of_error("memberID:2  alarm:CORRUPT"), MemberCondition::Corrupt(2));
+        assert_eq!(of_error("etcdserver: no leader"), MemberCondition::NoLeader);
         for other in [
             "memberID:2",
             "memberID:x alarm:CORRUPT",
@@ -101,7 +101,7 @@ mod tests {
             "memberID:2 alarm:CORRUPT or so",
             "",
         ] {
-            assert_eq!(of_error(other), Condition::Other(other.to_owned()));
+            assert_eq!(of_error(other), MemberCondition::Other(other.to_owned()));
         }
     }
 }

@@ -1,26 +1,23 @@
-//! The connection flags, resolved.
+//! How to reach a cluster.
 
-use super::endpoint::{Address, Endpoint};
-use super::tls;
-use crate::error::Result;
-use jiff::Timestamp;
 use secrecy::SecretString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How to reach a cluster: etcdctl's connection flags, already resolved. Not `Debug`: it holds a password.
+/// How to reach a cluster, with the options and the defaults of etcdctl. Not `Debug`: it holds a password.
+#[derive(Clone)]
 pub struct Connection {
     /// As etcdctl takes them: `host:port`, `http://…`, `https://…`, `unix://…`, `unixs://…`.
     pub endpoints: Vec<String>,
-    /// `--cacert`.
+    /// The file of the authorities that verify the members' certificates; by default those that this host trusts.
     pub cacert: Option<PathBuf>,
-    /// `--cert`.
+    /// The file of the client certificate.
     pub cert: Option<PathBuf>,
-    /// `--key`.
+    /// The file of the private key of that certificate.
     pub key: Option<PathBuf>,
-    /// `--insecure-skip-tls-verify`.
+    /// Accepts any certificate of a member.
     pub insecure_skip_tls_verify: bool,
-    /// `--insecure-transport`, true by default as in etcdctl.
+    /// Uses plaintext for endpoints without a scheme where nothing else asks for TLS; true by default, as in etcdctl.
     pub insecure_transport: bool,
     /// User name and password.
     pub user: Option<(String, SecretString)>,
@@ -45,7 +42,7 @@ pub struct Connection {
 
 /// How a member proves who it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tls {
+pub enum TlsMode {
     /// By a certificate that this program verifies.
     Verified,
     /// By any certificate, unverified.
@@ -54,46 +51,26 @@ pub enum Tls {
     None,
 }
 
-/// An endpoint, and how its connection is protected.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Way {
-    /// The endpoint, as given.
-    pub endpoint: String,
-    /// How the member there proves who it is.
-    pub tls: Tls,
-    /// Whether it is a Unix socket, so that nothing leaves this host.
-    pub local: bool,
-}
-
 impl Connection {
-    /// The ways to all endpoints, without duplicates.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) for endpoints that cannot be parsed.
-    pub fn ways(&self) -> Result<Vec<Way>> {
-        let endpoints = Endpoint::parse_all(self)?;
-        let way = |endpoint: Endpoint| Way {
-            tls: self.tls_of(&endpoint),
-            local: matches!(endpoint.address, Address::Unix(_)),
-            endpoint: endpoint.given,
-        };
-        Ok(endpoints.into_iter().map(way).collect())
-    }
-
-    /// When the client certificate expires; `None` where there is no certificate, or its expiry cannot be read.
-    ///
-    /// # Errors
-    /// [`Kind::Usage`](crate::error::Kind::Usage) where its file cannot be read, or holds no certificate.
-    pub fn client_certificate_end(&self) -> Result<Option<Timestamp>> {
-        tls::client_certificate_end(self)
-    }
-
-    /// How the member at `endpoint` proves who it is.
-    pub(super) fn tls_of(&self, endpoint: &Endpoint) -> Tls {
-        match (endpoint.tls, self.insecure_skip_tls_verify) {
-            (false, _) => Tls::None,
-            (true, true) => Tls::Unverified,
-            (true, false) => Tls::Verified,
+    /// Reaches the members at `endpoints`, with the defaults of the program.
+    pub fn new<S: Into<String>>(endpoints: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            endpoints: endpoints.into_iter().map(Into::into).collect(),
+            cacert: None,
+            cert: None,
+            key: None,
+            insecure_skip_tls_verify: false,
+            insecure_transport: true,
+            user: None,
+            // etcdctl's defaults (`etcdctl/ctlv3/ctl.go`).
+            dial_timeout: Duration::from_secs(2),
+            command_timeout: Duration::from_secs(5),
+            stream_timeout: None,
+            stall_timeout: Duration::from_secs(30),
+            limit_rate: None,
+            min_rate: 64 * 1024,
+            keepalive_time: Duration::from_secs(2),
+            keepalive_timeout: Duration::from_secs(6),
         }
     }
 

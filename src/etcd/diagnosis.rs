@@ -48,8 +48,8 @@ pub(super) async fn look_closer(dialer: &Dialer, prepared: &Prepared, error: Err
 async fn greet(dialer: &Dialer, address: &Address, to_the_end: bool) -> Result<Greeting, io::Error> {
     let config = dialer.tls().unverified_config().map_err(io::Error::other)?;
     // An IP address sends no server name, and this handshake verifies nothing against it.
-    let nobody = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
-    let tls = ClientConnection::new(Arc::new(config), nobody).map_err(io::Error::other)?;
+    let no_name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+    let tls = ClientConnection::new(Arc::new(config), no_name).map_err(io::Error::other)?;
     match address {
         Address::Tcp(authority) => shake_hands(TcpStream::connect(authority).await?, tls, to_the_end).await,
         Address::Unix(path) => shake_hands(UnixStream::connect(path).await?, tls, to_the_end).await,

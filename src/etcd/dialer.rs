@@ -3,9 +3,9 @@
 use super::connection::Connection;
 use super::endpoint::{Address, Endpoint};
 use super::failure;
-use super::gate::Gate;
+use super::flow_control::FlowControl;
 use super::link::{Link, Terms};
-use super::pace::Pace;
+use super::rate_limit::RateLimit;
 use super::tls::TlsFiles;
 use crate::error::{Error, Kind, Result};
 use etcd_client::{Channel, Client, ConnectOptions};
@@ -23,7 +23,7 @@ use tower::{BoxError, Service, ServiceExt, service_fn};
 
 /// HTTP/2 window of the stream and of the connection: how much a member may send before it hears that this process has read
 /// it, which it hears whenever a third has been read. So a link carries two thirds of the window per round trip: with
-/// hyper's 2 MiB and 80 ms 22 MB/s, with this more than etcd reads. It does not bound memory: see [`Gate`].
+/// hyper's 2 MiB and 80 ms 22 MB/s, with this more than etcd reads. It does not bound memory: see [`FlowControl`].
 const WINDOW: u32 = 64 << 20;
 
 /// etcd's own gRPC clients raise shorter intervals to this; a server drops a client that pings more often than every 5 s.
@@ -40,7 +40,7 @@ pub(super) struct Dialer {
     command_timeout: Duration,
     keepalive_time: Duration,
     keepalive_timeout: Duration,
-    pace: Option<Arc<Pace>>,
+    rate_limit: Option<Arc<RateLimit>>,
     window: u32,
 }
 
@@ -56,9 +56,9 @@ impl Dialer {
     /// # Errors
     /// [`Kind::Usage`] for files that cannot be used.
     pub(super) fn new(connection: &Connection) -> Result<Self> {
-        let pace = connection.limit_rate.map(Pace::new).map(Arc::new);
-        let window = pace.as_ref().map_or(WINDOW, |pace| pace.window(WINDOW));
-        let lag = pace.as_ref().map_or(Duration::ZERO, |pace| pace.lag(window));
+        let rate_limit = connection.limit_rate.map(RateLimit::new).map(Arc::new);
+        let window = rate_limit.as_ref().map_or(WINDOW, |rate_limit| rate_limit.window(WINDOW));
+        let lag = rate_limit.as_ref().map_or(Duration::ZERO, |rate_limit| rate_limit.lag(window));
         Ok(Self {
             tls: TlsFiles::load(connection)?,
             user: connection.user.clone(),
@@ -66,7 +66,7 @@ impl Dialer {
             command_timeout: connection.command_timeout,
             keepalive_time: connection.keepalive_time.max(SHORTEST_KEEPALIVE),
             keepalive_timeout: connection.keepalive_timeout.saturating_add(lag),
-            pace,
+            rate_limit,
             window,
         })
     }
@@ -86,8 +86,8 @@ impl Dialer {
     }
 
     /// The rate limit, if there is one.
-    pub(super) fn pace(&self) -> Option<&Arc<Pace>> {
-        self.pace.as_ref()
+    pub(super) fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
+        self.rate_limit.as_ref()
     }
 
     /// Configures the transport without touching the network.
@@ -104,6 +104,7 @@ impl Dialer {
             .and_then(|transport| transport.user_agent(concat!("etcd-seal/", env!("CARGO_PKG_VERSION"))))
             .map_err(|error| {
                 Error::new(Kind::Usage, format!("endpoint {} cannot be used", endpoint.given))
+                    .naming(endpoint.subject())
                     .with_source(error)
             })?
             .initial_stream_window_size(self.window)
@@ -119,22 +120,22 @@ impl Dialer {
     ///
     /// # Errors
     /// The errors that `failure` makes of the cause.
-    pub(super) async fn client(&self, prepared: &Prepared, gate: &Gate) -> Result<Client> {
+    pub(super) async fn client(&self, prepared: &Prepared, flow_control: &FlowControl) -> Result<Client> {
         let Some((name, password)) = &self.user else {
             return self
-                .client_with(prepared, gate, None)
+                .client_with(prepared, flow_control, None)
                 .await?
                 .map_err(|error| failure::calling(&prepared.endpoint, "connection", error));
         };
         let options = ConnectOptions::new().with_user(name, password.expose_secret());
-        match self.client_with(prepared, gate, Some(options)).await? {
+        match self.client_with(prepared, flow_control, Some(options)).await? {
             Ok(client) => Ok(client),
             Err(error) if failure::authentication_is_off(&error) => {
                 tracing::warn!(
                     endpoint = prepared.endpoint.given,
                     "authentication is off, the user is not needed"
                 );
-                self.client_with(prepared, gate, None)
+                self.client_with(prepared, flow_control, None)
                     .await?
                     .map_err(|error| failure::calling(&prepared.endpoint, "connection", error))
             }
@@ -145,20 +146,24 @@ impl Dialer {
     async fn client_with(
         &self,
         prepared: &Prepared,
-        gate: &Gate,
+        flow_control: &FlowControl,
         options: Option<ConnectOptions>,
     ) -> Result<Result<Client, etcd_client::Error>> {
-        let channel = self.connect(prepared, gate).await?;
+        let channel = self.connect(prepared, flow_control).await?;
         timeout(self.command_timeout, Client::from_channel(Channel::Tonic(channel), options)).await.map_err(
             |_| failure::calling_too_long(&prepared.endpoint, "authentication", self.command_timeout),
         )
     }
 
     /// Connects now rather than at the first call: a failure is then known for what it is, and is final.
-    async fn connect(&self, prepared: &Prepared, gate: &Gate) -> Result<tonic::transport::Channel> {
+    async fn connect(
+        &self,
+        prepared: &Prepared,
+        flow_control: &FlowControl,
+    ) -> Result<tonic::transport::Channel> {
         let terms = Terms {
-            gate: gate.clone(),
-            pace: self.pace.clone(),
+            flow_control: flow_control.clone(),
+            rate_limit: self.rate_limit.clone(),
             keepalive_time: self.keepalive_time,
             keepalive_timeout: self.keepalive_timeout,
         };

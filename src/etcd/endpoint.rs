@@ -1,7 +1,7 @@
 //! One endpoint as etcdctl understands it: its address, and whether it uses TLS.
 
 use super::connection::Connection;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use std::path::PathBuf;
 use tonic::transport::Uri;
 
@@ -39,9 +39,14 @@ impl Endpoint {
         }
         if endpoints.is_empty() {
             return Err(Error::new(Kind::Usage, "no endpoint given")
-                .with_hint("name at least one with --endpoints, such as 127.0.0.1:2379"));
+                .with_hint("name at least one with `endpoints`, such as 127.0.0.1:2379"));
         }
         Ok(endpoints)
+    }
+
+    /// It as the subject of an error.
+    pub(super) fn subject(&self) -> Subject {
+        Subject::Endpoint(self.given.clone())
     }
 
     /// etcdctl's rules: `https` and `unixs` force TLS, `http` disables it even where certificates are given, and without a
@@ -76,7 +81,7 @@ fn refuse_credentials(given: &str) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::Usage, "an endpoint carries a user name or password before its host")
-        .with_hint("pass the user with --user and the password with ETCDCTL_PASSWORD"))
+        .with_hint("pass the user with `user` and the password with ETCDCTL_PASSWORD"))
 }
 
 fn tcp(given: &str, rest: &str) -> Result<Address> {
@@ -117,7 +122,8 @@ fn unusable(given: &str, what: &str) -> Error {
     if given.is_empty() {
         return Error::new(Kind::Usage, "an endpoint is empty").with_hint("such as host:2379");
     }
-    Error::new(Kind::Usage, format!("endpoint {given} {what}"))
+    let subject = Subject::Endpoint(given.to_owned());
+    Error::new(Kind::Usage, format!("endpoint {given} {what}")).naming(subject)
 }
 
 #[cfg(test)]

@@ -29,6 +29,7 @@ pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::tra
         .unwrap_or_else(|| {
             Error::new(Kind::EtcdUnreachable, format!("cannot connect to {given}: {}", innermost(&error)))
         })
+        .naming(endpoint.subject())
         .with_source(error)
 }
 
@@ -50,30 +51,33 @@ pub(super) fn calling(endpoint: &Endpoint, call: &str, error: etcd_client::Error
         etcd_client::Error::TransportError(transport) => broken(given, call, transport),
         other => Error::new(Kind::EtcdFault, format!("the {call} from {given} failed: {other}")),
     };
-    told.with_source(error)
+    told.naming(endpoint.subject()).with_source(error)
 }
 
 /// The error of a handshake that failed with `fault`, such as an alert.
 pub(super) fn refused_handshake(endpoint: &Endpoint, fault: &rustls::Error) -> Error {
-    with_tls_hint(&endpoint.given, fault)
+    with_tls_hint(&endpoint.given, fault).naming(endpoint.subject())
 }
 
 /// The error of plaintext sent to an endpoint that serves TLS.
 pub(super) fn plaintext_to_tls(endpoint: &Endpoint) -> Error {
     Error::new(Kind::EtcdTls, format!("{} serves TLS, but was spoken to without", endpoint.given))
-        .with_hint("give the endpoint as https:// (or unixs://), and the cluster's authority with --cacert")
+        .naming(endpoint.subject())
+        .with_hint("give the endpoint as https:// (or unixs://), and the cluster's authority with `cacert`")
 }
 
 /// The error of a connection that was not established within the dial timeout.
 pub(super) fn connecting_too_long(endpoint: &Endpoint, limit: Duration) -> Error {
     Error::new(Kind::EtcdTimeout, format!("could not connect to {} within {limit:?}", endpoint.given))
-        .with_hint("raise --dial-timeout, or name another member with --endpoints")
+        .naming(endpoint.subject())
+        .with_hint("raise `dial_timeout`, or name another member with `endpoints`")
 }
 
 /// The error of a call that was not answered within the command timeout.
 pub(super) fn calling_too_long(endpoint: &Endpoint, call: &str, limit: Duration) -> Error {
     Error::new(Kind::EtcdTimeout, format!("{} did not answer the {call} within {limit:?}", endpoint.given))
-        .with_hint("raise --command-timeout, or name another member with --endpoints")
+        .naming(endpoint.subject())
+        .with_hint("raise `command_timeout`, or name another member with `endpoints`")
 }
 
 /// Whether etcd says that its authentication is off, so that credentials are superfluous.
@@ -137,7 +141,7 @@ fn broken(given: &str, call: &str, error: &(dyn StdError + 'static)) -> Error {
 }
 
 /// For a server that answers, but not as etcd does.
-const NOT_ETCD_HINT: &str = "is this etcd? check that --endpoints names its client port";
+const NOT_ETCD_HINT: &str = "is this etcd? check that `endpoints` names its client port";
 
 /// The error that etcd itself answered with.
 fn answered(given: &str, call: &str, status: &Status) -> Error {
@@ -146,13 +150,13 @@ fn answered(given: &str, call: &str, status: &Status) -> Error {
     let error = Error::new(answered_kind(status), format!("{given} refused the {call}: {said}"));
     if message.contains("permission denied") {
         return error.with_hint(
-            "etcd gives snapshots to the root role alone: pass --user root, \
+            "etcd gives snapshots to the root role alone: pass `user` root, \
              or grant it with `etcdctl user grant-role NAME root`",
         );
     }
     if message.contains("authentication failed") {
         return error.with_hint(
-            "check the name in --user and its password, that in ETCDCTL_PASSWORD too; it must be a user with the root role",
+            "check the name in `user` and its password, that in ETCDCTL_PASSWORD too; it must be a user with the root role",
         );
     }
     if status.code() == Code::Unimplemented {
@@ -205,11 +209,11 @@ fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
 const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
 
 /// The hint for a server that reset the connection when the client began TLS.
-const RESET_HINT: &str = "if the endpoint serves no TLS, try it as http://; else check that --endpoints names a member's client port";
+const RESET_HINT: &str = "if the endpoint serves no TLS, try it as http://; else check that `endpoints` names a member's client port";
 
 /// For a server that refused the client certificate.
 const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \
-     with --cert and --key";
+     with `cert` and `key`";
 
 fn tls_error(given: &str, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::EtcdTls, format!("TLS with {given} failed: {why}"))
@@ -238,18 +242,18 @@ fn with_tls_hint(given: &str, fault: &rustls::Error) -> Error {
 fn certificate_hint(error: &CertificateError) -> Option<&'static str> {
     match error {
         CertificateError::UnknownIssuer | CertificateError::BadSignature => Some(
-            "pass the authority that signed the member's certificate with --cacert; \
-             --insecure-skip-tls-verify goes without, and trusts anybody",
+            "pass the authority that signed the member's certificate with `cacert`; \
+             `insecure_skip_tls_verify` goes without, and trusts any server",
         ),
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some(
             "renew the member's certificate (and check the clock of this host); \
-             --insecure-skip-tls-verify goes without, and trusts anybody",
+             `insecure_skip_tls_verify` goes without, and trusts any server",
         ),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             Some("check the clocks of this host and of the member")
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Some("name the member in --endpoints by a name or address its certificate carries")
+            Some("name the member in `endpoints` by a name or address its certificate carries")
         }
         _ => None,
     }
@@ -264,7 +268,7 @@ pub(super) fn most_telling(mut failures: Vec<Error>) -> Error {
     let Some(first) = failures.first() else {
         return Error::new(Kind::EtcdUnreachable, "only learners answered, whose data may lag behind")
             .with_hint(
-                "name a voting member with --endpoints, or one learner alone to take it all the same",
+                "name a voting member with `endpoints`, or one learner alone to take it all the same",
             );
     };
     let (kind, hint) = (first.kind(), first.hint().to_owned());

@@ -1,10 +1,10 @@
 //! One connection to a member, between the socket and TLS or HTTP/2.
 //!
 //! TLS and HTTP/2 read 4 or 8 KiB at a time; a [`Link`] reads more at once from the socket and hands it out in their pieces.
-//! It reads only while its [`Gate`] is open, and no faster than its [`Pace`].
+//! It reads only while its [`FlowControl`] is open, and no faster than its [`RateLimit`].
 
-use super::gate::Gate;
-use super::pace::Pace;
+use super::flow_control::FlowControl;
+use super::rate_limit::RateLimit;
 use std::io::{self, IoSlice};
 use std::ops::Range;
 use std::pin::Pin;
@@ -21,9 +21,9 @@ const READ_SIZE: usize = 128 * 1024;
 #[derive(Clone)]
 pub(super) struct Terms {
     /// The gate that bounds how much piles up.
-    pub(super) gate: Gate,
+    pub(super) flow_control: FlowControl,
     /// The rate limit, if there is one.
-    pub(super) pace: Option<Arc<Pace>>,
+    pub(super) rate_limit: Option<Arc<RateLimit>>,
     /// The silence after which HTTP/2 sends a ping.
     pub(super) keepalive_time: Duration,
     /// How long HTTP/2 waits for the answer to a ping.
@@ -48,7 +48,8 @@ pub(super) struct Link<S> {
 impl<S> Link<S> {
     /// Reads `socket` under `terms`.
     pub(super) fn new(socket: S, terms: Terms) -> Self {
-        let size = terms.pace.as_ref().map_or(READ_SIZE, |pace| pace.piece().min(READ_SIZE));
+        let size =
+            terms.rate_limit.as_ref().map_or(READ_SIZE, |rate_limit| rate_limit.piece().min(READ_SIZE));
         Self {
             socket,
             terms,
@@ -62,9 +63,9 @@ impl<S> Link<S> {
 
     /// Waits for the gate. The answer to a ping comes behind all bytes that wait before the gate, and without it HTTP/2
     /// takes the member for dead. So while an answer may be due, the gate does not count.
-    fn poll_gate(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_flow_control(&mut self, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            if self.terms.gate.poll(context).is_ready() {
+            if self.terms.flow_control.poll(context).is_ready() {
                 self.until_ping = None;
                 return Poll::Ready(());
             }
@@ -72,7 +73,7 @@ impl<S> Link<S> {
             if self.answer_until.is_some_and(|until| now < until) {
                 return Poll::Ready(());
             }
-            let ping = self.terms.gate.last_taken() + self.terms.keepalive_time;
+            let ping = self.terms.flow_control.last_taken() + self.terms.keepalive_time;
             if now >= ping {
                 self.answer_until = Some(now + self.terms.keepalive_timeout);
                 return Poll::Ready(());
@@ -86,18 +87,18 @@ impl<S> Link<S> {
     }
 
     /// Waits for the pace, and reports to it how long the wait is.
-    fn poll_pace(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let Some(pace) = self.terms.pace.as_deref() else { return Poll::Ready(()) };
+    fn poll_rate_limit(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(rate_limit) = self.terms.rate_limit.as_deref() else { return Poll::Ready(()) };
         loop {
             if let Some(hold) = &mut self.hold {
                 ready!(hold.as_mut().poll(context));
                 // A late wake-up is not the member's fault either.
-                pace.holds(hold.deadline().elapsed());
+                rate_limit.holds(hold.deadline().elapsed());
                 self.hold = None;
             }
             let now = Instant::now();
-            let Some(not_before) = pace.not_before(now) else { return Poll::Ready(()) };
-            pace.holds(not_before - now);
+            let Some(not_before) = rate_limit.not_before(now) else { return Poll::Ready(()) };
+            rate_limit.holds(not_before - now);
             self.hold = Some(Box::pin(sleep_until(not_before)));
         }
     }
@@ -106,15 +107,15 @@ impl<S> Link<S> {
 impl<S: AsyncRead + Unpin> Link<S> {
     /// Fills the empty buffer, which stays empty at the end of the member's bytes.
     fn poll_fill(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        ready!(self.poll_gate(context));
-        ready!(self.poll_pace(context));
+        ready!(self.poll_flow_control(context));
+        ready!(self.poll_rate_limit(context));
         let mut buffer = ReadBuf::new(&mut self.buffer);
         ready!(Pin::new(&mut self.socket).poll_read(context, &mut buffer))?;
         let length = buffer.filled().len();
         self.unread = 0..length;
-        self.terms.gate.passed(length);
-        if let Some(pace) = &self.terms.pace {
-            pace.spent(length, Instant::now());
+        self.terms.flow_control.passed(length);
+        if let Some(rate_limit) = &self.terms.rate_limit {
+            rate_limit.spent(length, Instant::now());
         }
         Poll::Ready(Ok(()))
     }
@@ -169,17 +170,17 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Link<S> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::gate::CLOSES_AT;
-    use super::super::pace::LOWEST_RATE;
+    use super::super::flow_control::CLOSES_AT;
+    use super::super::rate_limit::LOWEST_RATE;
     use super::*;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     const PATIENT: Duration = Duration::from_secs(10);
 
-    fn terms(pace: Option<Pace>) -> Terms {
+    fn terms(rate_limit: Option<RateLimit>) -> Terms {
         Terms {
-            gate: Gate::open(),
-            pace: pace.map(Arc::new),
+            flow_control: FlowControl::open(),
+            rate_limit: rate_limit.map(Arc::new),
             keepalive_time: PATIENT,
             keepalive_timeout: Duration::from_secs(1),
         }
@@ -209,12 +210,12 @@ mod tests {
     async fn a_closed_gate_holds_it_up_until_an_answer_may_be_due() {
         const MUCH: usize = 32 << 20;
         let terms = terms(None);
-        let gate = terms.gate.clone();
+        let flow_control = terms.flow_control.clone();
         let mut link = sending(MUCH, terms);
-        gate.guard();
+        flow_control.guard();
         let before = read_on(&mut link).await;
         assert!((CLOSES_AT..CLOSES_AT + READ_SIZE).contains(&before), "{before}");
-        gate.taken(before);
+        flow_control.taken(before);
         let then = read_on(&mut link).await;
         assert!((CLOSES_AT..CLOSES_AT + READ_SIZE).contains(&then), "{then}");
         tokio::time::advance(PATIENT).await;
@@ -225,20 +226,20 @@ mod tests {
     async fn it_reads_at_the_pace_and_says_for_how_long_it_held_back() {
         for rate in [LOWEST_RATE, 1_000_000, 50_000_000] {
             let length = usize::try_from(5 * rate).unwrap();
-            let terms = terms(Some(Pace::new(rate)));
-            let pace = terms.pace.clone().unwrap();
+            let terms = terms(Some(RateLimit::new(rate)));
+            let rate_limit = terms.rate_limit.clone().unwrap();
             let mut link = sending(length, terms);
             let began = Instant::now();
             let mut bytes = vec![0; length];
             link.read_exact(&mut bytes).await.unwrap();
             let took = began.elapsed().as_secs_f64();
             assert!((4.85..5.05).contains(&took), "{rate}: {took}");
-            let held = pace.held().as_secs_f64();
+            let held = rate_limit.held().as_secs_f64();
             assert!((took - 0.1..took + 0.1).contains(&held), "{rate}: {held} of {took}");
             // Waiting for bytes that do not arrive is not holding back.
             let nothing = tokio::time::timeout(PATIENT, link.read(&mut [0])).await;
             assert!(nothing.is_err());
-            assert!(pace.held().as_secs_f64() < held + 0.1);
+            assert!(rate_limit.held().as_secs_f64() < held + 0.1);
         }
     }
 }

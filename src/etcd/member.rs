@@ -4,9 +4,9 @@ use super::diagnosis;
 use super::dialer::{Dialer, Prepared};
 use super::endpoint::Endpoint;
 use super::failure;
-use super::gate::Gate;
-use super::pace::Pace;
-use super::status::Status;
+use super::flow_control::FlowControl;
+use super::rate_limit::RateLimit;
+use super::status::MemberStatus;
 use crate::error::{Error, Kind, Result};
 use etcd_client::{Client, MemberListResponse, SnapshotStreaming};
 use std::sync::Arc;
@@ -15,22 +15,22 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// A connected member. All its calls go over one connection.
-pub(super) struct Member {
+pub(super) struct ConnectedMember {
     endpoint: Endpoint,
     client: Client,
-    gate: Gate,
-    pace: Option<Arc<Pace>>,
+    flow_control: FlowControl,
+    rate_limit: Option<Arc<RateLimit>>,
     command_timeout: Duration,
     /// Fetches the member list; aborted on drop.
     list: JoinSet<Option<MemberListResponse>>,
 }
 
-impl Member {
+impl ConnectedMember {
     /// Connects, authenticates and asks for the status.
     ///
     /// # Errors
     /// Every error that kept the member from answering.
-    pub(super) async fn probe(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
+    pub(super) async fn probe(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, MemberStatus)> {
         match Self::connect_and_ask(dialer, prepared).await {
             // A refused client certificate breaks the connection after the handshake; tonic may then reconnect again and
             // again until the time is up.
@@ -44,14 +44,14 @@ impl Member {
         }
     }
 
-    async fn connect_and_ask(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, Status)> {
-        let gate = Gate::open();
-        let client = dialer.client(prepared, &gate).await?;
+    async fn connect_and_ask(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, MemberStatus)> {
+        let flow_control = FlowControl::open();
+        let client = dialer.client(prepared, &flow_control).await?;
         let mut member = Self {
             endpoint: prepared.endpoint.clone(),
             client,
-            gate,
-            pace: dialer.pace().cloned(),
+            flow_control,
+            rate_limit: dialer.rate_limit().cloned(),
             command_timeout: dialer.command_timeout(),
             list: JoinSet::new(),
         };
@@ -79,16 +79,17 @@ impl Member {
     ///
     /// # Errors
     /// Every error that kept the member from answering within the command timeout.
-    pub(super) async fn status(&mut self) -> Result<Status> {
+    pub(super) async fn status(&mut self) -> Result<MemberStatus> {
         let response = timeout(self.command_timeout, self.client.status())
             .await
             .map_err(|_| failure::calling_too_long(&self.endpoint, "status", self.command_timeout))?
             .map_err(|error| failure::calling(&self.endpoint, "status", error))?;
-        Status::from_response(&response).ok_or_else(|| {
+        MemberStatus::from_response(&response).ok_or_else(|| {
             Error::new(
                 Kind::EtcdFault,
                 format!("{} answered a status that names no member", self.endpoint.given),
             )
+            .naming(self.endpoint.subject())
         })
     }
 
@@ -104,13 +105,13 @@ impl Member {
     }
 
     /// The gate that bounds how much piles up between the member and the reader of its stream.
-    pub(super) fn gate(&self) -> &Gate {
-        &self.gate
+    pub(super) fn flow_control(&self) -> &FlowControl {
+        &self.flow_control
     }
 
     /// The rate limit of its connection, if there is one.
-    pub(super) fn pace(&self) -> Option<&Arc<Pace>> {
-        self.pace.as_ref()
+    pub(super) fn rate_limit(&self) -> Option<&Arc<RateLimit>> {
+        self.rate_limit.as_ref()
     }
 
     /// Requests the snapshot. The caller bounds the time.

@@ -4,8 +4,8 @@
 //! member. [`open`] parses every endpoint (`endpoint`) and reads every TLS file (`tls`) before the first connection. Then
 //! each endpoint gets a client of its own (`dialer`, `member`), because a balanced client could send Status to one member
 //! and Snapshot to another. It probes all of them at once, chooses the best (`choice`), and reads its stream under `rules`,
-//! which trust nothing a server says about sizes; [`Snapshot::flow`] hands the stream to a thread that may block. Between
-//! the socket and HTTP/2, a `link` reads in large pieces, under flow control (`gate`) and a rate limit (`pace`). `failure`
+//! which trust nothing a server says about sizes; [`Snapshot::reader`] hands the stream to a thread that may block. Between
+//! the socket and HTTP/2, a `link` reads in large pieces, under flow control and a rate limit. `failure`
 //! names the errors, after a second look by `diagnosis` where the first tells too little.
 
 mod choice;
@@ -15,15 +15,16 @@ mod connection;
 mod diagnosis;
 mod dialer;
 mod endpoint;
+mod endpoint_security;
 mod expiry;
 mod failure;
-mod flow;
-mod gate;
+mod flow_control;
 mod link;
 mod member;
 mod min_rate;
-mod pace;
 mod probe;
+mod rate_limit;
+mod reader;
 mod rules;
 mod status;
 mod stream;
@@ -32,13 +33,13 @@ mod verifier;
 mod wait;
 
 pub use client::{Client, HashKv, ListedMember};
-pub use condition::Condition;
-pub use connection::{Connection, Tls, Way};
+pub use condition::MemberCondition;
+pub use connection::{Connection, TlsMode};
+pub use endpoint_security::EndpointSecurity;
 pub use expiry::expiry;
-pub use flow::{End, Flow};
-pub use pace::LOWEST_RATE;
 pub use probe::{check, open};
-pub use status::Status;
-#[cfg(feature = "cli")]
+pub use rate_limit::LOWEST_RATE;
+pub use reader::{SnapshotReader, StreamEnd};
+pub use status::MemberStatus;
 pub(crate) use status::present;
 pub use stream::Snapshot;

@@ -5,7 +5,7 @@ use super::connection::Connection;
 use super::dialer::{Dialer, Prepared};
 use super::endpoint::Endpoint;
 use super::failure;
-use super::member::Member;
+use super::member::ConnectedMember;
 use super::stream::Snapshot;
 use super::wait::unless_interrupted;
 use crate::error::{Error, Kind, Result};
@@ -60,13 +60,20 @@ fn warn_of(failures: &[Error]) {
 }
 
 /// Probes all endpoints concurrently; each probe is bounded, so the whole is. Keeps the given order.
-async fn probe_all(dialer: Dialer, prepared: Vec<Prepared>) -> Result<(Vec<Candidate<Member>>, Vec<Error>)> {
+async fn probe_all(
+    dialer: Dialer,
+    prepared: Vec<Prepared>,
+) -> Result<(Vec<Candidate<ConnectedMember>>, Vec<Error>)> {
     let dialer = Arc::new(dialer);
     let mut probes = JoinSet::new();
     for (index, prepared) in prepared.into_iter().enumerate() {
         let dialer = Arc::clone(&dialer);
         probes.spawn(async move {
-            (index, prepared.endpoint.given.clone(), Box::pin(Member::probe(&dialer, &prepared)).await)
+            (
+                index,
+                prepared.endpoint.given.clone(),
+                Box::pin(ConnectedMember::probe(&dialer, &prepared)).await,
+            )
         });
     }
     let mut answers = Vec::new();

@@ -106,7 +106,7 @@ impl StreamRules {
         )
         .with_hint(
             "the member cannot read its own database; look at its log and disk, \
-             and name another member with --endpoints",
+             and name another member with `endpoints`",
         )
     }
 }

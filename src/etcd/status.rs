@@ -4,7 +4,7 @@ use etcd_client::StatusResponse;
 
 /// Status of one member.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
+pub struct MemberStatus {
     /// Cluster id.
     pub cluster_id: u64,
     /// Member id.
@@ -31,11 +31,11 @@ pub struct Status {
     pub is_leader: bool,
     /// Whether it is a learner.
     pub is_learner: bool,
-    /// Errors that the member reports, such as alarms; [`Condition`](super::Condition) classifies them.
+    /// Errors that the member reports, such as alarms; [`MemberCondition`](super::MemberCondition) classifies them.
     pub errors: Vec<String>,
 }
 
-impl Status {
+impl MemberStatus {
     /// Reads etcd's answer; `None` when it lacks the header that says which member answered.
     pub(super) fn from_response(response: &StatusResponse) -> Option<Self> {
         let header = response.header()?;

@@ -1,17 +1,17 @@
 //! A snapshot stream, read to its clean end.
 
 use super::choice::Candidate;
-use super::condition::Condition;
-use super::connection::{Connection, Tls};
+use super::condition::MemberCondition;
+use super::connection::{Connection, TlsMode};
 use super::failure;
-use super::gate::Gate;
-use super::member::Member;
+use super::flow_control::FlowControl;
+use super::member::ConnectedMember;
 use super::min_rate::{Drip, MinRate};
-use super::pace::Pace;
+use super::rate_limit::RateLimit;
 use super::rules::StreamRules;
-use super::status::{Status, present};
+use super::status::{MemberStatus, present};
 use super::wait::unless_interrupted;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use etcd_client::{SnapshotResponse, SnapshotStreaming};
 use std::future::poll_fn;
@@ -27,20 +27,20 @@ pub struct Snapshot {
     /// The endpoint that serves it, as given.
     pub endpoint: String,
     /// How the member proved who it is.
-    pub tls: Tls,
+    pub tls: TlsMode,
     /// The member's name, where the member list could be read.
     pub member_name: Option<String>,
     /// Status of the same member before the stream.
-    pub status: Status,
+    pub status: MemberStatus,
     /// The conditions the member reported, and how far it lags behind the other members that were asked.
-    pub conditions: Vec<Condition>,
+    pub conditions: Vec<MemberCondition>,
     /// Storage version as reported on the stream (3.6+).
     pub storage_version: Option<String>,
     /// When the snapshot was requested.
     pub requested: Instant,
     /// Announced size in bytes, which may or may not count etcd's 32-byte digest.
     pub announced: u64,
-    member: Member,
+    member: ConnectedMember,
     stream: Stream,
     rules: StreamRules,
     limits: Limits,
@@ -63,19 +63,23 @@ impl Snapshot {
     /// # Errors
     /// The error that etcd answers instead, and the errors of [`Self::next`].
     pub(super) async fn open(
-        candidate: Candidate<Member>,
+        candidate: Candidate<ConnectedMember>,
         connection: &Connection,
         interrupt: &Interrupt,
     ) -> Result<Self> {
         let Candidate { endpoint, mut member, status, conditions } = candidate;
         let member_name = unless_interrupted(interrupt, member.name(status.member_id)).await?;
-        let limits = Limits::from_now(connection, member.pace().cloned());
+        let limits = Limits::from_now(connection, member.rate_limit().cloned());
         let wait = limits.wait_for_member();
-        member.gate().guard();
+        member.flow_control().guard();
         let requesting = limits.bound(wait, member.snapshot());
         let stream = match unless_interrupted(interrupt, requesting).await? {
             Ok(requested) => requested.map_err(before_first_byte)?,
-            Err(exceeded) => return Err(limits.error(exceeded, "before its first byte").within(endpoint)),
+            Err(exceeded) => {
+                return Err(limits
+                    .error(exceeded, "before its first byte")
+                    .about(Subject::Endpoint(endpoint)));
+            }
         };
         let mut snapshot = Self {
             endpoint,
@@ -121,14 +125,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// [`Kind::EtcdBadSnapshot`] where another member answers: then the snapshot may come from either, or from a third.
-    pub async fn status_after(&mut self) -> Result<Option<Status>> {
+    pub async fn status_after(&mut self) -> Result<Option<MemberStatus>> {
         // The answer may arrive behind bytes of the stream that are not read any more.
-        self.member.gate().leave();
+        self.member.flow_control().leave();
         let asked = unless_interrupted(&self.interrupt, self.member.status()).await;
         match asked.and_then(std::convert::identity) {
             Ok(after) => same_member(&self.status, &after)
                 .map(|()| Some(after))
-                .map_err(|error| error.within(&self.endpoint)),
+                .map_err(|error| error.about(self.subject())),
             Err(error) => {
                 tracing::debug!(endpoint = self.endpoint, %error, "no status after the stream");
                 Ok(None)
@@ -167,7 +171,7 @@ impl Snapshot {
     async fn fetch_or_fail(&mut self, wait: Wait) -> Result<Option<Vec<u8>>> {
         loop {
             let Some(message) = self.message(wait).await? else {
-                self.rules.end().map_err(|error| error.within(&self.endpoint))?;
+                self.rules.end().map_err(|error| error.about(self.subject()))?;
                 return Ok(None);
             };
             if self.storage_version.is_none() {
@@ -176,7 +180,7 @@ impl Snapshot {
             let carries_bytes = self
                 .rules
                 .message(message.remaining_bytes(), message.blob().len())
-                .map_err(|error| error.within(&self.endpoint))?;
+                .map_err(|error| error.about(self.subject()))?;
             if carries_bytes {
                 self.min_rate
                     .received(self.limits.waited(wait), message.blob().len())
@@ -191,33 +195,36 @@ impl Snapshot {
             Stream::Flowing(stream) => stream,
             Stream::Ended => return Ok(None),
             Stream::Broken => {
-                let what = format!("{}: the snapshot stream has failed before", self.endpoint);
-                return Err(Error::new(Kind::EtcdIncomplete, what));
+                let what = "the snapshot stream has failed before";
+                return Err(Error::new(Kind::EtcdIncomplete, what).about(self.subject()));
             }
         };
-        let gate = self.member.gate();
-        let receiving = self.limits.bound(wait, telling(gate, stream.message()));
+        let flow_control = self.member.flow_control();
+        let receiving = self.limits.bound(wait, telling(flow_control, stream.message()));
         match unless_interrupted(&self.interrupt, receiving).await? {
             Ok(Ok(message)) => {
-                gate.taken(message.as_ref().map_or(0, |message| message.blob().len()));
+                flow_control.taken(message.as_ref().map_or(0, |message| message.blob().len()));
                 Ok(message)
             }
             Ok(Err(error)) => Err(self.broken(error)),
-            Err(exceeded) => Err(self.limits.error(exceeded, &self.rules.so_far()).within(&self.endpoint)),
+            Err(exceeded) => Err(self.limits.error(exceeded, &self.rules.so_far()).about(self.subject())),
         }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject::Endpoint(self.endpoint.clone())
     }
 
     fn too_slow(&self, drip: Drip) -> Error {
         let what = format!(
-            "{}: the snapshot stream drips {}: {} bytes in {:?} of waiting for the member",
-            self.endpoint,
+            "the snapshot stream drips {}: {} bytes in {:?} of waiting for the member",
             self.rules.so_far(),
             drip.bytes,
             drip.window
         );
-        Error::new(Kind::EtcdStalled, what).with_hint(
+        Error::new(Kind::EtcdStalled, what).about(self.subject()).with_hint(
             "look at the member's disk and load, at the network and at what stands between; \
-             name another member with --endpoints, or lower --min-rate, or turn it off with 0",
+             name another member with `endpoints`, or lower `min_rate`, or turn it off with 0",
         )
     }
 
@@ -230,14 +237,14 @@ impl Snapshot {
             Kind::EtcdIncomplete
         };
         let cause = failure::in_short(&error);
-        let what = format!("{}: the snapshot stream broke {}: {cause}", self.endpoint, self.rules.so_far());
-        Error::new(kind, what).with_source(error)
+        let what = format!("the snapshot stream broke {}: {cause}", self.rules.so_far());
+        Error::new(kind, what).about(self.subject()).with_source(error)
     }
 }
 
 /// Refuses a snapshot where the member after the stream is not the member before it.
-fn same_member(before: &Status, after: &Status) -> Result<()> {
-    let ids = |status: &Status| (status.cluster_id, status.member_id);
+fn same_member(before: &MemberStatus, after: &MemberStatus) -> Result<()> {
+    let ids = |status: &MemberStatus| (status.cluster_id, status.member_id);
     if ids(before) == ids(after) {
         return Ok(());
     }
@@ -256,12 +263,12 @@ fn before_first_byte(error: Error) -> Error {
 }
 
 /// Waits for `message`, and tells the gate when none has arrived.
-async fn telling<F: Future>(gate: &Gate, message: F) -> F::Output {
+async fn telling<F: Future>(flow_control: &FlowControl, message: F) -> F::Output {
     let mut message = pin!(message);
     poll_fn(|context| {
         let polled = message.as_mut().poll(context);
         if polled.is_pending() {
-            gate.awaited();
+            flow_control.awaited();
         }
         polled
     })
@@ -273,7 +280,7 @@ struct Limits {
     requested: Instant,
     stall_timeout: Duration,
     stream_timeout: Option<Duration>,
-    pace: Option<Arc<Pace>>,
+    rate_limit: Option<Arc<RateLimit>>,
 }
 
 /// Which limit ran out.
@@ -298,12 +305,12 @@ impl Wait {
 }
 
 impl Limits {
-    fn from_now(connection: &Connection, pace: Option<Arc<Pace>>) -> Self {
+    fn from_now(connection: &Connection, rate_limit: Option<Arc<RateLimit>>) -> Self {
         Self {
             requested: Instant::now(),
             stall_timeout: connection.stall_timeout,
             stream_timeout: connection.stream_timeout,
-            pace,
+            rate_limit,
         }
     }
 
@@ -313,7 +320,7 @@ impl Limits {
     }
 
     fn held(&self) -> Duration {
-        self.pace.as_ref().map_or(Duration::ZERO, |pace| pace.held())
+        self.rate_limit.as_ref().map_or(Duration::ZERO, |rate_limit| rate_limit.held())
     }
 
     /// How long the stream has waited for the member since `wait` began, without the time the limit held it back.
@@ -351,7 +358,7 @@ impl Limits {
     fn not_taken(&self) -> Error {
         let limit = self.stall_timeout;
         Error::new(Kind::Io, format!("the output stood still: it took not a byte for {limit:?}"))
-            .with_hint("look at the disk, or at whoever reads the pipe; --stall-timeout is how long etcd is kept waiting")
+            .with_hint("look at the disk, or at the reader of the pipe; `stall_timeout` is how long etcd is kept waiting")
     }
 
     fn error(&self, exceeded: Exceeded, so_far: &str) -> Error {
@@ -361,8 +368,8 @@ impl Limits {
                 format!("the snapshot stream was not done within {limit:?}, {so_far}"),
             )
             .with_hint(
-                "raise --command-timeout, or leave it and ETCDCTL_COMMAND_TIMEOUT out: \
-                 then only --stall-timeout bounds the stream",
+                "raise `command_timeout`, or leave it and ETCDCTL_COMMAND_TIMEOUT out: \
+                 then only `stall_timeout` bounds the stream",
             ),
             _ => Error::new(
                 Kind::EtcdStalled,
@@ -382,7 +389,7 @@ mod tests {
             requested: Instant::now(),
             stall_timeout: Duration::from_secs(60),
             stream_timeout: Some(Duration::ZERO),
-            pace: None,
+            rate_limit: None,
         };
         let bounded = spent.bound(spent.wait_for_member(), async {}).await;
         assert!(matches!(bounded, Err(Exceeded::Stream)));

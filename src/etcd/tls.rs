@@ -4,7 +4,7 @@ use super::connection::Connection;
 use super::expiry::end_of;
 use super::failure;
 use super::verifier::{AnyCertificate, TrustedCertificate};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use jiff::Timestamp;
 use rustls::client::danger::ServerCertVerifier;
 use rustls::crypto::ring;
@@ -43,8 +43,8 @@ impl TlsFiles {
         };
         let identity = match (&connection.cert, &connection.key) {
             (Some(certificate), Some(key)) => Some(load_identity(certificate, key)?),
-            (Some(_), None) => return Err(lonely("--cert", "--key", "ETCDCTL_KEY")),
-            (None, Some(_)) => return Err(lonely("--key", "--cert", "ETCDCTL_CERT")),
+            (Some(_), None) => return Err(lonely("`cert`", "`key`", "ETCDCTL_KEY")),
+            (None, Some(_)) => return Err(lonely("`key`", "`cert`", "ETCDCTL_CERT")),
             (None, None) => None,
         };
         Ok(Self { authorities, identity, skip_verify: connection.insecure_skip_tls_verify })
@@ -92,10 +92,12 @@ impl TlsFiles {
 }
 
 fn cannot_prepare(given: &str, cause: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}")).with_hint(
-        "pass the cluster's authority with --cacert if this host trusts none of its own, \
+    Error::new(Kind::EtcdTls, format!("cannot prepare TLS for {given}: {cause}"))
+        .naming(Subject::Endpoint(given.to_owned()))
+        .with_hint(
+            "pass the cluster's authority with `cacert` if this host trusts none of its own, \
          and name the member as its certificate does",
-    )
+        )
 }
 
 /// The authorities that this host trusts. Like other programs, it skips those that cannot be used.
@@ -110,14 +112,16 @@ fn system_roots() -> Result<RootCertStore, String> {
     Err(format!("this host trusts no authority{}", cause.unwrap_or_default()))
 }
 
-/// When the client certificate of `--cert` expires; `None` where there is none, or its expiry cannot be read.
-///
-/// # Errors
-/// [`Kind::Usage`] where the file cannot be read, or holds no certificate.
-pub(super) fn client_certificate_end(connection: &Connection) -> Result<Option<Timestamp>> {
-    let Some(path) = &connection.cert else { return Ok(None) };
-    let chain = certificates("--cert", path, &read("--cert", path)?)?;
-    Ok(chain.first().and_then(end_of))
+impl Connection {
+    /// When the client certificate expires; `None` where there is no certificate, or its expiry cannot be read.
+    ///
+    /// # Errors
+    /// [`Kind::Usage`] where its file cannot be read, or holds no certificate.
+    pub fn client_certificate_end(&self) -> Result<Option<Timestamp>> {
+        let Some(path) = &self.cert else { return Ok(None) };
+        let chain = certificates("`cert`", path, &read("`cert`", path)?)?;
+        Ok(chain.first().and_then(end_of))
+    }
 }
 
 /// A certificate and its key are of no use without each other.
@@ -127,32 +131,32 @@ fn lonely(given: &str, missing: &str, variable: &str) -> Error {
 }
 
 fn load_authorities(path: &Path) -> Result<RootCertStore> {
-    let pem = read("--cacert", path)?;
+    let pem = read("`cacert`", path)?;
     let mut roots = RootCertStore::empty();
-    for certificate in certificates("--cacert", path, &pem)? {
-        roots.add(certificate).map_err(|error| unusable("--cacert", path, &error))?;
+    for certificate in certificates("`cacert`", path, &pem)? {
+        roots.add(certificate).map_err(|error| unusable("`cacert`", path, &error))?;
     }
     Ok(roots)
 }
 
 fn load_identity(certificate_path: &Path, key_path: &Path) -> Result<ClientIdentity> {
-    let pem = read("--cert", certificate_path)?;
-    let chain = certificates("--cert", certificate_path, &pem)?;
-    let key_pem = Zeroizing::new(read("--key", key_path)?);
+    let pem = read("`cert`", certificate_path)?;
+    let chain = certificates("`cert`", certificate_path, &pem)?;
+    let key_pem = Zeroizing::new(read("`key`", key_path)?);
     let key = private_key(key_path, &key_pem)?;
     let parsed =
         CertifiedKey::from_der(chain, key, &ring::default_provider()).map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Error::new(
                 Kind::Usage,
                 format!(
-                    "--cert {} and --key {} do not belong together",
+                    "`cert` {} and `key` {} do not belong together",
                     certificate_path.display(),
                     key_path.display()
                 ),
             )
             .with_hint("name the key the certificate was made for"),
-            rustls::Error::InvalidCertificate(_) => unusable("--cert", certificate_path, &error),
-            _ => unusable("--key", key_path, &error),
+            rustls::Error::InvalidCertificate(_) => unusable("`cert`", certificate_path, &error),
+            _ => unusable("`key`", key_path, &error),
         })?;
     Ok(ClientIdentity { certificates: pem, key: key_pem, parsed })
 }
@@ -160,6 +164,7 @@ fn load_identity(certificate_path: &Path, key_path: &Path) -> Result<ClientIdent
 fn read(flag: &str, path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).map_err(|error| {
         Error::new(Kind::Usage, format!("cannot read {flag} {}: {error}", path.display()))
+            .naming(path)
             .with_hint("check the path and its permissions; etcd's certificates often belong to root")
             .with_source(error)
     })
@@ -180,15 +185,16 @@ fn private_key(path: &Path, pem: &[u8]) -> Result<PrivateKeyDer<'static>> {
     PrivateKeyDer::from_pem_slice(pem).map_err(|_| {
         let encrypted = pem.windows(b"ENCRYPTED".len()).any(|window| window == b"ENCRYPTED");
         if encrypted {
-            unusable("--key", path, &"it is encrypted with a passphrase")
+            unusable("`key`", path, &"it is encrypted with a passphrase")
                 .with_hint("decrypt it with `openssl pkey`, and keep the result to yourself with mode 0600")
         } else {
-            unusable("--key", path, &"no PEM private key in it")
+            unusable("`key`", path, &"no PEM private key in it")
         }
     })
 }
 
 fn unusable(flag: &str, path: &Path, why: &dyn std::fmt::Display) -> Error {
     Error::new(Kind::Usage, format!("cannot use {flag} {}: {why}", path.display()))
-        .with_hint("--cacert and --cert hold PEM certificates, --key a PEM private key without passphrase")
+        .naming(path)
+        .with_hint("`cacert` and `cert` hold PEM certificates, `key` a PEM private key without passphrase")
 }

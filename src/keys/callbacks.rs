@@ -27,7 +27,7 @@ impl Callbacks {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
     }
 
-    fn nobody_to_ask(&self, question: &str) {
+    fn no_terminal(&self, question: &str) {
         self.remember(Error::new(
             Kind::NoTerminal,
             format!("an age plugin asks \"{question}\" and there is no terminal to answer on"),
@@ -44,7 +44,7 @@ impl age::Callbacks for Callbacks {
         let message = plain(message);
         let answer = self.prompt.confirm(&message, &plain(yes), no.map(plain).as_deref());
         if answer.is_none() {
-            self.nobody_to_ask(&message);
+            self.no_terminal(&message);
         }
         answer
     }
@@ -53,7 +53,7 @@ impl age::Callbacks for Callbacks {
         let description = plain(description);
         let answer = self.prompt.public(&description);
         if answer.is_none() {
-            self.nobody_to_ask(&description);
+            self.no_terminal(&description);
         }
         answer
     }

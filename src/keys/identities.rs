@@ -1,12 +1,14 @@
 //! The identities that open an archive.
 use super::attempt::first_success;
 use super::identity::Identity;
-use super::work_factor::scrypt_identity;
-use super::{KeyFile, SharedPrompt};
+use super::work_factor::{DEFAULT_MAX_WORK_FACTOR, scrypt_identity};
+use super::{KeyFile, NoPrompt, SharedPrompt};
 use crate::error::Result;
 use age_core::format::{FileKey, Stanza};
 use secrecy::SecretString;
 use std::fmt;
+use std::sync::Arc;
+use zeroize::Zeroizing;
 
 /// Any number of identities. Identities that need no answer are tried first, each group in the order given.
 #[derive(Default)]
@@ -26,6 +28,16 @@ impl Identities {
             identities.extend(Identity::parse(file, prompt, max_work_factor)?);
         }
         Ok(Self { identities })
+    }
+
+    /// The identities in the text of an identity file. One that needs a passphrase or the answer of a user opens nothing.
+    ///
+    /// # Errors
+    /// The errors of [`Self::parse`].
+    pub fn of(text: &str) -> Result<Self> {
+        let text = Zeroizing::new(text.as_bytes().to_vec());
+        let file = KeyFile { name: "the identity".to_owned(), text };
+        Self::parse(vec![file], &(Arc::new(NoPrompt) as SharedPrompt), DEFAULT_MAX_WORK_FACTOR)
     }
 
     /// A passphrase for a scrypt stanza.

@@ -18,7 +18,7 @@ mod ssh;
 mod text;
 mod work_factor;
 
-use crate::error::Result;
+use crate::error::{Error, Kind, Result};
 use secrecy::SecretString;
 use std::fmt;
 use std::sync::Arc;
@@ -61,6 +61,26 @@ pub trait Prompt: Send + Sync {
 
 /// A shared [`Prompt`].
 pub type SharedPrompt = Arc<dyn Prompt>;
+
+/// Answers no question: for keys that ask none, and for callers that cannot ask a user.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoPrompt;
+
+impl Prompt for NoPrompt {
+    fn message(&self, _text: &str) {}
+
+    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
+        None
+    }
+
+    fn public(&self, _text: &str) -> Option<String> {
+        None
+    }
+
+    fn secret(&self, _text: &str) -> Result<SecretString> {
+        Err(Error::new(Kind::NoTerminal, "no user can be asked"))
+    }
+}
 
 /// The text of a key file and its name for messages.
 pub struct KeyFile {

@@ -105,7 +105,7 @@ fn refuse_low_order(text: &str) -> Result<(), Refusal> {
         *last &= 0x7f;
     }
     if LOW_ORDER.iter().any(|low_order| point == low_order) {
-        return Err(Refusal::new("an age recipient that nobody can hold the identity of")
+        return Err(Refusal::new("an age recipient that has no identity")
             .with_hint("make a key with `etcd-seal keygen`"));
     }
     Ok(())

@@ -5,12 +5,13 @@ use super::recipient::{self, BoxedRecipient, Recipient};
 use super::refusal::Refusal;
 use super::text::{plain, shortened};
 use super::work_factor::WORK_FACTOR;
-use super::{KeyFile, SharedPrompt};
+use super::{KeyFile, NoPrompt, SharedPrompt};
 use crate::error::{Error, Kind, Result};
 use age::EncryptError;
 use age::plugin::RecipientPluginV1;
 use secrecy::{ExposeSecret, SecretString};
 use std::fmt;
+use std::sync::Arc;
 
 /// A non-empty set of recipients, or one passphrase.
 pub struct Recipients {
@@ -44,6 +45,15 @@ impl Recipients {
         }
         check_combination(&collected.native)?;
         collected.with_plugins(Callbacks::new(prompt))
+    }
+
+    /// The recipients in `strings`: age1… strings or ssh public keys. An age plugin among them gets no answer.
+    ///
+    /// # Errors
+    /// The errors of [`Self::parse`].
+    pub fn of<S: Into<String>>(strings: impl IntoIterator<Item = S>) -> Result<Self> {
+        let strings: Vec<String> = strings.into_iter().map(Into::into).collect();
+        Self::parse(&strings, &[], &(Arc::new(NoPrompt) as SharedPrompt))
     }
 
     /// A passphrase as the only recipient, with work factor [`WORK_FACTOR`].

@@ -70,10 +70,10 @@ pub(super) struct SshIdentity {
     stanza_type: String,
     /// The first argument of such a stanza.
     stanza_tag: String,
-    key: Key,
+    key: SshKey,
 }
 
-enum Key {
+enum SshKey {
     Open(age::ssh::Identity),
     Locked { key: EncryptedKey, unlocked: OnceLock<Result<age::ssh::Identity>>, prompt: SharedPrompt },
 }
@@ -106,9 +106,9 @@ impl SshIdentity {
         let public = PublicKey::from_openssh(&recipient.to_string()).map_err(|_| damaged())?;
         let key = match identity {
             age::ssh::Identity::Encrypted(key) => {
-                Key::Locked { key, unlocked: OnceLock::new(), prompt: Arc::clone(prompt) }
+                SshKey::Locked { key, unlocked: OnceLock::new(), prompt: Arc::clone(prompt) }
             }
-            open => Key::Open(open),
+            open => SshKey::Open(open),
         };
         Ok(Self {
             file: file.to_owned(),
@@ -120,7 +120,7 @@ impl SshIdentity {
 
     /// Whether an attempt may ask for the passphrase.
     pub(super) fn may_ask(&self) -> bool {
-        matches!(&self.key, Key::Locked { unlocked, .. } if unlocked.get().is_none())
+        matches!(&self.key, SshKey::Locked { unlocked, .. } if unlocked.get().is_none())
     }
 
     /// Tries the stanzas that name this key. Asks for the passphrase at most once, and only if a stanza names the key.
@@ -160,8 +160,8 @@ impl SshIdentity {
 
     fn unlock(&self) -> Result<&age::ssh::Identity, &Error> {
         match &self.key {
-            Key::Open(identity) => Ok(identity),
-            Key::Locked { key, unlocked, prompt } => {
+            SshKey::Open(identity) => Ok(identity),
+            SshKey::Locked { key, unlocked, prompt } => {
                 unlocked.get_or_init(|| ask_and_decrypt(&self.file, key, prompt)).as_ref()
             }
         }

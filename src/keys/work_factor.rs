@@ -28,7 +28,7 @@ pub(super) fn excessive_work(what: &str, required: u8) -> Error {
         return error.with_hint("no machine can do that much work: the file is damaged or forged");
     }
     error.with_hint(format!(
-        "if you trust where it comes from, pass --max-work-factor {required}; that takes {} of memory",
+        "if you trust where it comes from, pass `max_work_factor` {required}; that takes {} of memory",
         memory(required)
     ))
 }
@@ -51,9 +51,9 @@ mod tests {
         assert!(
             excessive_work("the archive", 22)
                 .hint()
-                .contains("--max-work-factor 22; that takes 4 GiB of memory")
+                .contains("`max_work_factor` 22; that takes 4 GiB of memory")
         );
         assert!(excessive_work("the archive", 18).hint().contains("256 MiB"));
-        assert!(!excessive_work("the archive", 31).hint().contains("--max-work-factor"));
+        assert!(!excessive_work("the archive", 31).hint().contains("`max_work_factor`"));
     }
 }

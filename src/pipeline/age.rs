@@ -5,7 +5,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 
 use crate::archive::manifest::Description;
-use crate::database::kubernetes::ASSUMED_AGE;
+use crate::database::member::ASSUMED_AGE;
 use crate::error::{Error, Kind, Result};
 
 /// The hint of errors about an unknown age.

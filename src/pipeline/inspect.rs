@@ -4,8 +4,8 @@ use std::io::{Read, Seek, SeekFrom};
 
 use age::armor::ArmoredReader;
 
-use super::claims::hold_ends;
-use super::foreign::{begins_as_zstd, taken_apart};
+use super::engine::claims::hold_ends;
+use super::engine::foreign::{begins_as_zstd, taken_apart};
 use super::open::{Foreign, Visible, refuse_armored_ours, unlocked};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
@@ -75,7 +75,7 @@ fn inspect_ends(
     };
     let visible = Visible { archive_size, ..visible };
     if archive_size.checked_sub(header.size()).and_then(Chunks::of_payload).is_none() {
-        return Err(super::plaintext::cut(archive_size));
+        return Err(super::engine::plaintext::cut(archive_size));
     }
     let Some(key) = key else { return Ok(Inspected { visible, inside: None }) };
     let mut payload = PayloadAt::new(input, &key, header.size())?;

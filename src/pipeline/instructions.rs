@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::database::membership::{Member, Membership};
+use crate::database::member::{Member, Membership};
 use crate::store::member::MEMBER;
 use crate::store::shell::shell_word;
 

@@ -10,32 +10,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::age::{Clock, unknown_age};
-use super::buffer::Pool;
-use super::delivery::Delivery;
-use super::digest::{Digested, digest, queue};
+use super::engine::buffer::Pool;
+use super::engine::delivery::Delivery;
+use super::engine::digest::{Digested, digest, queue};
+use super::engine::plaintext::read_full;
+use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
 use super::open::{Admit, Opened, Options, open_admitted};
-use super::plaintext::read_full;
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::space::{MemberRoom, check_cluster};
-use super::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use crate::archive::manifest::{Description, Digest};
-use crate::database::contents::Contents;
-use crate::database::edit::{Bump, become_member};
-use crate::database::file::Database;
-use crate::database::kubernetes;
-use crate::database::member::{LOG_NAME, LOG_SIZE, first_log, raft_snapshot, raft_snapshot_name};
-use crate::database::membership::{Member, Membership};
+use crate::database::bolt::Database;
+use crate::database::contents::DatabaseContents;
+use crate::database::member::{
+    Bump, Member, Membership, WAL_NAME, WAL_SIZE, become_member, bump_for_kubernetes, first_wal,
+    raft_snapshot, raft_snapshot_name,
+};
 use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
-use crate::progress::Progress;
+use crate::store::Published;
 use crate::store::growing::GrowingFile;
-use crate::store::local::Published;
 use crate::store::member::{
     LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };
+use crate::watch::Watch;
 
 /// The file name of a member's database.
 const DATABASE: &str = "db";
@@ -103,7 +103,7 @@ pub struct Restored {
     /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
-    pub contents: Contents,
+    pub contents: DatabaseContents,
     /// The revision it was raised to, above that of the contents.
     pub raised_to: Option<i64>,
     /// By how much to raise an unraised revision if the cluster is a Kubernetes one; `None` without a known age.
@@ -124,11 +124,10 @@ pub fn restore_member(
     request: &Request<'_>,
     member: &Member,
     place: MemberPlace,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Restored> {
     let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
-    let predecessors = predecessors(&place, interrupt);
+    let predecessors = predecessors(&place, &watch.interrupt);
     // Removes what an earlier run left first, as that may take the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
@@ -138,13 +137,13 @@ pub fn restore_member(
     let database = unpublished.create_snapshot(DATABASE)?;
     let admit = |promised| check_room(Some(promised));
     let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
-    let (made, _) = make_database(input, source, request, site, database, progress, interrupt)?;
+    let (made, _) = make_database(input, source, request, site, database, watch)?;
     let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
-    write_log(request.membership, member, unpublished.create_log(LOG_NAME)?)
+    write_log(request.membership, member, unpublished.create_log(WAL_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
     let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
     write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
-    let published = unpublished.publish(interrupt)?;
+    let published = unpublished.publish(&watch.interrupt)?;
     Ok(made.published(predecessors, published))
 }
 
@@ -158,8 +157,7 @@ pub fn restore_cluster(
     request: &Request<'_>,
     directory: &Path,
     owner: Option<Owner>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Restored> {
     let members = request.membership.members();
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
@@ -167,12 +165,12 @@ pub fn restore_cluster(
     let check_room = |expected| check_cluster(directory, expected, members.len(), free);
     check_room(request.expected_size)?;
     let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
-    let (made, _) = write_members(input, source, request, &create, &admit, progress, interrupt)?;
+    let (made, _) = write_members(input, source, request, &create, &admit, watch)?;
     for member in members {
         let text = instructions(request.membership, member);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
-    Ok(made.published(Vec::new(), unpublished.publish(interrupt)?))
+    Ok(made.published(Vec::new(), unpublished.publish(&watch.interrupt)?))
 }
 
 /// The path of the database of the member `name` below the directory of the cluster.
@@ -188,8 +186,7 @@ pub(super) fn write_members(
     request: &Request<'_>,
     create: &dyn Fn(&Path) -> Result<GrowingFile>,
     admit: &Admit<'_>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<(Made, File)> {
     let site = Site { given_out: None, admit };
     let mut first = None;
@@ -197,10 +194,10 @@ pub(super) fn write_members(
         let path = database_of(&member.name);
         let database = create(&path)?;
         match &mut first {
-            None => first = Some(make_database(input, source, request, site, database, progress, interrupt)?),
-            Some((_, first)) => copy_database(first, database, interrupt)?,
+            None => first = Some(make_database(input, source, request, site, database, watch)?),
+            Some((_, first)) => copy_database(first, database, &watch.interrupt)?,
         }
-        let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, LOG_NAME].iter().collect();
+        let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, WAL_NAME].iter().collect();
         write_log(request.membership, member, create(&log)?)?;
         let raft_snapshot_file = create(&path.with_file_name(raft_snapshot_name(request.membership)))?;
         write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
@@ -211,7 +208,7 @@ pub(super) fn write_members(
 /// A database rewritten for a member, and what is known of it.
 pub(super) struct Made {
     pub(super) origin: Origin,
-    pub(super) contents: Contents,
+    pub(super) contents: DatabaseContents,
     raised_to: Option<i64>,
     suggested_bump: Option<i64>,
 }
@@ -256,26 +253,25 @@ fn make_database(
     request: &Request<'_>,
     site: Site<'_>,
     mut output: GrowingFile,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<(Made, File)> {
     let origin = match source {
         Source::Archive { identities, options } => {
             let output = &mut output;
-            let opened = open_admitted(input, identities, options, output, site.admit, progress, interrupt)?;
+            let opened = open_admitted(input, identities, options, output, site.admit, watch)?;
             let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
             Origin { opened: Some(opened), snapshot_size, digest }
         }
-        Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, progress, interrupt)?,
+        Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, watch)?,
     };
     let database = Database::open(output.file())?;
-    let contents = Contents::read(&database, interrupt)?;
+    let contents = DatabaseContents::read(&database, &watch.interrupt)?;
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }
     let description = origin.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
     let description = description.map(|manifest| &manifest.description);
-    let kubernetes = |age| kubernetes::bump(contents.revision, age, site.given_out);
+    let kubernetes = |age| bump_for_kubernetes(contents.revision, age, site.given_out);
     let (bump, suggested_bump) = match request.bump {
         WantedBump::None => (None, request.age(description).ok().map(kubernetes)),
         WantedBump::By(bump) => (Some(bump), None),
@@ -285,7 +281,7 @@ fn make_database(
         }
     };
     let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
-    become_member(&database, request.membership, raised_to, interrupt)?;
+    become_member(output.file(), request.membership, raised_to, &watch.interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }
@@ -307,17 +303,16 @@ fn copy_snapshot(
     input: &mut (dyn Read + Send),
     skip_hash_check: bool,
     output: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Origin> {
-    let _work = Work::new(progress, interrupt);
-    progress.start(None);
+    let _work = Work::new(watch);
+    watch.progress.start(None);
     let read = AtomicU64::new(0);
     let (copied, checked) = std::thread::scope(|scope| {
         let (pieces, digested) = queue();
         let check = SnapshotCheck::new(skip_hash_check);
         let check = spawn(scope, "digest", move || digest(check, digested))?;
-        let mut delivery = Delivery::new(output, pieces, &read, progress, interrupt);
+        let mut delivery = Delivery::new(output, pieces, &read, watch);
         let copied = copy(input, &mut delivery, &read);
         drop(delivery);
         Ok::<_, Error>((copied, join(check)))
@@ -358,9 +353,9 @@ fn write_log(membership: &Membership, member: &Member, mut file: GrowingFile) ->
     use rustix::fs::{FallocateFlags, fallocate};
     use rustix::io::Errno;
     let failed = |error| Error::io("write", "the log of the member", error);
-    file.write_all(&first_log(membership, member, true)).map_err(failed)?;
-    let reserved = match fallocate(file.file(), FallocateFlags::empty(), 0, LOG_SIZE) {
-        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.file().set_len(LOG_SIZE),
+    file.write_all(&first_wal(membership, member, true)).map_err(failed)?;
+    let reserved = match fallocate(file.file(), FallocateFlags::empty(), 0, WAL_SIZE) {
+        Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => file.file().set_len(WAL_SIZE),
         other => other.map_err(Into::into),
     };
     reserved.map_err(failed)?;

@@ -9,19 +9,18 @@ use std::sync::atomic::AtomicU64;
 
 use sha2::{Digest as _, Sha256};
 
-pub use super::foreign::Foreign;
-pub use super::layers::{Admit, Options};
-use super::layers::{Layers, LayersRead};
-use super::plaintext::{cut, decrypted, read_full};
-use super::stage::Work;
+pub use super::engine::foreign::Foreign;
+pub use super::engine::layers::{Admit, Options};
+use super::engine::layers::{Layers, LayersRead};
+use super::engine::plaintext::{cut, decrypted, read_full};
+use super::engine::stage::Work;
 use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::archive::payload::{Chunks, PayloadKey, SEALED_CHUNK_SIZE};
-use crate::database::stream_check::Facts;
+use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
 use crate::keys::Identities;
-use crate::progress::Progress;
+use crate::watch::Watch;
 
 /// What is readable without a key. Nothing of it is authenticated until the archive has been opened.
 #[derive(Clone, Debug)]
@@ -79,31 +78,27 @@ pub struct Opened {
     /// zstd frames of the snapshot; 0 for foreign archives.
     pub frames: u64,
     /// What the database says of itself, consistent with manifest and trailer; `None` where it could not be read.
-    pub facts: Option<Facts>,
+    pub facts: Option<StreamFacts>,
 }
 
 /// Reads an archive to its end without a key: grammar of the header, description, length of the payload.
 ///
 /// # Errors
 /// Damage that shows without a key, and [`Kind::Io`].
-pub fn look(
-    input: &mut (dyn Read + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
-) -> Result<Visible> {
-    let _work = Work::new(progress, interrupt);
-    progress.start(None);
+pub fn look(input: &mut (dyn Read + Send), watch: &Watch) -> Result<Visible> {
+    let _work = Work::new(watch);
+    watch.progress.start(None);
     let mut input = Tee::new(input, true);
     let Begun { header, armored, mut payload } = Begun::new(&mut input)?;
     let mut visible = Visible::of(&header, armored)?;
     let mut buffer = vec![0; 16 * SEALED_CHUNK_SIZE];
     loop {
-        interrupt.check()?;
+        watch.check()?;
         match read_full(&mut payload, &mut buffer)? {
             0 => break,
             read => visible.archive_size += read as u64,
         }
-        progress.advance(0, visible.archive_size);
+        watch.progress.advance(0, visible.archive_size);
     }
     drop(payload);
     Chunks::of_payload(visible.archive_size - visible.header_size)
@@ -123,10 +118,9 @@ pub fn open(
     identities: &Identities,
     options: &Options,
     output: &mut (dyn Write + Send),
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Opened> {
-    open_admitted(input, identities, options, output, &|_| Ok(()), progress, interrupt)
+    open_admitted(input, identities, options, output, &|_| Ok(()), watch)
 }
 
 /// Like [`open`], but asks `admit` about the size that the manifest promises before anything is written.
@@ -139,10 +133,9 @@ pub fn open_admitted(
     options: &Options,
     output: &mut (dyn Write + Send),
     admit: &Admit<'_>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Opened> {
-    let _work = Work::new(progress, interrupt);
+    let _work = Work::new(watch);
     let mut input = Tee::new(input, options.file_digest);
     let Begun { header, armored, payload } = Begun::new(&mut input)?;
     let (key, mut visible) = unlocked(&header, armored, identities)?;
@@ -151,8 +144,8 @@ pub fn open_admitted(
 
     let archive_read = AtomicU64::new(header_size);
     let read = &archive_read;
-    let layers = Layers { options, header_size, description, armored, read, progress, interrupt, admit };
-    let read = decrypted(payload, &key, &archive_read, options.jobs, interrupt, |plaintext| {
+    let layers = Layers { options, header_size, description, armored, read, watch, admit };
+    let read = decrypted(payload, &key, &archive_read, options.jobs, watch, |plaintext| {
         layers.read(plaintext, output)
     })?;
     visible.archive_size = archive_read.into_inner();
@@ -188,9 +181,7 @@ pub(super) fn refuse_armored_ours(header: &Header) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Kind::NotAnArchive, "it is ASCII-armoured, which an archive of etcd-seal never is")
-        .with_hint(
-            "somebody converted it: turn it back with `age`'s binary format, or open it with stock age",
-        ))
+        .with_hint("it was converted: turn it back with `age`'s binary format, or open it with stock age"))
 }
 
 /// Passes bytes on and hashes them with SHA-256 where that is wanted.

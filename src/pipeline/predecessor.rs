@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use crate::database::file::Database;
-use crate::database::member::cluster_of;
-use crate::database::newest::newest_revision;
+use crate::database::bolt::Database;
+use crate::database::member::cluster_id_in_wal;
+use crate::database::query::newest_revision;
 use crate::error::{Error, Result};
 use crate::interrupt::Interrupt;
 use crate::store::member::MemberPlace;
@@ -51,7 +51,7 @@ impl Predecessor {
                 format!("the database claims the revision {absurd}, which no cluster ever reached"),
             )),
         });
-        Self { cluster_id: log_head.as_deref().and_then(cluster_of), path, is_replaced, reached }
+        Self { cluster_id: log_head.as_deref().and_then(cluster_id_in_wal), path, is_replaced, reached }
     }
 }
 

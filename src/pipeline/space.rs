@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::units::size;
-use crate::database::member::LOG_SIZE;
+use crate::database::member::WAL_SIZE;
 use crate::error::{Error, Kind, Result};
 use crate::store::member::MemberPlace;
 
@@ -33,10 +33,10 @@ impl MemberRoom {
     /// [`Kind::NoSpace`].
     pub fn check(self, data_dir: &Path, wal_dir: Option<&Path>, expected: Option<u64>) -> Result<()> {
         let Some(free_for_log) = self.free_for_log else {
-            return check(data_dir, expected, 1, LOG_SIZE, self.free);
+            return check(data_dir, expected, 1, WAL_SIZE, self.free);
         };
         check(data_dir, expected, 1, 0, self.free)?;
-        check(wal_dir.unwrap_or(data_dir), Some(0), 1, LOG_SIZE, free_for_log)
+        check(wal_dir.unwrap_or(data_dir), Some(0), 1, WAL_SIZE, free_for_log)
     }
 }
 
@@ -45,7 +45,7 @@ impl MemberRoom {
 /// # Errors
 /// [`Kind::NoSpace`].
 pub fn check_cluster(directory: &Path, expected: Option<u64>, members: usize, free: u64) -> Result<()> {
-    check(directory, expected, members as u64, LOG_SIZE, free)
+    check(directory, expected, members as u64, WAL_SIZE, free)
 }
 
 /// Refuses a snapshot of `expected` bytes that does not fit into `free`.
@@ -89,8 +89,8 @@ mod tests {
     fn a_log_of_its_own_filesystem_needs_its_own_room() {
         let (data, log) = (Path::new("/d"), Some(Path::new("/l")));
         let room = |free, free_for_log| MemberRoom { free, free_for_log }.check(data, log, Some(10));
-        assert!(room(10, Some(LOG_SIZE)).is_ok() && room(10 + LOG_SIZE, None).is_ok());
+        assert!(room(10, Some(WAL_SIZE)).is_ok() && room(10 + WAL_SIZE, None).is_ok());
         assert!(room(10, None).unwrap_err().to_string().starts_with("/d needs"));
-        assert!(room(10, Some(LOG_SIZE - 1)).unwrap_err().to_string().starts_with("/l needs"));
+        assert!(room(10, Some(WAL_SIZE - 1)).unwrap_err().to_string().starts_with("/l needs"));
     }
 }

@@ -10,36 +10,22 @@ mod sizes;
 use std::io::Cursor;
 use std::sync::Arc;
 
-use age::secrecy::{ExposeSecret, SecretString};
+use age::secrecy::ExposeSecret;
 use zeroize::Zeroizing;
 
+use super::engine::seal::Sealer;
 use super::inspect::{Inside, inspect};
 use super::open::{self, Opened, Visible};
-use super::save::{self, AfterStream, Saved, SnapshotSource};
+use super::seal::{AfterStream, SealOptions, Sealed, SnapshotSource};
 use crate::archive::frame::FRAME_SIZE_MIN;
 use crate::archive::header::{Header, SealedHeader};
-use crate::archive::manifest::{Digest, Manifest, Source, manifest_for_tests};
+use crate::archive::manifest::{Description, Digest, Manifest, Source, manifest_for_tests};
 use crate::archive::payload::{Chunks, PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::keys::{Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity};
-use crate::progress::Silent;
-
-struct Nobody;
-
-impl Prompt for Nobody {
-    fn message(&self, _text: &str) {}
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-    fn secret(&self, text: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, text))
-    }
-}
+use crate::keys::{Identities, KeyFile, NoPrompt, Recipients, SharedPrompt, generate_identity};
+use crate::watch::Watch;
 
 struct Pieces {
     pieces: Vec<Vec<u8>>,
@@ -78,7 +64,7 @@ struct Key {
 }
 
 fn key() -> Key {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     let (file, recipient) = generate_identity("2026-01-01T00:00:00Z");
     let text = Zeroizing::new(file.expose_secret().as_bytes().to_vec());
     let files = vec![KeyFile { name: "key.txt".to_owned(), text: text.clone() }];
@@ -89,24 +75,33 @@ fn key() -> Key {
     }
 }
 
-fn save_options() -> save::Options {
-    save::Options { jobs: 3, describe: true, allow_missing_digest: false }
+/// As [`manifest_for_tests`] says.
+fn seal_options() -> SealOptions {
+    let Description { level, frame_size, .. } = manifest_for_tests().description;
+    SealOptions { level, frame_size, jobs: 3, describe: true, allow_missing_digest: false }
+}
+
+fn sealer<'a>(recipients: &'a Recipients, options: &'a SealOptions, watch: &'a Watch) -> Sealer<'a> {
+    Sealer { recipients, options, watch }
 }
 
 fn seal_with(
     source: impl SnapshotSource,
     manifest: Manifest,
-    options: &save::Options,
+    options: &SealOptions,
     key: &Key,
-) -> (Result<Saved>, Vec<u8>) {
+) -> (Result<Sealed>, Vec<u8>) {
     let mut archive = Vec::new();
-    let saved =
-        save::save(source, manifest, &key.recipients, options, &mut archive, &Silent, &Interrupt::new());
+    let saved = sealer(&key.recipients, options, &Watch::silent(&Interrupt::new())).seal(
+        source,
+        manifest,
+        &mut archive,
+    );
     (saved, archive)
 }
 
 fn seal(snapshot: &[u8], key: &Key) -> Vec<u8> {
-    let (saved, archive) = seal_with(pieces(snapshot, 32_768), manifest_for_tests(), &save_options(), key);
+    let (saved, archive) = seal_with(pieces(snapshot, 32_768), manifest_for_tests(), &seal_options(), key);
     saved.unwrap();
     archive
 }
@@ -118,26 +113,32 @@ fn open(archive: &[u8], key: &Key) -> Result<(Opened, Vec<u8>)> {
 fn open_with(mut archive: &[u8], key: &Key, jobs: usize) -> Result<(Opened, Vec<u8>)> {
     let options = open::Options { jobs, allow_missing_digest: false, file_digest: true };
     let mut snapshot = Vec::new();
-    let opened =
-        open::open(&mut archive, &key.identities, &options, &mut snapshot, &Silent, &Interrupt::new())?;
+    let opened = open::open(
+        &mut archive,
+        &key.identities,
+        &options,
+        &mut snapshot,
+        &Watch::silent(&Interrupt::new()),
+    )?;
     Ok((opened, snapshot))
 }
 
 fn look(mut archive: &[u8]) -> Result<Visible> {
-    open::look(&mut archive, &Silent, &Interrupt::new())
+    open::look(&mut archive, &Watch::silent(&Interrupt::new()))
 }
 
 #[test]
 fn what_no_reader_would_open_is_not_written() {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     let sealed_to = |count: usize| {
         let names: Vec<String> = (0..count).map(|_| generate_identity("").1).collect();
         let recipients = Recipients::parse(&names, &[], &prompt).unwrap();
         let mut archive = Vec::new();
         let source = pieces(&snapshot_for_tests(2, noise), 4096);
         let manifest = manifest_for_tests();
-        let (options, interrupt) = (save_options(), Interrupt::new());
-        let saved = save::save(source, manifest, &recipients, &options, &mut archive, &Silent, &interrupt);
+        let (options, interrupt) = (seal_options(), Interrupt::new());
+        let saved =
+            sealer(&recipients, &options, &Watch::silent(&interrupt)).seal(source, manifest, &mut archive);
         saved.map(|_| archive)
     };
     assert!(look(&sealed_to(250).unwrap()).is_ok());
@@ -170,14 +171,10 @@ fn a_failed_output_stops_a_source_that_waits() {
     let key = key();
     let interrupt = Interrupt::new();
     let source = Waiting(interrupt.clone(), vec![snapshot_for_tests(30, noise)[..100_000].to_vec()]);
-    let saved = save::save(
+    let saved = sealer(&key.recipients, &seal_options(), &Watch::silent(&interrupt)).seal(
         source,
         manifest_for_tests(),
-        &key.recipients,
-        &save_options(),
         &mut Full,
-        &Silent,
-        &interrupt,
     );
     assert_eq!(saved.unwrap_err().kind(), Kind::NoSpace);
     interrupt.check().unwrap();
@@ -212,7 +209,7 @@ fn the_pieces_a_snapshot_arrives_in_do_not_matter() {
     let snapshot = snapshot_for_tests(40, noise);
     for size in [1000, 4096, 32_768, 65_536, 65_537, usize::MAX] {
         let (saved, archive) =
-            seal_with(pieces(&snapshot, size), manifest_for_tests(), &save_options(), &key);
+            seal_with(pieces(&snapshot, size), manifest_for_tests(), &seal_options(), &key);
         let saved = saved.unwrap();
         assert_eq!(saved.archive_size, archive.len() as u64);
         let (opened, again) = open(&archive, &key).unwrap();
@@ -222,7 +219,7 @@ fn the_pieces_a_snapshot_arrives_in_do_not_matter() {
 }
 
 #[test]
-fn everybody_sees_the_description_and_only_the_key_the_rest() {
+fn all_readers_see_the_description_and_only_the_key_shows_the_rest() {
     let key = key();
     let archive = seal(&snapshot_for_tests(20, noise), &key);
     let seen = look(&archive).unwrap();
@@ -242,7 +239,7 @@ fn everybody_sees_the_description_and_only_the_key_the_rest() {
 fn without_a_description_it_still_opens() {
     let key = key();
     let snapshot = snapshot_for_tests(20, noise);
-    let options = save::Options { describe: false, ..save_options() };
+    let options = SealOptions { describe: false, ..seal_options() };
     let (saved, archive) = seal_with(pieces(&snapshot, 5000), manifest_for_tests(), &options, &key);
     saved.unwrap();
     assert_eq!(look(&archive).unwrap().description, None);
@@ -267,7 +264,7 @@ fn a_bad_snapshot_leaves_nothing_that_opens() {
         (pieces(b"hello", 1), Kind::EtcdBadSnapshot),
         (broken, Kind::EtcdIncomplete),
     ] {
-        let (saved, archive) = seal_with(source, manifest_for_tests(), &save_options(), &key);
+        let (saved, archive) = seal_with(source, manifest_for_tests(), &seal_options(), &key);
         assert_eq!(saved.unwrap_err().kind(), kind);
         assert!(open(&archive, &key).is_err());
     }
@@ -280,9 +277,9 @@ fn a_file_is_blamed_for_itself_and_may_lack_the_digest_where_allowed() {
     manifest.description.source = Source::Stdin;
     let snapshot = snapshot_for_tests(20, noise);
     let bare = &snapshot[..snapshot.len() - 32];
-    let (saved, _) = seal_with(pieces(bare, 4096), manifest.clone(), &save_options(), &key);
+    let (saved, _) = seal_with(pieces(bare, 4096), manifest.clone(), &seal_options(), &key);
     assert_eq!(saved.unwrap_err().kind(), Kind::DigestAbsent);
-    let options = save::Options { allow_missing_digest: true, ..save_options() };
+    let options = SealOptions { allow_missing_digest: true, ..seal_options() };
     let (saved, archive) = seal_with(pieces(bare, 4096), manifest, &options, &key);
     assert_eq!(saved.unwrap().trailer.digest, Digest::Absent);
     let (opened, again) = open(&archive, &key).unwrap();
@@ -297,7 +294,7 @@ fn a_file_that_changes_while_it_is_read_is_refused() {
     let snapshot = snapshot_for_tests(20, noise);
     manifest.description.snapshot_size = Some(snapshot.len() as u64);
     let (saved, _) =
-        seal_with(pieces(&snapshot[..snapshot.len() - 4096], 4096), manifest, &save_options(), &key);
+        seal_with(pieces(&snapshot[..snapshot.len() - 4096], 4096), manifest, &seal_options(), &key);
     assert_eq!(saved.unwrap_err().kind(), Kind::SnapshotLength);
 }
 
@@ -316,14 +313,10 @@ fn an_output_that_fails_ends_the_save() {
     let key = key();
     let snapshot = snapshot_for_tests(1000, noise);
     for room in [0, 1000, 1_500_000] {
-        let saved = save::save(
+        let saved = sealer(&key.recipients, &seal_options(), &Watch::silent(&Interrupt::new())).seal(
             pieces(&snapshot, 32_768),
             manifest_for_tests(),
-            &key.recipients,
-            &save_options(),
             &mut Full(room),
-            &Silent,
-            &Interrupt::new(),
         );
         assert_eq!(saved.unwrap_err().kind(), Kind::NoSpace);
     }
@@ -337,20 +330,20 @@ fn a_stop_ends_both_ways() {
     let interrupt = Interrupt::new();
     assert!(interrupt.raise());
     let mut sink = std::io::sink();
-    let saved = save::save(
+    let saved = sealer(&key.recipients, &seal_options(), &Watch::silent(&interrupt)).seal(
         pieces(&snapshot, 4096),
         manifest_for_tests(),
-        &key.recipients,
-        &save_options(),
         &mut sink,
-        &Silent,
-        &interrupt,
     );
     assert_eq!(saved.unwrap_err().kind(), Kind::Interrupted);
     let options = open::Options { jobs: 1, allow_missing_digest: false, file_digest: false };
-    let opened = open::open(&mut &archive[..], &key.identities, &options, &mut sink, &Silent, &interrupt);
+    let opened =
+        open::open(&mut &archive[..], &key.identities, &options, &mut sink, &Watch::silent(&interrupt));
     assert_eq!(opened.unwrap_err().kind(), Kind::Interrupted);
-    assert_eq!(open::look(&mut &archive[..], &Silent, &interrupt).unwrap_err().kind(), Kind::Interrupted);
+    assert_eq!(
+        open::look(&mut &archive[..], &Watch::silent(&interrupt)).unwrap_err().kind(),
+        Kind::Interrupted
+    );
 }
 
 #[test]
@@ -466,25 +459,17 @@ fn other_files_are_not_archives() {
 
 #[test]
 fn the_payload_is_the_same_whatever_the_jobs_and_the_pieces() {
-    let snapshot = snapshot_for_tests(160, noise);
+    let (key, snapshot) = (key(), snapshot_for_tests(160, noise));
     let seal = |jobs, piece_size| {
-        let options = save::Options { jobs, describe: true, allow_missing_digest: false };
+        let options = SealOptions { jobs, frame_size: FRAME_SIZE_MIN, ..seal_options() };
         // A test is the only place that may use a key and nonce twice.
         let header = SealedHeader { bytes: b"header".to_vec(), key: PayloadKey::derive(&[7; 16], &[9; 16]) };
         let mut archive = Vec::new();
         let mut manifest = manifest_for_tests();
-        manifest.description.frame_size = FRAME_SIZE_MIN;
         manifest.description.snapshot_size = None;
-        save::seal_under(
-            header,
-            pieces(&snapshot, piece_size),
-            manifest,
-            &options,
-            &mut archive,
-            &Silent,
-            &Interrupt::new(),
-        )
-        .unwrap();
+        sealer(&key.recipients, &options, &Watch::default())
+            .seal_under(header, pieces(&snapshot, piece_size), manifest, &mut archive)
+            .unwrap();
         archive
     };
     let archive = seal(1, 32 * 1024);
@@ -624,7 +609,7 @@ fn damage_in_what_others_make_is_noticed() {
         (&zstd[..zstd.len() - 1], Kind::StructureDamaged),
         (&zstd[..2], Kind::NotASnapshot),
         (&[&zstd[..], b"tail"].concat(), Kind::StructureDamaged),
-        (b"a letter to somebody", Kind::NotASnapshot),
+        (b"a letter to a friend", Kind::NotASnapshot),
         (b"", Kind::NotASnapshot),
     ] {
         let error = open(&foreign(content, &key, false), &key).unwrap_err();
@@ -650,7 +635,7 @@ fn damage_in_what_others_make_is_noticed() {
 fn ours_without_its_manifest_or_in_armour_does_not_pass_as_foreign() {
     let key = key();
     let snapshot = snapshot_for_tests(20, noise);
-    let options = save::Options { describe: false, ..save_options() };
+    let options = SealOptions { describe: false, ..seal_options() };
     let (saved, archive) = seal_with(pieces(&snapshot, 5000), manifest_for_tests(), &options, &key);
     saved.unwrap();
     let mut inside = Vec::new();

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
-use super::directory::{missing, not_a_directory};
+use super::local::{missing, not_a_directory};
 use crate::error::{Error, Kind, Result};
 
 /// The suffix of every archive.

@@ -1,39 +1,20 @@
 //! The place of archives: their names, their sidecars, and how they are published.
 //!
-//! [`destination`] parses what the operator named, [`local`] writes and publishes files, [`name`] makes and parses automatic
-//! names, [`member`] writes and publishes the directories of a member, [`predecessor`] opens the members that were there
-//! before, and [`sidecar`] is the `.sha256` file beside an archive.
+//! A [`Location`] says where archives are, and its [`Store`] publishes, reads, lists and removes them. [`destination`] parses what the operator named, [`local`] writes and publishes files and the directories of a member,
+//! [`name`] makes and parses automatic names, and [`sidecar`] is the `.sha256` file beside an archive.
 
-mod commit;
+#[cfg(test)]
+mod conformance;
+mod contract;
 pub mod destination;
-mod directory;
-pub mod growing;
 pub mod local;
-pub mod member;
+mod location;
+#[cfg(test)]
+mod memory;
 pub mod name;
-pub mod predecessor;
-mod removal;
-pub mod scratch;
-mod shape;
 pub mod shell;
 pub mod sidecar;
-pub mod source;
-pub mod space;
-mod stale;
-mod temporary;
-mod tree;
-mod walk;
-mod writeback;
 
-/// Whether a test can give files to another user. Where it cannot, this says past the test harness that part of the test is
-/// skipped.
-#[cfg(test)]
-fn may_give_files_away() -> bool {
-    use std::io::Write as _;
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        // A failure to say so fails no test.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: only root can give files to another user");
-    }
-    is_root
-}
+pub use contract::{Entry, Existing, Object, Published, Store, Terms, Unpublished};
+pub use local::{growing, member, predecessor, scratch, source, space};
+pub use location::Location;

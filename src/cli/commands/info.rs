@@ -2,7 +2,6 @@
 
 use super::verify::check_archives;
 use crate::cli::Context;
-use crate::cli::bar;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::report::InfoReport;
@@ -59,12 +58,11 @@ fn show(
         )
     } else {
         // An input that cannot seek has to be read to its end, which also verifies it.
-        let progress = bar::progress(&context.console, context.quiet, "reading");
+        let watch = context.watch("reading");
         match identities {
-            None => InfoReport::seen(look(&mut file, &*progress, &context.interrupt)?, archive.path()),
+            None => InfoReport::seen(look(&mut file, &watch)?, archive.path()),
             Some(identities) => {
-                let opened =
-                    open(&mut file, identities, options, &mut io::sink(), &*progress, &context.interrupt)?;
+                let opened = open(&mut file, identities, options, &mut io::sink(), &watch)?;
                 InfoReport::opened(opened, archive.path())
             }
         }

@@ -1,7 +1,6 @@
 //! `verify`: proves that archives are whole.
 
 use crate::cli::Context;
-use crate::cli::bar;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::report::VerifyReport;
@@ -59,9 +58,8 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &Context) -> Result<Exit
 fn verify_without_key(archive: Archive<'_>, mut file: File, context: &Context) -> Result<Exit> {
     let began = Instant::now();
     let sidecar = archive.sidecar()?;
-    let progress = bar::progress(&context.console, context.quiet, "verifying");
-    let visible = look(&mut file, &*progress, &context.interrupt)?;
-    drop(progress);
+    let watch = context.watch("verifying");
+    let visible = look(&mut file, &watch)?;
     let sidecar = archive.compare(sidecar.as_ref(), visible.archive_sha256.as_ref())?;
     context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))
 }
@@ -76,15 +74,14 @@ fn verify_with_key(
 ) -> Result<Exit> {
     let began = Instant::now();
     let sidecar = archive.sidecar();
-    let progress = bar::progress(&context.console, context.quiet, "verifying");
+    let watch = context.watch("verifying");
     let (sidecar, malformed) = match sidecar {
         Err(error) if error.kind() == Kind::SidecarMalformed => (None, Some(error)),
         read => (read?, None),
     };
     let options = Options { file_digest: sidecar.is_some(), ..options.clone() };
-    let opened = open(&mut file, identities, &options, &mut io::sink(), &*progress, &context.interrupt)
+    let opened = open(&mut file, identities, &options, &mut io::sink(), &watch)
         .map_err(|error| archive.or_damaged(error, &context.interrupt))?;
-    drop(progress);
     if let Some(error) = malformed {
         return Err(archive.whole_but(error));
     }

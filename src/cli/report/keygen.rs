@@ -2,7 +2,7 @@
 
 use super::Report;
 use super::verdict::{Proved, Verdict};
-use crate::store::local::Published;
+use crate::store::Published;
 use serde::Serialize;
 
 #[derive(Serialize)]

@@ -7,7 +7,7 @@ use super::{Report, SourceReport, shown};
 use crate::archive::manifest::Digest;
 use crate::cli::printable::{quoted, sanitize};
 use crate::database;
-use crate::database::membership::{Member, Membership};
+use crate::database::member::{Member, Membership};
 use crate::pipeline::age::Clock;
 use crate::pipeline::instructions::{etcd_command, etcd_flags};
 use crate::pipeline::member::{INSTRUCTIONS, Restored};
@@ -96,7 +96,7 @@ pub(super) struct DatabaseReport {
 }
 
 impl DatabaseReport {
-    pub(super) fn new(contents: database::contents::Contents, raised_to: Option<i64>) -> Self {
+    pub(super) fn new(contents: database::contents::DatabaseContents, raised_to: Option<i64>) -> Self {
         Self {
             revision: contents.revision,
             compact_revision: contents.compacted,

@@ -6,7 +6,7 @@ use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
 use crate::cli::printable::sanitize;
 use crate::pipeline::open::Opened;
-use crate::store::local::Published;
+use crate::store::Published;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;

@@ -6,8 +6,8 @@ use super::units::{milliseconds, ratio, seconds, size};
 use super::verdict::{Proved, Verdict};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::cli::printable::sanitize;
-use crate::pipeline::save::Saved;
-use crate::store::local::Published;
+use crate::pipeline::seal::Sealed;
+use crate::store::Published;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -30,7 +30,7 @@ pub(crate) struct SaveReport {
 impl SaveReport {
     /// The report on a new archive; `None` is standard output.
     #[must_use]
-    pub(crate) fn new(saved: Saved, published: Option<Published>, took: Duration) -> Self {
+    pub(crate) fn new(saved: Sealed, published: Option<Published>, took: Duration) -> Self {
         let proved = proved(&saved.manifest, &saved.trailer);
         let (verdict, path) = Verdict::of_published("save", proved, published);
         let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);

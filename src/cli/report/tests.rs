@@ -7,12 +7,12 @@ use crate::archive::manifest::{
 use crate::archive::member::{Condition, Tls};
 use crate::cli::exit::Exit;
 use crate::cli::printable::is_tricky;
-use crate::database::stream_check::Facts;
+use crate::database::stream_check::StreamFacts;
 use crate::error::Kind;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
-use crate::pipeline::save::Saved;
-use crate::store::local::Published;
+use crate::pipeline::seal::Sealed;
+use crate::store::Published;
 use std::path::Path;
 use std::time::Duration;
 
@@ -80,7 +80,11 @@ fn visible() -> Visible {
 
 fn opened(digest: Digest) -> Opened {
     Opened {
-        facts: Some(Facts { revision: 124, compacted: Some(100), members: vec![0xfedc_ba98_7654_3210] }),
+        facts: Some(StreamFacts {
+            revision: 124,
+            compacted: Some(100),
+            members: vec![0xfedc_ba98_7654_3210],
+        }),
         visible: visible(),
         foreign: None,
         manifest: Some(manifest()),
@@ -98,8 +102,8 @@ fn foreign(zstd: bool) -> Opened {
     Opened { visible: seen, foreign, manifest: None, trailer: None, frames: 0, ..opened(Digest::Verified) }
 }
 
-fn saved(digest: Digest) -> Saved {
-    Saved {
+fn saved(digest: Digest) -> Sealed {
+    Sealed {
         manifest: manifest(),
         trailer: trailer(digest),
         archive_size: 146_000_000,

@@ -6,7 +6,7 @@ use crate::archive::member::Condition;
 use crate::cli::exit::Exit;
 use crate::cli::options::{hint, with_flags};
 use crate::error::{Error, Kind};
-use crate::store::local::Published;
+use crate::store::Published;
 use serde::Serialize;
 use std::borrow::Cow;
 

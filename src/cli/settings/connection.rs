@@ -9,7 +9,7 @@ use super::setting::{Setting, optional, setting};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
 use crate::cli::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection, Tls, Way};
+use crate::etcd::{self, Connection, EndpointSecurity, TlsMode};
 use clap::Args;
 use clap::builder::{OsStringValueParser, PathBufValueParser, StringValueParser};
 use jiff::Timestamp;
@@ -186,8 +186,9 @@ impl ConnectionSettings {
 
     fn unprotected(&self) -> Result<Vec<String>> {
         let connection = &self.connection;
-        let plain = |way: &Way| way.tls == Tls::None && !way.local;
-        let plain: Vec<_> = connection.ways()?.into_iter().filter(plain).map(|way| way.endpoint).collect();
+        let plain = |way: &EndpointSecurity| way.tls == TlsMode::None && !way.local;
+        let plain: Vec<_> =
+            connection.endpoint_security()?.into_iter().filter(plain).map(|way| way.endpoint).collect();
         let plain = plain.join(", ");
         let mut warnings = Vec::new();
         if !plain.is_empty() {
@@ -474,13 +475,13 @@ mod tests {
             assert_eq!(error.kind(), Kind::Usage);
             error.to_string()
         };
-        assert_eq!(refused(&["--cert=/c"], &[]), "--cert is given without --key");
+        assert_eq!(refused(&["--cert=/c"], &[]), "`cert` is given without `key`");
         assert_eq!(
             refused(&["--endpoints=ftp://h:1"], &[]),
             "endpoint ftp://h:1 has the unknown scheme ftp://"
         );
-        assert!(refused(&["--cacert=/nowhere/ca"], &[]).starts_with("cannot read --cacert /nowhere/ca: "));
-        assert_eq!(refused(&["--key=/k"], &[]), "--key is given without --cert");
+        assert!(refused(&["--cacert=/nowhere/ca"], &[]).starts_with("cannot read `cacert` /nowhere/ca: "));
+        assert_eq!(refused(&["--key=/k"], &[]), "`key` is given without `cert`");
         assert_eq!(refused(&["--endpoints=a:1,,b:1"], &[]), "--endpoints holds an empty endpoint");
         assert_eq!(refused(&["--stall-timeout=0"], &[]), "--stall-timeout is zero");
         assert_eq!(refused(&[], &[("ETCDCTL_DIAL_TIMEOUT", "0")]), "ETCDCTL_DIAL_TIMEOUT is zero");

@@ -1,23 +1,24 @@
-//! The files of a member besides its database: the log and the raft snapshot with which a new cluster begins.
+//! A member of a new cluster, made of the database of a snapshot: the database itself, a write-ahead log, a raft snapshot.
 //!
-//! Both are, byte for byte, what `etcdutl snapshot restore` of etcd 3.5 writes; members from 3.4 to 3.7 start from them.
+//! The files are, byte for byte, what `etcdutl snapshot restore` of etcd 3.5 writes; members from 3.4 to 3.7 start from them.
+//!
+//! - [`Membership`]: the members of the cluster, and the ids that follow from them.
+//! - [`become_member`]: turns the database of a snapshot into that of a member.
+//! - [`Bump`], [`bump_for_kubernetes`]: by how much to raise its revision.
+//! - [`first_wal`], [`raft_snapshot`]: the files beside it.
 
-mod log;
+mod bump;
+mod edit;
+mod membership;
+mod raft;
 mod raft_snapshot;
+mod wal;
 
-pub use log::{LOG_NAME, LOG_SIZE, cluster_of, first_log};
+pub use bump::{ASSUMED_AGE, Bump, bump_for_kubernetes};
+pub use edit::{become_member, turn_authentication_off_in_a_scratch_copy};
+pub use membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Member, Membership};
 pub use raft_snapshot::{raft_snapshot, raft_snapshot_name};
-
-use super::edit::FIRST_TERM;
-use super::membership::Membership;
-use super::protobuf::Message;
-
-/// `raftpb.ConfState`: every member votes.
-fn configuration_state(membership: &Membership) -> Vec<u8> {
-    let voters =
-        membership.members().iter().fold(Message::default(), |message, member| message.number(1, member.id));
-    voters.number(5, 0).finish()
-}
+pub use wal::{WAL_NAME, WAL_SIZE, cluster_id_in_wal, first_wal};
 
 #[cfg(test)]
 mod tests;

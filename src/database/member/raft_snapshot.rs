@@ -7,8 +7,8 @@
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Serialize, Serializer};
 
-use super::{FIRST_TERM, configuration_state};
-use crate::database::membership::{Member, Membership, json};
+use super::membership::{Member, Membership, json};
+use super::raft::{FIRST_TERM, configuration_state};
 use crate::database::protobuf::Message;
 
 /// The capacity of the history (`newEventHistory` in `v2store/watcher_hub.go`).
@@ -30,21 +30,21 @@ pub fn raft_snapshot(membership: &Membership) -> Vec<u8> {
         .number(2, membership.last_index())
         .number(3, FIRST_TERM);
     let snapshot =
-        Message::default().bytes(1, &json(&Store::of(membership))).bytes(2, &metadata.finish()).finish();
+        Message::default().bytes(1, &json(&V2Store::of(membership))).bytes(2, &metadata.finish()).finish();
     Message::default().number(1, u64::from(crc32c::crc32c(&snapshot))).bytes(2, &snapshot).finish()
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Store {
-    root: Node,
+struct V2Store {
+    root: V2Node,
     watcher_hub: WatcherHub,
     current_index: u64,
     stats: Stats,
     current_version: u64,
 }
 
-impl Store {
+impl V2Store {
     fn of(membership: &Membership) -> Self {
         let count = membership.last_index();
         let mut members: Vec<_> = (1..)
@@ -52,11 +52,11 @@ impl Store {
             .map(|(index, member)| (member.hex_id(), member_node(index, member)))
             .collect();
         members.sort_by(|(one, _), (other, _)| one.cmp(other));
-        let members = Node::directory("/0/members", 1, members);
-        let zero = Node::directory("/0", 0, vec![("members".to_owned(), members)]);
-        let one = Node::directory("/1", 0, Vec::new());
+        let members = V2Node::directory("/0/members", 1, members);
+        let zero = V2Node::directory("/0", 0, vec![("members".to_owned(), members)]);
+        let one = V2Node::directory("/1", 0, Vec::new());
         Self {
-            root: Node::directory("/", 0, vec![("0".to_owned(), zero), ("1".to_owned(), one)]),
+            root: V2Node::directory("/", 0, vec![("0".to_owned(), zero), ("1".to_owned(), one)]),
             watcher_hub: WatcherHub { event_history: EventHistory::of(membership) },
             current_index: count,
             stats: Stats { create_success: count, ..Stats::default() },
@@ -68,7 +68,7 @@ impl Store {
 /// A key of the v2 API. It has either a value or children.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
-struct Node {
+struct V2Node {
     path: String,
     created_index: u64,
     modified_index: u64,
@@ -77,7 +77,7 @@ struct Node {
     children: Option<Children>,
 }
 
-impl Node {
+impl V2Node {
     fn directory(path: &str, index: u64, children: Vec<(String, Self)>) -> Self {
         Self::new(path.to_owned(), index, String::new(), Some(Children(children)))
     }
@@ -88,7 +88,7 @@ impl Node {
 }
 
 /// The children, in ascending order of keys.
-struct Children(Vec<(String, Node)>);
+struct Children(Vec<(String, V2Node)>);
 
 impl Serialize for Children {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
@@ -117,9 +117,9 @@ fn attributes(member: &Member) -> String {
     String::from_utf8_lossy(&json(&Attributes { peer_urls: &member.peer_urls })).into_owned()
 }
 
-fn member_node(index: u64, member: &Member) -> Node {
-    let node = Node::new(attributes_path(member), index, attributes(member), None);
-    Node::directory(&member_path(member), index, vec![("raftAttributes".to_owned(), node)])
+fn member_node(index: u64, member: &Member) -> V2Node {
+    let node = V2Node::new(attributes_path(member), index, attributes(member), None);
+    V2Node::directory(&member_path(member), index, vec![("raftAttributes".to_owned(), node)])
 }
 
 #[derive(Serialize)]

@@ -29,7 +29,7 @@ fn three() -> Membership {
 
 fn assert_log(membership: &Membership, name: &str, with_voters: bool, golden_name: &str) {
     let Some(golden) = golden(golden_name) else { return };
-    let mut log = first_log(membership, membership.member(name, None).unwrap(), with_voters);
+    let mut log = first_wal(membership, membership.member(name, None).unwrap(), with_voters);
     log.resize(golden.len(), 0);
     assert!(log == golden, "{golden_name}");
 }
@@ -64,7 +64,7 @@ fn records_are_framed_as_in_etcd_s_own_test_data() {
     let Some(log) = fixture("etcd/TestNew.wal") else { return };
     let theirs = records(&log);
     assert!(!theirs.is_empty());
-    let ours = first_log(&one(), &one().members()[0], true);
+    let ours = first_wal(&one(), &one().members()[0], true);
     assert_eq!(records(&ours).iter().map(|record| record.0).collect::<Vec<_>>(), [4, 1, 5, 2, 3, 5]);
 }
 

@@ -39,7 +39,7 @@ fn parse(texts: &[&[u8]], answering: &Arc<Answering>) -> Result<Identities, Erro
 }
 
 fn refused(text: &[u8]) -> Error {
-    let error = parse(&[text], &Answering::nobody()).unwrap_err();
+    let error = parse(&[text], &Answering::nothing()).unwrap_err();
     assert_eq!(error.kind(), Kind::Identity, "{error}");
     assert!(error.to_string().contains("key0"), "{error}");
     error
@@ -56,10 +56,10 @@ fn any_of_several_identities_opens() {
     let both =
         format!("# two\r\n{}\r\n\r\n{}", first.lines().last().unwrap(), second.lines().last().unwrap());
     for texts in [&[first.as_bytes(), second.as_bytes()][..], &[both.as_bytes()]] {
-        let identities = parse(texts, &Answering::nobody()).unwrap();
+        let identities = parse(texts, &Answering::nothing()).unwrap();
         assert!(is_ours(identities.unwrap(&x25519(&recipient)).unwrap()));
     }
-    let identities = parse(&[first.as_bytes()], &Answering::nobody()).unwrap();
+    let identities = parse(&[first.as_bytes()], &Answering::nothing()).unwrap();
     assert!(identities.unwrap(&x25519(&recipient)).unwrap().is_none());
     assert!(!identities.is_empty());
     assert!(Identities::default().is_empty());
@@ -123,10 +123,10 @@ fn a_wrong_passphrase_of_an_identity_file_is_told_and_not_asked_again() {
 }
 
 #[test]
-fn nobody_to_ask_is_not_no_match() {
+fn an_unanswered_question_is_not_no_match() {
     let (text, recipient) = new_key();
     let locked = encrypted(&text, Format::AsciiArmor, &scrypt(PASSPHRASE, 4));
-    let identities = parse(&[&locked], &Answering::nobody()).unwrap();
+    let identities = parse(&[&locked], &Answering::nothing()).unwrap();
     let error = identities.unwrap(&x25519(&recipient)).err().unwrap();
     assert_eq!(error.kind(), Kind::NoTerminal);
 }
@@ -162,7 +162,7 @@ fn a_passphrase_opens_its_stanza_up_to_the_work_factor_allowed() {
     assert!(unwrap("wrong", 5).unwrap().is_none());
     let error = unwrap(PASSPHRASE, 4).err().unwrap();
     assert_eq!(error.kind(), Kind::NoMatchingIdentity);
-    assert!(error.hint().contains("--max-work-factor 5"), "{}", error.hint());
+    assert!(error.hint().contains("`max_work_factor` 5"), "{}", error.hint());
     let (_, recipient) = new_key();
     let identities = Identities::passphrase(SecretString::from(PASSPHRASE), 5);
     assert!(identities.unwrap(&x25519(&recipient)).unwrap().is_none());
@@ -177,7 +177,7 @@ fn an_identity_file_of_excessive_work_is_told() {
     let error = identities.unwrap(&x25519(&recipient)).err().unwrap();
     assert_eq!(error.kind(), Kind::NoMatchingIdentity);
     assert!(error.to_string().contains("identity file key0"), "{error}");
-    assert!(error.hint().contains("--max-work-factor 5"), "{}", error.hint());
+    assert!(error.hint().contains("`max_work_factor` 5"), "{}", error.hint());
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_forged_work_factor_costs_nothing() {
             matches!(error.kind(), Kind::NoMatchingIdentity | Kind::HeaderDamaged),
             "{work_factor} {error}"
         );
-        assert!(!error.hint().contains("--max-work-factor"), "{work_factor} {}", error.hint());
+        assert!(!error.hint().contains("`max_work_factor`"), "{work_factor} {}", error.hint());
     }
 }
 
@@ -203,16 +203,17 @@ fn one_failing_identity_does_not_hide_another() {
     let (text, recipient) = new_key();
     let (locked_text, _) = new_key();
     let locked = encrypted(&locked_text, Format::Binary, &scrypt(PASSPHRASE, 4));
-    let absent_plugin: &[u8] = b"AGE-PLUGIN-NOBODYHASTHIS-1XXXXXX";
+    let absent_plugin: &[u8] = b"AGE-PLUGIN-NOTINSTALLED-1XXXXXX";
     let (ours, theirs) = (new_key(), x25519(&recipient));
-    let absent = plugin_identity("AGE-PLUGIN-NOBODYHASTHIS-");
-    assert!(parse(&[absent_plugin], &Answering::nobody()).is_err(), "a wrong checksum");
+    let absent = plugin_identity("AGE-PLUGIN-NOTINSTALLED-");
+    assert!(parse(&[absent_plugin], &Answering::nothing()).is_err(), "a wrong checksum");
     let texts: [&[u8]; 3] = [&locked, absent.as_bytes(), text.as_bytes()];
     assert!(is_ours(parse(&texts, &Answering::with("wrong")).unwrap().unwrap(&theirs).unwrap()));
-    let error = parse(&[absent.as_bytes(), ours.0.as_bytes()], &Answering::nobody()).unwrap().unwrap(&theirs);
+    let error =
+        parse(&[absent.as_bytes(), ours.0.as_bytes()], &Answering::nothing()).unwrap().unwrap(&theirs);
     let error = error.err().unwrap();
     assert_eq!(error.kind(), Kind::Plugin);
-    assert!(error.to_string().contains("age-plugin-nobodyhasthis"), "{error}");
+    assert!(error.to_string().contains("age-plugin-notinstalled"), "{error}");
     assert!(error.to_string().contains("key0"), "{error}");
 }
 
@@ -224,7 +225,7 @@ fn plugin_identity(prefix: &str) -> String {
 #[test]
 fn a_malformed_stanza_is_damage() {
     let (text, recipient) = new_key();
-    let identities = parse(&[text.as_bytes()], &Answering::nobody()).unwrap();
+    let identities = parse(&[text.as_bytes()], &Answering::nothing()).unwrap();
     let mut stanzas = x25519(&recipient);
     stanzas[0].args.push("extra".to_owned());
     assert_eq!(identities.unwrap(&stanzas).err().unwrap().kind(), Kind::HeaderDamaged);
@@ -234,7 +235,7 @@ fn a_malformed_stanza_is_damage() {
 fn nothing_secret_is_in_debug_output() {
     let (text, _) = new_key();
     let secret = text.lines().last().unwrap().to_owned();
-    let identities = parse(&[text.as_bytes()], &Answering::nobody()).unwrap();
+    let identities = parse(&[text.as_bytes()], &Answering::nothing()).unwrap();
     for shown in [format!("{identities:?}"), format!("{:?}", file("key0", &text))] {
         assert!(!shown.contains(&secret), "{shown}");
     }

@@ -23,7 +23,7 @@ impl Answering {
     }
 
     /// A prompt without a terminal.
-    pub(super) fn nobody() -> Arc<Self> {
+    pub(super) fn nothing() -> Arc<Self> {
         Arc::new(Self { passphrase: None, asked: AtomicUsize::new(0) })
     }
 
@@ -47,7 +47,7 @@ impl Prompt for Answering {
         self.asked.fetch_add(1, Ordering::Relaxed);
         self.passphrase
             .map(SecretString::from)
-            .ok_or_else(|| Error::new(Kind::NoTerminal, format!("nobody to ask: {text}")))
+            .ok_or_else(|| Error::new(Kind::NoTerminal, format!("no answer to: {text}")))
     }
 }
 

@@ -38,7 +38,7 @@ const SECRET: &str = "AGE-SECRET-KEY-1GQ9778VQXMMJVE8SK7J6VT8UJ4HDQAJUVSFCWCM02D
 fn parse(strings: &[&str], files: &[&str]) -> Result<Recipients, Error> {
     let strings: Vec<_> = strings.iter().map(|&string| string.to_owned()).collect();
     let files: Vec<_> = files.iter().map(|text| file("team.txt", text)).collect();
-    Recipients::parse(&strings, &files, &prompt(&Answering::nobody()))
+    Recipients::parse(&strings, &files, &prompt(&Answering::nothing()))
 }
 
 fn stanzas(recipients: &Recipients) -> Vec<Stanza> {
@@ -72,7 +72,7 @@ fn duplicates_are_dropped_in_any_spelling() {
 }
 
 #[test]
-fn nobody_at_all_is_an_error_of_its_own() {
+fn no_recipient_at_all_is_an_error_of_its_own() {
     assert_eq!(parse(&[], &[]).unwrap_err().kind(), Kind::NoRecipient);
 }
 
@@ -105,7 +105,7 @@ fn a_bad_line_is_named_by_number_and_not_shown() {
 #[test]
 fn bytes_that_are_no_text_are_a_bad_line() {
     let files = [file("team.txt", b"# \xff\n\xff\xfe\n")];
-    let error = Recipients::parse(&[], &files, &prompt(&Answering::nobody())).unwrap_err();
+    let error = Recipients::parse(&[], &files, &prompt(&Answering::nothing())).unwrap_err();
     assert_eq!(error.to_string(), "recipients file team.txt: line 2 is not text");
 }
 
@@ -130,7 +130,7 @@ fn private_keys_are_never_repeated() {
 fn a_bad_string_is_named_but_not_at_length() {
     let error = parse(&["key.txt"], &[]).unwrap_err();
     assert_eq!(error.to_string(), "recipient key.txt is not a recipient");
-    assert!(error.hint().contains("-R"));
+    assert!(error.hint().contains("`recipients_file`"));
     let error = parse(&[&X25519[..50]], &[]).unwrap_err();
     assert!(
         error.to_string().starts_with("recipient age1t7rxyev2z3rw82st… is not a valid age recipient"),
@@ -141,9 +141,9 @@ fn a_bad_string_is_named_but_not_at_length() {
 
 #[test]
 fn an_absent_plugin_is_named() {
-    let error = parse(&["age1nobodyhasthis1uqffpr"], &[]).unwrap_err();
+    let error = parse(&["age1notinstalled1nswpff"], &[]).unwrap_err();
     assert_eq!(error.kind(), Kind::Recipient);
-    assert!(error.to_string().contains("age-plugin-nobodyhasthis"), "{error}");
+    assert!(error.to_string().contains("age-plugin-notinstalled"), "{error}");
 }
 
 #[test]

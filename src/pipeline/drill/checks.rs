@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::cluster::Served;
-use crate::database::contents::Contents;
-use crate::database::hash_kv::Keys;
+use crate::database::contents::DatabaseContents;
+use crate::database::hash_kv::KeysAtRevision;
 use crate::database::leases::Lease;
-use crate::database::membership::Membership;
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, HashKv, ListedMember};
 
@@ -17,8 +17,8 @@ const VALUE: &str = "written by a drill of etcd-seal";
 
 /// What the data contain, read without etcd.
 pub(super) struct Expected<'a> {
-    pub(super) contents: &'a Contents,
-    pub(super) keys: Keys,
+    pub(super) contents: &'a DatabaseContents,
+    pub(super) keys: KeysAtRevision,
     /// `None` where there are too many to compare.
     pub(super) leases: Option<&'a [Lease]>,
     pub(super) membership: &'a Membership,
@@ -134,7 +134,7 @@ async fn compare_leases(
     let known = |id: &&i64| expected.binary_search_by_key(*id, |lease| lease.id).is_ok();
     let unknown = served.iter().filter(|id| !known(id)).count();
     if unknown > 0 {
-        findings.differences.push(format!("{unknown} leases that nobody granted"));
+        findings.differences.push(format!("{unknown} leases that the data do not have"));
     }
     Ok(())
 }

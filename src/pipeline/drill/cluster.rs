@@ -12,7 +12,7 @@ use tokio::runtime::Handle;
 
 use super::process::{Process, Program};
 use super::{blamed_on_host, host_fault};
-use crate::database::membership::Membership;
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, Connection};
 use crate::interrupt::Interrupt;

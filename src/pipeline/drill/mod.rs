@@ -27,17 +27,14 @@ use super::member::{Made, Request as MemberRequest, Source, WantedBump, database
 use super::open::{self, Admit, Opened};
 use super::space;
 use crate::archive::manifest::Digest;
-use crate::database::contents::{Contents, major_and_minor};
-use crate::database::edit::turn_authentication_off_in_a_scratch_copy;
-use crate::database::file::Database;
-use crate::database::hash_kv::{Keys, read_keys};
+use crate::database::bolt::Database;
+use crate::database::contents::{DatabaseContents, major_and_minor};
+use crate::database::hash_kv::{KeysAtRevision, read_keys};
 use crate::database::leases::{Lease, read_leases};
-use crate::database::member::LOG_SIZE;
-use crate::database::membership::Membership;
+use crate::database::member::{Membership, WAL_SIZE, turn_authentication_off_in_a_scratch_copy};
 use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
-use crate::progress::Progress;
 use crate::store::scratch::Scratch;
+use crate::watch::Watch;
 
 /// What to drill with.
 pub struct Request<'a> {
@@ -65,8 +62,8 @@ pub struct Request<'a> {
 /// # Errors
 /// [`Kind::NoSpace`].
 pub fn check_room(scratch: &Path, expected: Option<u64>, members: usize, free: u64) -> Result<()> {
-    let expected = expected.map(|size| size.saturating_add(LOG_SIZE));
-    space::check(scratch, expected, members as u64 + 2, LOG_SIZE, free)
+    let expected = expected.map(|size| size.saturating_add(WAL_SIZE));
+    space::check(scratch, expected, members as u64 + 2, WAL_SIZE, free)
 }
 
 /// What the drill proved, and how long it took.
@@ -79,9 +76,9 @@ pub struct Drilled {
     /// Whether etcd's own digest was present and right.
     pub digest: Digest,
     /// What the database holds.
-    pub contents: Contents,
+    pub contents: DatabaseContents,
     /// Its keys, and their checksum, which etcd computed as well.
-    pub keys: Keys,
+    pub keys: KeysAtRevision,
     /// The version of the etcd that served it.
     pub etcd_version: String,
     /// The number of members that served it.
@@ -120,8 +117,7 @@ pub fn drill(
     input: &mut (dyn Read + Send),
     source: &Source<'_>,
     request: &Request<'_>,
-    progress: &dyn Progress,
-    interrupt: &Interrupt,
+    watch: &Watch,
 ) -> Result<Drilled> {
     let began = Instant::now();
     let membership = membership(request.members)?;
@@ -129,13 +125,13 @@ pub fn drill(
     let free = scratch.free_space()?;
     let admit = |promised| check_room(request.scratch, Some(promised), request.members, free);
     request.expected_size.map_or(Ok(()), admit)?;
-    let restored = Restored::new(input, source, &membership, &scratch, &admit, progress, interrupt)?;
+    let restored = Restored::new(input, source, &membership, &scratch, &admit, watch)?;
     let site = Site {
         program: request.program,
         scratch: &scratch,
         runtime: request.runtime,
         timeout: request.timeout,
-        interrupt,
+        interrupt: &watch.interrupt,
     };
     // From here on, where a launcher starts the etcds, every child of this process belongs to the drill: no plugin runs.
     let adoption = (!request.program.launcher.is_empty()).then(Adoption::begin);
@@ -161,7 +157,7 @@ pub fn drill(
 struct Restored {
     made: Made,
     took: Duration,
-    keys: Keys,
+    keys: KeysAtRevision,
     leases: Option<Vec<Lease>>,
 }
 
@@ -179,8 +175,7 @@ impl Restored {
         membership: &Membership,
         scratch: &Scratch,
         admit: &Admit<'_>,
-        progress: &dyn Progress,
-        interrupt: &Interrupt,
+        watch: &Watch,
     ) -> Result<Self> {
         let began = Instant::now();
         let wanted = MemberRequest {
@@ -191,16 +186,16 @@ impl Restored {
             clock: None,
         };
         let create = |path: &Path| scratch.create_file(path);
-        let (made, file) = write_members(input, source, &wanted, &create, admit, progress, interrupt)?;
+        let (made, file) = write_members(input, source, &wanted, &create, admit, watch)?;
         let took = began.elapsed();
         let database = Database::open(&file)?;
         let contents = &made.contents;
-        let keys = read_keys(&database, contents.revision, contents.compacted, interrupt)?;
-        let leases = read_leases(&database, interrupt)?;
+        let keys = read_keys(&database, contents.revision, contents.compacted, &watch.interrupt)?;
+        let leases = read_leases(&database, &watch.interrupt)?;
         if contents.auth_enabled {
             for member in membership.members() {
                 let file = scratch.open_file(&database_of(&member.name))?;
-                turn_authentication_off_in_a_scratch_copy(&Database::open(&file)?, interrupt)?;
+                turn_authentication_off_in_a_scratch_copy(&file, &watch.interrupt)?;
             }
         }
         Ok(Self { made, took, keys, leases })

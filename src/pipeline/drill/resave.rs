@@ -3,27 +3,22 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
-use std::sync::Arc;
 
 use jiff::Timestamp;
-use secrecy::{ExposeSecret, SecretString};
+use secrecy::ExposeSecret;
 use tokio::runtime::Handle;
-use zeroize::Zeroizing;
 
-use crate::archive::frame::FRAME_SIZE_DEFAULT;
-use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source};
-use crate::database::contents::Contents;
-use crate::database::file::Database;
-use crate::error::{Error, Kind, Result};
-use crate::etcd::{self, Connection, Flow};
+use crate::database::bolt::Database;
+use crate::database::contents::DatabaseContents;
+use crate::error::{Error, Result};
+use crate::etcd::Connection;
 use crate::interrupt::Interrupt;
-use crate::keys::{
-    DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
-};
-use crate::pipeline::open::{self, open};
-use crate::pipeline::save::{self, SnapshotSource, save};
-use crate::progress::{Pulse, Silent};
+use crate::keys::{Identities, Recipients, generate_identity};
+use crate::pipeline::open;
+use crate::pipeline::seal::{Input, Seal};
+use crate::pipeline::unseal::Unseal;
 use crate::store::scratch::Scratch;
+use crate::watch::Watch;
 
 /// Saves the member at `connection` into the scratch directory for a throwaway key, opens that archive, and checks every
 /// page of the database in it.
@@ -34,27 +29,22 @@ pub(super) fn save_and_open(
     options: &open::Options,
     now: Timestamp,
     interrupt: &Interrupt,
-) -> Result<Contents> {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+) -> Result<DatabaseContents> {
     let (identity, recipient) = generate_identity(&now.to_string());
-    let recipients = Recipients::parse(&[recipient], &[], &prompt)?;
-    let text = Zeroizing::new(identity.expose_secret().as_bytes().to_vec());
-    let file = KeyFile { name: "the key of the drill".to_owned(), text };
-    let identities = Identities::parse(vec![file], &prompt, DEFAULT_MAX_WORK_FACTOR)?;
+    let recipients = Recipients::of([recipient])?;
+    let identities = Identities::of(identity.expose_secret())?;
 
     let mut archive = scratch.create_file(Path::new("again.age"))?;
-    let snapshot = runtime.block_on(etcd::open(connection, interrupt))?;
-    let flow = snapshot.flow(runtime, FRAME_SIZE_DEFAULT as usize, Pulse::default(), interrupt);
-    let saving = save::Options { jobs: options.jobs, describe: true, allow_missing_digest: false };
-    let manifest = manifest(now, &recipients);
-    save(FlowSource(flow), manifest, &recipients, &saving, &mut archive, &Silent, interrupt)?;
+    let watch = Watch::silent(interrupt);
+    let seal = Seal::new(&recipients, now.into()).jobs(options.jobs).watch(watch.clone());
+    seal.to_writer(Input::etcd_on(connection, runtime), &mut archive)?;
 
     let mut archive = read_again(archive.finish().map_err(cannot_read)?)?;
     let mut database = scratch.create_file(Path::new("again.db"))?;
-    let options = open::Options { allow_missing_digest: false, file_digest: false, ..options.clone() };
-    open(&mut archive, &identities, &options, &mut database, &Silent, interrupt)?;
+    let unseal = Unseal::new(&identities).jobs(options.jobs).watch(watch);
+    unseal.to_writer(&mut archive, &mut database)?;
     let database = database.finish().map_err(cannot_read)?;
-    Contents::read(&Database::open(&database)?, interrupt)
+    DatabaseContents::read(&Database::open(&database)?, interrupt)
 }
 
 fn read_again(mut file: File) -> Result<File> {
@@ -64,62 +54,4 @@ fn read_again(mut file: File) -> Result<File> {
 
 fn cannot_read(error: std::io::Error) -> Error {
     Error::io("write and read", "the scratch directory", error)
-}
-
-fn manifest(now: Timestamp, recipients: &Recipients) -> Manifest {
-    let description = Description {
-        format: FORMAT.to_owned(),
-        format_version: FORMAT_VERSION,
-        tool: concat!("etcd-seal ", env!("CARGO_PKG_VERSION")).to_owned(),
-        sealed_at: now.to_string(),
-        cluster_name: None,
-        cluster_id: None,
-        member_id: None,
-        etcd_version: None,
-        storage_version: None,
-        revision: None,
-        snapshot_size: None,
-        frame_size: FRAME_SIZE_DEFAULT,
-        level: 1,
-        source: Source::Etcd,
-        snapshot_started_at: None,
-    };
-    Manifest {
-        description,
-        endpoint: None,
-        member_name: None,
-        tls: None,
-        conditions: Vec::new(),
-        host: None,
-        tags: Vec::new(),
-        note: None,
-        recipients: recipients.names().to_vec(),
-    }
-}
-
-struct FlowSource(Flow);
-
-impl SnapshotSource for FlowSource {
-    fn next(&mut self) -> Result<Option<Vec<u8>>> {
-        self.0.take()
-    }
-}
-
-/// A prompt for a fresh key, which needs no answers.
-struct Nobody;
-
-impl Prompt for Nobody {
-    fn message(&self, _text: &str) {}
-
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-
-    fn secret(&self, _text: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, "there is nobody to ask"))
-    }
 }

@@ -14,21 +14,20 @@ use age::secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::{Nobody, skip};
+use super::skip;
 use crate::archive::header::Header;
 use crate::archive::payload::{PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::archive::read_at::PayloadAt;
 use crate::error::{Kind, Result};
-use crate::interrupt::Interrupt;
-use crate::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, SharedPrompt};
-use crate::pipeline::delivery::Delivery;
-use crate::pipeline::digest::queue;
-use crate::pipeline::foreign::copy_foreign;
+use crate::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, NoPrompt, SharedPrompt};
+use crate::pipeline::engine::delivery::Delivery;
+use crate::pipeline::engine::digest::queue;
+use crate::pipeline::engine::foreign::copy_foreign;
+use crate::pipeline::engine::plaintext::decrypted;
+use crate::pipeline::engine::stage::Stop;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open::{self, Begun};
-use crate::pipeline::plaintext::decrypted;
-use crate::pipeline::stage::Stop;
-use crate::progress::Silent;
+use crate::watch::Watch;
 
 /// The vectors that decrypt completely.
 const OPEN: &[&str] = &[
@@ -215,7 +214,7 @@ impl Vector {
 
     /// Each key of the vector on its own, as the program takes one or the other; no key where the vector has none.
     fn keys(&self) -> Vec<Identities> {
-        let prompt: SharedPrompt = Arc::new(Nobody);
+        let prompt: SharedPrompt = Arc::new(NoPrompt);
         let native = self.identities.iter().filter(|identity| !identity.starts_with(POST_QUANTUM));
         let mut keys: Vec<Identities> = native
             .map(|identity| {
@@ -298,15 +297,15 @@ pub(super) fn delivered(mut file: &[u8], identities: &Identities, jobs: usize) -
 fn deliver(file: &mut &[u8], identities: &Identities, jobs: usize, output: &mut Vec<u8>) -> Result<()> {
     let Begun { header, payload, .. } = Begun::new(file)?;
     let key = header.unlock(identities)?;
-    let (read, interrupt) = (AtomicU64::new(header.size()), Interrupt::new());
+    let (read, watch) = (AtomicU64::new(header.size()), Watch::default());
     let (pieces, digested) = queue();
     std::thread::scope(|scope| {
         scope.spawn(move || digested.into_iter().for_each(drop));
-        decrypted(payload, &key, &read, jobs, &interrupt, |mut plaintext| {
-            let mut delivery = Delivery::new(output, pieces, &read, &Silent, &interrupt);
+        decrypted(payload, &key, &read, jobs, &watch, |mut plaintext| {
+            let mut delivery = Delivery::new(output, pieces, &read, &watch);
             copy_foreign(&mut plaintext, &mut delivery).map_err(|stop| match stop {
                 Stop::Failed(error) => error,
-                Stop::Closed => panic!("nobody stopped it"),
+                Stop::Closed => panic!("no stage stopped it"),
             })
         })
     })
@@ -394,7 +393,7 @@ fn judge_opening(
 ) {
     let options = open::Options { jobs, allow_missing_digest: true, file_digest: true };
     let (mut output, mut file) = (Vec::new(), &vector.file[..]);
-    let opened = open::open(&mut file, key, &options, &mut output, &Silent, &Interrupt::new());
+    let opened = open::open(&mut file, key, &options, &mut output, &Watch::default());
     let kind = kind_of(opened.map(drop)).unwrap_err();
     assert_eq!(kind, delivered.err().unwrap_or(Kind::NotASnapshot), "{}", vector.name);
     assert!(plaintext.starts_with(&output), "{}", vector.name);
@@ -459,7 +458,7 @@ fn read_at(file: &[u8], key: &Identities) -> Result<Vec<u8>> {
 
 #[test]
 fn identities_that_the_age_crate_does_not_know_are_refused_in_words() {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     for vector in vectors().unwrap_or_default() {
         for identity in vector.identities.iter().filter(|identity| identity.starts_with(POST_QUANTUM)) {
             let text = Zeroizing::new(identity.as_bytes().to_vec());

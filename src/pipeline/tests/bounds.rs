@@ -6,22 +6,22 @@ use std::io::{Cursor, Write};
 use sha2::{Digest as _, Sha256};
 use zstd::stream::raw::CParameter;
 
-use super::{Key, foreign, key, pieces, save_options, seal_with};
+use super::{Key, foreign, key, pieces, seal_options, seal_with};
 use crate::archive::expansion::{UNPROMISED_RATIO, UNPROMISED_SIZE};
 use crate::archive::frame::{
     FRAME_SIZE_MAX, FramePacker, MANIFEST_MAGIC, TRAILER_MAGIC, ZSTD_MAGIC, skippable,
 };
 use crate::archive::manifest::{Digest, Manifest, Source, Trailer, manifest_for_tests};
 use crate::archive::seek_table::SeekTable;
-use crate::database::meta::meta_page;
+use crate::database::bolt::meta::meta_page;
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open::{self, Opened};
-use crate::pipeline::save;
-use crate::progress::Silent;
+use crate::pipeline::seal::SealOptions;
+use crate::watch::Watch;
 
 const FRAME: u64 = FRAME_SIZE_MAX as u64;
 const PAGE: u32 = 4096;
@@ -110,7 +110,7 @@ fn opened(mut archive: &[u8], key: &Key, allow_missing_digest: bool) -> (u64, Re
     let options = open::Options { jobs: 1, allow_missing_digest, file_digest: false };
     let mut output = Counted(0);
     let (identities, interrupt) = (&key.identities, Interrupt::new());
-    let opened = open::open(&mut archive, identities, &options, &mut output, &Silent, &interrupt);
+    let opened = open::open(&mut archive, identities, &options, &mut output, &Watch::silent(&interrupt));
     (output.0, opened)
 }
 
@@ -181,8 +181,14 @@ fn nothing_is_written_of_what_is_not_admitted() {
     let mut output = Vec::new();
     let (mut input, interrupt) = (&archive[..], Interrupt::new());
     let identities = &key.identities;
-    let opened =
-        open::open_admitted(&mut input, identities, &options, &mut output, &admit, &Silent, &interrupt);
+    let opened = open::open_admitted(
+        &mut input,
+        identities,
+        &options,
+        &mut output,
+        &admit,
+        &Watch::silent(&interrupt),
+    );
     assert_eq!(opened.unwrap_err().kind(), Kind::NoSpace);
     assert_eq!((asked.into_inner(), output.len()), (1 << 60, 0));
 }
@@ -196,7 +202,7 @@ fn what_no_reader_would_unpack_is_not_written() {
     let size = 8 * FRAME;
     let mut snapshot = first_frame(size);
     snapshot.resize(usize::try_from(size).unwrap(), 0);
-    let options = save::Options { allow_missing_digest: true, ..save_options() };
+    let options = SealOptions { allow_missing_digest: true, ..seal_options() };
     let (saved, archive) = seal_with(pieces(&snapshot, 1 << 20), manifest.clone(), &options, &key);
     let error = saved.unwrap_err();
     assert_eq!(error.kind(), Kind::Usage, "{error}");
@@ -282,5 +288,5 @@ fn the_work_factor_of_a_passphrase_is_bounded() {
     let inspected = |work_factor| inspect(&mut Cursor::new(archive(work_factor)), Some(&identities));
     assert!(inspected(10).is_ok());
     let error = inspected(11).unwrap_err();
-    assert!(error.hint().contains("--max-work-factor 11"), "{error}: {}", error.hint());
+    assert!(error.hint().contains("`max_work_factor` 11"), "{error}: {}", error.hint());
 }

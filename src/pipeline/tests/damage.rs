@@ -15,8 +15,8 @@ use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open;
-use crate::progress::Silent;
 use crate::store::sidecar::Sidecar;
+use crate::watch::Watch;
 
 /// An archive, and what is known of it.
 struct Whole {
@@ -63,7 +63,7 @@ impl Whole {
         let mut output = Vec::new();
         let options = open::Options { jobs: 1, allow_missing_digest: true, file_digest: false };
         let (identities, interrupt) = (&self.key.identities, Interrupt::new());
-        let opened = open::open(&mut bytes, identities, &options, &mut output, &Silent, &interrupt);
+        let opened = open::open(&mut bytes, identities, &options, &mut output, &Watch::silent(&interrupt));
         let exit = exit_of(opened.map(drop));
         assert!(exit != Exit::Done || output == self.snapshot, "another snapshot");
         (exit, output)
@@ -76,7 +76,7 @@ impl Whole {
 
     /// The result of `verify` with a sidecar and without a key.
     fn compared(&self, mut bytes: &[u8]) -> Exit {
-        let seen = open::look(&mut bytes, &Silent, &Interrupt::new());
+        let seen = open::look(&mut bytes, &Watch::default());
         exit_of(
             seen.and_then(|seen| {
                 self.sidecar.compare(Path::new(NAME), &seen.archive_sha256.unwrap()).map(drop)

@@ -6,13 +6,13 @@ use std::io::Cursor;
 use proptest::prelude::*;
 use sha2::{Digest as _, Sha256};
 
-use super::{Key, Pieces, key, noise, open_with, seal_with};
+use super::{Key, Pieces, key, noise, open_with, seal_options, seal_with};
 use crate::archive::frame::{FRAME_SIZE_MAX, FRAME_SIZE_MIN};
 use crate::archive::header::Header;
 use crate::archive::manifest::{Source, manifest_for_tests};
 use crate::archive::read_at::{ArchiveAt, PayloadAt};
 use crate::database::snapshot::{DIGEST_SIZE, snapshot_for_tests};
-use crate::pipeline::save;
+use crate::pipeline::seal::SealOptions;
 
 /// A snapshot, and how to save it and read it again.
 #[derive(Clone, Debug)]
@@ -79,10 +79,14 @@ fn split(snapshot: &[u8], lengths: &[usize]) -> Pieces {
 fn seal(case: &Case, key: &Key) -> Vec<u8> {
     let mut manifest = manifest_for_tests();
     manifest.description.source = Source::Stdin;
-    manifest.description.frame_size = case.frame_size;
-    manifest.description.level = case.level;
     manifest.description.snapshot_size = None;
-    let options = save::Options { jobs: case.jobs.0, describe: true, allow_missing_digest: !case.digest };
+    let options = SealOptions {
+        level: case.level,
+        frame_size: case.frame_size,
+        jobs: case.jobs.0,
+        allow_missing_digest: !case.digest,
+        ..seal_options()
+    };
     let (saved, archive) = seal_with(split(&case.snapshot, &case.pieces), manifest, &options, key);
     saved.unwrap();
     archive

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::age_vectors::delivered;
-use super::{Key, key, noise, pieces, save_options, seal_with, skip};
+use super::{Key, key, noise, pieces, seal_options, seal_with, skip};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{Source, manifest_for_tests};
 use crate::archive::payload::{CHUNK_SIZE, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::database::snapshot::snapshot_for_tests;
 use crate::error::{Kind, Result};
-use crate::pipeline::batch::{BATCH_SIZE, Batch, Batcher};
-use crate::pipeline::save;
-use crate::pipeline::stage::ordered;
+use crate::pipeline::engine::batch::{BATCH_SIZE, Batch, Batcher};
+use crate::pipeline::engine::stage::ordered;
+use crate::pipeline::seal::SealOptions;
 
 /// Plaintext bytes of a batch.
 const BATCH: usize = BATCH_SIZE / SEALED_CHUNK_SIZE * CHUNK_SIZE;
@@ -138,7 +138,7 @@ fn an_archive_of_a_snapshot_of_any_size_opens_with_stock_age_and_zstd() {
         let mut manifest = manifest_for_tests();
         manifest.description.source = Source::File;
         manifest.description.snapshot_size = Some(snapshot.len() as u64);
-        let options = save::Options { allow_missing_digest: true, ..save_options() };
+        let options = SealOptions { allow_missing_digest: true, ..seal_options() };
         let (saved, archive) = seal_with(pieces(&snapshot, 1_000_003), manifest, &options, &key);
         saved.unwrap();
         for age in &ages {

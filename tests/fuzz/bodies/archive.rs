@@ -2,13 +2,11 @@
 
 use std::io::{Cursor, Write};
 
-use etcd_seal::Result;
 use etcd_seal::low_level::archive::expansion::{UNPROMISED_RATIO, UNPROMISED_SIZE};
-use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::keys::Identities;
 use etcd_seal::low_level::pipeline::inspect::{Inside, inspect};
 use etcd_seal::low_level::pipeline::open::{Opened, Options, look, open};
-use etcd_seal::low_level::progress::Silent;
+use etcd_seal::{Result, Watch};
 
 use super::keys;
 
@@ -42,13 +40,13 @@ fn promised(inside: &Inside) -> Option<u64> {
 
 /// Reads it in all three ways, which must not contradict each other.
 pub(crate) fn read(archive: &[u8], identities: &Identities) -> Result<Opened> {
-    let interrupt = Interrupt::new();
-    let seen = look(&mut &archive[..], &Silent, &interrupt);
+    let watch = Watch::default();
+    let seen = look(&mut &archive[..], &watch);
     let _ = inspect(&mut Cursor::new(archive), None);
     let inspected = inspect(&mut Cursor::new(archive), Some(identities));
     let options = Options { jobs: 1, allow_missing_digest: true, file_digest: true };
     let mut output = Counted::default();
-    let opened = open(&mut &archive[..], identities, &options, &mut output, &Silent, &interrupt);
+    let opened = open(&mut &archive[..], identities, &options, &mut output, &watch);
     if let Ok(inspected) = &inspected {
         let promised = inspected.inside.as_ref().and_then(promised);
         let justified = UNPROMISED_SIZE + UNPROMISED_RATIO * archive.len() as u64;

@@ -1,4 +1,4 @@
-//! zstd frames and the seek table, as bytes that nobody has authenticated.
+//! zstd frames and the seek table, as bytes that are not authenticated.
 
 use etcd_seal::low_level::archive::frame::{
     FRAME_SIZE_MIN, FramePacker, FrameUnpacker, ZSTD_MAGIC, begins_as_manifest, walk_frame,

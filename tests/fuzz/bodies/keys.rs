@@ -1,4 +1,4 @@
-//! The key of all targets: that of the test vectors, which everybody has.
+//! The key of all targets: that of the test vectors, which is public.
 
 use std::sync::Arc;
 
@@ -12,9 +12,9 @@ const PASSPHRASE: &str = "correct horse battery staple";
 /// 1 MiB and a few milliseconds: a mutation must not be able to ask for more.
 const MAX_WORK_FACTOR: u8 = 10;
 
-struct Nobody;
+struct Unattended;
 
-impl Prompt for Nobody {
+impl Prompt for Unattended {
     fn message(&self, _text: &str) {}
     fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
         None
@@ -29,7 +29,7 @@ impl Prompt for Nobody {
 
 /// The identity.
 pub(crate) fn identities() -> Identities {
-    let prompt: SharedPrompt = Arc::new(Nobody);
+    let prompt: SharedPrompt = Arc::new(Unattended);
     let file = KeyFile { name: "key.txt".to_owned(), text: Zeroizing::new(KEY.as_bytes().to_vec()) };
     Identities::parse(vec![file], &prompt, MAX_WORK_FACTOR).expect("the key is one")
 }

@@ -2,7 +2,7 @@
 //!
 //! An input is never wrong. A target fails by panicking, by taking too long or by taking too much memory; beside that it
 //! compares what must be the same whatever the input is. Two drivers run these functions: libFuzzer, which looks for new
-//! code (`scripts/fuzz`), and `tests/fuzzing.rs`, which is one of the ordinary tests.
+//! code (`scripts/fuzz`), and `tests/fast/fuzzing.rs`, which is one of the ordinary tests.
 
 pub mod archive;
 pub mod documents;

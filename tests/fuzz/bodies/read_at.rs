@@ -5,7 +5,7 @@ use std::io::Cursor;
 use etcd_seal::low_level::archive::payload::{CHUNK_SIZE, PayloadKey, Position, TAG_SIZE};
 use etcd_seal::low_level::archive::read_at::{ArchiveAt, PayloadAt, ends_with_trailer};
 
-/// What is read of a snapshot at most: it may promise to be larger than anybody's memory.
+/// What is read of a snapshot at most: it may promise to be larger than any memory.
 const READ_MAX: u64 = 1 << 20;
 
 /// Opens both ends, then reads here and there.

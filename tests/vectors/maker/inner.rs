@@ -1,4 +1,4 @@
-//! What is wrong inside the encryption: only somebody with the key, or a defective program, can have made these.
+//! What is wrong inside the encryption: only a holder of the key, or a defective program, can have made these.
 
 use serde_json::{Value, json};
 use zstd::zstd_safe::CParameter;

@@ -6,14 +6,15 @@ mod settings;
 
 use super::restore::OpenSource;
 use crate::archive::manifest::Description;
+use crate::cli::Context;
 use crate::cli::clock::now;
 use crate::cli::commands::tether;
-use crate::cli::{Context, bar};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
 use crate::pipeline::member::Source;
-use crate::store::local::{Existing, Unpublished, check};
+use crate::store::Existing;
+use crate::store::local::{UnpublishedFile, check};
 use crate::store::scratch::Scratch;
 use crate::store::space::free_space;
 pub(crate) use settings::DrillArguments;
@@ -84,9 +85,8 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         now: now()?,
         runtime: &context.runtime,
     };
-    let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let drilled = drill(&mut source.file, &from, &request, &*progress, &context.interrupt);
-    drop(progress);
+    let watch = context.watch("restoring");
+    let drilled = drill(&mut source.file, &from, &request, &watch);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
@@ -118,10 +118,10 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
 impl MetricsPlace {
     fn write(&self, text: &str) -> Result<()> {
         let Self { directory, name } = self;
-        let mut file = Unpublished::create(directory)?;
+        let mut file = UnpublishedFile::create(directory)?;
         let written = file.write_all(text.as_bytes());
         written.map_err(|error| Error::io("write", directory.join(name).display(), error))?;
-        file.let_everybody_read()?;
+        file.let_all_users_read()?;
         // Monitoring must learn of an interrupted drill, too, so this write ignores the request to stop.
         let published = file.publish(name, Existing::Replace, None, &Interrupt::new())?;
         published.shortfall.map_or(Ok(()), Err)

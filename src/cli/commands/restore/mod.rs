@@ -3,15 +3,15 @@
 mod settings;
 
 use crate::archive::manifest::Description;
+use crate::cli::Context;
 use crate::cli::clock::{now, time_of};
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file};
 use crate::cli::output::Place;
 use crate::cli::printable::quoted;
 use crate::cli::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
-use crate::cli::{Context, bar};
-use crate::database::contents::{Contents, major_and_minor};
-use crate::database::membership::Membership;
+use crate::database::contents::{DatabaseContents, major_and_minor};
+use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
@@ -130,9 +130,9 @@ fn to_snapshot(
     let began = Instant::now();
     let identities = source.identities.take().unwrap_or_default();
     let mut output = place.begin()?;
-    let progress = bar::progress(&context.console, context.quiet, "restoring");
-    let (file, interrupt) = (&mut source.file, &context.interrupt);
-    let opened = open_admitted(file, &identities, options, &mut output, &admit, &*progress, interrupt);
+    let watch = context.watch("restoring");
+    let file = &mut source.file;
+    let opened = open_admitted(file, &identities, options, &mut output, &admit, &watch);
     let archive = Archive::named(&source.path);
     let opened = opened.map_err(|error| {
         let blame = |error: Error| match error.kind() {
@@ -141,7 +141,6 @@ fn to_snapshot(
         };
         output.explain(error, blame)
     })?;
-    drop(progress);
     let published = output.publish(None, &context.interrupt)?;
     context.reporter.result(&RestoreReport::new(opened, archive.path(), published, began.elapsed()))
 }
@@ -238,22 +237,21 @@ fn to_members(
     };
     let (bump, skip_hash_check) = (cluster.bump, cluster.skip_hash_check);
     let request = Request { membership, bump, skip_hash_check, expected_size, clock: Some(clock) };
-    let progress = bar::progress(&context.console, context.quiet, "restoring");
+    let watch = context.watch("restoring");
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
     let directories = goal.directories()?;
     let restored = match goal {
         Goal::Member { name, place } => {
             let member = membership.member(&name, None)?;
-            restore_member(file, &from, &request, member, place, &*progress, interrupt)
+            restore_member(file, &from, &request, member, place, &watch)
         }
         Goal::Cluster { directory, owner } => {
-            restore_cluster(file, &from, &request, &directory, owner, &*progress, interrupt)
+            restore_cluster(file, &from, &request, &directory, owner, &watch)
         }
     };
     let archive = Archive::named(&source.path);
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
-    drop(progress);
     warn(&restored, cluster);
     let (path, directories, times) = (archive.path(), directories.as_ref(), (clock, began.elapsed()));
     let report = MemberReport::new(restored, path, membership, &names, directories, times);
@@ -441,7 +439,7 @@ fn warn_of_old_id(restored: &Restored, membership: &Membership) {
     }
 }
 
-fn warn_of_version(contents: &Contents, wanted: Option<(u64, u64)>) {
+fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
     let Some((wanted, version)) = wanted.zip(contents.data_version()) else { return };
     if major_and_minor(version).is_some_and(|version| version > wanted) {
         tracing::warn!(

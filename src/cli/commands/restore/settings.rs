@@ -5,9 +5,9 @@ use crate::cli::settings::opening::OpeningArguments;
 use crate::cli::settings::setting::ids_of;
 use crate::cli::settings::standard_input::StandardInput;
 use crate::cli::settings::values::{parse_duration, parse_etcd_version};
-use crate::database::edit::Bump;
-use crate::database::member::LOG_NAME;
-use crate::database::membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
+use crate::database::member::Bump;
+use crate::database::member::WAL_NAME;
+use crate::database::member::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use crate::pipeline::member::WantedBump;
@@ -239,7 +239,7 @@ fn to_members(arguments: MemberArguments, force: bool) -> Result<Target> {
             let now = arguments.replace.then(crate::cli::clock::now).transpose()?;
             let replace = now.map(|now| now.strftime("%Y%m%dT%H%M%SZ").to_string());
             let place =
-                MemberPlace { data_dir, wal_dir: arguments.wal_dir, replace, owner, log_name: LOG_NAME };
+                MemberPlace { data_dir, wal_dir: arguments.wal_dir, replace, owner, log_name: WAL_NAME };
             Ok(Target::Member(cluster(membership), arguments.name, place))
         }
         (None, Some(directory)) => Ok(Target::Cluster(cluster(membership), directory, owner)),

@@ -1,0 +1,38 @@
+//! Files and directories of a local filesystem: written beside their final name, published whole or not at all, and durable
+//! before their success is reported.
+
+mod commit;
+mod directory;
+mod file;
+pub mod growing;
+pub mod member;
+pub mod predecessor;
+mod removal;
+pub mod scratch;
+mod shape;
+pub mod source;
+pub mod space;
+mod stale;
+mod store;
+mod temporary;
+mod tree;
+mod walk;
+mod writeback;
+
+pub(super) use directory::{missing, not_a_directory};
+pub use file::{UnpublishedFile, check};
+pub use store::{LocalDirectory, LocalFile};
+pub use temporary::abandon_all;
+
+/// Whether a test can give files to another user. Where it cannot, this says past the test harness that part of the test is
+/// skipped.
+#[cfg(test)]
+fn may_give_files_away() -> bool {
+    use std::io::Write as _;
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        // A failure to say so fails no test.
+        let _ = writeln!(std::io::stderr(), "SKIPPED: only root can give files to another user");
+    }
+    is_root
+}

@@ -1,0 +1,181 @@
+//! What an operator is told, and what a dry run finds, seen from outside the program.
+
+use crate::harness::program::Sandbox;
+use crate::harness::refusal::{IDENTITY, RECIPIENT, scene, snapshot};
+use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, run};
+use std::fs;
+
+#[test]
+fn a_dry_run_checks_what_it_can() {
+    let sandbox = Sandbox::new();
+    sandbox.make_directory("out");
+    let certificate = sandbox.write("c.pem", "no certificate");
+    let certificate = certificate.to_str().unwrap();
+    let dead = dead_address();
+    for (words, wrong) in [
+        (&["--endpoints", "ftp://h:1"][..], "unknown scheme"),
+        (&["--endpoints", &dead, "--cacert", certificate], "cannot use --cacert"),
+        (&["--endpoints", &dead, "--cert", certificate], "--cert is given without --key"),
+    ] {
+        for dry in [&[][..], &["-n"]] {
+            let save = ["save", "out", "-r", RECIPIENT];
+            let outcome = sandbox.seal(save.iter().chain(words).chain(dry)).run();
+            let _ = outcome.ends_with(2).says(wrong);
+            assert!(sandbox.names("out").is_empty());
+        }
+    }
+    let _ = sandbox.seal(["save", "-n", "out", "-r", RECIPIENT, "--endpoints", &dead]).succeed();
+    // No question for a passphrase or password comes before that.
+    let save = ["save", "out", "-p", "--endpoints", "ftp://h:1"];
+    let _ = sandbox.seal(save).run().ends_with(2).says("unknown scheme");
+}
+
+/// Under cron no user looks at certificates: the end of the client's is told two weeks before, also with -q.
+#[test]
+fn a_client_certificate_that_ends_soon_is_warned_of() {
+    let (sandbox, pki) = (Sandbox::new(), Pki::new());
+    sandbox.make_directory("out");
+    for (days, told) in [(30, None), (5, Some("expires in ")), (-1, Some("has expired, "))] {
+        let leaf = pki.issue_for_days("client", LOOPBACK_NAMES, days);
+        let save = ["save", "-n", "-q", "out", "-r", RECIPIENT, "--endpoints", "https://127.0.0.1:1"];
+        let save = sandbox.seal(save).arg("--cert").arg(&leaf.certificate).arg("--key").arg(&leaf.key);
+        let outcome = save.succeed();
+        let warnings: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("warning: ")).collect();
+        assert_eq!(warnings.len(), usize::from(told.is_some()), "{days}: {warnings:?}");
+        assert!(told.is_none_or(|told| warnings[0].contains(told)), "{days}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_member_s_certificate_that_ends_soon_is_warned_of_once() {
+    let (sandbox, pki) = (Sandbox::new(), Pki::new());
+    sandbox.make_directory("out");
+    let binary = etcds().swap_remove(0);
+    for (days, told) in [(30, 0), (5, 1)] {
+        let leaf = pki.issue_for_days("server", LOOPBACK_NAMES, days);
+        let tls = Some(ServerTls { leaf, client_authority: None });
+        let member = Etcd::start(&binary, &Options { tls, ..Options::default() });
+        let endpoint = format!("https://{}", member.address());
+        let save = ["save", "-q", "out", "-r", RECIPIENT, "--endpoints", &endpoint, "--cacert"];
+        let outcome = sandbox.seal(save).arg(pki.authority()).succeed();
+        let warnings: Vec<&str> = outcome.stderr.lines().filter(|line| line.contains("warning: ")).collect();
+        assert_eq!(warnings.len(), told, "{days}: {warnings:?}");
+        let words = format!("the certificate of the member at {endpoint} expires in ");
+        assert!(warnings.iter().all(|warning| warning.contains(&words)), "{days}: {warnings:?}");
+    }
+}
+
+#[test]
+fn a_dry_restore_reads_the_identities() {
+    let scene = scene!();
+    let restore =
+        |identity| scene.sandbox.seal(["restore", "-n", "a.age", "-o", "x.db", "-i", identity]).run();
+    let _ = restore("key.txt").ends_with(0);
+    let _ = restore("missing.txt").ends_with(2).says("missing.txt");
+    let _ = restore("snapshot.db").ends_with(2);
+}
+
+#[test]
+fn an_identity_comes_from_standard_input() {
+    let scene = scene!();
+    let verify = scene.sandbox.seal(["verify", "a.age", "-i", "-"]);
+    // Longer than any buffer, so that memory has to grow.
+    let long = format!("{}{IDENTITY}\n", "# a comment\n".repeat(10_000));
+    let _ = verify.input(long).succeed();
+}
+
+#[test]
+fn a_malformed_sidecar_does_not_hide_that_the_content_is_whole() {
+    let scene = scene!();
+    scene.sandbox.write("a.age.sha256", "nonsense\n");
+    let verify = || scene.sandbox.seal(["verify", "a.age", "-i", "key.txt"]).run();
+    let _ = verify().ends_with(13).says("a.age: the content is whole, but a.age.sha256 is no sidecar");
+    let mut archive = scene.archive();
+    let middle = archive.len() / 2;
+    archive[middle] ^= 1;
+    scene.sandbox.write("a.age", archive);
+    let damaged = verify().ends_with(13);
+    assert!(!damaged.stderr.contains("whole"), "{}", damaged.stderr);
+}
+
+#[test]
+fn no_passphrase_is_called_wrong_that_was_not_tried() {
+    let scene = scene!();
+    scene.sandbox.write("passphrase", "correct horse");
+    let save = ["save", "p.age", "--from", "snapshot.db", "-p"];
+    let _ = scene.sandbox.seal(save).env("ETCD_SEAL_PASSPHRASE_FILE", "passphrase").succeed();
+    let outcome = scene.sandbox.seal(["verify", "p.age", "-i", "key.txt"]).run().ends_with(12);
+    assert!(!outcome.stderr.contains("wrong"), "{}", outcome.stderr);
+    assert!(outcome.stderr.contains("pass -p"), "{}", outcome.stderr);
+    scene.sandbox.write("passphrase", "wrong donkey");
+    let verify = scene.sandbox.seal(["verify", "p.age", "-p"]);
+    let verify = verify.env("ETCD_SEAL_PASSPHRASE_FILE", "passphrase").run();
+    let _ = verify.ends_with(12).says("the passphrase is wrong");
+}
+
+#[test]
+fn wrong_words_do_not_go_where_an_archive_was_to_go() {
+    let sandbox = Sandbox::new();
+    for words in [&["save", "--json", "--levle=3"][..], &["save", "--json"]] {
+        let outcome = sandbox.seal(words).env("ETCD_SEAL_DESTINATION", "-").run().ends_with(2);
+        assert_eq!(outcome.text(), "", "{words:?}");
+        assert!(outcome.stderr.contains("\"ok\":false"), "{}", outcome.stderr);
+    }
+}
+
+#[test]
+fn a_save_tells_how_long_the_stream_was_open_and_when_it_was_sealed() {
+    let Some(etcd) = etcds().first().map(|etcd| Etcd::start(etcd, &Options::default())) else { return };
+    let sandbox = Sandbox::new();
+    sandbox.make_directory("out");
+    let save = || sandbox.seal(["save", "out", "-r", RECIPIENT, "--force", "--endpoints", &etcd.address()]);
+    assert!(save().succeed().text().contains(", stream open "));
+    let told = save().arg("--json").succeed().object();
+    let text = |name: &str| told[name].as_str().unwrap().to_owned();
+    assert!(text("sealed_at") >= text("snapshot_started_at"), "{told}");
+}
+
+#[test]
+fn a_sealed_file_has_one_time() {
+    let scene = scene!();
+    let told = scene.seal(["save", "out", "--from", "snapshot.db", "-r", RECIPIENT, "--json"]).object();
+    let in_name = told["sealed_at"].as_str().unwrap().replace(['-', ':'], "");
+    assert!(told["path"].as_str().unwrap().contains(&in_name), "{told}");
+    assert_eq!(fs::read_dir(scene.sandbox.path("out")).unwrap().count(), 2);
+}
+
+#[test]
+fn a_snapshot_without_a_digest_is_told_the_way_in() {
+    let scene = scene!();
+    let snapshot = snapshot().unwrap();
+    scene.sandbox.write("absent.db", &snapshot[..snapshot.len() - 32]);
+    let mut wrong = snapshot.to_vec();
+    *wrong.last_mut().unwrap() ^= 1;
+    scene.sandbox.write("wrong.db", wrong);
+    for name in ["absent.db", "wrong.db"] {
+        let restore = || scene.sandbox.seal(["restore", "--from-snapshot", name, "--data-dir", "d"]);
+        let refused = restore().run().ends_with(13).says("--skip-hash-check --force");
+        assert!(!refused.stderr.contains("--allow-missing-digest"), "{}", refused.stderr);
+        assert!(!scene.sandbox.path("d").exists());
+        let _ = restore().args(["--skip-hash-check", "--force"]).run().ends_with(3);
+        fs::remove_dir_all(scene.sandbox.path("d")).unwrap();
+    }
+}
+
+#[test]
+fn a_new_cluster_with_the_id_of_the_lost_one_is_warned_of() {
+    let Some(etcd) = etcds().first().map(|etcd| Etcd::start(etcd, &Options::default())) else { return };
+    let sandbox = Sandbox::new();
+    sandbox.write("key.txt", format!("{IDENTITY}\n"));
+    let _ = sandbox.seal(["save", "a.age", "-r", RECIPIENT, "--endpoints", &etcd.address()]).succeed();
+    let members = run(etcd.etcdctl().args(["member", "list"]));
+    let member: Vec<&str> = members.trim().split(", ").collect();
+    let (name, peer_url) = (member[2], member[3]);
+    for (token, warned) in [("etcd-cluster", true), ("another", false)] {
+        let restore = ["restore", "a.age", "-i", "key.txt", "--data-dir", token, "--name", name];
+        let restore = sandbox.seal(restore).args(["--initial-cluster-token", token]);
+        let restore = restore.args(["--initial-cluster", &format!("{name}={peer_url}")]);
+        let restored = restore.args(["--initial-advertise-peer-urls", peer_url]).succeed();
+        assert_eq!(restored.stderr.contains("has the id of the lost one"), warned, "{}", restored.stderr);
+    }
+}

@@ -1,0 +1,462 @@
+//! A host that is short of everything: descriptors, memory, threads, room, a directory. Whatever is missing, the program
+//! ends with a code of its table and an error in its own words, and keeps the rule of [`Trial::judge`].
+
+use crate::harness::sandbox::{Ended, Running, finish, names};
+use crate::harness::skip;
+use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
+use crate::harness::{can, say};
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+/// Pages of the snapshot: some writes, and several frames of the least size.
+const PAGES: usize = 100;
+
+/// An error in our words, with a way out.
+fn assert_told(ended: &Ended, what: &str) {
+    let told = ended.err();
+    assert!(told.contains("etcd-seal: error: ") && told.contains("etcd-seal: hint: "), "{what}: {told}");
+    assert!(!told.contains("panicked"), "{what}: {told}");
+}
+
+/// Runs both commands under `limit` (`resource=value` of prlimit) and judges how they end; returns the codes. 127 stands for a
+/// program that the system could not even start.
+fn under(trial: &Trial, limit: &str) -> Vec<i32> {
+    let wrapper = ["prlimit", &format!("--{limit}"), "--"];
+    let version = finish(trial.behind(&wrapper, &trial.sandbox.program()).arg("--version"));
+    if version.code != 0 {
+        return vec![127];
+    }
+    let mut codes = Vec::new();
+    for publishing in BOTH {
+        let ended = finish(&mut trial.behind(&wrapper, &trial.command(publishing)));
+        trial.judge(publishing, &ended, limit);
+        assert!([0, 1, 134].contains(&ended.code), "{limit}: {publishing:?}: {} {}", ended.code, ended.err());
+        if ended.code == 1 {
+            assert_told(&ended, limit);
+            let resource = limit.split('=').next().unwrap();
+            let flag = if resource == "nofile" { "ulimit -n" } else { "-v" };
+            assert!(ended.err().contains(flag), "{limit}: {}", ended.err());
+        }
+        codes.push(ended.code);
+        trial.clear();
+    }
+    codes
+}
+
+#[test]
+fn few_descriptors_are_an_error_until_they_are_enough() {
+    if !can("prlimit", &["--nofile=50", "--", "true"]) {
+        return;
+    }
+    let trial = Trial::new(PAGES);
+    let codes: Vec<Vec<i32>> = (3..=20).map(|limit| under(&trial, &format!("nofile={limit}"))).collect();
+    say(&format!("3 to 20 descriptors: {codes:?}"));
+    // Memory has nothing to do with it.
+    assert!(!codes.iter().flatten().any(|&code| code == 134));
+    assert!(codes.iter().any(|codes| codes.contains(&1)), "nothing was short");
+    assert_eq!(codes.last().unwrap(), &[0, 0]);
+    trial.assert_a_later_run_cleans_up();
+}
+
+/// Rust ends a process that gets no memory with SIGABRT; where it is told of it, it is an error like others.
+#[test]
+fn little_memory_leaves_all_or_nothing() {
+    if !can("prlimit", &["--as=1000000000", "--", "true"]) {
+        return;
+    }
+    let trial = Trial::new(PAGES);
+    let mut codes = Vec::new();
+    // An optimized program needs less, and every thread may take 64 MiB more of addresses.
+    for mebibytes in [16, 20, 24, 26, 28, 30, 32, 34, 36, 40, 44, 48, 56, 64, 96, 112, 128, 160, 180, 256] {
+        codes.push(under(&trial, &format!("as={}", mebibytes << 20)));
+    }
+    codes.push(under(&trial, &format!("as={}", 4_u64 << 30)));
+    say(&format!("16 to 256 MiB of addresses: {codes:?}"));
+    assert!(codes.iter().flatten().any(|&code| code == 1 || code == 134), "nothing was short");
+    assert_eq!(codes.last().unwrap(), &[0, 0]);
+    trial.assert_a_later_run_cleans_up();
+}
+
+/// `command` under strace with these faults.
+fn faulty(trial: &Trial, command: &Command, more: &[&str], faults: &[&str]) -> Ended {
+    let mut wrapper = vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none"];
+    let calls: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
+    let traced = format!("trace={}", calls.join(","));
+    let injected: Vec<String> = faults.iter().map(|fault| format!("inject={fault}")).collect();
+    wrapper.extend(["-e", &traced]);
+    wrapper.extend(injected.iter().flat_map(|fault| ["-e", fault.as_str()]));
+    wrapper.extend(more);
+    finish(&mut trial.behind(&wrapper, command))
+}
+
+#[test]
+fn no_thread_to_be_had_is_an_error() {
+    if !skip::can_trace() {
+        return;
+    }
+    let trial = Trial::new(PAGES);
+    for publishing in BOTH {
+        let mut failed = 0;
+        for first in 1..=7 {
+            let fault = format!("clone3:error=EAGAIN:when={first}+");
+            let ended = faulty(&trial, &trial.command(publishing), &[], &[&fault]);
+            trial.judge(publishing, &ended, &fault);
+            assert!([0, 1].contains(&ended.code), "{fault}: {}", ended.err());
+            if ended.code == 1 {
+                failed += 1;
+                assert_told(&ended, &fault);
+                assert!(ended.err().contains("thread"), "{}", ended.err());
+            }
+            trial.clear();
+        }
+        assert!(failed > 2, "{publishing:?}: {failed}");
+    }
+}
+
+/// One thing goes wrong at a time, whatever it is: the system calls that publishing needs, each with errors it may answer.
+/// The first writes of a thread may be those by which tokio wakes another, which cannot fail, or that of the error.
+const FAULTS: &[&str] = &[
+    "write:error=EIO:when=8",
+    "write:error=ENOSPC:when=9",
+    "write:error=EDQUOT:when=10",
+    "write:error=EROFS:when=11",
+    "write:error=ESTALE:when=12",
+    "write:retval=0:when=9",
+    "fsync:error=EIO:when=1",
+    "fsync:error=EIO:when=2",
+    "fsync:error=ENOSPC:when=1",
+    "fsync:error=EDQUOT:when=2",
+    "fsync:error=EROFS:when=3",
+    "fsync:error=EIO:when=1+",
+    "renameat2:error=EIO",
+    "renameat2:error=ENOSPC",
+    "renameat2:error=ENOENT",
+    "renameat2:error=EROFS",
+    "renameat:error=EIO",
+    "flock:error=EIO",
+    "flock:error=EBADF",
+    "getdents64:error=EIO",
+    "fchmod:error=EIO",
+    "unlinkat:error=EIO",
+    "unlinkat:error=EROFS",
+];
+
+/// Those the program lives with: it asks again.
+const HARMLESS: &[&str] = &[
+    "write:error=EINTR:when=8+3",
+    "read:error=EINTR:when=20+2",
+    "fsync:error=EINTR:when=1",
+    "flock:error=ENOLCK",
+    "getrandom:error=EINTR:when=1",
+    "getrandom:error=ENOSYS",
+];
+
+#[test]
+fn one_fault_anywhere_leaves_all_or_nothing() {
+    if !skip::can_trace() {
+        return;
+    }
+    // Some dozen writes.
+    let trial = Trial::new(2 * PAGES);
+    for publishing in BOTH {
+        let mut failed = 0;
+        for fault in FAULTS {
+            let ended = faulty(&trial, &trial.command(publishing), &[], &[fault]);
+            trial.judge(publishing, &ended, fault);
+            assert!([0, 1, 3].contains(&ended.code), "{fault}: {} {}", ended.code, ended.err());
+            if ended.code != 0 {
+                failed += 1;
+                assert_told(&ended, fault);
+            }
+            trial.clear();
+        }
+        assert!(failed > FAULTS.len() / 2, "{publishing:?}: only {failed} of {} had an effect", FAULTS.len());
+        for fault in HARMLESS {
+            let ended = faulty(&trial, &trial.command(publishing), &[], &[fault]);
+            assert_eq!(ended.code, 0, "{publishing:?} {fault}: {}", ended.err());
+            trial.judge(publishing, &ended, fault);
+            trial.clear();
+        }
+    }
+    trial.assert_a_later_run_cleans_up();
+}
+
+/// What cannot be removed again stays, and is said.
+#[test]
+fn a_failure_whose_remains_cannot_be_removed_still_publishes_nothing() {
+    if !skip::can_trace() {
+        return;
+    }
+    let trial = Trial::new(PAGES);
+    for publishing in BOTH {
+        let faults = ["renameat2:error=EIO", "unlinkat:error=EIO"];
+        let ended = faulty(&trial, &trial.command(publishing), &[], &faults).with(1);
+        assert_told(&ended, "renameat2 and unlinkat");
+        let left = trial.sandbox.names();
+        assert!(!left.is_empty() && left.iter().all(|name| is_temporary(name)), "{left:?}");
+        trial.assert_a_later_run_cleans_up();
+    }
+}
+
+/// The disk that holds the input fails: nothing is published from what was read so far.
+#[test]
+fn an_input_that_cannot_be_read_is_an_error() {
+    if !skip::can_trace() {
+        return;
+    }
+    // More than is read at first.
+    let trial = Trial::new(4 * PAGES);
+    for publishing in BOTH {
+        let input = trial.input(publishing).to_str().unwrap().to_owned();
+        let of_input = ["-P", input.as_str()];
+        let command = trial.command(publishing);
+        for fault in ["read:error=EIO:when=1", "read:error=EIO:when=2", "read:error=ESTALE:when=2"] {
+            let ended = faulty(&trial, &command, &of_input, &[fault]).with(1);
+            trial.judge(publishing, &ended, fault);
+            assert_told(&ended, fault);
+            assert!(ended.err().contains(&input), "{fault}: {}", ended.err());
+        }
+        let ended = faulty(&trial, &command, &of_input, &["read:error=EINTR:when=1+2"]).with(0);
+        trial.judge(publishing, &ended, "interrupted reads");
+        trial.clear();
+    }
+}
+
+/// Pages of a snapshot that is written back while it is written: that happens every 16 MiB.
+const PAGES_WRITTEN_BACK: usize = 4500;
+
+/// The system tells an error of writing back only once, and only to who asks.
+#[test]
+fn an_error_while_writing_back_is_not_lost() {
+    if !skip::can_trace() {
+        return;
+    }
+    let trial = Trial::new(PAGES_WRITTEN_BACK);
+    for (publishing, error) in [(Publishing::Save, "EIO"), (Publishing::Restore, "ENOSPC")] {
+        let fault = format!("fdatasync:error={error}:when=1");
+        let ended = faulty(&trial, &trial.command(publishing), &[], &[&fault]).with(1);
+        trial.judge(publishing, &ended, &fault);
+        assert_told(&ended, &fault);
+    }
+}
+
+#[test]
+fn a_file_size_limit_anywhere_leaves_nothing() {
+    if !can("prlimit", &["--fsize=50", "--", "true"]) {
+        return;
+    }
+    let trial = Trial::new(PAGES);
+    for publishing in BOTH {
+        let _ = finish(&mut trial.command(publishing)).with(0);
+        let path = trial.sandbox.backups().join(publishing.name());
+        // An archive of the same snapshot is as long each time, but for grease in its header.
+        let whole = fs::metadata(path).unwrap().len();
+        trial.clear();
+        for limit in [0, 1, 100, 4095, 65_537, whole / 2, whole - 300] {
+            let limit = format!("--fsize={limit}");
+            let ended = finish(&mut trial.behind(&["prlimit", &limit, "--"], &trial.command(publishing)));
+            trial.judge(publishing, &ended, &limit);
+            let ended = ended.with(1);
+            assert_told(&ended, &limit);
+            assert!(ended.err().contains("ulimit -f"), "{}", ended.err());
+        }
+        let limit = format!("--fsize={}", whole + 1000);
+        let _ = finish(&mut trial.behind(&["prlimit", &limit, "--"], &trial.command(publishing))).with(0);
+        trial.clear();
+    }
+}
+
+/// A shell in a mount namespace of its own, in which `$0` is the directory of archives.
+fn private_mounts<'a>(trial: &Trial, script: &'a str) -> Vec<String> {
+    let more: &'a [&'a str] = if rustix::process::geteuid().is_root() { &[] } else { &["--map-root-user"] };
+    let words = [&["unshare", "--mount"], more, &["bash", "-c", script]].concat();
+    let directory = trial.sandbox.backups().to_str().unwrap().to_owned();
+    words.into_iter().map(str::to_owned).chain([directory]).collect()
+}
+
+/// Whether `script` can be run there.
+fn can_mount(trial: &Trial, script: &str) -> bool {
+    let words = private_mounts(trial, script);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    can(words[0], &words[1..])
+}
+
+#[test]
+fn a_full_disk_is_an_error_and_once_there_is_room_it_works() {
+    let trial = Trial::new(PAGES);
+    if !can_mount(&trial, "mount -t tmpfs -o size=1m tmpfs \"$0\"") {
+        return;
+    }
+    for publishing in BOTH {
+        // Too little for any of it, for half, and for all but the end.
+        for size in ["4k", "64k", "200k", "400k"] {
+            let script = format!(
+                "mount -t tmpfs -o size={size} tmpfs \"$0\" && cd \"$0\" || exit 99
+                \"$@\"; echo \"first $?\"; ls -A
+                mount -o remount,size=4m \"$0\" || exit 99
+                \"$@\"; echo \"second $?\"; ls -A"
+            );
+            let wrapper = private_mounts(&trial, &script);
+            let ended = finish(&mut trial.behind(&wrapper, &trial.command(publishing))).with(0);
+            let names = match publishing {
+                Publishing::Save => "x.age\nx.age.sha256\n",
+                Publishing::Restore => "x.db\n",
+            };
+            let lines: Vec<String> =
+                ended.out().lines().filter(|line| !line.contains(':')).map(str::to_owned).collect();
+            let expected = format!("first 1\nsecond 0\n{names}");
+            assert_eq!(lines.join("\n") + "\n", expected, "{publishing:?} in {size}: {}", ended.err());
+            assert_told(&ended, size);
+            // A restore knows beforehand.
+            let words = match publishing {
+                Publishing::Save => "No space left on device",
+                Publishing::Restore => "are free there",
+            };
+            assert!(ended.err().contains(words), "{}", ended.err());
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_may_not_be_written_to_is_an_error() {
+    let trial = Trial::new(PAGES);
+    let backups = trial.sandbox.backups();
+    let directory = backups.to_str().unwrap();
+    let read_only = "mount --bind \"$0\" \"$0\" && mount -o remount,bind,ro \"$0\"";
+    if can_mount(&trial, read_only) {
+        for publishing in BOTH {
+            let wrapper = private_mounts(&trial, &format!("{read_only} && exec \"$@\""));
+            let ended = finish(&mut trial.behind(&wrapper, &trial.command(publishing)));
+            trial.judge(publishing, &ended, "read-only");
+            let ended = ended.with(1);
+            assert!(ended.err().contains("Read-only file system"), "{}", ended.err());
+            assert!(ended.err().contains("mounted for writing"), "{}", ended.err());
+        }
+    }
+    // Root ignores permissions, but not this.
+    if can("chattr", &["+i", directory]) {
+        let ended = BOTH.map(|publishing| (publishing, finish(&mut trial.command(publishing))));
+        assert!(can("chattr", &["-i", directory]));
+        for (publishing, ended) in ended {
+            trial.judge(publishing, &ended, "immutable");
+            let ended = ended.with(1);
+            assert!(ended.err().contains("Operation not permitted"), "{}", ended.err());
+            assert_told(&ended, "immutable");
+        }
+    }
+    for publishing in BOTH {
+        let _ = finish(&mut trial.command(publishing)).with(0);
+        trial.assert_whole(publishing, &backups);
+    }
+}
+
+/// A command that has all of its input but the end, and a temporary.
+fn waiting(trial: &Trial, publishing: Publishing) -> (Running, Vec<u8>) {
+    let mut input = fs::read(trial.input(publishing)).unwrap();
+    let rest = input.split_off(input.len() - 1000);
+    let running = Running::start_with(&mut trial.command_fed(publishing), &input);
+    crate::harness::sandbox::await_that("there is a temporary", || !trial.sandbox.names().is_empty());
+    (running, rest)
+}
+
+fn resumed((mut running, rest): (Running, Vec<u8>)) -> Ended {
+    // Who has failed already does not read it.
+    let _ = running.child.stdin.as_mut().unwrap().write_all(&rest);
+    running.wait()
+}
+
+#[test]
+fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
+    let trial = Trial::new(PAGES);
+    let (backups, elsewhere) = (trial.sandbox.backups(), trial.sandbox.path("elsewhere"));
+    for publishing in BOTH {
+        // Removed with all that is in it.
+        let run = waiting(&trial, publishing);
+        fs::remove_dir_all(&backups).unwrap();
+        let ended = resumed(run).with(1);
+        assert_told(&ended, "removed");
+        assert!(ended.err().contains(backups.to_str().unwrap()), "{}", ended.err());
+        assert!(!backups.exists(), "it was created again");
+
+        // Another in its place: a later run would not find the file there, nor look where it was.
+        fs::create_dir(&backups).unwrap();
+        let run = waiting(&trial, publishing);
+        fs::rename(&backups, &elsewhere).unwrap();
+        fs::create_dir(&backups).unwrap();
+        let ended = resumed(run).with(1);
+        assert_told(&ended, "replaced");
+        assert_eq!((names(&backups), names(&elsewhere)), (Vec::new(), Vec::new()));
+        fs::remove_dir(&elsewhere).unwrap();
+
+        // The temporary alone: what is left to publish belongs to no run.
+        let run = waiting(&trial, publishing);
+        fs::remove_file(backups.join(&trial.sandbox.names()[0])).unwrap();
+        let ended = resumed(run);
+        trial.judge(publishing, &ended, "its temporary was removed");
+        assert_told(&ended.with(1), "its temporary was removed");
+    }
+    trial.assert_a_later_run_cleans_up();
+}
+
+/// A clock that was set back leaves temporaries of the future, and files of the future are published over.
+#[test]
+fn a_clock_that_steps_back_does_no_harm() {
+    let trial = Trial::new(PAGES);
+    let (running, _) = waiting(&trial, Publishing::Save);
+    running.signal("KILL");
+    let ended = running.wait_with_input_open();
+    trial.judge(Publishing::Save, &ended, "killed");
+    let left = trial.sandbox.names();
+    assert_eq!(left.len(), 1);
+    let path = trial.sandbox.backups().join(&left[0]);
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    for ahead in [1, 3600, 30 * 365 * 86_400] {
+        file.set_modified(std::time::SystemTime::now() + Duration::from_secs(ahead)).unwrap();
+        let ended = finish(&mut trial.command(Publishing::Save)).with(0);
+        trial.judge(Publishing::Save, &ended, "beside a temporary of the future");
+        assert!(path.exists(), "one of the future may be alive");
+        trial.clear();
+    }
+    // Long before there were clocks, too.
+    file.set_modified(std::time::UNIX_EPOCH).unwrap();
+    let ended = finish(&mut trial.command(Publishing::Restore)).with(0);
+    trial.judge(Publishing::Restore, &ended, "beside a temporary of 1970");
+    assert!(!path.exists());
+    drop(file);
+    trial.clear();
+    faked_time(&trial);
+}
+
+/// The program's own clock, where that can be had.
+fn faked_time(trial: &Trial) {
+    for when in ["1970-01-02 00:00:00", "2200-01-01 00:00:00"] {
+        if !can("faketime", &[when, "true"]) {
+            return;
+        }
+        for publishing in BOTH {
+            let ended = finish(&mut trial.behind(&["faketime", when], &trial.command(publishing))).with(0);
+            trial.judge(publishing, &ended, when);
+            trial.clear();
+        }
+    }
+}
+
+/// Nothing is read from a home, and nothing is written to one.
+#[test]
+fn a_home_that_is_nowhere_does_no_harm() {
+    let trial = Trial::new(PAGES);
+    for home in [None, Some(""), Some("/nowhere"), Some("/dev/null")] {
+        for publishing in BOTH {
+            let mut command = trial.command(publishing);
+            command.env_remove("HOME").env_remove("TMPDIR").env_remove("PATH").current_dir("/");
+            command.envs(home.map(|home| ("HOME", home))).envs(home.map(|home| ("TMPDIR", home)));
+            let ended = finish(&mut command).with(0);
+            trial.judge(publishing, &ended, &format!("home {home:?}"));
+            trial.clear();
+        }
+    }
+    assert!(names(Path::new(&trial.sandbox.path("home"))).is_empty());
+}

@@ -1,0 +1,773 @@
+//! The program as a process: what others see of its secrets, and what is left of it when it is stopped at any moment.
+
+use crate::harness::sandbox::{
+    Ended, PATIENCE, Running, Sandbox, await_that, finish, finish_with, names, random, signal, snapshot,
+};
+use crate::harness::skip;
+use crate::harness::{Etcd, Options, can, etcds};
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+/// What must never be seen anywhere. Each is planted where it belongs, and where people put it by mistake.
+const PASSPHRASE: &str = "hunter2-passphrase-7c5d";
+const PASSWORD: &str = "hunter2-password-91ab";
+
+/// The exit codes of signals.
+const INTERRUPTED: i32 = 130;
+const TERMINATED: i32 = 143;
+const KILLED: i32 = 137;
+
+/// Longer than the program waits for a stuck thread, and than any test machine is late.
+const BOUND: Duration = Duration::from_secs(20);
+
+/// A `save` from its standard input that has been given all of a snapshot but the end, and is asked to wait for it.
+fn stalled_save(sandbox: &Sandbox, snapshot: &[u8]) -> Running {
+    let mut command = sandbox.save();
+    command.args(["--from", "-", "-v"]).arg(sandbox.backups());
+    stalled(sandbox, &mut command, snapshot)
+}
+
+/// The same with a command of one's own.
+fn stalled(sandbox: &Sandbox, command: &mut Command, snapshot: &[u8]) -> Running {
+    let before = sandbox.names().len();
+    let running = Running::start_with(command, &snapshot[..snapshot.len() - 1000]);
+    await_that("there is a temporary", || sandbox.names().len() > before);
+    running
+}
+
+/// Gives a stalled save the rest and lets it end.
+fn resume(mut running: Running, snapshot: &[u8]) -> Ended {
+    running.child.stdin.as_mut().unwrap().write_all(&snapshot[snapshot.len() - 1000..]).unwrap();
+    running.wait()
+}
+
+fn is_temporary(name: &str) -> bool {
+    name.starts_with(".etcd-seal-") && Path::new(name).extension().is_some_and(|extension| extension == "tmp")
+}
+
+/// The program among the children of strace, which has others of its own at first.
+fn traced_program(strace: u32) -> u32 {
+    let children = fs::read_to_string(format!("/proc/{strace}/task/{strace}/children")).unwrap();
+    let is_program = |process: &&str| {
+        fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.trim_end() == "etcd-seal")
+    };
+    children.split_whitespace().find(is_program).unwrap().parse().unwrap()
+}
+
+fn assert_no_secret(secrets: &[&str], ended: &Ended, what: &str) {
+    for secret in secrets {
+        assert!(!ended.out().contains(secret) && !ended.err().contains(secret), "{what}: {}", ended.err());
+    }
+}
+
+#[test]
+fn secrets_are_neither_said_nor_repeated() {
+    let sandbox = Sandbox::new();
+    let identity = fs::read_to_string(sandbox.identity()).unwrap();
+    let identity = identity.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    let secrets = [identity, &identity.to_lowercase(), PASSPHRASE, PASSWORD];
+    let damaged = sandbox.path("damaged.txt");
+    fs::write(&damaged, format!("{}\n", identity.replace('Q', "P"))).unwrap();
+    let damaged_key = fs::read_to_string(&damaged).unwrap();
+    let secrets = [&secrets[..], &[damaged_key.trim_end()]].concat();
+    let archive = sandbox.backups().join("x.age");
+    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(&archive), &snapshot(3)).with(0);
+    let (archive, damaged) = (archive.to_str().unwrap(), damaged.to_str().unwrap());
+    let key_file = sandbox.identity();
+    let (key_file, recipient) = (key_file.to_str().unwrap(), sandbox.recipient.as_str());
+    let dead = crate::harness::dead_address();
+    let userinfo = format!("http://root:{PASSWORD}@{dead}");
+    let user = format!("root:{PASSWORD}");
+    let lower = identity.to_lowercase();
+    let cases: &[&[&str]] = &[
+        // Private keys where a public one, a file or nothing belongs.
+        &["save", ".", "-r", identity],
+        &["save", ".", "-r", &lower],
+        &["save", ".", "-r", recipient, "-R", key_file],
+        &["save", ".", "-R", damaged],
+        &["save", ".", "-R", identity],
+        &["save", "-r", recipient, "--from", archive, identity],
+        &["save", "-r", recipient, ".", identity],
+        &["verify", archive, "-i", identity],
+        &["verify", archive, "-i", &lower],
+        &["verify", archive, "-i", damaged],
+        &["restore", archive, "-i", identity, "-o", "x"],
+        &["info", identity],
+        &["info", archive, identity],
+        &["restore", archive, "-o", "x", identity],
+        &["keygen", "-o", "x", identity],
+        // Passwords in every place they may stand in.
+        &["save", ".", "-r", recipient, "--endpoints", &dead, "--user", &user],
+        &["save", ".", "-r", recipient, "--endpoints", &dead, "--user", "root", "--password", PASSWORD],
+        &["save", ".", "-r", recipient, "--endpoints", &userinfo],
+        &["save", ".", "-r", recipient, "--user", "root", "--password", PASSWORD, "--password", PASSWORD],
+        &["save", ".", "-r", recipient, "--user", &user, "--pasword", PASSWORD],
+        &["save", ".", "-r", recipient, "--password", PASSWORD, "--endpoints", &dead],
+        &["save", ".", "-n", "-r", recipient, "--user", &user],
+        // And what works.
+        &["verify", archive, "-i", key_file],
+        &["info", archive, "-i", key_file],
+        &["restore", archive, "-i", key_file, "-o", "restored.db"],
+        &["keygen", "-o", "new.txt"],
+    ];
+    for arguments in cases {
+        for more in [&[][..], &["-v"], &["--json"], &["-v", "--json"], &["-q"]] {
+            let ended = finish(sandbox.program().args(*arguments).args(more));
+            assert!(ended.code < 100, "{arguments:?}: {}", ended.err());
+            assert_no_secret(&secrets, &ended, &format!("{arguments:?} {more:?}"));
+        }
+    }
+    for (variable, value) in [
+        ("ETCD_SEAL_RECIPIENTS", identity),
+        ("ETCD_SEAL_RECIPIENTS_FILE", identity),
+        ("ETCD_SEAL_RECIPIENTS_FILE", key_file),
+        ("ETCDCTL_USER", &user),
+        ("ETCDCTL_PASSWORD", PASSWORD),
+        ("ETCDCTL_ENDPOINTS", &userinfo),
+    ] {
+        for more in ["-v", "--json"] {
+            let ended = finish(sandbox.program().env(variable, value).args(["save", ".", more]));
+            assert_ne!(ended.code, 0);
+            assert_no_secret(&secrets, &ended, variable);
+        }
+    }
+    let ended =
+        finish(sandbox.program().env("ETCD_SEAL_IDENTITY", identity).args(["verify", archive])).with(2);
+    assert_no_secret(&secrets, &ended, "ETCD_SEAL_IDENTITY");
+}
+
+#[test]
+fn a_passphrase_is_never_said() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("passphrase");
+    fs::write(&file, format!("{PASSPHRASE}\n")).unwrap();
+    let archive = sandbox.backups().join("x.age");
+    let with = |arguments: &[&OsStr]| {
+        let mut command = sandbox.program();
+        command.env("ETCD_SEAL_PASSPHRASE_FILE", &file).args(arguments).args(["-p", "-v", "--json"]);
+        command
+    };
+    let save = &["save".as_ref(), "--from".as_ref(), "-".as_ref(), archive.as_os_str()];
+    let saved = finish_with(&mut with(save), &snapshot(3)).with(0);
+    let verified = finish(&mut with(&["verify".as_ref(), archive.as_os_str()])).with(0);
+    let shown = finish(&mut with(&["info".as_ref(), archive.as_os_str()])).with(0);
+    for ended in [saved, verified, shown] {
+        assert_no_secret(&[PASSPHRASE], &ended, "passphrase");
+    }
+    for path in sandbox.files().into_iter().filter(|path| *path != file) {
+        let bytes = fs::read(&path).unwrap();
+        let found = bytes.windows(PASSPHRASE.len()).any(|window| window == PASSPHRASE.as_bytes());
+        assert!(!found, "{}", path.display());
+    }
+}
+
+#[test]
+fn no_other_process_can_look_into_a_running_save() {
+    let sandbox = Sandbox::new();
+    let bytes = snapshot(100);
+    let running = stalled_save(&sandbox, &bytes);
+    let process = running.child.id();
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
+    let _ = resume(running, &bytes).with(0);
+}
+
+/// Only root can trace a process that is not dumpable, and root owns its files in /proc. It is seen only as another user.
+#[test]
+fn a_running_save_is_not_dumpable() {
+    let other_user = &["--reuid=65534", "--regid=65534", "--clear-groups"];
+    if !can("setpriv", &[&other_user[..], &["true"]].concat()) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    for path in [sandbox.root().to_owned(), sandbox.backups(), sandbox.path("work")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
+    }
+    // Where the program was built only its owner may be able to go.
+    let program = sandbox.path("etcd-seal");
+    fs::copy(env!("CARGO_BIN_EXE_etcd-seal"), &program).unwrap();
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
+    let bytes = snapshot(100);
+    let mut command = sandbox.tame(Command::new("setpriv"));
+    command.args(other_user).arg("--").arg(&program).args(["save", "--from", "-", "-r", &sandbox.recipient]);
+    let running = stalled(&sandbox, command.arg(sandbox.backups()), &bytes);
+    let process = running.child.id();
+    let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    assert!(status.contains("Uid:\t65534\t65534"), "{status}");
+    assert_eq!(fs::metadata(format!("/proc/{process}/status")).unwrap().uid(), 0);
+    let _ = resume(running, &bytes).with(0);
+}
+
+#[test]
+fn files_are_private_under_every_umask() {
+    for umask in ["0", "022", "0777"] {
+        let sandbox = Sandbox::new();
+        let bytes = snapshot(100);
+        let file = sandbox.path("snapshot.db");
+        fs::write(&file, &bytes).unwrap();
+        let under = |command: &Command| {
+            let mut shell = sandbox.tame(Command::new("sh"));
+            shell
+                .args(["-c", r#"umask "$0"; exec "$@""#, umask])
+                .arg(command.get_program())
+                .args(command.get_args());
+            shell
+        };
+        let mut save = under(sandbox.save().args(["--from", "-"]).arg(sandbox.backups()));
+        let running = stalled(&sandbox, &mut save, &bytes);
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(mode(&sandbox.backups().join(&sandbox.names()[0])), 0o600, "the temporary");
+        let _ = resume(running, &bytes).with(0);
+        let archive = sandbox.archive();
+        assert_eq!(mode(&archive), 0o600);
+        assert_eq!(mode(&sandbox.backups().join(&sandbox.names()[1])), 0o600, "the sidecar");
+        let restored = sandbox.path("restored.db");
+        let _ = finish(&mut under(sandbox.open("restore").arg(&archive).arg("-o").arg(&restored))).with(0);
+        assert_eq!(mode(&restored), 0o600);
+        assert_eq!(fs::read(&restored).unwrap(), bytes);
+        let key = sandbox.path("new.txt");
+        let _ = finish(&mut under(sandbox.program().arg("keygen").arg("-o").arg(&key))).with(0);
+        assert_eq!(mode(&key), 0o600);
+    }
+}
+
+/// Runs `script` with bash; `$SEAL` is the program, `$R` the recipient, `$I` the identity, `$B` the backups, `$S` a
+/// snapshot.
+fn bash(sandbox: &Sandbox, script: &str) -> Ended {
+    let snapshot_file = sandbox.path("snapshot.db");
+    if !snapshot_file.exists() {
+        fs::write(&snapshot_file, snapshot(2000)).unwrap();
+    }
+    let mut command = sandbox.tame(Command::new("bash"));
+    command.env("SEAL", env!("CARGO_BIN_EXE_etcd-seal")).env("R", &sandbox.recipient);
+    command.env("I", sandbox.identity()).env("B", sandbox.backups()).env("S", snapshot_file);
+    finish(command.args(["-uc", script]))
+}
+
+#[test]
+fn a_reader_that_goes_away_is_a_failure_where_it_was_to_get_the_archive() {
+    let sandbox = Sandbox::new();
+    let early = bash(
+        &sandbox,
+        r#""$SEAL" save -r "$R" --from "$S" - | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}""#,
+    );
+    assert_eq!(early.out(), "1\n");
+    assert!(
+        early.err().contains("etcd-seal: error: ") && early.err().contains("etcd-seal: hint: "),
+        "{}",
+        early.err()
+    );
+    // Even where the program is asked to die of it.
+    let early = bash(
+        &sandbox,
+        r#"trap - PIPE; "$SEAL" save --json -r "$R" --from "$S" - | true; echo "${PIPESTATUS[0]}""#,
+    );
+    assert_eq!(early.out(), "1\n");
+    let full = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/full"#).with(1);
+    assert!(full.err().contains("error: "), "{}", full.err());
+}
+
+#[test]
+fn a_reader_of_the_result_may_go_away() {
+    let sandbox = Sandbox::new();
+    let saved = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B" | true; echo "${PIPESTATUS[0]}""#);
+    assert_eq!(saved.out(), "0\n", "{}", saved.err());
+    let archive = sandbox.archive();
+    for command in ["info", "verify"] {
+        let script = format!(r#""$SEAL" {command} -i "$I" "$B"/*.age | true; echo "${{PIPESTATUS[0]}}""#);
+        assert_eq!(bash(&sandbox, &script).out(), "0\n");
+    }
+    // A result that cannot be written is a failure, and the archive stays.
+    let lost = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B/2.age" >/dev/full"#).with(1);
+    assert!(lost.err().contains("only this report of it is lost"), "{}", lost.err());
+    for archive in [archive, sandbox.backups().join("2.age")] {
+        let _ = finish(sandbox.open("verify").arg(archive)).with(0);
+    }
+}
+
+#[test]
+fn closed_standard_streams_are_never_taken_for_files() {
+    let sandbox = Sandbox::new();
+    let _ = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B" >&- 2>&- <&-"#).with(0);
+    let archive = sandbox.archive();
+    let _ = finish(sandbox.open("verify").arg(&archive)).with(0);
+    let _ = bash(
+        &sandbox,
+        r#""$SEAL" restore -i "$I" "$B"/*.age -o "$HOME/x" >&- 2>&- <&- && cmp "$HOME/x" "$S""#,
+    )
+    .with(0);
+    let _ = bash(&sandbox, r#""$SEAL" info -i "$I" "$B"/*.age >&- 2>&-"#).with(0);
+    // An archive, a snapshot or a key that went nowhere is no success.
+    for script in [
+        r#""$SEAL" save -r "$R" --from "$S" - >&-"#,
+        r#""$SEAL" restore -i "$I" "$B"/*.age -o - >&-"#,
+        r#""$SEAL" keygen -o - >&-"#,
+    ] {
+        let refused = bash(&sandbox, script).with(2);
+        assert!(refused.err().contains("standard output is closed"), "{}", refused.err());
+    }
+    // Who wants that can say so.
+    let _ = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/null"#).with(0);
+}
+
+#[test]
+fn neither_home_nor_terminal_is_needed() {
+    let sandbox = Sandbox::new();
+    let run = "env -u HOME -u TMPDIR -u PATH setsid -w";
+    let scripts = [
+        format!(
+            r#"PATH= ; {} "$SEAL" save -r "$R" --from "$S" "$B""#,
+            run.replace("setsid", "/usr/bin/setsid").replace("env", "/usr/bin/env")
+        ),
+        format!(r#"{run} "$SEAL" verify -i "$I" "$B"/*.age"#),
+        format!(r#"{run} "$SEAL" info -i "$I" "$B"/*.age"#),
+        format!(r#"{run} "$SEAL" restore -i "$I" "$B"/*.age -o "$B/../x" && cmp "$S" "$B/../x""#),
+    ];
+    if !can("/usr/bin/setsid", &["-w", "true"]) {
+        return;
+    }
+    for script in scripts {
+        let _ = bash(&sandbox, &script).with(0);
+    }
+    // What needs a terminal says so and does not wait.
+    for script in [
+        r#"setsid -w "$SEAL" save -p --from "$S" "$B/y.age""#,
+        r#"setsid -w "$SEAL" save -r "$R" --user root "$B/y.age""#,
+        r#"setsid -w "$SEAL" verify -p "$B"/*.age"#,
+    ] {
+        let refused = bash(&sandbox, script).with(2);
+        assert!(refused.err().contains("terminal"), "{}", refused.err());
+    }
+    let _ = sandbox.archive();
+}
+
+#[test]
+fn a_signal_ends_a_save_and_nothing_is_left() {
+    let bytes = snapshot(2000);
+    let sandbox = Sandbox::new();
+    for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
+        for json in [false, true] {
+            let mut command = sandbox.save();
+            command.args(["--from", "-"]).arg(sandbox.backups()).args(json.then_some("--json"));
+            let running = stalled(&sandbox, &mut command, &bytes);
+            running.signal(name);
+            let began = Instant::now();
+            let ended = running.wait_with_input_open().with(code);
+            assert!(began.elapsed() < BOUND);
+            assert_eq!(sandbox.names(), [""; 0], "{name}");
+            if json {
+                let failure: serde_json::Value = serde_json::from_str(&ended.out()).unwrap();
+                assert_eq!((&failure["ok"], &failure["exit_code"]), (&false.into(), &code.into()));
+            } else {
+                assert!(ended.err().contains("interrupted"), "{}", ended.err());
+            }
+        }
+    }
+    // Twice in a row: the second does not wait.
+    let running = stalled_save(&sandbox, &bytes);
+    running.signal("INT");
+    running.signal("TERM");
+    let ended = running.wait_with_input_open();
+    assert!([INTERRUPTED, TERMINATED].contains(&ended.code), "{ended:?}");
+    assert!(sandbox.names().is_empty());
+    // And then it works.
+    let _ = resume(stalled_save(&sandbox, &bytes), &bytes).with(0);
+    let _ = finish(sandbox.open("verify").arg(sandbox.archive())).with(0);
+}
+
+#[test]
+fn a_signal_ends_a_restore_and_nothing_is_left() {
+    let sandbox = Sandbox::new();
+    let bytes = snapshot(2000);
+    let archive = sandbox.path("x.age");
+    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(&archive), &bytes).with(0);
+    let archive = fs::read(&archive).unwrap();
+    for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
+        let mut command = sandbox.open("restore");
+        command.arg("-").arg("-o").arg(sandbox.backups().join("x.db"));
+        let running = stalled(&sandbox, &mut command, &archive);
+        running.signal(name);
+        let _ = running.wait_with_input_open().with(code);
+        assert!(sandbox.names().is_empty());
+    }
+    // To standard output, whose reader reads no further.
+    let mut command = sandbox.open("restore");
+    let mut running =
+        Running::start_unread(command.args(["-o", "-"]).arg(sandbox.path("x.age")).stdin(Stdio::null()));
+    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    running.signal("TERM");
+    let unread = running.child.stdout.take();
+    let _ = running.wait().with(TERMINATED);
+    drop(unread);
+}
+
+#[test]
+fn two_saves_at_once_do_not_touch_each_other() {
+    let sandbox = Sandbox::new();
+    let bytes = snapshot(500);
+    let first = stalled_save(&sandbox, &bytes);
+    let temporary = sandbox.names().remove(0);
+    assert!(is_temporary(&temporary));
+    // However old it looks, it is alive.
+    let file = File::options().write(true).open(sandbox.backups().join(&temporary)).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
+    drop(file);
+    let mut second = sandbox.save();
+    second.args(["--from", "-"]).arg(sandbox.backups().join("second.age"));
+    let _ = finish_with(&mut second, &bytes).with(0);
+    assert!(sandbox.names().contains(&temporary));
+    let third = stalled_save(&sandbox, &bytes);
+    let _ = resume(first, &bytes).with(0);
+    third.signal("TERM");
+    let _ = third.wait_with_input_open().with(TERMINATED);
+    let names = sandbox.names();
+    assert_eq!(names.len(), 4, "{names:?}");
+    for name in names.iter().filter(|name| !name.ends_with(".sha256")) {
+        let _ = finish(sandbox.open("verify").arg(sandbox.backups().join(name))).with(0);
+    }
+}
+
+#[test]
+fn many_saves_at_once_to_the_same_name_publish_one() {
+    let sandbox = Sandbox::new();
+    let bytes = snapshot(100);
+    let archive = sandbox.backups().join("x.db.zst.age");
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        running.push(stalled(&sandbox, sandbox.save().args(["--from", "-"]).arg(&archive), &bytes));
+    }
+    let mut codes: Vec<i32> = running.into_iter().map(|running| resume(running, &bytes).code).collect();
+    codes.sort_unstable();
+    assert_eq!(codes, [0, 2, 2, 2]);
+    assert_eq!(sandbox.archive(), archive);
+    let _ = finish(sandbox.open("verify").arg(&archive)).with(0);
+    let _ = finish(sandbox.program().arg("verify").arg(&archive)).with(0);
+}
+
+#[test]
+fn what_a_killed_save_leaves_is_removed_when_it_is_old() {
+    let sandbox = Sandbox::new();
+    let bytes = snapshot(500);
+    let running = stalled_save(&sandbox, &bytes);
+    running.signal("KILL");
+    let _ = running.wait_with_input_open().with(KILLED);
+    let left = sandbox.names();
+    assert!(left.len() == 1 && is_temporary(&left[0]), "{left:?}");
+    let left = sandbox.backups().join(&left[0]);
+    let mut strangers =
+        vec![".etcd-seal-x.tmp", ".etcd-seal-0123456789ABCDEF.tmp", "etcd-seal-0123456789abcdef.tmp"];
+    let old = SystemTime::now() - Duration::from_secs(3600);
+    for name in &strangers {
+        File::create(sandbox.backups().join(name)).unwrap().set_modified(old).unwrap();
+    }
+    let next = |name: &str| {
+        let mut command = sandbox.save();
+        finish_with(command.args(["--from", "-"]).arg(sandbox.backups().join(name)), &bytes).with(0)
+    };
+    let _ = next("1.age");
+    assert!(left.exists(), "a minute has not passed");
+    let file = File::options().write(true).open(&left).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_secs(70)).unwrap();
+    drop(file);
+    let _ = next("2.age");
+    assert!(!left.exists());
+    strangers.extend(["1.age", "1.age.sha256", "2.age", "2.age.sha256"]);
+    strangers.sort_unstable();
+    assert_eq!(sandbox.names(), strangers);
+}
+
+/// `save` of a small snapshot under strace, which holds it for two seconds at `moment`. Once `arrived` says it is
+/// there it gets a signal.
+fn signalled_at(sandbox: &Sandbox, moment: &str, name: &str, arrived: impl Fn(&[String]) -> bool) -> Ended {
+    let file = sandbox.path("snapshot.db");
+    fs::write(&file, snapshot(100)).unwrap();
+    let save = sandbox.save();
+    let mut strace = sandbox.tame(Command::new("strace"));
+    strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=renameat2,renameat,fsync", "-o"]);
+    strace.arg(sandbox.path("tmp/log")).args(["-e", &format!("inject={moment}")]).arg("--");
+    strace
+        .arg(save.get_program())
+        .args(save.get_args())
+        .arg("--from")
+        .arg(file)
+        .arg(sandbox.backups().join("x.age"));
+    let running = Running::start(strace.stdin(Stdio::null()));
+    await_that("the moment comes", || arrived(&sandbox.names()));
+    signal(traced_program(running.child.id()), name);
+    running.wait()
+}
+
+fn delay(call: &str, when: u32) -> String {
+    format!("{call}:delay_exit=2000000:when={when}")
+}
+
+#[test]
+fn a_signal_around_the_commit_is_before_or_after_it() {
+    if !skip::can_trace() {
+        return;
+    }
+    let is_published = |names: &[String]| names.iter().any(|name| name == "x.age");
+    for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
+        // While the archive has its name and the sidecar does not: the end is waited for.
+        let sandbox = Sandbox::new();
+        let _ = signalled_at(&sandbox, &delay("renameat2", 1), name, is_published).with(0);
+        assert_eq!(sandbox.names(), ["x.age", "x.age.sha256"]);
+        let _ = finish(sandbox.program().arg("verify").arg(sandbox.backups().join("x.age"))).with(0);
+
+        // While both have theirs and the directory is being synced.
+        let sandbox = Sandbox::new();
+        let both = |names: &[String]| names.iter().any(|name| name == "x.age.sha256");
+        let _ = signalled_at(&sandbox, &delay("fsync", 3), name, both).with(0);
+        assert_eq!(sandbox.names(), ["x.age", "x.age.sha256"]);
+
+        // While the sidecar's temporary is being synced, nothing is published and nothing will be.
+        let sandbox = Sandbox::new();
+        let prepared = |names: &[String]| names.iter().filter(|name| is_temporary(name)).count() == 2;
+        let _ = signalled_at(&sandbox, &delay("fsync", 1), name, prepared).with(code);
+        assert!(sandbox.names().is_empty());
+    }
+
+    // Killed right after the commit: the archive is whole, and the rest is a temporary.
+    let sandbox = Sandbox::new();
+    let ended = signalled_at(&sandbox, &delay("renameat2", 1), "KILL", is_published);
+    assert_ne!(ended.code, 0);
+    let names = sandbox.names();
+    assert!(names.len() == 2 && is_temporary(&names[0]) && names[1] == "x.age", "{names:?}");
+    let _ = finish(sandbox.open("verify").arg(sandbox.backups().join("x.age"))).with(0);
+    let _ = finish(sandbox.program().arg("verify").arg(sandbox.backups().join("x.age"))).with(3);
+}
+
+#[test]
+fn what_fails_after_the_commit_is_partly_done() {
+    if !skip::can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("snapshot.db");
+    fs::write(&file, snapshot(100)).unwrap();
+    for (number, (injected, names)) in [
+        // The directory's fsync.
+        ("fsync:error=EIO:when=3", &["x.age", "x.age.sha256"][..]),
+        // The sidecar's rename.
+        ("renameat:error=EIO:when=1", &["x.age"]),
+        ("renameat:error=ENOSPC:when=1", &["x.age"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let backups = sandbox.path(&format!("backups{number}"));
+        fs::create_dir(&backups).unwrap();
+        let save = sandbox.save();
+        let mut strace = sandbox.tame(Command::new("strace"));
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injected}"), "--"]);
+        strace
+            .arg(save.get_program())
+            .args(save.get_args())
+            .arg("--from")
+            .arg(&file)
+            .arg(backups.join("x.age"));
+        let ended = finish(&mut strace).with(3);
+        assert!(ended.err().contains("is complete, but"), "{}", ended.err());
+        assert_eq!(crate::harness::sandbox::names(&backups), names);
+        let _ = finish(sandbox.open("verify").arg(backups.join("x.age"))).with(0);
+    }
+}
+
+#[test]
+fn what_fails_before_the_commit_leaves_nothing() {
+    if !skip::can_trace() {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    let file = sandbox.path("snapshot.db");
+    fs::write(&file, snapshot(100)).unwrap();
+    for injected in [
+        "fsync:error=EIO:when=1",
+        "fsync:error=EIO:when=2",
+        "fsync:error=ENOSPC:when=2",
+        "renameat2:error=EIO",
+    ] {
+        let save = sandbox.save();
+        let mut strace = sandbox.tame(Command::new("strace"));
+        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injected}"), "--"]);
+        strace.arg(save.get_program()).args(save.get_args()).arg("--from").arg(&file).arg(sandbox.backups());
+        let _ = finish(&mut strace).with(1);
+        assert!(sandbox.names().is_empty(), "{injected}: {:?}", sandbox.names());
+    }
+}
+
+/// More than all buffers between a member and a reader who does not read.
+const LARGE_VALUES: usize = 48;
+const LARGE_VALUE_SIZE: usize = 1_000_000;
+
+fn fill_with_noise(etcd: &Etcd) {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let mut client = etcd_client::Client::connect([etcd.address()], None).await.unwrap();
+        for number in 0..LARGE_VALUES {
+            client.put(format!("/noise/{number}"), random(LARGE_VALUE_SIZE), None).await.unwrap();
+        }
+    });
+}
+
+/// A save to a pipe whose reader reads no further.
+fn save_to_pipe(sandbox: &Sandbox, etcd: &Etcd, arguments: &[&str]) -> Running {
+    let mut command = sandbox.save();
+    command.args(["-", "--jobs", "1", "--endpoints", &etcd.address()]).args(arguments).stdin(Stdio::null());
+    let mut running = Running::start_unread(&mut command);
+    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    running
+}
+
+/// A reader that takes its time is no stall of etcd's, however long it takes.
+#[test]
+fn a_slow_reader_is_no_stall() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let etcd = Etcd::start(&binary, &Options::default());
+    fill_with_noise(&etcd);
+    let sandbox = Sandbox::new();
+    let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "2s"]);
+    let stdout = running.child.stdout.as_mut().unwrap();
+    // Longer than the timeout in all, but never without a byte for as long: this is what is tested, not waited for.
+    for _ in 0..12 {
+        stdout.read_exact(&mut vec![0; 64 * 1024]).unwrap();
+        std::thread::sleep(Duration::from_millis(250));
+    }
+    let _ = running.wait().with(0);
+}
+
+#[test]
+fn a_reader_that_takes_nothing_does_not_keep_etcd_waiting() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let etcd = Etcd::start(&binary, &Options::default());
+    fill_with_noise(&etcd);
+    let sandbox = Sandbox::new();
+    let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "500ms"]);
+    // The pipe is not read further: it ends all the same.
+    await_that("the program gives up", || !running.is_alive());
+    let ended = running.wait().with(1);
+    assert!(ended.err().contains("the output stood still"), "{}", ended.err());
+    assert_refused_by_age(&sandbox, &ended.stdout);
+}
+
+#[test]
+fn a_full_output_is_told_while_the_input_still_waits() {
+    let sandbox = Sandbox::new();
+    let mut command = sandbox.save();
+    let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    command.args(["-", "--from", "-"]).stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    // The program may be gone before it has read all of it.
+    let _ = input.write_all(&snapshot(3));
+    let mut status = None;
+    // The input is held open: only the failed output can end it.
+    await_that("the program gives up", || {
+        status = child.try_wait().unwrap();
+        status.is_some()
+    });
+    assert_eq!(status.unwrap().code(), Some(1));
+    drop(input);
+}
+
+#[test]
+fn a_hang_up_leaves_nothing_unless_it_is_ignored() {
+    let Some(binary) = etcds().into_iter().next() else { return };
+    let etcd = Etcd::start(&binary, &Options::default());
+    fill_with_noise(&etcd);
+    let sandbox = Sandbox::new();
+    let running = save_to_pipe(&sandbox, &etcd, &[]);
+    running.signal("HUP");
+    let _ = running.wait().with(TERMINATED);
+
+    let command = sandbox.save();
+    let words: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
+    let mut ignoring = Command::new("nohup");
+    ignoring.arg(command.get_program()).args(words).args(["-", "--endpoints", &etcd.address()]);
+    ignoring.env_clear().current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
+    ignoring.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut running = Running::start_unread(&mut ignoring);
+    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    running.signal("HUP");
+    let _ = running.wait().with(0);
+}
+
+/// What went to standard output before a failure is no archive, neither to stock age nor to us.
+fn assert_refused_by_age(sandbox: &Sandbox, bytes: &[u8]) {
+    if can("age", &["--version"]) {
+        let mut age = Command::new("age");
+        let refused =
+            finish_with(age.arg("-d").arg("-i").arg(sandbox.identity()).arg("-o").arg("/dev/null"), bytes);
+        assert_ne!(refused.code, 0, "stock age takes {} bytes of a failed save", bytes.len());
+    }
+    let _ = finish_with(sandbox.open("verify").arg("-"), bytes).with(13);
+}
+
+/// Runs `save -p` at a terminal of its own and answers each question once the echo is off; returns what was to be seen,
+/// with the terminal's settings after it.
+fn at_a_terminal(sandbox: &Sandbox, run: &str, answers: &[(&str, &str)]) -> String {
+    let program = env!("CARGO_BIN_EXE_etcd-seal");
+    let (log, device) = (sandbox.path(&format!("tmp/{run}.log")), sandbox.path(&format!("tmp/{run}.tty")));
+    let line = format!(
+        "trap : INT; tty >{}; {program} save -p --from ../snapshot.db ../backups; echo ended $?; stty -a",
+        device.display()
+    );
+    let mut command = sandbox.tame(Command::new("script"));
+    command.env("SHELL", "/bin/sh").args(["-qfec", &line]).arg(&log).stdin(Stdio::piped());
+    let mut running = Running::start(&mut command);
+    let mut stdin = running.child.stdin.take().unwrap();
+    let seen = || fs::read(&log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default();
+    for (question, answer) in answers {
+        await_that(question, || seen().contains(question));
+        let terminal = fs::read_to_string(&device).unwrap();
+        await_that("the echo is off", || {
+            crate::harness::run(Command::new("stty").args(["-a", "-F", terminal.trim_end()]))
+                .contains(" -echo ")
+        });
+        stdin.write_all(answer.as_bytes()).unwrap();
+    }
+    await_that("it is over", || seen().contains("iexten"));
+    drop(stdin);
+    let _ = running.wait();
+    seen()
+}
+
+/// The prompt turns the echo off, and whatever ends it turns it on again.
+#[test]
+fn a_passphrase_at_the_terminal_is_not_shown_and_the_echo_comes_back() {
+    if !can("script", &["--version"]) {
+        return;
+    }
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("snapshot.db"), snapshot(3)).unwrap();
+    let (first, second) = ("passphrase for the archive: ", "the same again: ");
+    let line = format!("{PASSPHRASE}\n");
+    let seen = at_a_terminal(&sandbox, "interrupted", &[(first, "\u{3}")]);
+    assert!(seen.contains("ended 130") && seen.contains(" echo "), "{seen}");
+    let seen = at_a_terminal(&sandbox, "different", &[(first, &line), (second, "another\n")]);
+    assert!(seen.contains("ended 2") && seen.contains("differ") && seen.contains(" echo "), "{seen}");
+    assert!(sandbox.names().is_empty());
+    let seen = at_a_terminal(&sandbox, "answered", &[(first, &line), (second, &line)]);
+    assert!(seen.contains("ended 0") && seen.contains(" echo "), "{seen}");
+    assert!(!seen.contains(PASSPHRASE), "{seen}");
+    let _ = sandbox.archive();
+}
+
+/// Kept from growing: nothing here may wait longer than a whole program may.
+const _: () = assert!(BOUND.as_secs() < PATIENCE.as_secs());
+
+#[test]
+fn a_directory_is_left_as_it_was_found() {
+    let sandbox = Sandbox::new();
+    let missing: PathBuf = sandbox.path("missing");
+    let _ =
+        finish_with(sandbox.save().args(["--from", "-"]).arg(missing.join("x.age")), &snapshot(3)).with(2);
+    assert!(!missing.exists());
+    assert!(names(&sandbox.path("home")).is_empty() && names(&sandbox.path("tmp")).is_empty());
+}

@@ -1,0 +1,10 @@
+//! Where archives and members appear: whole or not at all.
+
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
+
+mod member_place;
+mod store_process;
+
+#[path = "../harness/mod.rs"]
+mod harness;

@@ -1,0 +1,446 @@
+//! Publishing files, seen from outside the process: killed at any step, out of space, under any umask, refused by
+//! the system. The process under test is this program itself, run as its own ignored test [`child`].
+
+use std::ffi::OsStr;
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
+
+use crate::harness::skip;
+use crate::harness::{again, can};
+use etcd_seal::low_level::interrupt::Interrupt;
+use etcd_seal::low_level::store::local::{UnpublishedFile, abandon_all};
+use etcd_seal::low_level::store::sidecar::{Agreement, Sidecar};
+use etcd_seal::low_level::store::{Existing, Published};
+use etcd_seal::{Error, Result};
+use tempfile::TempDir;
+
+/// What the child is to do, and where.
+const ACTION: &str = "STORE_TEST_ACTION";
+const DIRECTORY: &str = "STORE_TEST_DIRECTORY";
+
+/// More than the limits set below, and than one write of the kernel.
+const SIZE: usize = 1 << 20;
+
+/// SHA-256 of [`SIZE`] zero bytes, as `head -c 1048576 /dev/zero | sha256sum` says.
+const SHA256: &str = "30e14955ebf1352266dc2ff8067e68104607e750abb9d3b36582b8af909fcb58";
+
+#[test]
+#[ignore = "the others run it as a child process"]
+fn child() {
+    let directory = std::env::var_os(DIRECTORY).unwrap();
+    let directory = Path::new(&directory);
+    let outcome = match std::env::var(ACTION).unwrap().as_str() {
+        "publish" => publish(directory, Existing::Refuse),
+        "replace" => publish(directory, Existing::Replace),
+        "hold" => hold(directory),
+        "abandon" => abandon(directory),
+        other => panic!("no action {other}"),
+    };
+    match outcome {
+        Ok(()) => say("outcome: done"),
+        Err(error) => {
+            say(&format!("outcome: {}\nerror: {error}\nhint: {}", error.kind().name(), error.hint()));
+        }
+    }
+    // Inside a namespace of its own, only the child can see what is left.
+    if let Ok(entries) = fs::read_dir(directory) {
+        entries.for_each(|entry| say(&format!("left: {}", entry.unwrap().file_name().display())));
+    }
+}
+
+fn say(line: &str) {
+    let mut past_the_harness = std::io::stdout();
+    writeln!(past_the_harness, "\n{line}").unwrap();
+}
+
+fn publish(directory: &Path, existing: Existing) -> Result<()> {
+    let mut sha256 = [0; 32];
+    hex::decode_to_slice(SHA256, &mut sha256).unwrap();
+    let mut unpublished = UnpublishedFile::create(directory)?;
+    for chunk in vec![0; SIZE].chunks(10_000) {
+        unpublished.write_all(chunk).map_err(|error| Error::io("write", "the archive", error))?;
+    }
+    unpublished.publish("x.age", existing, Some(sha256), &Interrupt::new()).and_then(whole)
+}
+
+/// Nothing was published with a shortfall.
+fn whole(published: Published) -> Result<()> {
+    published.shortfall.map_or(Ok(()), Err)
+}
+
+fn hold(directory: &Path) -> Result<()> {
+    let mut unpublished = UnpublishedFile::create(directory)?;
+    unpublished.write_all(&[0; 1000]).map_err(|error| Error::io("write", "the archive", error))?;
+    say("holding");
+    // Until the parent kills it, or is gone itself.
+    std::io::stdin().read_line(&mut String::new()).unwrap();
+    Ok(())
+}
+
+fn abandon(directory: &Path) -> Result<()> {
+    publish(directory, Existing::Refuse)?;
+    let unpublished = [UnpublishedFile::create(directory)?, UnpublishedFile::create(directory)?];
+    assert_eq!(names(directory).len(), 4);
+    abandon_all();
+    say(&format!("after abandoning: {}", names(directory).join(" ")));
+    let [late, _] = unpublished;
+    late.publish("late.age", Existing::Refuse, None, &Interrupt::new()).and_then(whole)
+}
+
+/// A command that runs the child, behind `wrapper`; killed after a minute.
+fn command(wrapper: &[&str], action: &str, directory: &Path) -> Command {
+    let mut command = Command::new("timeout");
+    command.args(["-s", "KILL", "60"]).args(wrapper).arg(again::binary());
+    command.args(again::words(child)).args(["--ignored", "--test-threads=1"]);
+    command.env(ACTION, action).env(DIRECTORY, directory).stdin(Stdio::null());
+    command
+}
+
+/// Runs the child and returns what it said.
+fn run(wrapper: &[&str], action: &str, directory: &Path) -> String {
+    let output = command(wrapper, action, directory).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(said.contains("outcome: "), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+/// Judged by `sha256sum`, and by what reads sidecars here.
+fn assert_published(directory: &Path) {
+    assert_eq!(names(directory), ["x.age", "x.age.sha256"]);
+    let judge = Command::new("sha256sum")
+        .args(["--check", "--strict", "--status", "x.age.sha256"])
+        .current_dir(directory)
+        .status()
+        .unwrap();
+    assert!(judge.success());
+    let archive = directory.join("x.age");
+    assert_eq!(fs::metadata(&archive).unwrap().len(), SIZE as u64);
+    let sidecar = Sidecar::read_beside(&archive).unwrap().unwrap();
+    assert_eq!(hex::encode(sidecar.sha256), SHA256);
+    assert_eq!(sidecar.compare(&archive, &sidecar.sha256).unwrap(), Agreement::Full);
+}
+
+fn make_old(path: &Path) {
+    let an_hour_ago = SystemTime::now() - Duration::from_secs(3600);
+    File::options().write(true).open(path).unwrap().set_modified(an_hour_ago).unwrap();
+}
+
+fn place() -> TempDir {
+    tempfile::tempdir().unwrap()
+}
+
+#[test]
+fn files_are_private_under_any_umask() {
+    for umask in ["0", "0777"] {
+        let place = place();
+        run(&["sh", "-c", "umask $0; exec \"$@\"", umask], "publish", place.path());
+        assert_published(place.path());
+        for name in names(place.path()) {
+            let mode = fs::metadata(place.path().join(&name)).unwrap().permissions().mode() & 0o7777;
+            assert_eq!(mode, 0o600, "{name} under umask {umask}");
+        }
+    }
+}
+
+#[test]
+fn a_file_size_limit_leaves_nothing_behind() {
+    let place = place();
+    let said = run(&["sh", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""], "publish", place.path());
+    assert!(said.contains("outcome: no_space"), "{said}");
+    assert_eq!(names(place.path()), [""; 0]);
+}
+
+/// The arguments of unshare for a mount namespace: what is mounted there ends with the child.
+fn private_mounts() -> &'static [&'static str] {
+    if rustix::process::geteuid().is_root() { &["-m"] } else { &["-r", "-m"] }
+}
+
+/// Runs the child on a tmpfs of its own, mounted with `options`.
+fn run_on_tmpfs(options: &str) -> Option<String> {
+    let place = place();
+    let directory = place.path().to_str().unwrap();
+    let mount = format!("mount -t tmpfs -o {options} tmpfs \"$0\"");
+    if !can("unshare", &[private_mounts(), &["sh", "-c", &mount, directory]].concat()) {
+        return None;
+    }
+    let mount = format!("{mount} && exec \"$@\"");
+    let wrapper = [&["unshare"], private_mounts(), &["sh", "-c", &mount, directory]].concat();
+    Some(run(&wrapper, "publish", place.path()))
+}
+
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    let Some(said) = run_on_tmpfs("size=64k") else { return };
+    assert!(said.contains("outcome: no_space"), "{said}");
+    assert!(!said.contains("left: "), "{said}");
+}
+
+#[test]
+fn a_read_only_filesystem_is_refused_with_a_hint() {
+    let Some(said) = run_on_tmpfs("ro") else { return };
+    assert!(said.contains("outcome: io"), "{said}");
+    assert!(said.contains("mounted for writing"), "{said}");
+}
+
+#[test]
+fn a_directory_without_permission_is_refused_with_a_hint() {
+    let place = place();
+    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
+    let other_user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
+    let mut wrapper = Vec::new();
+    if rustix::process::geteuid().is_root() {
+        let program = std::env::current_exe().unwrap();
+        if !can("setpriv", &[&other_user[..], &["test", "-x", program.to_str().unwrap()]].concat()) {
+            return;
+        }
+        wrapper = [&["setpriv"], &other_user[..]].concat();
+    }
+    let said = run(&wrapper, "publish", place.path());
+    assert!(said.contains("outcome: io"), "{said}");
+    assert!(said.contains("may read and write"), "{said}");
+}
+
+#[test]
+fn a_killed_run_leaves_a_temporary_that_a_later_run_removes() {
+    let place = place();
+    let mut held =
+        command(&[], "hold", place.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut said = BufReader::new(held.stdout.take().unwrap()).lines().map_while(std::io::Result::ok);
+    assert!(said.any(|line| line == "holding"));
+    let left = names(place.path());
+    assert_eq!(left.len(), 1);
+    make_old(&place.path().join(&left[0]));
+
+    // Alive, it is left alone, however old it looks.
+    run(&[], "publish", place.path());
+    assert!(place.path().join(&left[0]).exists());
+
+    fs::remove_file(place.path().join("x.age")).unwrap();
+    // timeout passes nothing on from a KILL: the child's own id is needed.
+    let children = format!("/proc/{0}/task/{0}/children", held.id());
+    for child in fs::read_to_string(children).unwrap().split_whitespace() {
+        assert!(Command::new("kill").args(["-KILL", child]).status().unwrap().success());
+    }
+    held.wait().unwrap();
+    assert!(place.path().join(&left[0]).exists());
+    run(&[], "publish", place.path());
+    assert_published(place.path());
+}
+
+#[test]
+fn a_process_that_must_exit_leaves_nothing_but_what_is_published() {
+    let place = place();
+    let said = run(&[], "abandon", place.path());
+    assert!(said.contains("after abandoning: x.age x.age.sha256\n"), "{said}");
+    assert!(said.contains("outcome: io"), "what was abandoned was published: {said}");
+    assert_published(place.path());
+}
+
+/// The wrapper that runs the child under strace with `faults` injected into its system calls.
+fn strace<'a>(log: &'a Path, faults: &'a [&'a str]) -> Vec<&'a str> {
+    let mut wrapper = vec!["strace", "-f", "-y", "-qq", "-o", log.to_str().unwrap(), "-e"];
+    wrapper.push("trace=openat,flock,write,fsync,fdatasync,unlinkat,linkat,renameat,renameat2");
+    for fault in faults {
+        wrapper.extend(["-e", fault]);
+    }
+    wrapper
+}
+
+/// Runs the child with `faults` injected. Returns what it said and the system calls it made, in order.
+fn run_with_faults(faults: &[&str], action: &str, directory: &Path) -> (String, Vec<String>) {
+    let place = place();
+    let log = place.path().join("log");
+    let said = command(&strace(&log, faults), action, directory).output().unwrap();
+    let calls = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
+    (String::from_utf8_lossy(&said.stdout).into_owned(), calls)
+}
+
+/// The first word and the final names of the calls that matter, in order.
+fn steps(calls: &[String], directory: &Path) -> Vec<String> {
+    let directory = directory.to_str().unwrap();
+    let temporary = |name: &str| name.starts_with(".etcd-seal-");
+    let step = |line: &String| {
+        let call = line.split_once(' ')?.1.trim_start();
+        let (word, rest) = call.split_once('(')?;
+        let successful = !call.contains(" = -1 ");
+        let about_us = rest.contains(directory) && successful;
+        let last = rest.split('"').rev().nth(1).filter(|name| !temporary(name)).unwrap_or("temporary");
+        match word {
+            "fsync" if rest.starts_with(|digit: char| digit.is_ascii_digit()) && about_us => {
+                Some(if rest.contains(".etcd-seal-") { "fsync file" } else { "fsync directory" }.to_owned())
+            }
+            "unlinkat" | "linkat" | "renameat" | "renameat2" if about_us => Some(format!("{word} {last}")),
+            _ => None,
+        }
+    };
+    calls.iter().filter_map(step).collect()
+}
+
+#[test]
+fn the_steps_are_taken_in_the_documented_order() {
+    if !skip::can_trace() {
+        return;
+    }
+    let place = place();
+    let (said, calls) = run_with_faults(&[], "publish", place.path());
+    assert!(said.contains("outcome: done"), "{said}");
+    let to_the_end = ["renameat x.age.sha256", "fsync directory"];
+    let fresh = [&["fsync file", "fsync file", "renameat2 x.age"], &to_the_end[..]].concat();
+    assert_eq!(steps(&calls, place.path()), fresh, "{calls:#?}");
+
+    let (said, calls) = run_with_faults(&[], "replace", place.path());
+    assert!(said.contains("outcome: done"), "{said}");
+    let replacing =
+        [&["fsync file", "fsync file", "unlinkat x.age.sha256", "renameat x.age"], &to_the_end[..]].concat();
+    assert_eq!(steps(&calls, place.path()), replacing, "{calls:#?}");
+
+    let created = |line: &&String| line.contains("O_CREAT") && line.contains(place.path().to_str().unwrap());
+    for line in calls.iter().filter(created) {
+        assert!(line.contains("O_EXCL") && line.contains("O_NOFOLLOW") && line.contains(", 0600)"), "{line}");
+    }
+    assert_eq!(calls.iter().filter(created).count(), 2);
+    assert_published(place.path());
+}
+
+#[test]
+fn every_fallback_of_publishing_without_replacing_is_taken() {
+    if !skip::can_trace() {
+        return;
+    }
+    let cases = [
+        (&["inject=renameat2:error=EINVAL"][..], &["linkat x.age", "unlinkat temporary"][..]),
+        (&["inject=renameat2:error=ENOSYS"], &["linkat x.age", "unlinkat temporary"]),
+        (&["inject=renameat2:error=EOPNOTSUPP", "inject=linkat:error=EPERM"], &["renameat x.age"]),
+        (&["inject=renameat2:error=EINVAL", "inject=linkat:error=EOPNOTSUPP"], &["renameat x.age"]),
+        (&["inject=renameat2:error=EINVAL", "inject=linkat:error=EMLINK"], &["renameat x.age"]),
+    ];
+    for (faults, commit) in cases {
+        let place = place();
+        let (said, calls) = run_with_faults(faults, "publish", place.path());
+        assert!(said.contains("outcome: done"), "{faults:?}: {said}");
+        let steps = steps(&calls, place.path());
+        assert_eq!(steps[2..2 + commit.len()], *commit, "{faults:?}: {steps:?}");
+        assert_published(place.path());
+
+        let (said, _) = run_with_faults(faults, "publish", place.path());
+        assert!(said.contains("outcome: destination_exists"), "{faults:?}: {said}");
+        assert_published(place.path());
+    }
+}
+
+#[test]
+fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
+    if !skip::can_trace() {
+        return;
+    }
+    let both: &[&str] = &["x.age", "x.age.sha256"];
+    let cases = [
+        (&["inject=fsync:error=EIO:when=1"][..], "io", &[][..]),
+        (&["inject=fsync:error=ENOSPC:when=2"], "no_space", &[]),
+        (&["inject=renameat2:error=EACCES"], "io", &[]),
+        (&["inject=renameat2:error=EINVAL", "inject=linkat:error=EIO"], "io", &[]),
+        (
+            &[
+                "inject=renameat2:error=EINVAL",
+                "inject=linkat:error=EPERM",
+                "inject=renameat:error=EIO:when=1",
+            ],
+            "io",
+            &[],
+        ),
+        (&["inject=renameat:error=EIO"], "partly_published", &["x.age"]),
+        (&["inject=fsync:error=EIO:when=3"], "partly_published", both),
+        // Filesystems that cannot sync directories at all.
+        (&["inject=fsync:error=EINVAL:when=3"], "done", both),
+        (&["inject=fsync:error=EOPNOTSUPP:when=3"], "done", both),
+    ];
+    for (faults, kind, left) in cases {
+        let place = place();
+        let (said, calls) = run_with_faults(faults, "publish", place.path());
+        assert!(said.contains(&format!("outcome: {kind}\n")), "{faults:?}: {said}");
+        assert_eq!(names(place.path()), *left, "{faults:?}");
+        if kind == "done" {
+            assert_published(place.path());
+        } else if kind == "partly_published" {
+            assert!(said.contains("x.age is complete, but "), "{said}");
+            assert_eq!(fs::metadata(place.path().join("x.age")).unwrap().len(), SIZE as u64);
+            let synced = calls.iter().filter(|line| line.contains("fsync(")).count();
+            assert_eq!(synced, 3, "the directory was not synced: {calls:#?}");
+        }
+    }
+}
+
+#[test]
+fn killed_at_any_step_there_is_a_whole_archive_or_none() {
+    if !skip::can_trace() {
+        return;
+    }
+    let steps = [
+        ("write:signal=KILL:when=50", false),
+        ("fsync:signal=KILL:when=1", false),
+        ("fsync:signal=KILL:when=2", false),
+        ("renameat2:signal=KILL", false),
+        ("renameat:signal=KILL", true),
+        ("fsync:signal=KILL:when=3", true),
+    ];
+    for (step, published) in steps {
+        let place = place();
+        let fault = format!("inject={step}");
+        let (said, _) = run_with_faults(&[&fault], "publish", place.path());
+        assert!(!said.contains("outcome: "), "{step}: it was not killed");
+        let left = names(place.path());
+        assert_eq!(left.iter().any(|name| name == "x.age"), published, "{step}: {left:?}");
+        if published {
+            assert_eq!(fs::metadata(place.path().join("x.age")).unwrap().len(), SIZE as u64);
+        }
+        let temporary = |name: &&String| Path::new(name).extension() == Some(OsStr::new("tmp"));
+        left.iter().filter(temporary).for_each(|name| make_old(&place.path().join(name)));
+        run(&[], "replace", place.path());
+        assert_published(place.path());
+    }
+}
+
+#[test]
+fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
+    if !skip::can_trace() {
+        return;
+    }
+    for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
+        let place = place();
+        let stale = place.path().join(".etcd-seal-0123456789abcdef.tmp");
+        fs::write(&stale, "").unwrap();
+        make_old(&stale);
+        let fault = format!("inject=flock:error={error}");
+        let (said, _) = run_with_faults(&[&fault], "publish", place.path());
+        assert!(said.contains("outcome: done"), "{said}");
+        assert!(stale.exists());
+        fs::remove_file(&stale).unwrap();
+        assert_published(place.path());
+    }
+}
+
+#[test]
+fn a_temporary_lost_to_another_run_before_it_was_locked_is_given_up_for_a_new_one() {
+    if !skip::can_trace() {
+        return;
+    }
+    let place = place();
+    let (said, calls) = run_with_faults(&["inject=flock:error=EAGAIN:when=1"], "publish", place.path());
+    assert!(said.contains("outcome: done"), "{said}");
+    assert_published(place.path());
+    let created = calls.iter().filter(|line| line.contains("O_EXCL") && line.contains(".etcd-seal-"));
+    assert_eq!(created.count(), 3, "two for the archive and one for its sidecar: {calls:#?}");
+}
