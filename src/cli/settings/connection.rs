@@ -94,7 +94,7 @@ pub(crate) struct ConnectionArguments {
           value_parser = setting(parse_min_rate))]
     min_rate: Setting<u64>,
     /// Not supported yet: name the members with --endpoints
-    #[arg(short = 'd', long, value_name = "DOMAIN", env = "ETCDCTL_DISCOVERY_SRV",
+    #[arg(short = 'd', long, value_name = "DOMAIN", env = "ETCDCTL_DISCOVERY_SRV", hide_env = true,
           value_parser = setting(OsStringValueParser::new()))]
     discovery_srv: Option<Setting<OsString>>,
     /// Not supported yet: name the members with --endpoints

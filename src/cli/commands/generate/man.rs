@@ -229,7 +229,8 @@ fn environment(command: &clap::Command, name: &str) -> String {
     let commands = command.get_subcommands().chain([command]).filter(|command| !command.is_hide_set());
     let mut items = String::new();
     let mut known = BTreeSet::new();
-    for argument in commands.flat_map(clap::Command::get_arguments) {
+    let shown = |argument: &&clap::Arg| !argument.is_hide_env_set();
+    for argument in commands.flat_map(clap::Command::get_arguments).filter(shown) {
         if let Some(variable) = variable_of(argument).filter(|variable| known.insert(variable.to_string())) {
             item(&mut items, variable, &format!("The value of {}.", flag_of(argument)));
         }
