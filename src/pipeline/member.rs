@@ -16,7 +16,7 @@ use super::engine::digest::{Digested, digest, queue};
 use super::engine::plaintext::read_full;
 use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
-use super::open::{Admit, Opened, Options, open_admitted};
+use super::open::{Admit, Opened, Opening, Options};
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::space::{MemberRoom, check_cluster};
 use crate::archive::manifest::{Description, Digest};
@@ -81,6 +81,8 @@ pub struct Request<'a> {
     pub expected_size: Option<u64>,
     /// The times to compute the age of the snapshot from, where the age matters.
     pub clock: Option<Clock>,
+    /// Watches over the work.
+    pub watch: &'a Watch,
 }
 
 impl Request<'_> {
@@ -124,10 +126,9 @@ pub fn restore_member(
     request: &Request<'_>,
     member: &Member,
     place: MemberPlace,
-    watch: &Watch,
 ) -> Result<Restored> {
     let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
-    let predecessors = predecessors(&place, &watch.interrupt);
+    let predecessors = predecessors(&place, &request.watch.interrupt);
     // Removes what an earlier run left first, as that may take the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
@@ -137,13 +138,13 @@ pub fn restore_member(
     let database = unpublished.create_snapshot(DATABASE)?;
     let admit = |promised| check_room(Some(promised));
     let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
-    let (made, _) = make_database(input, source, request, site, database, watch)?;
+    let (made, _) = make_database(input, source, request, site, database)?;
     let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
     write_log(request.membership, member, unpublished.create_log(WAL_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
     let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
     write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
-    let published = unpublished.publish(&watch.interrupt)?;
+    let published = unpublished.publish(&request.watch.interrupt)?;
     Ok(made.published(predecessors, published))
 }
 
@@ -157,7 +158,6 @@ pub fn restore_cluster(
     request: &Request<'_>,
     directory: &Path,
     owner: Option<Owner>,
-    watch: &Watch,
 ) -> Result<Restored> {
     let members = request.membership.members();
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
@@ -165,12 +165,12 @@ pub fn restore_cluster(
     let check_room = |expected| check_cluster(directory, expected, members.len(), free);
     check_room(request.expected_size)?;
     let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
-    let (made, _) = write_members(input, source, request, &create, &admit, watch)?;
+    let (made, _) = write_members(input, source, request, &create, &admit)?;
     for member in members {
         let text = instructions(request.membership, member);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
-    Ok(made.published(Vec::new(), unpublished.publish(&watch.interrupt)?))
+    Ok(made.published(Vec::new(), unpublished.publish(&request.watch.interrupt)?))
 }
 
 /// The path of the database of the member `name` below the directory of the cluster.
@@ -186,7 +186,6 @@ pub(super) fn write_members(
     request: &Request<'_>,
     create: &dyn Fn(&Path) -> Result<GrowingFile>,
     admit: &Admit<'_>,
-    watch: &Watch,
 ) -> Result<(Made, File)> {
     let site = Site { given_out: None, admit };
     let mut first = None;
@@ -194,8 +193,8 @@ pub(super) fn write_members(
         let path = database_of(&member.name);
         let database = create(&path)?;
         match &mut first {
-            None => first = Some(make_database(input, source, request, site, database, watch)?),
-            Some((_, first)) => copy_database(first, database, &watch.interrupt)?,
+            None => first = Some(make_database(input, source, request, site, database)?),
+            Some((_, first)) => copy_database(first, database, &request.watch.interrupt)?,
         }
         let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, WAL_NAME].iter().collect();
         write_log(request.membership, member, create(&log)?)?;
@@ -253,19 +252,19 @@ fn make_database(
     request: &Request<'_>,
     site: Site<'_>,
     mut output: GrowingFile,
-    watch: &Watch,
 ) -> Result<(Made, File)> {
     let origin = match source {
         Source::Archive { identities, options } => {
             let output = &mut output;
-            let opened = open_admitted(input, identities, options, output, site.admit, watch)?;
+            let opening = Opening { identities, options, admit: site.admit, watch: request.watch };
+            let opened = opening.open(input, output)?;
             let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
             Origin { opened: Some(opened), snapshot_size, digest }
         }
-        Source::Snapshot => copy_snapshot(input, request.skip_hash_check, &mut output, watch)?,
+        Source::Snapshot => copy_snapshot(input, request, &mut output)?,
     };
     let database = Database::open(output.file())?;
-    let contents = DatabaseContents::read(&database, &watch.interrupt)?;
+    let contents = DatabaseContents::read(&database, &request.watch.interrupt)?;
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, request.skip_hash_check)?;
     }
@@ -281,7 +280,7 @@ fn make_database(
         }
     };
     let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
-    become_member(output.file(), request.membership, raised_to, &watch.interrupt)?;
+    become_member(output.file(), request.membership, raised_to, &request.watch.interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
 }
@@ -301,10 +300,10 @@ fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
 /// Copies and checks a plain snapshot.
 fn copy_snapshot(
     input: &mut (dyn Read + Send),
-    skip_hash_check: bool,
+    request: &Request<'_>,
     output: &mut (dyn Write + Send),
-    watch: &Watch,
 ) -> Result<Origin> {
+    let Request { skip_hash_check, watch, .. } = *request;
     let _work = Work::new(watch);
     watch.progress.start(None);
     let read = AtomicU64::new(0);

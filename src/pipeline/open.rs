@@ -120,48 +120,56 @@ pub fn open(
     output: &mut (dyn Write + Send),
     watch: &Watch,
 ) -> Result<Opened> {
-    open_admitted(input, identities, options, output, &|_| Ok(()), watch)
+    Opening { identities, options, admit: &|_| Ok(()), watch }.open(input, output)
 }
 
-/// Like [`open`], but asks `admit` about the size that the manifest promises before anything is written.
-///
-/// # Errors
-/// The errors of [`open`], and those of `admit`.
-pub fn open_admitted(
-    input: &mut (dyn Read + Send),
-    identities: &Identities,
-    options: &Options,
-    output: &mut (dyn Write + Send),
-    admit: &Admit<'_>,
-    watch: &Watch,
-) -> Result<Opened> {
-    let _work = Work::new(watch);
-    let mut input = Tee::new(input, options.file_digest);
-    let Begun { header, armored, payload } = Begun::new(&mut input)?;
-    let (key, mut visible) = unlocked(&header, armored, identities)?;
-    let description = header.description()?;
-    let header_size = header.size();
+/// How to open one archive.
+pub struct Opening<'a> {
+    /// The keys that open it.
+    pub identities: &'a Identities,
+    /// How to read it.
+    pub options: &'a Options,
+    /// Asked about the size that the manifest promises before anything is written.
+    pub admit: &'a Admit<'a>,
+    /// Watches over the work.
+    pub watch: &'a Watch,
+}
 
-    let archive_read = AtomicU64::new(header_size);
-    let read = &archive_read;
-    let layers = Layers { options, header_size, description, armored, read, watch, admit };
-    let read = decrypted(payload, &key, &archive_read, options.jobs, watch, |plaintext| {
-        layers.read(plaintext, output)
-    })?;
-    visible.archive_size = archive_read.into_inner();
-    visible.archive_sha256 = input.finish();
-    let LayersRead { foreign, manifest, trailer, frames, checked, facts } = read;
-    Ok(Opened {
-        visible,
-        foreign,
-        manifest,
-        trailer,
-        snapshot_size: checked.size,
-        database_sha256: checked.database_sha256,
-        digest: checked.digest.into(),
-        frames,
-        facts,
-    })
+impl Opening<'_> {
+    /// As [`open`].
+    ///
+    /// # Errors
+    /// The errors of [`open`], and those of `admit`.
+    pub fn open(&self, input: &mut (dyn Read + Send), output: &mut (dyn Write + Send)) -> Result<Opened> {
+        let Self { identities, options, admit, watch } = *self;
+        let _work = Work::new(watch);
+        let mut input = Tee::new(input, options.file_digest);
+        let Begun { header, armored, payload } = Begun::new(&mut input)?;
+        let (key, mut visible) = unlocked(&header, armored, identities)?;
+        let description = header.description()?;
+        let header_size = header.size();
+
+        let archive_read = AtomicU64::new(header_size);
+        let read = &archive_read;
+        let layers = Layers { options, header_size, description, armored, read, watch, admit };
+        let read = decrypted(payload, &key, &archive_read, options.jobs, watch, |plaintext| {
+            layers.read(plaintext, output)
+        })?;
+        visible.archive_size = archive_read.into_inner();
+        visible.archive_sha256 = input.finish();
+        let LayersRead { foreign, manifest, trailer, frames, checked, facts } = read;
+        Ok(Opened {
+            visible,
+            foreign,
+            manifest,
+            trailer,
+            snapshot_size: checked.size,
+            database_sha256: checked.database_sha256,
+            digest: checked.digest.into(),
+            frames,
+            facts,
+        })
+    }
 }
 
 /// Unlocks the header, then reads its visible part, for both ways to read an archive. The key comes first: a wrong MAC is

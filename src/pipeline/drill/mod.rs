@@ -54,6 +54,8 @@ pub struct Request<'a> {
     pub now: Timestamp,
     /// The runtime for connections to etcd.
     pub runtime: &'a Handle,
+    /// Watches over the work.
+    pub watch: &'a Watch,
 }
 
 /// Refuses a snapshot of `expected` bytes where the `free` bytes in `scratch` are too few. It needs two more copies than
@@ -113,25 +115,28 @@ impl Times {
 /// # Errors
 /// [`Kind::DrillFailed`] where etcd does not serve the data or breaks on them; [`Kind::NoEtcd`] and
 /// [`Kind::EtcdNotRunning`] where etcd itself is at fault; the errors of restoring a member.
-pub fn drill(
-    input: &mut (dyn Read + Send),
-    source: &Source<'_>,
-    request: &Request<'_>,
-    watch: &Watch,
-) -> Result<Drilled> {
+pub fn drill(input: &mut (dyn Read + Send), source: &Source<'_>, request: &Request<'_>) -> Result<Drilled> {
     let began = Instant::now();
     let membership = membership(request.members)?;
     let scratch = Scratch::create(request.scratch)?;
     let free = scratch.free_space()?;
     let admit = |promised| check_room(request.scratch, Some(promised), request.members, free);
     request.expected_size.map_or(Ok(()), admit)?;
-    let restored = Restored::new(input, source, &membership, &scratch, &admit, watch)?;
+    let wanted = MemberRequest {
+        membership: &membership,
+        bump: WantedBump::None,
+        skip_hash_check: false,
+        expected_size: None,
+        clock: None,
+        watch: request.watch,
+    };
+    let restored = Restored::new(input, source, &wanted, &scratch, &admit)?;
     let site = Site {
         program: request.program,
         scratch: &scratch,
         runtime: request.runtime,
         timeout: request.timeout,
-        interrupt: &watch.interrupt,
+        interrupt: &request.watch.interrupt,
     };
     // From here on, where a launcher starts the etcds, every child of this process belongs to the drill: no plugin runs.
     let adoption = (!request.program.launcher.is_empty()).then(Adoption::begin);
@@ -172,30 +177,22 @@ impl Restored {
     fn new(
         input: &mut (dyn Read + Send),
         source: &Source<'_>,
-        membership: &Membership,
+        wanted: &MemberRequest<'_>,
         scratch: &Scratch,
         admit: &Admit<'_>,
-        watch: &Watch,
     ) -> Result<Self> {
-        let began = Instant::now();
-        let wanted = MemberRequest {
-            membership,
-            bump: WantedBump::None,
-            skip_hash_check: false,
-            expected_size: None,
-            clock: None,
-        };
+        let (began, interrupt) = (Instant::now(), &wanted.watch.interrupt);
         let create = |path: &Path| scratch.create_file(path);
-        let (made, file) = write_members(input, source, &wanted, &create, admit, watch)?;
+        let (made, file) = write_members(input, source, wanted, &create, admit)?;
         let took = began.elapsed();
         let database = Database::open(&file)?;
         let contents = &made.contents;
-        let keys = read_keys(&database, contents.revision, contents.compacted, &watch.interrupt)?;
-        let leases = read_leases(&database, &watch.interrupt)?;
+        let keys = read_keys(&database, contents.revision, contents.compacted, interrupt)?;
+        let leases = read_leases(&database, interrupt)?;
         if contents.auth_enabled {
-            for member in membership.members() {
+            for member in wanted.membership.members() {
                 let file = scratch.open_file(&database_of(&member.name))?;
-                turn_authentication_off_in_a_scratch_copy(&file, &watch.interrupt)?;
+                turn_authentication_off_in_a_scratch_copy(&file, interrupt)?;
             }
         }
         Ok(Self { made, took, keys, leases })
@@ -223,14 +220,7 @@ impl Restored {
         let tried = runtime.block_on(try_out(&served, random_key()?));
         let tried = blamed(tried, &mut served)?;
         let connection = served.cluster.connection(0);
-        let again = resave::save_and_open(
-            &connection,
-            site.scratch,
-            runtime,
-            request.options,
-            request.now,
-            site.interrupt,
-        );
+        let again = resave::save_and_open(&connection, site.scratch, request);
         blamed(again, &mut served)?;
         served.cluster.stop()?;
         let mut served = Cluster::boot(site, membership).map_err(|trouble| match trouble {

@@ -4,17 +4,14 @@ use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
 
-use jiff::Timestamp;
 use secrecy::ExposeSecret;
-use tokio::runtime::Handle;
 
+use super::Request;
 use crate::database::bolt::Database;
 use crate::database::contents::DatabaseContents;
 use crate::error::{Error, Result};
 use crate::etcd::Connection;
-use crate::interrupt::Interrupt;
 use crate::keys::{Identities, Recipients, generate_identity};
-use crate::pipeline::open;
 use crate::pipeline::seal::{Input, Seal};
 use crate::pipeline::unseal::Unseal;
 use crate::store::scratch::Scratch;
@@ -25,11 +22,10 @@ use crate::watch::Watch;
 pub(super) fn save_and_open(
     connection: &Connection,
     scratch: &Scratch,
-    runtime: &Handle,
-    options: &open::Options,
-    now: Timestamp,
-    interrupt: &Interrupt,
+    request: &Request<'_>,
 ) -> Result<DatabaseContents> {
+    let Request { runtime, options, now, watch, .. } = *request;
+    let interrupt = &watch.interrupt;
     let (identity, recipient) = generate_identity(&now.to_string());
     let recipients = Recipients::of([recipient])?;
     let identities = Identities::of(identity.expose_secret())?;

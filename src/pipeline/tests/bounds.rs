@@ -181,14 +181,9 @@ fn nothing_is_written_of_what_is_not_admitted() {
     let mut output = Vec::new();
     let (mut input, interrupt) = (&archive[..], Interrupt::new());
     let identities = &key.identities;
-    let opened = open::open_admitted(
-        &mut input,
-        identities,
-        &options,
-        &mut output,
-        &admit,
-        &Watch::silent(&interrupt),
-    );
+    let watch = Watch::silent(&interrupt);
+    let opening = open::Opening { identities, options: &options, admit: &admit, watch: &watch };
+    let opened = opening.open(&mut input, &mut output);
     assert_eq!(opened.unwrap_err().kind(), Kind::NoSpace);
     assert_eq!((asked.into_inner(), output.len()), (1 << 60, 0));
 }

@@ -84,9 +84,9 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         options: &settings.options,
         now: now()?,
         runtime: &context.runtime,
+        watch: &context.watch("restoring"),
     };
-    let watch = context.watch("restoring");
-    let drilled = drill(&mut source.file, &from, &request, &watch);
+    let drilled = drill(&mut source.file, &from, &request);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),

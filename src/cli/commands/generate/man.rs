@@ -76,7 +76,13 @@ const EXTRAS: &[Extra] = &[
                 "etcd-seal save old.db.zst.age --from snapshot.db -R recipients.txt",
             ),
         ],
-        see_also: &["etcd-seal(1)", "etcd-seal-verify(1)", "etcd-seal-archive(5)", "etcd-seal-deploy(7)", "etcdctl(1)"],
+        see_also: &[
+            "etcd-seal(1)",
+            "etcd-seal-verify(1)",
+            "etcd-seal-archive(5)",
+            "etcd-seal-deploy(7)",
+            "etcdctl(1)",
+        ],
     },
     Extra {
         command: "info",
@@ -126,7 +132,13 @@ const EXTRAS: &[Extra] = &[
                 "set -o pipefail\nssh backup cat X.db.zst.age | etcd-seal restore - -i key.txt -o snapshot.db",
             ),
         ],
-        see_also: &["etcd-seal-recovery(7)", "etcd-seal-deploy(7)", "etcd-seal(1)", "etcd-seal-verify(1)", "etcd(1)"],
+        see_also: &[
+            "etcd-seal-recovery(7)",
+            "etcd-seal-deploy(7)",
+            "etcd-seal(1)",
+            "etcd-seal-verify(1)",
+            "etcd(1)",
+        ],
     },
     Extra {
         command: "drill",

@@ -18,7 +18,7 @@ use crate::keys::Identities;
 use crate::pipeline::age::Clock;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
-use crate::pipeline::open::{Options, open_admitted};
+use crate::pipeline::open::{Opening, Options};
 use crate::pipeline::predecessor::{Predecessor, predecessors};
 use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
@@ -36,14 +36,14 @@ pub(crate) fn run(arguments: RestoreArguments, context: &Context) -> Result<Exit
     let RestoreSettings { source, target, dry_run, options } = RestoreSettings::resolve(arguments)?;
     let source = OpenSource::open(source, context, dry_run)?;
     match target {
-        Target::Snapshot(output, force) => to_snapshot(source, &output, force, dry_run, &options, context),
+        Target::Snapshot(output, force) => to_snapshot(source, &output, force, &options, context),
         Target::Member(cluster, name, place) => {
             let goal = Goal::Member { name, place };
-            to_members(source, &cluster, goal, dry_run, &options, context)
+            to_members(source, &cluster, goal, &options, context)
         }
         Target::Cluster(cluster, directory, owner) => {
             let goal = Goal::Cluster { directory, owner };
-            to_members(source, &cluster, goal, dry_run, &options, context)
+            to_members(source, &cluster, goal, &options, context)
         }
     }
 }
@@ -54,6 +54,8 @@ pub(crate) struct OpenSource {
     pub(crate) file: File,
     /// The identities for an archive; `None` for a plain snapshot.
     pub(crate) identities: Option<Identities>,
+    /// Whether the command only plans.
+    dry_run: bool,
 }
 
 impl OpenSource {
@@ -65,7 +67,7 @@ impl OpenSource {
                     Some("-") => crate::cli::input::standard_input()?,
                     _ => open_file(&path, "snapshot")?,
                 };
-                Ok(Self { path, file, identities: None })
+                Ok(Self { path, file, identities: None, dry_run })
             }
             SourceSettings::Archive(path, identities) => {
                 let file = Archive::named(&path).open()?;
@@ -75,7 +77,7 @@ impl OpenSource {
                 } else {
                     identities.load(&context.terminal)?.unwrap_or_default()
                 };
-                Ok(Self { path, file, identities: Some(identities) })
+                Ok(Self { path, file, identities: Some(identities), dry_run })
             }
         }
     }
@@ -113,7 +115,6 @@ fn to_snapshot(
     mut source: OpenSource,
     output: &OsStr,
     force: bool,
-    dry_run: bool,
     options: &Options,
     context: &Context,
 ) -> Result<Exit> {
@@ -123,7 +124,7 @@ fn to_snapshot(
     let (named, free) = (place.to_string(), place.free_space()?);
     let admit = |promised| check_snapshot(Path::new(&named), promised, free.unwrap_or(u64::MAX));
     expected.map_or(Ok(()), admit)?;
-    if dry_run {
+    if source.dry_run {
         let plan = Plan::new("restore", source.archive().name(), named, Vec::new());
         return context.reporter.result(&plan);
     }
@@ -131,8 +132,8 @@ fn to_snapshot(
     let identities = source.identities.take().unwrap_or_default();
     let mut output = place.begin()?;
     let watch = context.watch("restoring");
-    let file = &mut source.file;
-    let opened = open_admitted(file, &identities, options, &mut output, &admit, &watch);
+    let opening = Opening { identities: &identities, options, admit: &admit, watch: &watch };
+    let opened = opening.open(&mut source.file, &mut output);
     let archive = Archive::named(&source.path);
     let opened = opened.map_err(|error| {
         let blame = |error: Error| match error.kind() {
@@ -209,7 +210,6 @@ fn to_members(
     mut source: OpenSource,
     cluster: &ClusterSettings,
     goal: Goal,
-    dry_run: bool,
     options: &Options,
     context: &Context,
 ) -> Result<Exit> {
@@ -219,7 +219,7 @@ fn to_members(
     let expected_size = source.expected_size(description.as_ref());
     let clock = source.clock()?;
     check_age(cluster.bump, &source, description.as_ref(), clock)?;
-    if dry_run {
+    if source.dry_run {
         goal.check_room(membership, expected_size)?;
         for predecessor in &goal.predecessors(&context.interrupt) {
             warn_of_unread(predecessor, cluster.bump);
@@ -236,19 +236,17 @@ fn to_members(
         None => Source::Snapshot,
     };
     let (bump, skip_hash_check) = (cluster.bump, cluster.skip_hash_check);
-    let request = Request { membership, bump, skip_hash_check, expected_size, clock: Some(clock) };
-    let watch = context.watch("restoring");
+    let watch = &context.watch("restoring");
+    let request = Request { membership, bump, skip_hash_check, expected_size, clock: Some(clock), watch };
     let (file, interrupt) = (&mut source.file, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
     let directories = goal.directories()?;
     let restored = match goal {
         Goal::Member { name, place } => {
             let member = membership.member(&name, None)?;
-            restore_member(file, &from, &request, member, place, &watch)
+            restore_member(file, &from, &request, member, place)
         }
-        Goal::Cluster { directory, owner } => {
-            restore_cluster(file, &from, &request, &directory, owner, &watch)
-        }
+        Goal::Cluster { directory, owner } => restore_cluster(file, &from, &request, &directory, owner),
     };
     let archive = Archive::named(&source.path);
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
