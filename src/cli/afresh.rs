@@ -97,9 +97,9 @@ fn start_anew(secrets: &[(&str, OsString)]) -> io::Error {
         }
         // The new program will open the pipe by its path, which some processes may not: find out now.
         File::open(path_of(reader.as_raw_fd()))?;
-        let mut words = std::env::args_os();
+        let mut arguments = std::env::args_os();
         let mut program = Command::new(std::env::current_exe()?);
-        program.arg0(words.next().unwrap_or_default()).args(words).env_remove(AGE_DEBUG);
+        program.arg0(arguments.next().unwrap_or_default()).args(arguments).env_remove(AGE_DEBUG);
         for (name, _) in secrets {
             program.env_remove(name);
         }

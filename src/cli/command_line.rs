@@ -1,13 +1,15 @@
-//! The command line: its definition, its parser, and the words for an error in it.
+//! The command line: its definition, its parser, and the text of an error in it.
 
 use super::commands::Arguments;
 use super::settings::environment::Environment;
-use super::settings::setting::{Setting, setting, with_environment};
+use super::settings::setting::{Setting, option_of, setting, variable_of, with_environment};
 use super::{exit, report};
 use crate::error::{Error, Kind};
 use clap::builder::OsStringValueParser;
 use clap::error::{ContextKind, ErrorKind};
+use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
+use std::collections::HashMap;
 use std::ffi::OsString;
 
 /// The whole definition, for help, manual pages and completions. They name variables and never show their values.
@@ -55,7 +57,10 @@ pub(crate) fn version() -> String {
 pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result<Arguments, Unparsed> {
     let mut command = command_in(environment);
     let parsed = command.try_get_matches_from_mut(arguments).and_then(|mut found| {
-        Arguments::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command))
+        let from_environment = from_environment(&found, environment);
+        let arguments =
+            Arguments::from_arg_matches_mut(&mut found).map_err(|error| error.format(&mut command))?;
+        Ok(Arguments { from_environment, ..arguments })
     });
     parsed.map_err(|error| {
         if !error.use_stderr() {
@@ -69,10 +74,23 @@ pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 no_command(named)
             }
-            _ => in_our_voice(&error.render().to_string(), named),
+            _ => in_one_sentence(&error.render().to_string(), named),
         };
         Unparsed::Wrong(error, glimpse(&found))
     })
+}
+
+/// The options whose values come from the environment, with their variables.
+fn from_environment(found: &ArgMatches, environment: &Environment) -> HashMap<String, String> {
+    let program = Arguments::command();
+    let named = found.subcommand().and_then(|(name, found)| Some((program.find_subcommand(name)?, found)));
+    let Some((command, found)) = named else { return HashMap::new() };
+    let from_variable = |argument: &Arg| {
+        let (option, variable) = (option_of(argument)?, variable_of(argument)?);
+        let is_flag = found.value_source(argument.get_id().as_str()) == Some(ValueSource::CommandLine);
+        (!is_flag && environment.has(variable)).then(|| (option, variable.to_owned()))
+    };
+    command.get_arguments().filter_map(from_variable).collect()
 }
 
 /// Help or version, with the defaults of the definition in place of what the environment says.
@@ -146,9 +164,9 @@ fn help_of(command: &clap::Command) -> String {
 }
 
 /// clap's paragraphs as one sentence and the way out.
-fn in_our_voice(rendered: &str, command: &clap::Command) -> Error {
+fn in_one_sentence(rendered: &str, command: &clap::Command) -> Error {
     let paragraphs: Vec<String> =
-        rendered.split("\n\n").map(|paragraph| report::words(paragraph.lines())).collect();
+        rendered.split("\n\n").map(|paragraph| report::one_line(paragraph.lines())).collect();
     let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
     let first = paragraphs.first().map(String::as_str).unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);
@@ -179,9 +197,8 @@ pub(crate) fn parsed(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::settings::setting::variable_of;
 
-    fn words(arguments: &[&str]) -> Vec<OsString> {
+    fn to_parse(arguments: &[&str]) -> Vec<OsString> {
         ["etcd-seal"].iter().chain(arguments).map(Into::into).collect()
     }
 
@@ -190,7 +207,7 @@ mod tests {
     }
 
     fn shown(arguments: &[&str]) -> String {
-        match parse(&words(arguments), &Environment::of(&[("ETCDCTL_DIAL_TIMEOUT", "77s")])) {
+        match parse(&to_parse(arguments), &Environment::of(&[("ETCDCTL_DIAL_TIMEOUT", "77s")])) {
             Err(Unparsed::Shown(text)) => text,
             _ => panic!("not shown: {arguments:?}"),
         }
@@ -241,7 +258,7 @@ mod tests {
     #[test]
     fn wrong_arguments_tell_where_to_report_that() {
         let glimpse = |arguments: &[&str], variables: &[(&str, &str)]| match parse(
-            &words(arguments),
+            &to_parse(arguments),
             &Environment::of(variables),
         ) {
             Err(Unparsed::Wrong(_, glimpse)) => (glimpse.json, glimpse.takes_stdout),
@@ -278,7 +295,7 @@ mod tests {
     }
 
     #[test]
-    fn words_that_make_no_sense_are_told_in_our_voice() {
+    fn arguments_that_make_no_sense_are_refused_in_one_sentence() {
         let told = [
             &[][..],
             &["--json"],
@@ -300,10 +317,10 @@ mod tests {
             &["info", "-q", "-v", "x"],
             &["keygen"],
         ]
-        .map(|words| {
-            let error = wrong(words);
+        .map(|arguments| {
+            let error = wrong(arguments);
             assert_eq!(error.kind(), Kind::Usage);
-            format!("{}\n  {error}\n  {}\n", words.join(" "), error.hint())
+            format!("{}\n  {error}\n  {}\n", arguments.join(" "), error.hint())
         })
         .concat();
         insta::assert_snapshot!(told);

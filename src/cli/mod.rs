@@ -105,7 +105,8 @@ fn shown(text: &str, console: &Console) -> Exit {
 }
 
 fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) -> Exit {
-    let Arguments { command, output } = arguments;
+    let Arguments { command, output, from_environment } = arguments;
+    options::show_variables(from_environment);
     console::install_log(console, verbosity(&output));
     let checked = beginning.check();
     let environment = beginning.environment;

@@ -1,10 +1,20 @@
-//! Shows what the library says of its options as the flags of this program.
+//! Shows what the library says of its options as the flags and variables of this program.
 
 use super::command_line;
+use super::settings::setting::{flag_of, option_of};
 use crate::error::{Error, Kind};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
+
+/// The variables that are shown in place of flags, by option.
+static VARIABLES: OnceLock<HashMap<String, String>> = OnceLock::new();
+
+/// Shows an option as its variable in place of its flag where its value came from that.
+pub(crate) fn show_variables(from_environment: HashMap<String, String>) {
+    // A process runs one command.
+    let _ = VARIABLES.set(from_environment);
+}
 
 /// The flag of every option: the short one, if there is one.
 fn flags() -> &'static HashMap<String, String> {
@@ -14,15 +24,19 @@ fn flags() -> &'static HashMap<String, String> {
         let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
         arguments
             .filter_map(|argument| {
-                let long = argument.get_long()?;
                 let short = argument.get_short().map(|short| format!("-{short}"));
-                Some((long.replace('-', "_"), short.unwrap_or_else(|| format!("--{long}"))))
+                Some((option_of(argument)?, short.unwrap_or_else(|| flag_of(argument))))
             })
             .collect()
     })
 }
 
-/// `text` of the library, with every option in backticks replaced by its flag.
+/// An option as the user knows it.
+fn name_of(option: &str) -> Option<&'static String> {
+    VARIABLES.get().and_then(|variables| variables.get(option)).or_else(|| flags().get(option))
+}
+
+/// `text` of the library, with every option in backticks replaced by its flag, or by the variable that it came from.
 #[must_use]
 pub(crate) fn with_flags(text: &str) -> Cow<'_, str> {
     if !text.contains('`') {
@@ -32,7 +46,7 @@ pub(crate) fn with_flags(text: &str) -> Cow<'_, str> {
     let mut rest = text;
     while let Some((before, name, after)) = quoted_name(rest) {
         shown.push_str(before);
-        if let Some(flag) = flags().get(name) {
+        if let Some(flag) = name_of(name) {
             shown.push_str(flag);
         } else {
             shown.extend(["`", name, "`"]);

@@ -23,12 +23,12 @@ pub(crate) struct KeygenArguments {
 /// The hint for an existing file: to replace a key is to lose every archive made for it.
 const NEVER_REPLACED: &str = "name another file: an identity is never replaced, archives may depend on it";
 
-pub(crate) fn run(words: &KeygenArguments, context: &Context) -> Result<Exit> {
-    let place = Place::for_key(&words.output).map_err(never_replaced)?;
+pub(crate) fn run(arguments: &KeygenArguments, context: &Context) -> Result<Exit> {
+    let place = Place::for_key(&arguments.output).map_err(never_replaced)?;
     let (identity, recipient) = generate_identity(&now()?.to_string());
     let mut output = place.begin()?;
     let written = output.write_all(identity.expose_secret().as_bytes());
-    written.map_err(|error| Error::io("write", words.output.display(), error))?;
+    written.map_err(|error| Error::io("write", arguments.output.display(), error))?;
     let published = output.publish(None, &context.interrupt).map_err(never_replaced)?;
     context.reporter.result(&KeygenReport::new(recipient, published))
 }

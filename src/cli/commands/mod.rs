@@ -19,6 +19,7 @@ use super::lower_priority;
 use super::{Context, supervise};
 use crate::error::Result;
 use clap::{Args, Parser, Subcommand};
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// Encrypted, verified etcd backups in one stream, and the restore that goes with them
@@ -32,12 +33,15 @@ pub(crate) struct Arguments {
     /// What to do.
     #[command(subcommand)]
     pub(crate) command: Command,
-    /// How to tell about it.
+    /// How to report it.
     #[command(flatten)]
     pub(crate) output: OutputArguments,
+    /// The options whose values come from the environment, with their variables.
+    #[arg(skip)]
+    pub(crate) from_environment: HashMap<String, String>,
 }
 
-/// How to tell about it.
+/// How to report what a command does.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {

@@ -34,9 +34,9 @@ pub(crate) struct TetherArguments {
     /// Become the program instead of watching it
     #[arg(long)]
     pub(crate) directly: bool,
-    /// The program and its words
+    /// The program and its arguments
     #[arg(value_name = "PROGRAM", required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    pub(crate) words: Vec<OsString>,
+    pub(crate) program: Vec<OsString>,
 }
 
 /// This program, even if its file was replaced or removed meanwhile.
@@ -44,10 +44,10 @@ const OURSELVES: &str = "/proc/self/exe";
 /// How long to wait before looking again for killed processes.
 const POLL: Duration = Duration::from_millis(10);
 
-/// The words to put before a program's path and arguments, to start it through the launcher.
-pub(crate) fn words() -> Vec<OsString> {
-    let words = [OURSELVES.to_owned(), "tether".to_owned(), own_id(), "--".to_owned()];
-    words.map(OsString::from).to_vec()
+/// The command to put before a program's path and arguments, to start it through the launcher.
+pub(crate) fn launcher() -> Vec<OsString> {
+    let launcher = [OURSELVES.to_owned(), "tether".to_owned(), own_id(), "--".to_owned()];
+    launcher.map(OsString::from).to_vec()
 }
 
 fn own_id() -> String {
@@ -55,11 +55,11 @@ fn own_id() -> String {
 }
 
 /// Runs the program, and exits as it does.
-pub(crate) fn run(words: &TetherArguments, console: &Console) -> ExitCode {
-    let ended = check_parent(words.owner, words.directly).and_then(|()| {
-        let (program, arguments) = words.words.split_first().ok_or("no program is named")?;
-        if words.directly {
-            become_program(words.owner, program, arguments)
+pub(crate) fn run(given: &TetherArguments, console: &Console) -> ExitCode {
+    let ended = check_parent(given.owner, given.directly).and_then(|()| {
+        let (program, arguments) = given.program.split_first().ok_or("no program is named")?;
+        if given.directly {
+            become_program(given.owner, program, arguments)
         } else {
             hold(program, arguments)
         }

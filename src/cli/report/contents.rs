@@ -146,7 +146,7 @@ impl SealedBy {
     /// The text after "sealed by".
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Unknown => "unknown (anybody with its recipient or passphrase can seal)",
+            Self::Unknown => "unknown (every user with its recipient or passphrase can seal)",
         }
     }
 }

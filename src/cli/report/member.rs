@@ -46,6 +46,16 @@ pub(crate) struct MemberDirectories {
     pub(crate) wal_dir: Option<PathBuf>,
 }
 
+/// The members that were made.
+pub(crate) struct Made<'a> {
+    /// The new cluster.
+    pub(crate) membership: &'a Membership,
+    /// The names of the members, some or all of the cluster.
+    pub(crate) names: &'a [String],
+    /// The directories of a single member.
+    pub(crate) directories: Option<&'a MemberDirectories>,
+}
+
 /// A restored member.
 #[derive(Serialize)]
 struct MadeMember {
@@ -119,21 +129,21 @@ impl DatabaseReport {
 }
 
 impl MemberReport {
-    /// The report on the members `names`, restored from `archive`.
+    /// The report on members restored from `archive`.
     #[must_use]
     pub(crate) fn new(
         restored: Restored,
         archive: Option<&Path>,
-        membership: &Membership,
-        names: &[String],
-        directories: Option<&MemberDirectories>,
-        (clock, took): (Clock, Duration),
+        made: &Made<'_>,
+        clock: Clock,
+        took: Duration,
     ) -> Self {
+        let Made { membership, names, directories } = made;
         let (verdict, path) =
             Verdict::of_published("restore", Proved::by(restored.digest), Some(restored.published));
         let members = membership.members().iter().filter(|member| names.contains(&member.name));
         let mut members: Vec<MadeMember> =
-            members.map(|member| MadeMember::new(member, directories)).collect();
+            members.map(|member| MadeMember::new(member, *directories)).collect();
         members.sort_by(|one, other| one.name.cmp(&other.name));
         let manifest = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
         let description = manifest.map(|manifest| manifest.description.clone());

@@ -22,7 +22,7 @@ pub(crate) use drill::DrillReport;
 pub(crate) use failure::interrupted;
 pub(crate) use info::InfoReport;
 pub(crate) use keygen::KeygenReport;
-pub(crate) use member::{MemberDirectories, MemberReport};
+pub(crate) use member::{Made, MemberDirectories, MemberReport};
 pub(crate) use metrics::DrillMetrics;
 pub(crate) use plan::Plan;
 pub(crate) use restore::RestoreReport;
@@ -155,7 +155,7 @@ pub(crate) fn shown(path: Option<&Path>) -> String {
 
 /// Joins several lines into one.
 #[must_use]
-pub(crate) fn words<'a>(lines: impl Iterator<Item = &'a str>) -> String {
+pub(crate) fn one_line<'a>(lines: impl Iterator<Item = &'a str>) -> String {
     lines.map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }
 

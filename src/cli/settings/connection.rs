@@ -298,14 +298,14 @@ mod tests {
     use crate::cli::command_line::parsed;
     use crate::cli::commands::Command;
 
-    fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
-        let save = parsed(&[&["save"], words].concat(), variables)?;
+    fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<ConnectionSettings> {
+        let save = parsed(&[&["save"], arguments].concat(), variables)?;
         let Command::Save(save) = save else { panic!("no save") };
         ConnectionSettings::resolve(save.connection, &Environment::of(variables))
     }
 
-    fn connection(words: &[&str], variables: &[(&str, &str)]) -> Connection {
-        resolve(words, variables).unwrap().connection
+    fn connection(arguments: &[&str], variables: &[(&str, &str)]) -> Connection {
+        resolve(arguments, variables).unwrap().connection
     }
 
     #[test]
@@ -432,12 +432,12 @@ mod tests {
 
     #[test]
     fn what_tls_does_not_protect_is_told_once() {
-        let told = |words: &[&str]| resolve(words, &[]).unwrap().unprotected().unwrap();
-        let begins = |words: &[&str], beginnings: &[&str]| {
-            let told = told(words);
-            assert_eq!(told.len(), beginnings.len(), "{words:?}: {told:?}");
+        let told = |arguments: &[&str]| resolve(arguments, &[]).unwrap().unprotected().unwrap();
+        let begins = |arguments: &[&str], beginnings: &[&str]| {
+            let told = told(arguments);
+            assert_eq!(told.len(), beginnings.len(), "{arguments:?}: {told:?}");
             for (warning, beginning) in told.iter().zip(beginnings) {
-                assert!(warning.starts_with(beginning), "{words:?}: {warning}");
+                assert!(warning.starts_with(beginning), "{arguments:?}: {warning}");
             }
         };
         let (password, user) = ("the password goes to", "--user=root:x");
@@ -468,8 +468,8 @@ mod tests {
 
     #[test]
     fn impossible_connections_are_refused() {
-        let refused = |words: &[&str], variables: &[(&str, &str)]| {
-            let error = resolve(words, variables)
+        let refused = |arguments: &[&str], variables: &[(&str, &str)]| {
+            let error = resolve(arguments, variables)
                 .and_then(|settings| settings.check())
                 .expect_err("should be refused");
             assert_eq!(error.kind(), Kind::Usage);

@@ -95,6 +95,12 @@ impl Environment {
         self.variables.get(name).map(OsString::as_os_str)
     }
 
+    /// Whether a variable is set and not empty, also one of [`SECRETS`].
+    #[must_use]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.variables.contains_key(name) || self.secrets.contains_key(name)
+    }
+
     /// The value of one of [`SECRETS`].
     ///
     /// # Errors

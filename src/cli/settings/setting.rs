@@ -167,6 +167,11 @@ pub(crate) fn flag_of(argument: &Arg) -> String {
     }
 }
 
+/// The name of an argument as an option of the library.
+pub(crate) fn option_of(argument: &Arg) -> Option<String> {
+    argument.get_long().map(|long| long.replace('-', "_"))
+}
+
 /// The variable of an argument.
 pub(crate) fn variable_of(argument: &Arg) -> Option<&str> {
     argument.get_env().and_then(OsStr::to_str)

@@ -74,7 +74,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         None => Source::Snapshot,
     };
     let program =
-        Program { etcd: settings.etcd, launcher: tether::words(), search_path: settings.search_path };
+        Program { etcd: settings.etcd, launcher: tether::launcher(), search_path: settings.search_path };
     let request = Request {
         program: &program,
         members: settings.members,

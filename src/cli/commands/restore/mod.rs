@@ -9,7 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file};
 use crate::cli::output::Place;
 use crate::cli::printable::quoted;
-use crate::cli::report::{MemberDirectories, MemberReport, Plan, RestoreReport, size};
+use crate::cli::report::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
@@ -251,8 +251,8 @@ fn to_members(
     let archive = Archive::named(&source.path);
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
     warn(&restored, cluster);
-    let (path, directories, times) = (archive.path(), directories.as_ref(), (clock, began.elapsed()));
-    let report = MemberReport::new(restored, path, membership, &names, directories, times);
+    let made = Made { membership, names: &names, directories: directories.as_ref() };
+    let report = MemberReport::new(restored, archive.path(), &made, clock, began.elapsed());
     context.reporter.result(&report)
 }
 

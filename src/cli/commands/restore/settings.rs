@@ -48,7 +48,7 @@ pub(crate) struct RestoreArguments {
     pub(crate) opening: OpeningArguments,
 }
 
-/// Which member to make, in etcdutl's words.
+/// Which member to make: etcdutl's flags.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Member")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
@@ -297,15 +297,15 @@ mod tests {
     use crate::cli::command_line::parsed;
     use crate::cli::commands::Command;
 
-    fn resolve(words: &[&str], variables: &[(&str, &str)]) -> Result<RestoreSettings> {
-        let Command::Restore(restore) = parsed(&[&["restore"], words].concat(), variables)? else {
+    fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<RestoreSettings> {
+        let Command::Restore(restore) = parsed(&[&["restore"], arguments].concat(), variables)? else {
             panic!("no restore")
         };
         RestoreSettings::resolve(*restore)
     }
 
-    fn refused(words: &[&str]) -> String {
-        let error = resolve(words, &[]).err().expect("should be refused");
+    fn refused(arguments: &[&str]) -> String {
+        let error = resolve(arguments, &[]).err().expect("should be refused");
         assert_eq!(error.kind(), Kind::Usage);
         error.to_string()
     }
