@@ -15,8 +15,9 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_directory, is_file_name, is_same, meddled};
+use super::layout::UNFINISHED;
 use super::removal::remove_empty;
-use super::shape::{UNFINISHED, doubt_of};
+use super::shape::doubt_of;
 use super::space::free_space_of;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
