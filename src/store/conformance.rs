@@ -26,9 +26,11 @@ const REPLACE: Terms = Terms { existing: Existing::Replace, sidecar: true };
 /// How often a test repeats what fails only if two threads meet in a short moment.
 const ROUNDS: u32 = 30;
 
+type Test<S> = fn(&S);
+
 /// Runs the whole suite; `make` makes an empty store.
 pub(super) fn conforms<S: Subject>(make: impl Fn() -> S) {
-    let tests: [(&str, fn(&S)); 17] = [
+    let tests: [(&str, Test<S>); 17] = [
         ("an object is published whole", published_whole),
         ("a name is given before the first write", named_first),
         ("an existing name is refused", existing_name_is_refused),
@@ -338,7 +340,7 @@ fn sidecar_comes_after_its_object(subject: &impl Subject) {
         assert!(!has_sidecar || store.stat(&name).is_ok(), "a sidecar without its archive");
     };
     meanwhile(look, || {
-        for number in 0..4 * ROUNDS {
+        for number in 0..2 * ROUNDS {
             current.store(number, Ordering::Relaxed);
             let _ = put(store, &named(number), CREATE, b"content").unwrap();
         }
@@ -356,7 +358,7 @@ fn old_sidecar_goes_before_its_object(subject: &impl Subject) {
         }
     };
     meanwhile(look, || {
-        for number in 0..4 * ROUNDS {
+        for number in 0..2 * ROUNDS {
             let _ = put(store, name, REPLACE, &number.to_le_bytes()).unwrap();
         }
     });
