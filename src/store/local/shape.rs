@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_has_made_is_named() {
+    fn what_another_program_has_made_is_named() {
         for (files, stranger) in [
             (&["prod-1.age"][..], "prod-1.age"),
             (&["db"], "db"),

@@ -221,7 +221,7 @@ fn cannot_move(path: &Path, error: Errno) -> Error {
     let failure = Error::io("move aside", path.display(), error.into());
     if error == Errno::BUSY {
         return failure.with_hint(format!(
-            "{} is a mount point, which cannot be renamed: restore into a new --data-dir; or unmount it (umount {}) and run \
+            "{} is a mount point, which cannot be renamed: restore into a new `data_dir`; or unmount it (umount {}) and run \
              this again",
             path.display(),
             shell_word(path)
@@ -232,7 +232,7 @@ fn cannot_move(path: &Path, error: Errno) -> Error {
     }
     failure.with_hint(format!(
         "it lies in the lower layer of an overlay filesystem, or is a mount point, and cannot be renamed: restore into a \
-         volume or a new --data-dir; or copy it to a directory that only root can write (cp -a {}), remove it, and run \
+         volume or a new `data_dir`; or copy it to a directory that only root can write (cp -a {}), remove it, and run \
          this again",
         shell_word(path)
     ))

@@ -163,7 +163,7 @@ pub(super) fn not_empty(directory: &Directory, other: &[u8], what: &str) -> Erro
     let other = String::from_utf8_lossy(other);
     Error::new(Kind::DestinationExists, format!("{what} {path} is not empty: there is {other:?} in it"))
         .with_hint(
-            "name a new or an empty directory; or pass --replace: it moves aside a member and its log, nothing else",
+            "name a new or an empty directory; or pass `replace`: it moves aside a member and its log, nothing else",
         )
 }
 

@@ -82,11 +82,11 @@ impl MemberPlace {
             return Err(Error::new(Kind::DestinationExists, format!("{} exists already", member.display()))
                 .with_hint(match log {
                     Some(log) if log.has_marker() => format!(
-                        "a restore did not come to its end there, and no etcd starts while {} is there: pass --replace, which \
+                        "a restore did not come to its end there, and no etcd starts while {} is there: pass `replace`, which \
                          moves everything aside and restores again",
                         log.base.join(OsStr::new(MARKER)).display()
                     ),
-                    _ => "if its etcd is stopped for good, pass --replace: it is moved aside, never deleted"
+                    _ => "if its etcd is stopped for good, pass `replace`: it is moved aside, never deleted"
                         .to_owned(),
                 }));
         }
@@ -110,12 +110,12 @@ impl MemberPlace {
     /// The error for a log that would be moved with the member, or a member that would be moved with the log.
     fn not_apart(&self, wal_dir: &Path) -> Error {
         let message = format!(
-            "--wal-dir {} and --data-dir {} lie one in the other",
+            "`wal_dir` {} and `data_dir` {} lie one in the other",
             wal_dir.display(),
             self.data_dir.display()
         );
         Error::new(Kind::Usage, message)
-            .with_hint("name another directory, or leave --wal-dir out: then the log is in member/wal")
+            .with_hint("name another directory, or leave `wal_dir` out: then the log is in member/wal")
     }
 
     fn check_log(&self, log: &Part, published: bool) -> Result<()> {
@@ -123,7 +123,7 @@ impl MemberPlace {
         refuse_running_log(&log.base)?;
         let leftover = !published && self.marker().is_leftover(&log.base)?;
         let of_leftover = |name: &[u8]| [MARKER, self.log_name].map(str::as_bytes).contains(&name);
-        // `--replace` moves aside only files of a log here.
+        // `replace` moves aside only files of a log here.
         let replaced = |name: &[u8]| self.replace.is_some() && is_of_log(name);
         match log.content(|name| (leftover && of_leftover(name)) || replaced(name))? {
             Some(other) => Err(not_empty(&log.base, &other, "the directory of the log")),
