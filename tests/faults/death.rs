@@ -137,7 +137,8 @@ fn a_signal_in_any_system_call_leaves_all_or_nothing() {
     if !skip::can_trace() {
         return;
     }
-    let trial = Trial::new(PAGES / 4);
+    let mut trial = Trial::new(PAGES / 4);
+    trial.slowed = true;
     let log = trial.sandbox.path("tmp/log");
     let log = log.to_str().unwrap();
     let mut dice = Dice::new("system calls");
