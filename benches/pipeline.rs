@@ -7,13 +7,9 @@ use std::io::Read;
 use std::time::{Duration, SystemTime};
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use etcd_seal::low_level::keys::{
-    DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt, generate_identity,
-};
 use etcd_seal::low_level::pipeline::open;
-use etcd_seal::{Error, Input, Kind, Result, Seal, Watch};
-use secrecy::{ExposeSecret, SecretString};
-use zeroize::Zeroizing;
+use etcd_seal::{Identities, Input, Recipients, Seal, Watch, generate_identity};
+use secrecy::ExposeSecret;
 
 const SNAPSHOT_SIZE: usize = 128 << 20;
 /// etcd sends pieces of this size.
@@ -29,33 +25,11 @@ impl Read for Pieces<'_> {
     }
 }
 
-/// A prompt without a user to answer it.
-struct Unattended;
-
-impl Prompt for Unattended {
-    fn message(&self, _: &str) {}
-
-    fn confirm(&self, _: &str, _: &str, _: Option<&str>) -> Option<bool> {
-        None
-    }
-
-    fn public(&self, _: &str) -> Option<String> {
-        None
-    }
-
-    fn secret(&self, _: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, "there is no user to ask"))
-    }
-}
-
 fn keys() -> (Recipients, Identities) {
-    let prompt: SharedPrompt = std::sync::Arc::new(Unattended);
     let (identity, recipient) = generate_identity("2026-01-01T00:00:00Z");
-    let text = Zeroizing::new(identity.expose_secret().as_bytes().to_vec());
-    let file = KeyFile { name: "key".to_owned(), text };
     (
-        Recipients::parse(&[recipient], &[], &prompt).expect("a recipient"),
-        Identities::parse(vec![file], &prompt, DEFAULT_MAX_WORK_FACTOR).expect("an identity"),
+        Recipients::of([recipient]).expect("a recipient"),
+        Identities::of(identity.expose_secret()).expect("an identity"),
     )
 }
 

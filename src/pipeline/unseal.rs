@@ -23,7 +23,7 @@ impl<'a> Unseal<'a> {
     /// Opens with `identities`.
     #[must_use]
     pub fn new(identities: &'a Identities) -> Self {
-        let options = Options { jobs: default_jobs(), allow_missing_digest: false, file_digest: true };
+        let options = Options { jobs: default_jobs(), allow_missing_digest: false, file_digest: false };
         Self { identities, options, watch: Watch::default() }
     }
 

@@ -7,10 +7,8 @@ use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::query::newest_revision;
 use etcd_seal::low_level::database::stream_check::{StreamCheck, StreamFacts};
 use etcd_seal::low_level::interrupt::Interrupt;
-use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt};
+use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, NoPrompt};
 use etcd_seal::low_level::pipeline::snapshot_pages::SnapshotPages;
-use etcd_seal::{Error, Kind, Result};
-use secrecy::SecretString;
 use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -102,22 +100,6 @@ fn what_is_learned_in_the_stream_is_what_a_walk_finds() {
         compared += 1;
     }
     assert!(compared >= 4, "only {compared} databases were compared");
-}
-
-/// Answers no question.
-struct NoPrompt;
-
-impl Prompt for NoPrompt {
-    fn message(&self, _text: &str) {}
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-    fn secret(&self, text: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, text))
-    }
 }
 
 /// Keys and values.

@@ -16,11 +16,11 @@ use crate::harness::can;
 use self::maker::index::{Entry, Foreign, Index, Inspect, Look, Open};
 use self::maker::{KEY, Maker, SECOND_KEY, Vector};
 use age::secrecy::{ExposeSecret as _, SecretString};
+use etcd_seal::Watch;
 use etcd_seal::low_level::archive::manifest::Digest;
-use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, SharedPrompt};
+use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, NoPrompt, SharedPrompt};
 use etcd_seal::low_level::pipeline::inspect::{Inside, inspect};
 use etcd_seal::low_level::pipeline::open::{self, Opened};
-use etcd_seal::{Error, Kind, Watch};
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
@@ -138,24 +138,8 @@ impl StdinOf for Command {
     }
 }
 
-/// No user to ask: no vector needs one.
-struct Unattended;
-
-impl Prompt for Unattended {
-    fn message(&self, _text: &str) {}
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-    fn secret(&self, text: &str) -> Result<SecretString, Error> {
-        Err(Error::new(Kind::NoTerminal, text))
-    }
-}
-
 fn identities(entry: &Entry) -> Identities {
-    let prompt: SharedPrompt = Arc::new(Unattended);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     match (&entry.identity, &entry.passphrase) {
         (Some(name), None) => {
             let file = KeyFile { name: name.clone(), text: Zeroizing::new(read(name)) };

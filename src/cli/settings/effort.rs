@@ -3,6 +3,7 @@
 use super::setting::{Setting, setting};
 use super::values::parse_bool;
 use crate::error::Result;
+use crate::pipeline::seal::jobs_for;
 use clap::Args;
 use std::num::NonZero;
 
@@ -30,14 +31,6 @@ pub(crate) struct EffortArguments {
           require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
     nice: Setting<bool>,
 }
-
-/// Most threads of each parallel stage by default.
-///
-/// Each thread holds frames of its own, some 5 to 10 MiB, so memory would grow with the number of processors: with four
-/// threads, nothing at its default needs 96 MiB, whatever is in the snapshot. Four threads are also faster than all that
-/// they wait for at the default level: each compresses 0.9 GB/s, while etcd sends half a gigabyte a second and SHA-256, on
-/// one thread, takes 1.7 GB/s.
-const DEFAULT_JOBS_MAXIMUM: usize = 4;
 
 impl EffortArguments {
     /// Whether other processes take precedence.
@@ -70,7 +63,7 @@ fn processors() -> usize {
 }
 
 fn default_jobs(nice: bool, processors: usize) -> usize {
-    if nice { 1 } else { processors.min(DEFAULT_JOBS_MAXIMUM) }
+    if nice { 1 } else { jobs_for(processors) }
 }
 
 #[cfg(test)]

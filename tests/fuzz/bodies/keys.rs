@@ -2,8 +2,7 @@
 
 use std::sync::Arc;
 
-use etcd_seal::low_level::keys::{Identities, KeyFile, Prompt, SharedPrompt};
-use etcd_seal::{Error, Kind, Result};
+use etcd_seal::low_level::keys::{Identities, KeyFile, NoPrompt, SharedPrompt};
 use secrecy::SecretString;
 use zeroize::Zeroizing;
 
@@ -12,24 +11,9 @@ const PASSPHRASE: &str = "correct horse battery staple";
 /// 1 MiB and a few milliseconds: a mutation must not be able to ask for more.
 const MAX_WORK_FACTOR: u8 = 10;
 
-struct Unattended;
-
-impl Prompt for Unattended {
-    fn message(&self, _text: &str) {}
-    fn confirm(&self, _text: &str, _yes: &str, _no: Option<&str>) -> Option<bool> {
-        None
-    }
-    fn public(&self, _text: &str) -> Option<String> {
-        None
-    }
-    fn secret(&self, text: &str) -> Result<SecretString> {
-        Err(Error::new(Kind::NoTerminal, text))
-    }
-}
-
 /// The identity.
 pub(crate) fn identities() -> Identities {
-    let prompt: SharedPrompt = Arc::new(Unattended);
+    let prompt: SharedPrompt = Arc::new(NoPrompt);
     let file = KeyFile { name: "key.txt".to_owned(), text: Zeroizing::new(KEY.as_bytes().to_vec()) };
     Identities::parse(vec![file], &prompt, MAX_WORK_FACTOR).expect("the key is one")
 }
