@@ -112,7 +112,7 @@ kinds! {
          and pass the age1… line it prints as `recipient`";
     /// A recipient that cannot be parsed or used.
     Recipient "recipient" Caller =>
-        "a recipient is an age1… string, an ssh-ed25519 or ssh-rsa public key line, or as `recipients_file` a file of them";
+        "a recipient is an age1… string, an ssh-ed25519 or ssh-rsa public key line, or with `recipients_file` a file of them";
     /// An identity that cannot be parsed or used.
     Identity "identity" Caller =>
         "an identity file holds AGE-SECRET-KEY-1… lines, is such a file encrypted with a passphrase, \

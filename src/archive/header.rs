@@ -334,12 +334,12 @@ fn not_an_archive(prefix: &[u8]) -> Error {
     } else if prefix.get(16..20) == Some(BBOLT) {
         (
             "it is a plain, unencrypted etcd snapshot",
-            Some("seal it with etcd-seal save (`from`), or use it with etcdutl as it is"),
+            Some("seal it with etcd-seal save `from` FILE, or use it with etcdutl as it is"),
         )
     } else if prefix.starts_with(ZSTD) {
         (
             "it is a zstd file, not encrypted",
-            Some("decompress it with zstd -d, then seal it with etcd-seal save (`from`)"),
+            Some("decompress it with zstd -d, then seal it with etcd-seal save `from` FILE"),
         )
     } else if AGE_BEGIN.as_bytes().starts_with(prefix) {
         (

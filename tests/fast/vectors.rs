@@ -255,7 +255,7 @@ fn write_vectors() {
         if !directory().join(name).exists() {
             let identity = age::x25519::Identity::generate();
             let text = format!(
-                "# for test vectors only: everybody has this key\n# public key: {}\n{}\n",
+                "# for test vectors only: this key is public\n# public key: {}\n{}\n",
                 identity.to_public(),
                 identity.to_string().expose_secret()
             );

@@ -76,7 +76,7 @@ impl Maker {
             .cluster_name(Some("victors")),
             Vector::failure_at_the_ends(
                 "recipient-body-changed.age",
-                "the wrapped file key was changed, which nobody can tell from a wrong key",
+                "the wrapped file key was changed, which cannot be told from a wrong key",
                 "no_matching_identity",
                 other_letter(&archive, body),
             ),
@@ -128,7 +128,7 @@ impl Maker {
             damaged("stanza-v2-document-1.age", "stanza and document disagree on the version", &["v2"], &one),
             Vector::failure_at_the_ends(
                 "version-2-mac-changed.age",
-                "a later version, and the MAC is wrong: damage for whoever has the key",
+                "a later version, and the MAC is wrong: damage for a holder of the key",
                 "header_damaged",
                 changed_mac,
             )
