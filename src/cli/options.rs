@@ -44,24 +44,20 @@ pub(crate) fn with_flags(text: &str) -> Cow<'_, str> {
     }
     let mut shown = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, name, after)) = quoted_name(rest) {
+    while let Some((before, after)) = rest.split_once('`') {
         shown.push_str(before);
-        if let Some(flag) = name_of(name) {
-            shown.push_str(flag);
-        } else {
-            shown.extend(["`", name, "`"]);
-        }
         rest = after;
+        // A file name may hold a single backtick, which must not pair with that of an option.
+        match after.split_once('`').and_then(|(name, after)| Some((name_of(name)?, after))) {
+            Some((flag, after)) => {
+                shown.push_str(flag);
+                rest = after;
+            }
+            None => shown.push('`'),
+        }
     }
     shown.push_str(rest);
     Cow::Owned(shown)
-}
-
-/// Splits `text` at its first pair of backticks: what is before, between and after.
-fn quoted_name(text: &str) -> Option<(&str, &str, &str)> {
-    let (before, rest) = text.split_once('`')?;
-    let (name, after) = rest.split_once('`')?;
-    Some((before, name, after))
 }
 
 /// The hint of `error` as this program gives it.
@@ -91,6 +87,7 @@ mod tests {
         assert_eq!(with_flags("raise `stall_timeout`, or not"), "raise --stall-timeout, or not");
         assert_eq!(with_flags("pass `recipient` or `identity`"), "pass -r or -i");
         assert_eq!(with_flags("use `age -d` on `x`, `"), "use `age -d` on `x`, `");
+        assert_eq!(with_flags("a`b: pass `force`"), "a`b: pass --force");
         assert_eq!(with_flags("nothing"), "nothing");
     }
 

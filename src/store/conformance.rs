@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use sha2::{Digest as _, Sha256};
 
@@ -23,10 +23,14 @@ pub(super) trait Subject {
 
 const CREATE: Terms = Terms { existing: Existing::Refuse, sidecar: true };
 const REPLACE: Terms = Terms { existing: Existing::Replace, sidecar: true };
+/// How often a test repeats what fails only if two threads meet in a short moment.
+const ROUNDS: u32 = 30;
+
+type Test<S> = fn(&S);
 
 /// Runs the whole suite; `make` makes an empty store.
 pub(super) fn conforms<S: Subject>(make: impl Fn() -> S) {
-    let tests: [(&str, fn(&S)); 16] = [
+    let tests: [(&str, Test<S>); 17] = [
         ("an object is published whole", published_whole),
         ("a name is given before the first write", named_first),
         ("an existing name is refused", existing_name_is_refused),
@@ -41,6 +45,7 @@ pub(super) fn conforms<S: Subject>(make: impl Fn() -> S) {
         ("a failed write leaves nothing", failed_write_leaves_nothing),
         ("the sidecar has the digest", sidecar_has_the_digest),
         ("the sidecar comes after its object", sidecar_comes_after_its_object),
+        ("an old sidecar goes before its object", old_sidecar_goes_before_its_object),
         ("any name works or is refused", any_name_works_or_is_refused),
         ("an interrupt before the commit prevents it", interrupt_prevents_the_commit),
     ];
@@ -104,6 +109,10 @@ fn published_whole(subject: &impl Subject) {
     let _ = empty.publish(None, &Interrupt::new()).unwrap();
     assert_eq!(get(store, OsStr::new("empty")), b"");
     assert_eq!(store.sidecar(OsStr::new("empty")).unwrap(), None);
+    // Its terms decide, even if there is a digest.
+    let alone = begun(store, "alone", Terms { sidecar: false, ..CREATE }, b"");
+    let _ = alone.publish(Some(digest(b"")), &Interrupt::new()).unwrap();
+    assert_eq!(store.sidecar(OsStr::new("alone")).unwrap(), None);
 }
 
 fn named_first(subject: &impl Subject) {
@@ -146,6 +155,13 @@ fn replaced_on_request(subject: &impl Subject) {
 }
 
 fn one_publisher_wins(subject: &impl Subject) {
+    for _ in 0..ROUNDS {
+        one_of_eight_wins(subject);
+        subject.store().remove(OsStr::new("x.age")).unwrap();
+    }
+}
+
+fn one_of_eight_wins(subject: &impl Subject) {
     let (store, name) = (subject.store(), OsStr::new("x.age"));
     let outcomes: Vec<(u8, Result<Published>)> = std::thread::scope(|scope| {
         let objects: Vec<_> =
@@ -252,24 +268,45 @@ fn missing_is_not_found(subject: &impl Subject) {
     assert_eq!(subject.things(), 2);
 }
 
-fn removal_takes_the_sidecar(subject: &impl Subject) {
-    let (store, other) = (subject.store(), OsStr::new("y.age"));
-    with_x(subject, b"content");
-    let _ = put(store, other, CREATE, b"other").unwrap();
-    let removed = AtomicBool::new(false);
+/// Calls `look` again and again while `act` runs, so that it sees the states in between; each of the two may fail the test.
+fn meanwhile(look: impl Fn() + Send + Sync, act: impl FnOnce()) {
+    /// Sets the flag even where the test fails, so that no thread waits for ever.
+    struct Done<'a>(&'a AtomicBool);
+    impl Drop for Done<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+    let (looking, done) = (AtomicBool::new(false), AtomicBool::new(false));
     std::thread::scope(|scope| {
-        // No reader ever sees the archive without its sidecar.
         scope.spawn(|| {
-            while !removed.load(Ordering::Relaxed) {
-                let has_no_sidecar = store.sidecar(OsStr::new("x.age")).unwrap().is_none();
-                assert!(!has_no_sidecar || store.stat(OsStr::new("x.age")).is_err());
+            let _looking = Done(&looking);
+            while !done.load(Ordering::Relaxed) {
+                look();
+                looking.store(true, Ordering::Relaxed);
             }
         });
-        std::thread::sleep(std::time::Duration::from_millis(10));
-        store.remove(OsStr::new("x.age")).unwrap();
-        removed.store(true, Ordering::Relaxed);
+        let _done = Done(&done);
+        while !looking.load(Ordering::Relaxed) {
+            std::thread::yield_now();
+        }
+        act();
     });
-    assert_eq!(names(store), ["y.age", "y.age.sha256"]);
+}
+
+fn removal_takes_the_sidecar(subject: &impl Subject) {
+    let (store, name, other) = (subject.store(), OsStr::new("x.age"), OsStr::new("y.age"));
+    let _ = put(store, other, CREATE, b"other").unwrap();
+    for _ in 0..ROUNDS {
+        with_x(subject, b"content");
+        // No reader ever sees the archive without its sidecar.
+        let look = || {
+            let has_no_sidecar = store.sidecar(name).unwrap().is_none();
+            assert!(!has_no_sidecar || store.stat(name).is_err(), "an archive without its sidecar");
+        };
+        meanwhile(look, || store.remove(name).unwrap());
+        assert_eq!(names(store), ["y.age", "y.age.sha256"]);
+    }
     // What is left of a removal that was cut short is removed by its own name.
     store.remove(OsStr::new("y.age.sha256")).unwrap();
     store.remove(other).unwrap();
@@ -295,32 +332,35 @@ fn sidecar_has_the_digest(subject: &impl Subject) {
 }
 
 fn sidecar_comes_after_its_object(subject: &impl Subject) {
-    let (store, done) = (subject.store(), AtomicBool::new(false));
-    std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::Relaxed) {
-                for number in 0..4 {
-                    let name = OsString::from(format!("{number}.age"));
-                    let has_sidecar = store.sidecar(&name).unwrap().is_some();
-                    assert!(!has_sidecar || store.stat(&name).is_ok(), "a sidecar without its archive");
-                }
-                // The content between two equal looks at it is what the sidecar in between belongs to.
-                let look =
-                    || store.open(OsStr::new("x.age")).is_ok().then(|| get(store, OsStr::new("x.age")));
-                let (before, sidecar, after) = (look(), store.sidecar(OsStr::new("x.age")).unwrap(), look());
-                if let (Some(before), Some(sidecar), Some(after)) = (before, sidecar, after)
-                    && before == after
-                {
-                    assert_eq!(sidecar.sha256, digest(&before), "an old sidecar beside a new archive");
-                }
-            }
-        });
-        for number in 0..60_u32 {
-            let name = OsString::from(format!("{number}.age"));
-            let _ = put(store, &name, CREATE, &number.to_le_bytes()).unwrap();
-            let _ = put(store, OsStr::new("x.age"), REPLACE, &number.to_le_bytes()).unwrap();
+    let (store, current) = (subject.store(), AtomicU32::new(0));
+    let named = |number: u32| OsString::from(format!("{number}.age"));
+    let look = || {
+        let name = named(current.load(Ordering::Relaxed));
+        let has_sidecar = store.sidecar(&name).unwrap().is_some();
+        assert!(!has_sidecar || store.stat(&name).is_ok(), "a sidecar without its archive");
+    };
+    meanwhile(look, || {
+        for number in 0..2 * ROUNDS {
+            current.store(number, Ordering::Relaxed);
+            let _ = put(store, &named(number), CREATE, b"content").unwrap();
         }
-        done.store(true, Ordering::Relaxed);
+    });
+}
+
+fn old_sidecar_goes_before_its_object(subject: &impl Subject) {
+    let (store, name) = (subject.store(), OsStr::new("x.age"));
+    with_x(subject, b"first");
+    let look = || {
+        // The content between two equal looks at it is what the sidecar in between belongs to.
+        let (before, sidecar, after) = (get(store, name), store.sidecar(name).unwrap(), get(store, name));
+        if let Some(sidecar) = sidecar.filter(|_| before == after) {
+            assert_eq!(sidecar.sha256, digest(&before), "an old sidecar beside a new archive");
+        }
+    };
+    meanwhile(look, || {
+        for number in 0..2 * ROUNDS {
+            let _ = put(store, name, REPLACE, &number.to_le_bytes()).unwrap();
+        }
     });
 }
 

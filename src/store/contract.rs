@@ -101,8 +101,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// [`Kind::NotFound`](crate::Kind::NotFound), [`Kind::Io`](crate::Kind::Io).
     fn stat(&self, name: &OsStr) -> Result<Entry>;
 
-    /// Removes the object `name`, and then its sidecar: a sidecar alone misleads nobody, but an archive without its sidecar
-    /// looks damaged.
+    /// Removes the object `name`, and then its sidecar: a sidecar alone misleads no reader, but an archive without its
+    /// sidecar looks damaged.
     ///
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound), [`Kind::Io`](crate::Kind::Io).

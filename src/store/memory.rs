@@ -43,10 +43,10 @@ fn check(objects: &Objects, name: &OsStr, terms: Terms) -> Result<()> {
     if text.is_none_or(|name| name.len() > 200 || name.contains(['/', '\0'])) {
         return Err(refused(Kind::Destination, name));
     }
-    match objects.contains_key(name) && terms.existing == Existing::Refuse {
-        true => Err(refused(Kind::DestinationExists, name)),
-        false => Ok(()),
+    if objects.contains_key(name) && terms.existing == Existing::Refuse {
+        return Err(refused(Kind::DestinationExists, name));
     }
+    Ok(())
 }
 
 impl Store for Memory {

@@ -1,7 +1,8 @@
 //! The place of archives: their names, their sidecars, and how they are published.
 //!
-//! A [`Location`] says where archives are, and its [`Store`] publishes, reads, lists and removes them. [`destination`] parses what the operator named, [`local`] writes and publishes files and the directories of a member,
-//! [`name`] makes and parses automatic names, and [`sidecar`] is the `.sha256` file beside an archive.
+//! A [`Location`] says where archives are, and its [`Store`] publishes, reads, lists and removes them. [`destination`] parses
+//! what the operator named, [`local`] writes and publishes files and the directories of a member, [`name`] makes and parses
+//! automatic names, and [`sidecar`] is the `.sha256` file beside an archive.
 
 #[cfg(test)]
 mod conformance;

@@ -5,6 +5,7 @@ mod commit;
 mod directory;
 mod file;
 pub mod growing;
+mod layout;
 pub mod member;
 pub mod predecessor;
 mod removal;

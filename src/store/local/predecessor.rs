@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::directory::Directory;
-use super::member::{ASIDE, LOG_DIRECTORY, MEMBER, MemberPlace, SNAPSHOT_DIRECTORY};
+use super::layout::{ASIDE, LOG_DIRECTORY, MEMBER, SNAPSHOT_DIRECTORY};
+use super::member::MemberPlace;
 
 /// The most members of one data directory that are read: the current one, and those that were moved aside.
 const MOST: usize = 64;

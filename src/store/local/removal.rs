@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, Stat};
 use rustix::io::Errno;
 
 use super::directory::{Directory, is_directory, is_file_name, is_same};
-use super::shape::UNFINISHED;
+use super::layout::UNFINISHED;
 use super::walk::is_private;
 
 /// A directory on the path to the one that is being emptied.

@@ -128,7 +128,7 @@ fn open(directory: &Path) -> Result<Directory> {
     let message = format!("{} can be written by other users, and is not sticky", directory.display());
     Err(Error::new(Kind::Destination, message).with_hint(
         "they could put something else in the place of the scratch directory: name one that only you can write with \
-         --scratch, or one like /var/tmp (chmod +t)",
+         `scratch`, or one like /var/tmp (chmod +t)",
     ))
 }
 

@@ -12,10 +12,8 @@ use std::path::PathBuf;
 use rustix::fs::{FileType, Stat};
 
 use super::directory::{Directory, is_file_name};
-use super::member::{LOG_DIRECTORY, MARKER, MEMBER, SNAPSHOT_DIRECTORY};
+use super::layout::{LOG_DIRECTORY, MARKER, MEMBER, SNAPSHOT_DIRECTORY, UNFINISHED};
 
-/// The file that a tree holds from its creation until it is published or removed.
-pub(super) const UNFINISHED: &str = ".etcd-seal-unfinished";
 /// None of this program's trees has more entries in one directory, however long an etcd has run on it.
 const ENTRIES_MAX: usize = 10_000;
 /// The file that etcd creates to test whether it may write.
@@ -205,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn what_somebody_else_has_made_is_named() {
+    fn what_another_program_has_made_is_named() {
         for (files, stranger) in [
             (&["prod-1.age"][..], "prod-1.age"),
             (&["db"], "db"),

@@ -15,8 +15,9 @@ use rustix::io::Errno;
 use rustix::process::{Gid, Uid};
 
 use super::directory::{Directory, is_directory, is_file_name, is_same, meddled};
+use super::layout::UNFINISHED;
 use super::removal::remove_empty;
-use super::shape::{UNFINISHED, doubt_of};
+use super::shape::doubt_of;
 use super::space::free_space_of;
 use super::stale::{Unfinished, remove_beside, try_lock};
 use super::temporary::{ATTEMPTS, deregister, is_random, random_name, register};
@@ -180,9 +181,7 @@ impl Tree {
         if self.base.names(&self.name, &self.file) == Ok(true) {
             return Ok(());
         }
-        let message = format!("{} was moved or replaced meanwhile", self.path().display());
-        Err(Error::new(Kind::Io, message)
-            .with_hint("somebody else writes into the same directory: stop that, and run it again"))
+        Err(meddled(format!("{} was moved or replaced meanwhile", self.path().display())))
     }
 
     /// Renames its entry `entry` to the same name in `to`, which must be free there; returns the entry's metadata.
@@ -357,7 +356,9 @@ fn publishing_failed(directory: &Directory, name: &OsStr, error: Errno) -> Error
     let path = directory.join(name);
     match error {
         Errno::EXIST => Error::new(Kind::DestinationExists, format!("{} exists already", path.display()))
-            .with_hint("somebody else has made it meanwhile; look what it is before you run this again"),
+            .with_hint(
+                "another program or user has made it meanwhile; look what it is before you run this again",
+            ),
         error => Error::io("publish", path.display(), error.into()),
     }
 }
@@ -407,7 +408,7 @@ fn give(file: &File, owner: Option<Owner>, path: &Path) -> Result<()> {
     let given = rustix::fs::fchown(file, Some(Uid::from_raw(user)), Some(Gid::from_raw(group)));
     given.map_err(|error| {
         let failure = Error::io("change the owner of", path.display(), error.into());
-        if error == Errno::PERM { failure.with_hint("--owner needs root") } else { failure }
+        if error == Errno::PERM { failure.with_hint("`owner` needs root") } else { failure }
     })
 }
 

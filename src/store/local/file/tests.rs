@@ -176,11 +176,11 @@ fn a_sidecar_without_its_archive_is_replaced() {
 fn without_a_digest_there_is_no_sidecar_and_any_name_will_do() {
     let place = place();
     let name = OsStr::from_bytes(b"snapshot \xff.db");
-    fs::write(place.path().join("y.sha256"), "somebody's").unwrap();
+    fs::write(place.path().join("y.sha256"), "another user's").unwrap();
     let path = written(&place).publish(name, Existing::Refuse, None, &Interrupt::new()).unwrap().path;
     assert_eq!(fs::read(path).unwrap(), CONTENT);
     let _ = written(&place).publish("y", Existing::Replace, None, &Interrupt::new()).unwrap();
-    assert_eq!(fs::read(place.path().join("y.sha256")).unwrap(), b"somebody's");
+    assert_eq!(fs::read(place.path().join("y.sha256")).unwrap(), b"another user's");
 }
 
 #[test]
@@ -239,7 +239,7 @@ fn impossible_names_are_refused() {
 }
 
 #[test]
-fn whoever_asked_to_stop_before_the_commit_changed_nothing() {
+fn an_interrupt_before_the_commit_leaves_everything_unchanged() {
     let place = place();
     for existing in [Existing::Refuse, Existing::Replace] {
         let interrupt = Interrupt::new();
