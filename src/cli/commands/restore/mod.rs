@@ -3,8 +3,8 @@
 mod settings;
 
 use crate::archive::manifest::Description;
-use crate::cli::Context;
 use crate::cli::clock::{now, time_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file};
 use crate::cli::output::Place;
