@@ -1,11 +1,11 @@
 //! What a command runs with.
 
-use super::bar;
-use super::console::Console;
-use super::prompt::Terminal;
 use super::report::Reporter;
 use super::settings::environment::Environment;
 use super::supervise::StoppedBy;
+use super::terminal::bar;
+use super::terminal::console::Console;
+use super::terminal::prompt::Terminal;
 use crate::interrupt::Interrupt;
 use crate::watch::Watch;
 use std::sync::Arc;

@@ -6,37 +6,32 @@
 pub mod exit;
 
 mod afresh;
-mod bar;
 mod clock;
 mod command_line;
 mod commands;
-mod console;
 mod context;
 mod input;
 mod options;
 mod output;
-mod printable;
 mod process;
-mod prompt;
-mod repeats;
 mod report;
-mod secret;
 mod settings;
 mod supervise;
+mod terminal;
 
 use afresh::Beginning;
 use command_line::Unparsed;
 use commands::{Arguments, Command, OutputArguments, recovery, tether};
-use console::{Console, Verbosity};
 use context::Context;
 use exit::Exit;
-use prompt::Terminal;
 use report::Reporter;
 use settings::environment::{self, Environment};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use terminal::console::{self, Console, Verbosity};
+use terminal::prompt::Terminal;
 
 /// Runs the program and returns its exit code.
 #[must_use]

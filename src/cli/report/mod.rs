@@ -33,9 +33,9 @@ pub(crate) use source::SourceReport;
 pub(crate) use units::{count, rate, ratio, size};
 pub(crate) use verify::{SidecarState, VerifyReport};
 
-use crate::cli::console::{Console, Verbosity};
 use crate::cli::exit::Exit;
-use crate::cli::printable::{is_tricky, without_private_keys};
+use crate::cli::terminal::console::{Console, Verbosity};
+use crate::cli::terminal::printable::{is_tricky, without_private_keys};
 use crate::error::{Error, Result};
 use failure::{Failure, failure_text};
 use serde::Serialize;
