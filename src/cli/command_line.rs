@@ -214,7 +214,7 @@ mod tests {
     }
 
     fn wrong(arguments: &[&str]) -> Error {
-        parsed(arguments, &[]).err().expect("should be refused")
+        parsed(arguments, &[]).expect_err("should be refused")
     }
 
     fn shown(arguments: &[&str]) -> String {

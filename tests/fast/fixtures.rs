@@ -120,8 +120,11 @@ impl Prompt for NoPrompt {
     }
 }
 
+/// Keys and values.
+type Entries = Vec<(Vec<u8>, Vec<u8>)>;
+
 /// What a database says, read from `pages`: its newest revision, its contents, and the entries of a small bucket.
-fn answers(pages: &dyn PageSource) -> (i64, DatabaseContents, Vec<(Vec<u8>, Vec<u8>)>) {
+fn answers(pages: &dyn PageSource) -> (i64, DatabaseContents, Entries) {
     let (database, interrupt) = (Database::open(pages).unwrap(), Interrupt::new());
     let newest = newest_revision(&database, &interrupt).unwrap();
     let contents = DatabaseContents::read(&database, &interrupt).unwrap();

@@ -37,7 +37,7 @@ const ENTRY_SIZE: u64 = size_of::<LeafEntry>() as u64 + 32;
 /// `raised_to` is a revision above all in it. It becomes the newest revision, and that of a requested compaction.
 ///
 /// # Errors
-/// The errors of [`Database::walk`]; [`Kind::NoSpace`] and [`Kind::Io`] on writing.
+/// The errors of [`Database::walk`]; [`Kind::NoSpace`](crate::Kind::NoSpace) and [`Kind::Io`](crate::Kind::Io) on writing.
 pub fn become_member(
     file: &File,
     membership: &Membership,
