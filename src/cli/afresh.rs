@@ -5,8 +5,8 @@
 //! program without it. The removed values come back through a pipe. To other processes it stays the same process, with the
 //! same id, files and terminal.
 
-use super::secret::read_secret;
 use super::settings::environment::{Environment, SECRETS};
+use super::terminal::secret::read_secret;
 use crate::error::{Error, Kind, Result};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

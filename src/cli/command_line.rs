@@ -2,7 +2,7 @@
 
 use super::commands::Arguments;
 use super::settings::environment::Environment;
-use super::settings::setting::{Setting, option_of, setting, variable_of, with_environment};
+use super::settings::setting::{Setting, flag_of, option_of, setting, variable_of, with_environment};
 use super::{exit, report};
 use crate::error::{Error, Kind};
 use clap::builder::OsStringValueParser;
@@ -77,6 +77,17 @@ pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result
             _ => in_one_sentence(&error.render().to_string(), named),
         };
         Unparsed::Wrong(error, glimpse(&found))
+    })
+}
+
+/// The flag of every option of the library: the short one, if there is one.
+pub(crate) fn flags() -> impl Iterator<Item = (String, String)> {
+    let arguments = |command: &clap::Command| command.get_arguments().cloned().collect::<Vec<_>>();
+    let program = Arguments::command();
+    let all: Vec<Arg> = program.get_subcommands().flat_map(arguments).collect();
+    all.into_iter().filter_map(|argument| {
+        let short = argument.get_short().map(|short| format!("-{short}"));
+        Some((option_of(&argument)?, short.unwrap_or_else(|| flag_of(&argument))))
     })
 }
 

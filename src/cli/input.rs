@@ -1,6 +1,6 @@
 //! The input of a command: an archive, and the sidecar beside it.
 
-use super::Context;
+use super::context::Context;
 use super::exit::Exit;
 use super::report::SidecarState;
 use crate::error::{Error, Kind, Result};

@@ -6,63 +6,32 @@
 pub mod exit;
 
 mod afresh;
-mod bar;
 mod clock;
 mod command_line;
 mod commands;
-mod console;
+mod context;
 mod input;
 mod options;
 mod output;
-mod printable;
-mod prompt;
-mod repeats;
+mod process;
 mod report;
-mod secret;
 mod settings;
 mod supervise;
+mod terminal;
 
-use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
-use crate::watch::Watch;
 use afresh::Beginning;
 use command_line::Unparsed;
 use commands::{Arguments, Command, OutputArguments, recovery, tether};
-use console::{Console, Verbosity};
+use context::Context;
 use exit::Exit;
-use prompt::Terminal;
 use report::Reporter;
 use settings::environment::{self, Environment};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use supervise::StoppedBy;
-
-struct Context {
-    environment: Environment,
-    /// The output of results and failures.
-    reporter: Reporter,
-    /// The output of log lines and the progress bar.
-    console: Console,
-    /// The prompt for questions to the user.
-    terminal: Arc<Terminal>,
-    /// The request to stop.
-    interrupt: Interrupt,
-    /// The signal that raised it.
-    stopped_by: StoppedBy,
-    /// The runtime for connections to etcd.
-    runtime: tokio::runtime::Handle,
-    /// `-q`.
-    quiet: bool,
-}
-
-impl Context {
-    /// The watch over work that is called `doing` while its progress is shown.
-    fn watch(&self, doing: &'static str) -> Watch {
-        Watch::new(bar::progress(&self.console, self.quiet, doing), &self.interrupt)
-    }
-}
+use terminal::console::{self, Console, Verbosity};
+use terminal::prompt::Terminal;
 
 /// Runs the program and returns its exit code.
 #[must_use]
@@ -106,7 +75,7 @@ fn shown(text: &str, console: &Console) -> Exit {
 
 fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) -> Exit {
     let Arguments { command, output, from_environment } = arguments;
-    options::show_variables(from_environment);
+    options::show_as(command_line::flags().chain(from_environment));
     console::install_log(console, verbosity(&output));
     let checked = beginning.check();
     let environment = beginning.environment;
@@ -117,13 +86,24 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
         console: console.clone(),
     };
     let patience = command.patience();
-    let prepared = checked.and_then(|()| keep_secrets_out_of_dumps()).and_then(|()| command.step_aside());
+    let prepared =
+        checked.and_then(|()| process::keep_secrets_out_of_dumps()).and_then(|()| command.step_aside());
     let result = prepared.and_then(|()| {
         supervise::supervise(&reporter, console, patience, |interrupt, stopped_by, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
-            let context =
-                Context { environment, reporter, console, terminal, interrupt, stopped_by, runtime, quiet };
+            let definition = command_line::command;
+            let context = Context {
+                environment,
+                reporter,
+                console,
+                terminal,
+                interrupt,
+                stopped_by,
+                runtime,
+                definition,
+                quiet,
+            };
             move || command.run(&context)
         })
     });
@@ -150,24 +130,4 @@ fn passphrase_file(environment: &Environment) -> Option<PathBuf> {
         let directory = environment.get(environment::CREDENTIALS_DIRECTORY)?;
         Some(Path::new(directory).join(environment::PASSPHRASE_CREDENTIAL)).filter(|file| file.exists())
     })
-}
-
-/// Keeps keys out of core dumps and away from debuggers of the same user.
-fn keep_secrets_out_of_dumps() -> Result<()> {
-    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
-    let refused = |error: rustix::io::Errno| {
-        Error::new(Kind::Io, format!("cannot turn core dumps off: {error}"))
-            .with_hint("something on this host forbids setrlimit or prctl to this program; allow them")
-            .with_source(error)
-    };
-    setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) }).map_err(refused)?;
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refused)
-}
-
-/// Lowers the priority as far as possible. A refusal is no failure, as the work can be done at any priority.
-fn lower_priority() {
-    const LOWEST: i32 = 19;
-    if let Err(error) = rustix::process::setpriority_process(None, LOWEST) {
-        tracing::warn!("cannot lower the priority, going on as before: {error}");
-    }
 }

@@ -1,39 +1,24 @@
 //! Shows what the library says of its options as the flags and variables of this program.
 
-use super::command_line;
-use super::settings::setting::{flag_of, option_of};
 use crate::error::{Error, Kind};
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
-/// The variables that are shown in place of flags, by option.
-static VARIABLES: OnceLock<HashMap<String, String>> = OnceLock::new();
+/// The names of options as the user knows them.
+static NAMES: OnceLock<HashMap<String, String>> = OnceLock::new();
 
-/// Shows an option as its variable in place of its flag where its value came from that.
-pub(crate) fn show_variables(from_environment: HashMap<String, String>) {
-    // A process runs one command.
-    let _ = VARIABLES.set(from_environment);
-}
-
-/// The flag of every option: the short one, if there is one.
-fn flags() -> &'static HashMap<String, String> {
-    static FLAGS: OnceLock<HashMap<String, String>> = OnceLock::new();
-    FLAGS.get_or_init(|| {
-        let command = command_line::command();
-        let arguments = command.get_subcommands().flat_map(clap::Command::get_arguments);
-        arguments
-            .filter_map(|argument| {
-                let short = argument.get_short().map(|short| format!("-{short}"));
-                Some((option_of(argument)?, short.unwrap_or_else(|| flag_of(argument))))
-            })
-            .collect()
-    })
+/// Shows each option by its name from now on; of two names of one option the last counts. A process runs one command, so
+/// this is called once, before the first message.
+pub(crate) fn show_as(names: impl Iterator<Item = (String, String)>) {
+    let _ = NAMES.set(names.collect());
 }
 
 /// An option as the user knows it.
 fn name_of(option: &str) -> Option<&'static String> {
-    VARIABLES.get().and_then(|variables| variables.get(option)).or_else(|| flags().get(option))
+    #[cfg(test)]
+    show_as(super::command_line::flags());
+    NAMES.get()?.get(option)
 }
 
 /// `text` of the library, with every option in backticks replaced by its flag, or by the variable that it came from.

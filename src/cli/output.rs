@@ -1,6 +1,7 @@
 //! The output of a command: a file that appears whole or not at all, or standard output.
 
-use super::{console, report};
+use super::report;
+use super::terminal::console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::destination::Destination;

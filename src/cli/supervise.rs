@@ -5,9 +5,9 @@
 //! failed but one of its threads is stuck. Once the command publishes its output, it is too late to stop, and the process
 //! waits for its end.
 
-use super::console::Console;
 use super::exit::Exit;
 use super::report::{Reporter, interrupted};
+use super::terminal::console::Console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::local::abandon_all;

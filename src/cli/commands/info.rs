@@ -1,7 +1,7 @@
 //! `info`: shows what archives say of themselves.
 
 use super::verify::check_archives;
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::report::InfoReport;

@@ -1,7 +1,7 @@
 //! `keygen`: makes an age identity.
 
-use crate::cli::Context;
 use crate::cli::clock::now;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Place;
 use crate::cli::report::KeygenReport;

@@ -14,9 +14,9 @@ pub(crate) mod save;
 pub(crate) mod tether;
 pub(crate) mod verify;
 
+use super::context::Context;
 use super::exit::Exit;
-use super::lower_priority;
-use super::{Context, supervise};
+use super::{process, supervise};
 use crate::error::Result;
 use clap::{Args, Parser, Subcommand};
 use std::collections::HashMap;
@@ -152,7 +152,7 @@ impl Command {
             | Self::Tether(_) => return Ok(()),
         };
         if effort.nice()? {
-            lower_priority();
+            process::lower_priority();
         }
         Ok(())
     }
@@ -173,7 +173,7 @@ impl Command {
             Self::Restore(arguments) => restore::run(*arguments, context),
             Self::Drill(arguments) => drill::run(*arguments, context),
             Self::Keygen(arguments) => keygen::run(&arguments, context),
-            Self::Generate(arguments) => generate::run(&arguments.what),
+            Self::Generate(arguments) => generate::run(&arguments.what, (context.definition)()),
             // `run` in this module handles these before it prepares a context.
             Self::Recovery | Self::Version | Self::Tether(_) => Ok(Exit::Failure),
         }

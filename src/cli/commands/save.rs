@@ -1,8 +1,8 @@
 //! `save`: seals a snapshot of a live etcd, or an existing one, into an archive.
 
 use crate::archive::manifest::Source;
-use crate::cli::Context;
 use crate::cli::clock::now;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::open_file;
 use crate::cli::output::Place;

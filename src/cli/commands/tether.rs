@@ -6,8 +6,8 @@
 //! leaves nothing behind. If the launcher itself is killed, Linux kills its child: a second stage sets a parent-death
 //! signal, which survives the exec, and then becomes etcd. The drill adopts and ends what etcd has started.
 
-use crate::cli::console::Console;
 use crate::cli::exit::Exit;
+use crate::cli::terminal::console::Console;
 use crate::pipeline::drill::children;
 use clap::Args;
 use rustix::fs::FileType;

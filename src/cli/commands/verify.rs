@@ -1,6 +1,6 @@
 //! `verify`: proves that archives are whole.
 
-use crate::cli::Context;
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::report::VerifyReport;

@@ -4,7 +4,7 @@ use super::units::size;
 use crate::archive;
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
 use crate::archive::member::Condition;
-use crate::cli::printable::{quoted, sanitize};
+use crate::cli::terminal::printable::{quoted, sanitize};
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use serde::Serialize;
 use std::fmt::Write as _;

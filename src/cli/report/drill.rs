@@ -6,7 +6,7 @@ use super::units::{count, milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
 use crate::archive::manifest::Digest;
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::pipeline::drill::Drilled;
 use serde::Serialize;
 use std::fmt::Write as _;

@@ -2,7 +2,7 @@
 
 use crate::cli::exit::Exit;
 use crate::cli::options::{hint, with_flags};
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::error::{Error, Kind};
 use serde::Serialize;
 use std::borrow::Cow;

@@ -6,7 +6,7 @@ use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
 use crate::archive::manifest::{self, Description, Digest, Manifest, Source, StatusAfter, Trailer};
 use crate::archive::member::{Condition, Tls};
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::pipeline::inspect::{Inside, Inspected};
 use crate::pipeline::open::{Foreign, Opened, Visible};
 use serde::Serialize;

@@ -5,7 +5,7 @@ use super::units::{milliseconds, seconds, size};
 use super::verdict::{Proved, Verdict};
 use super::{Report, SourceReport, shown};
 use crate::archive::manifest::Digest;
-use crate::cli::printable::{quoted, sanitize};
+use crate::cli::terminal::printable::{quoted, sanitize};
 use crate::database;
 use crate::database::member::{Member, Membership};
 use crate::pipeline::age::Clock;

@@ -10,6 +10,7 @@ mod info;
 mod keygen;
 mod member;
 mod metrics;
+mod path;
 mod plan;
 mod restore;
 mod save;
@@ -24,6 +25,7 @@ pub(crate) use info::InfoReport;
 pub(crate) use keygen::KeygenReport;
 pub(crate) use member::{Made, MemberDirectories, MemberReport};
 pub(crate) use metrics::DrillMetrics;
+pub(crate) use path::shown;
 pub(crate) use plan::Plan;
 pub(crate) use restore::RestoreReport;
 pub(crate) use save::SaveReport;
@@ -31,9 +33,9 @@ pub(crate) use source::SourceReport;
 pub(crate) use units::{count, rate, ratio, size};
 pub(crate) use verify::{SidecarState, VerifyReport};
 
-use crate::cli::console::{Console, Verbosity};
 use crate::cli::exit::Exit;
-use crate::cli::printable::{is_tricky, without_private_keys};
+use crate::cli::terminal::console::{Console, Verbosity};
+use crate::cli::terminal::printable::{is_tricky, without_private_keys};
 use crate::error::{Error, Result};
 use failure::{Failure, failure_text};
 use serde::Serialize;
@@ -143,14 +145,6 @@ fn json_line(value: &impl Serialize) -> String {
         }
     }
     line
-}
-
-/// Formats a path for results, `-` for a standard stream.
-#[must_use]
-pub(crate) fn shown(path: Option<&Path>) -> String {
-    let Some(path) = path else { return "-".to_owned() };
-    // The store returns a bare file name as a file in `.`.
-    path.strip_prefix(".").unwrap_or(path).display().to_string()
 }
 
 /// Joins several lines into one.

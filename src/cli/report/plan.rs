@@ -3,7 +3,7 @@
 use super::verdict::{Proved, Verdict};
 use super::{Report, SourceReport};
 use crate::archive::manifest::Description;
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::pipeline::age::Clock;
 use serde::Serialize;
 use std::fmt::Write as _;

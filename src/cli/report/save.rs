@@ -5,7 +5,7 @@ use super::contents::{conditions, reported, revision, without_size};
 use super::units::{milliseconds, ratio, seconds, size};
 use super::verdict::{Proved, Verdict};
 use crate::archive::manifest::{Manifest, Trailer};
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::pipeline::seal::Sealed;
 use crate::store::Published;
 use serde::Serialize;

@@ -4,7 +4,7 @@
 use super::contents::cluster;
 use super::units::{age, milliseconds, size};
 use crate::archive::manifest::Description;
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::pipeline::age::Clock;
 use jiff::Timestamp;
 use serde::Serialize;

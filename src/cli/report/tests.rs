@@ -6,7 +6,7 @@ use crate::archive::manifest::{
 };
 use crate::archive::member::{Condition, Tls};
 use crate::cli::exit::Exit;
-use crate::cli::printable::is_tricky;
+use crate::cli::terminal::printable::is_tricky;
 use crate::database::stream_check::StreamFacts;
 use crate::error::Kind;
 use crate::pipeline::inspect::{Inside, Inspected};

@@ -1,6 +1,6 @@
 //! The first fields of every result: how much was proved.
 
-use super::shown;
+use super::path::shown;
 use crate::archive::manifest::Digest;
 use crate::archive::member::Condition;
 use crate::cli::exit::Exit;

@@ -4,7 +4,7 @@ use super::contents::{Contents, SealedBy, VisibleReport};
 use super::units::{milliseconds, seconds};
 use super::verdict::{Proved, Verdict};
 use super::{Report, shown};
-use crate::cli::printable::sanitize;
+use crate::cli::terminal::printable::sanitize;
 use crate::pipeline::open::{Opened, Visible};
 use serde::Serialize;
 use std::path::Path;

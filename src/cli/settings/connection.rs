@@ -7,7 +7,7 @@
 use super::environment::{self, Environment};
 use super::setting::{Setting, optional, setting};
 use super::values::{parse_bool, parse_duration, parse_min_rate, parse_rate};
-use crate::cli::prompt::Terminal;
+use crate::cli::terminal::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{self, Connection, EndpointSecurity, TlsMode};
 use clap::Args;

@@ -7,7 +7,7 @@
 use super::key_file::read_key_files;
 use super::setting::{Setting, setting};
 use super::standard_input::StandardInput;
-use crate::cli::prompt::Terminal;
+use crate::cli::terminal::prompt::Terminal;
 use crate::error::{Kind, Result};
 use crate::keys::{DEFAULT_MAX_WORK_FACTOR, HIGHEST_WORK_FACTOR, Identities, Prompt, SharedPrompt};
 use clap::Args;

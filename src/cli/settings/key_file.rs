@@ -1,7 +1,7 @@
 //! Reads the files of recipients and identities.
 
 use crate::cli::input::standard_input;
-use crate::cli::secret::read_secret;
+use crate::cli::terminal::secret::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{KEY_FILE_SIZE_LIMIT, KeyFile, is_private_key};
 use crate::store::source;

@@ -7,7 +7,7 @@
 use super::key_file::read_key_files;
 use super::setting::{Origin, Setting, setting};
 use super::standard_input::StandardInput;
-use crate::cli::prompt::Terminal;
+use crate::cli::terminal::prompt::Terminal;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{Recipients, SharedPrompt};
 use clap::Args;

@@ -6,9 +6,9 @@ mod settings;
 
 use super::restore::OpenSource;
 use crate::archive::manifest::Description;
-use crate::cli::Context;
 use crate::cli::clock::now;
 use crate::cli::commands::tether;
+use crate::cli::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};

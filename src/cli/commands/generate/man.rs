@@ -1,6 +1,5 @@
 //! Generates the manual pages: clap's sections, and sections that clap does not know.
 
-use crate::cli::command_line;
 use crate::cli::exit;
 use crate::cli::settings::environment::VARIABLES;
 use crate::cli::settings::setting::{flag_of, variable_of};
@@ -179,8 +178,8 @@ const EXTRAS: &[Extra] = &[
 const WITHOUT_PAGE: [&str; 2] = ["recovery", "version"];
 
 /// Every page: file name and content.
-pub(super) fn pages() -> Vec<(String, String)> {
-    let mut program = command_line::command().disable_help_subcommand(true);
+pub(super) fn pages(definition: clap::Command) -> Vec<(String, String)> {
+    let mut program = definition.disable_help_subcommand(true);
     for name in WITHOUT_PAGE {
         program = program.mut_subcommand(name, |command| command.hide(true));
     }
@@ -285,10 +284,11 @@ fn escaped(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::command_line;
 
     #[test]
     fn every_visible_command_has_a_page_with_all_sections() {
-        let pages = pages();
+        let pages = pages(command_line::command());
         let program = command_line::command();
         let has_page =
             |command: &&clap::Command| !command.is_hide_set() && !WITHOUT_PAGE.contains(&command.get_name());
@@ -309,7 +309,7 @@ mod tests {
 
     #[test]
     fn the_page_of_save_names_every_variable() {
-        let pages = pages();
+        let pages = pages(command_line::command());
         let (_, page) = pages.iter().find(|(name, _)| name == "etcd-seal-save.1").unwrap();
         for variable in
             ["ETCDCTL_ENDPOINTS", "ETCDCTL_KEEPALIVE_TIMEOUT", "ETCD_SEAL_RECIPIENTS", "ETCDCTL_API"]

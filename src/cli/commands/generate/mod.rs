@@ -1,12 +1,11 @@
 //! `generate`: writes manual pages and completions from the one definition of the command line.
 
-use crate::cli::command_line;
-use crate::cli::exit::Exit;
 mod man;
 
+use crate::cli::exit::Exit;
 use crate::cli::report::put_on_stdout;
 use crate::error::{Error, Kind, Result};
-use clap::{Args, Subcommand};
+use clap::{Args, Command, Subcommand};
 use std::path::Path;
 use std::path::PathBuf;
 
@@ -34,25 +33,25 @@ pub(crate) enum Generate {
     },
 }
 
-pub(crate) fn run(what: &Generate) -> Result<Exit> {
+pub(crate) fn run(what: &Generate, definition: Command) -> Result<Exit> {
     match what {
-        Generate::Man { directory } => write_pages(directory)?,
-        Generate::Completions { shell } => put_on_stdout(&completions(*shell)?)?,
+        Generate::Man { directory } => write_pages(directory, definition)?,
+        Generate::Completions { shell } => put_on_stdout(&completions(*shell, definition)?)?,
     }
     Ok(Exit::Done)
 }
 
-fn write_pages(directory: &Path) -> Result<()> {
-    for (name, page) in man::pages() {
+fn write_pages(directory: &Path, definition: Command) -> Result<()> {
+    for (name, page) in man::pages(definition) {
         let path = directory.join(name);
         std::fs::write(&path, page).map_err(|error| Error::io("write", path.display(), error))?;
     }
     Ok(())
 }
 
-fn completions(shell: clap_complete::Shell) -> Result<String> {
+fn completions(shell: clap_complete::Shell, mut definition: Command) -> Result<String> {
     let mut bytes = Vec::new();
-    clap_complete::generate(shell, &mut command_line::command(), "etcd-seal", &mut bytes);
+    clap_complete::generate(shell, &mut definition, "etcd-seal", &mut bytes);
     String::from_utf8(bytes)
         .map_err(|error| Error::new(Kind::Io, "the completions are not UTF-8").with_source(error))
 }

@@ -3,13 +3,13 @@
 mod settings;
 
 use crate::archive::manifest::Description;
-use crate::cli::Context;
 use crate::cli::clock::{now, time_of};
+use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file};
 use crate::cli::output::Place;
-use crate::cli::printable::quoted;
 use crate::cli::report::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
+use crate::cli::terminal::printable::quoted;
 use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
@@ -376,7 +376,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         tracing::warn!(
             "Kubernetes has encrypted values in it ({}): kube-apiserver needs its EncryptionConfiguration, with the same keys, \
              to read them",
-            crate::cli::printable::sanitize(&providers.join(", "))
+            crate::cli::terminal::printable::sanitize(&providers.join(", "))
         );
     }
     for alarm in &contents.alarms {
@@ -393,7 +393,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     if let Some(target) = &contents.downgrade {
         tracing::warn!(
             "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",
-            crate::cli::printable::sanitize(target)
+            crate::cli::terminal::printable::sanitize(target)
         );
     }
     warn_of_version(contents, cluster.etcd_version);
@@ -442,7 +442,7 @@ fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
     if major_and_minor(version).is_some_and(|version| version > wanted) {
         tracing::warn!(
             "the data are of etcd {}, newer than etcd {}.{}, which may refuse them or stop: start it with etcd {0} or newer",
-            crate::cli::printable::sanitize(version),
+            crate::cli::terminal::printable::sanitize(version),
             wanted.0,
             wanted.1
         );

@@ -7,7 +7,7 @@ use zeroize::Zeroizing;
 const SECRET_SIZE: usize = 4096;
 
 /// Reads a secret to its end, or to one byte more than `limit`. Wipes a buffer that it outgrows.
-pub(super) fn read_secret(mut source: impl Read, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
+pub(crate) fn read_secret(mut source: impl Read, limit: u64) -> io::Result<Zeroizing<Vec<u8>>> {
     let mut text = Zeroizing::new(vec![0; SECRET_SIZE]);
     let mut length = 0;
     while length as u64 <= limit {

@@ -1,8 +1,8 @@
 //! Standard error, with its log lines and progress bar, and the state of the standard streams.
 
-use super::options::with_flags;
 use super::printable::{sanitize, without_private_keys};
 use super::repeats::Repeats;
+use crate::cli::options::with_flags;
 use indicatif::ProgressBar;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
 use std::fmt;
@@ -16,7 +16,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter}
 use tracing_subscriber::registry::LookupSpan;
 
 /// The controlling terminal, whatever the standard streams are.
-pub(super) const TTY: &str = "/dev/tty";
+pub(crate) const TTY: &str = "/dev/tty";
 
 /// Standard error, shared by log lines, progress bar, errors and results.
 #[derive(Clone, Default)]
@@ -64,12 +64,12 @@ impl Console {
     }
 
     /// Notes how `tty` is before a question without echo, so that [`Self::restore`] can restore it.
-    pub(super) fn question_begins(&self, tty: &File) {
+    pub(crate) fn question_begins(&self, tty: &File) {
         self.shared().before_question = tcgetattr(tty).ok();
     }
 
     /// The question is answered, and the terminal as it was.
-    pub(super) fn question_ends(&self) {
+    pub(crate) fn question_ends(&self) {
         self.shared().before_question = None;
     }
 

@@ -29,7 +29,7 @@ pub(crate) fn quoted(text: &str) -> String {
 }
 
 /// Whether a character is a control character (C0, DEL, C1), or a Unicode one that reorders, breaks lines or is invisible.
-pub(super) fn is_tricky(character: char) -> bool {
+pub(crate) fn is_tricky(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 const SHOWN: u64 = 10;
 
 /// The warnings so far, by kind.
-pub(super) struct Repeats<K>(Vec<Repeat<K>>);
+pub(crate) struct Repeats<K>(Vec<Repeat<K>>);
 
 struct Repeat<K> {
     kind: K,
@@ -24,7 +24,7 @@ impl<K> Default for Repeats<K> {
 
 impl<K: PartialEq> Repeats<K> {
     /// Records a warning; false if too many of its kind were shown already.
-    pub(super) fn shows(&mut self, kind: K, text: &str) -> bool {
+    pub(crate) fn shows(&mut self, kind: K, text: &str) -> bool {
         let known = self.0.iter_mut().find(|known| known.kind == kind);
         let Some(known) = known else {
             self.0.push(Repeat { kind, first: text.to_owned(), shown: 1, left_out: 0 });
@@ -39,7 +39,7 @@ impl<K: PartialEq> Repeats<K> {
     }
 
     /// The number of warnings left out since the last call, one line per kind.
-    pub(super) fn take_left_out(&mut self) -> String {
+    pub(crate) fn take_left_out(&mut self) -> String {
         let mut lines = String::new();
         for kind in self.0.iter_mut().filter(|kind| kind.left_out > 0) {
             let left_out = std::mem::take(&mut kind.left_out);
