@@ -1,9 +1,10 @@
 //! The command line: its definition, its parser, and the text of an error in it.
 
-use super::commands::Arguments;
+use super::commands::{Arguments, generate};
 use super::settings::environment::Environment;
 use super::settings::setting::{Setting, flag_of, option_of, setting, variable_of, with_environment};
-use super::{exit, report};
+use super::summary::summary;
+use super::{exit, report, suggestions};
 use crate::error::{Error, Kind};
 use clap::builder::OsStringValueParser;
 use clap::error::{ContextKind, ErrorKind};
@@ -64,7 +65,7 @@ pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result
     });
     parsed.map_err(|error| {
         if !error.use_stderr() {
-            return Unparsed::Shown(help(arguments).unwrap_or(error).render().to_string());
+            return Unparsed::Shown(shown(arguments, &error));
         }
         let found = tolerant_matches(arguments, environment);
         command.build();
@@ -74,7 +75,10 @@ pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result
             ErrorKind::MissingSubcommand | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 no_command(named)
             }
-            _ => in_one_sentence(&error.render().to_string(), named),
+            _ => {
+                let suggestion = suggestion(&error, named, arguments);
+                in_one_sentence(&error.render().to_string(), named, suggestion)
+            }
         };
         Unparsed::Wrong(error, glimpse(&found))
     })
@@ -102,6 +106,25 @@ fn from_environment(found: &ArgMatches, environment: &Environment) -> HashMap<St
         (!is_flag && environment.has(variable)).then(|| (option, variable.to_owned()))
     };
     command.get_arguments().filter_map(from_variable).collect()
+}
+
+/// Help or version, as it was asked for.
+fn shown(arguments: &[OsString], error: &clap::Error) -> String {
+    let long = help(arguments).map_or_else(|| error.render(), |help| help.render()).to_string();
+    let is_short = long.contains("(see more with '--help')");
+    let program = command();
+    let mut words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
+    let named = words.find(|word| program.find_subcommand(word).is_some()).unwrap_or_default();
+    is_short.then(|| short_help(named)).flatten().unwrap_or(long)
+}
+
+/// What `-h` prints for the command `name`, or for the program where it is empty; `None` for a command without examples.
+pub(crate) fn short_help(name: &str) -> Option<String> {
+    let mut program = command();
+    program.build();
+    let example = generate::man::shortest_example(name)?;
+    let command = if name.is_empty() { Some(&mut program) } else { program.find_subcommand_mut(name) };
+    Some(summary(command?, example))
 }
 
 /// Help or version, with the defaults of the definition in place of what the environment says.
@@ -174,8 +197,24 @@ fn help_of(command: &clap::Command) -> String {
     format!("{} --help", command.get_bin_name().unwrap_or("etcd-seal"))
 }
 
-/// clap's paragraphs as one sentence and the way out.
-fn in_one_sentence(rendered: &str, command: &clap::Command) -> Error {
+/// What to use in place of a flag or command that does not exist.
+fn suggestion(error: &clap::Error, command: &clap::Command, arguments: &[OsString]) -> Option<&'static str> {
+    let unknown = |context| error.get(context).map(ToString::to_string);
+    match error.kind() {
+        ErrorKind::UnknownArgument => {
+            suggestions::for_flag(command.get_name(), &unknown(ContextKind::InvalidArg)?)
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = unknown(ContextKind::InvalidSubcommand)?;
+            let next = arguments.iter().skip_while(|argument| **argument != *name).nth(1);
+            suggestions::for_command(&name, next.and_then(|next| next.to_str()))
+        }
+        _ => None,
+    }
+}
+
+/// clap's paragraphs as one sentence and the way out, which is `suggestion` where there is one.
+fn in_one_sentence(rendered: &str, command: &clap::Command, suggestion: Option<&str>) -> Error {
     let paragraphs: Vec<String> =
         rendered.split("\n\n").map(|paragraph| report::one_line(paragraph.lines())).collect();
     let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
@@ -183,6 +222,7 @@ fn in_one_sentence(rendered: &str, command: &clap::Command) -> Error {
     let message = first.strip_prefix("error: ").unwrap_or(first);
     let tip = paragraphs.iter().find_map(|paragraph| paragraph.strip_prefix("tip: "));
     let help = help_of(command);
+    let tip = suggestion.or(tip);
     let hint = match (tip, usage) {
         (Some(tip), _) => format!("{tip}; see {help}"),
         (None, Some(usage)) => format!("{}; see {help}", usage.replacen("Usage", "usage", 1)),
@@ -253,17 +293,16 @@ mod tests {
     #[test]
     fn help_names_every_variable_and_shows_the_defaults_of_the_definition() {
         let text = |argument: &[&str]| shown(argument).split_whitespace().collect::<Vec<_>>().join(" ");
-        let (short, long) = (text(&["save", "-h"]), text(&["save", "--help"]));
+        let long = text(&["save", "--help"]);
         let program = command();
         let arguments = program.find_subcommand("save").unwrap().get_arguments();
         let shown = arguments.filter(|argument| !argument.is_hide_env_set());
         let variables: Vec<_> = shown.filter_map(variable_of).collect();
         assert!(variables.len() > 15 && variables.contains(&"ETCDCTL_CACERT"), "{variables:?}");
         for variable in variables {
-            assert!(short.contains(&format!("[env: {variable}]")), "{variable}: {short}");
             assert!(long.contains(&format!("[env: {variable}]")), "{variable}: {long}");
         }
-        assert!(short.contains("[env: ETCDCTL_DIAL_TIMEOUT] [default: 2s]"), "{short}");
+        assert!(long.contains("[env: ETCDCTL_DIAL_TIMEOUT] [default: 2s]"), "{long}");
     }
 
     #[test]
@@ -313,6 +352,10 @@ mod tests {
             &["generate"],
             &["frobnicate"],
             &["sav"],
+            &["snapshot", "restore", "x.db"],
+            &["list", "/backups"],
+            &["save", "-o", "/backups/"],
+            &["save", "--ca-file=ca.crt"],
             &["save", "--levle=3"],
             &["save", "--level=20"],
             &["save", "--frame-size=65KiB"],

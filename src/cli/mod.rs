@@ -16,6 +16,8 @@ mod output;
 mod process;
 mod report;
 mod settings;
+mod suggestions;
+mod summary;
 mod supervise;
 mod terminal;
 

@@ -24,7 +24,7 @@ pub(super) struct EncryptedFile {
 impl EncryptedFile {
     /// Whether the file is an age file at all.
     pub(super) fn is_one(file: &KeyFile) -> bool {
-        let text = file.text.trim_ascii_start();
+        let text = file.content().trim_ascii_start();
         [AGE_BEGIN, ARMOR_BEGIN].iter().any(|begin| text.starts_with(begin.as_bytes()))
     }
 
@@ -48,7 +48,7 @@ impl EncryptedFile {
             .decrypt(std::iter::once(&passphrase as _))
             .map_err(|error| cannot_open(name, &error))?;
         // The plaintext is shorter than the ciphertext, so the buffer never grows, which would leave copies behind.
-        let mut text = Zeroizing::new(Vec::with_capacity(self.file.text.len()));
+        let mut text = Zeroizing::new(Vec::with_capacity(self.file.content().len()));
         plaintext.read_to_end(&mut text).map_err(|_| damaged(name))?;
         parse_lines(&KeyFile { name: name.clone(), text }, &self.prompt)
     }
@@ -67,14 +67,16 @@ impl Attempt for EncryptedFile {
 }
 
 fn ciphertext(file: &KeyFile) -> Result<Ciphertext<'_>> {
-    Decryptor::new_buffered(ArmoredReader::new(file.text.trim_ascii_start())).map_err(|error| match error {
-        DecryptError::UnknownFormat => Error::new(
-            Kind::Identity,
-            format!("identity file {} is of a newer version of age's format", file.name),
-        )
-        .with_hint("decrypt it with the age that made it"),
-        _ => damaged(&file.name),
-    })
+    Decryptor::new_buffered(ArmoredReader::new(file.content().trim_ascii_start())).map_err(
+        |error| match error {
+            DecryptError::UnknownFormat => Error::new(
+                Kind::Identity,
+                format!("identity file {} is of a newer version of age's format", file.name),
+            )
+            .with_hint("decrypt it with the age that made it"),
+            _ => damaged(&file.name),
+        },
+    )
 }
 
 fn damaged(name: &str) -> Error {

@@ -30,7 +30,7 @@ impl Identity {
     /// # Errors
     /// [`Kind::Identity`] for a file that is none of these.
     pub(super) fn parse(file: KeyFile, prompt: &SharedPrompt, max_work_factor: u8) -> Result<Vec<Self>> {
-        if file.text.trim_ascii().is_empty() {
+        if file.content().trim_ascii().is_empty() {
             return Err(Error::new(Kind::Identity, format!("identity file {} is empty", file.name)));
         }
         if EncryptedFile::is_one(&file) {

@@ -32,7 +32,7 @@ impl Attempt for LineIdentity {
 pub(super) fn parse_lines(file: &KeyFile, prompt: &SharedPrompt) -> Result<Vec<LineIdentity>> {
     let mut identities = Vec::new();
     let mut of_plugins: Vec<age::plugin::Identity> = Vec::new();
-    for (index, line) in file.text.split(|&byte| byte == b'\n').enumerate() {
+    for (index, line) in file.content().split(|&byte| byte == b'\n').enumerate() {
         let line = line.trim_ascii();
         if line.is_empty() || line.starts_with(b"#") {
             continue;

@@ -90,6 +90,16 @@ pub struct KeyFile {
     pub text: Zeroizing<Vec<u8>>,
 }
 
+/// The byte order mark that editors of Windows put before UTF-8.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+impl KeyFile {
+    /// The content without a byte order mark.
+    fn content(&self) -> &[u8] {
+        self.text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&self.text)
+    }
+}
+
 impl fmt::Debug for KeyFile {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("KeyFile").field("name", &self.name).finish_non_exhaustive()

@@ -127,7 +127,7 @@ impl Collected {
 
     fn add_file(&mut self, file: &KeyFile) -> Result<()> {
         let mut found = false;
-        for (index, line) in file.text.split(|&byte| byte == b'\n').enumerate() {
+        for (index, line) in file.content().split(|&byte| byte == b'\n').enumerate() {
             let line = line.trim_ascii();
             if line.is_empty() || line.starts_with(b"#") {
                 continue;

@@ -81,7 +81,7 @@ enum SshKey {
 impl SshIdentity {
     /// Reads a private key; `None` if the file has no format that OpenSSH writes.
     pub(super) fn parse(file: &KeyFile, prompt: &SharedPrompt) -> Option<Result<Self>> {
-        let text = file.text.trim_ascii();
+        let text = file.content().trim_ascii();
         (text.starts_with(OPENSSH_BEGIN) || text.starts_with(PEM_RSA_BEGIN))
             .then(|| Self::parse_private_key(&file.name, text, prompt))
     }

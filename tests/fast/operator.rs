@@ -4,6 +4,7 @@ use crate::harness::program::Sandbox;
 use crate::harness::refusal::{IDENTITY, RECIPIENT, scene, snapshot};
 use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, run};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 #[test]
 fn a_dry_run_checks_what_it_can() {
@@ -177,5 +178,25 @@ fn a_new_cluster_with_the_id_of_the_lost_one_is_warned_of() {
         let restore = restore.args(["--initial-cluster", &format!("{name}={peer_url}")]);
         let restored = restore.args(["--initial-advertise-peer-urls", peer_url]).succeed();
         assert_eq!(restored.stderr.contains("has the id of the lost one"), warned, "{}", restored.stderr);
+    }
+}
+
+/// Neither may be what the operator wanted, and neither shows otherwise.
+#[test]
+fn a_key_that_all_can_read_and_a_password_that_ends_in_a_line_break_are_warned_of() {
+    let sandbox = Sandbox::new();
+    let key = sandbox.write("key.txt", IDENTITY);
+    for (mode, warned) in [(0o600, false), (0o640, false), (0o644, true)] {
+        fs::set_permissions(&key, fs::Permissions::from_mode(mode)).unwrap();
+        let outcome = sandbox.seal(["info", "-i", "key.txt", "absent.age"]).run();
+        let all = "every user of this host can read the identity file key.txt";
+        assert_eq!(outcome.stderr.contains(all), warned, "{mode:o}: {}", outcome.stderr);
+    }
+    sandbox.make_directory("out");
+    for (password, warned) in [("secret", false), ("secret\n", true), ("secret\r\n", true)] {
+        let save = ["save", "-n", "out", "-r", RECIPIENT, "--user", "root", "--endpoints", "127.0.0.1:1"];
+        let outcome = sandbox.seal(save).env("ETCDCTL_PASSWORD", password).succeed();
+        let told = outcome.stderr.contains("the password ends in a line break");
+        assert_eq!(told, warned, "{password:?}: {}", outcome.stderr);
     }
 }

@@ -46,10 +46,10 @@ pub(crate) struct Arguments {
 #[command(next_help_heading = "Output")]
 pub(crate) struct OutputArguments {
     /// Hide success, never warnings: print no result when all went well, but what was asked for: info, a recipient, JSON
-    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    #[arg(hide_short_help = true, short, long, global = true, conflicts_with = "verbose")]
     pub(crate) quiet: bool,
     /// Say more: decisions, retries, the causes of errors
-    #[arg(short, long, global = true)]
+    #[arg(hide_short_help = true, short, long, global = true)]
     pub(crate) verbose: bool,
     /// Print the result, or the failure, as JSON: one object on one line for each archive
     #[arg(long, global = true)]
@@ -81,7 +81,7 @@ pub(crate) enum Command {
     /// frame, the seek table, the lengths and etcd's own digest, in memory: that the archive is whole, not who sealed
     /// it, for archives are not signed. All archives are tried; the worst exit status counts.
     Verify(verify::VerifyArguments),
-    /// Bring an archive back: the snapshot, a member, or a whole cluster
+    /// Bring an archive back: the snapshot, a member or a whole cluster
     ///
     /// With -o the snapshot, byte for byte what etcdctl snapshot save would have written. With --data-dir the
     /// directory of a member that etcd starts from, with the flags of etcdutl snapshot restore and without needing

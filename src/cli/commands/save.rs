@@ -35,7 +35,7 @@ pub(crate) struct SaveArguments {
     #[arg(value_name = "DEST", env = "ETCD_SEAL_DESTINATION", value_parser = setting(OsStringValueParser::new()))]
     pub(crate) destination: Option<Setting<OsString>>,
     /// Replace an existing archive
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub(crate) force: bool,
     /// Parse and check everything, print the plan, ask for nothing and touch nothing
     #[arg(short = 'n', long)]
@@ -47,7 +47,7 @@ pub(crate) struct SaveArguments {
     ///
     /// The archive and the result say so, and the exit status is 3. A digest that is there and wrong is never
     /// accepted.
-    #[arg(long, requires = "from")]
+    #[arg(hide_short_help = true, long, requires = "from")]
     pub(crate) allow_missing_digest: bool,
     /// The recipients.
     #[command(flatten)]

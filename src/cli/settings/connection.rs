@@ -45,63 +45,63 @@ pub(crate) struct ConnectionArguments {
     ///
     /// Prefer ETCDCTL_PASSWORD, the prompt, or best a client certificate. When it is given, all of --user is the
     /// user's name.
-    #[arg(long, value_name = "PASSWORD", env = environment::PASSWORD, value_parser = secret)]
+    #[arg(hide_short_help = true, long, value_name = "PASSWORD", env = environment::PASSWORD, value_parser = secret)]
     password: Option<SecretString>,
     /// Do not verify the server's certificate
-    #[arg(long, value_name = "BOOL", env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY", default_value = "false", num_args = 0..=1,
+    #[arg(hide_short_help = true, long, value_name = "BOOL", env = "ETCDCTL_INSECURE_SKIP_TLS_VERIFY", default_value = "false", num_args = 0..=1,
           require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
     insecure_skip_tls_verify: Setting<bool>,
     /// Talk plaintext to endpoints without a scheme when nothing else asks for TLS
-    #[arg(long, value_name = "BOOL", env = "ETCDCTL_INSECURE_TRANSPORT", default_value = "true", num_args = 0..=1,
+    #[arg(hide_short_help = true, long, value_name = "BOOL", env = "ETCDCTL_INSECURE_TRANSPORT", default_value = "true", num_args = 0..=1,
           require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
     insecure_transport: Setting<bool>,
     /// The longest a connection may take
-    #[arg(long, value_name = "DURATION", env = "ETCDCTL_DIAL_TIMEOUT", default_value = "2s",
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "ETCDCTL_DIAL_TIMEOUT", default_value = "2s",
           value_parser = setting(parse_duration))]
     dial_timeout: Setting<Duration>,
     /// The longest a call may take
     ///
     /// The default does not bound the snapshot stream, which --stall-timeout guards; a value that is given bounds
     /// the whole stream too.
-    #[arg(long, value_name = "DURATION", env = "ETCDCTL_COMMAND_TIMEOUT", default_value = "5s",
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "ETCDCTL_COMMAND_TIMEOUT", default_value = "5s",
           value_parser = setting(parse_duration))]
     command_timeout: Setting<Duration>,
     /// Interval of keepalive pings; below 10s becomes 10s
-    #[arg(long, value_name = "DURATION", env = "ETCDCTL_KEEPALIVE_TIME", default_value = "2s",
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "ETCDCTL_KEEPALIVE_TIME", default_value = "2s",
           value_parser = setting(parse_duration))]
     keepalive_time: Setting<Duration>,
     /// The longest a keepalive ping may go unanswered
-    #[arg(long, value_name = "DURATION", env = "ETCDCTL_KEEPALIVE_TIMEOUT", default_value = "6s",
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "ETCDCTL_KEEPALIVE_TIMEOUT", default_value = "6s",
           value_parser = setting(parse_duration))]
     keepalive_timeout: Setting<Duration>,
     /// The longest the snapshot stream may stand still
     ///
     /// So may the output, which keeps etcd waiting just the same: a pipe that takes not a byte for as long ends the save.
-    #[arg(long, value_name = "DURATION", env = "ETCD_SEAL_STALL_TIMEOUT", default_value = "30s",
+    #[arg(hide_short_help = true, long, value_name = "DURATION", env = "ETCD_SEAL_STALL_TIMEOUT", default_value = "30s",
           value_parser = setting(parse_duration))]
     stall_timeout: Setting<Duration>,
     /// The most bytes a second to take from etcd, such as 512KiB or 20MiB: of all it sends, TLS included
     ///
     /// Spares the member's disk and network. But etcd keeps the old pages of its database for as long as the snapshot takes,
     /// so the slower it is, the more a busy database file may grow. To hold etcd back counts as no standstill.
-    #[arg(long, value_name = "SIZE", env = "ETCD_SEAL_LIMIT_RATE", value_parser = setting(parse_rate))]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", env = "ETCD_SEAL_LIMIT_RATE", value_parser = setting(parse_rate))]
     limit_rate: Option<Setting<u64>>,
     /// The fewest bytes a second the member must send, averaged over the stall timeout; 0 for no bound
     ///
     /// Only the time counts in which the member is waited for: not that in which --limit-rate or the output holds it back. A
     /// member that sends a byte now and then never stands still, and would keep the snapshot open for ever.
-    #[arg(long, value_name = "SIZE", env = "ETCD_SEAL_MIN_RATE", default_value = "64KiB",
+    #[arg(hide_short_help = true, long, value_name = "SIZE", env = "ETCD_SEAL_MIN_RATE", default_value = "64KiB",
           value_parser = setting(parse_min_rate))]
     min_rate: Setting<u64>,
-    /// Not supported yet: name the members with --endpoints
-    #[arg(short = 'd', long, value_name = "DOMAIN", env = "ETCDCTL_DISCOVERY_SRV", hide_env = true,
+    /// One of etcdctl's flags for DNS discovery, which are refused.
+    #[arg(hide = true, short = 'd', long, value_name = "DOMAIN", env = "ETCDCTL_DISCOVERY_SRV", hide_env = true,
           value_parser = setting(OsStringValueParser::new()))]
     discovery_srv: Option<Setting<OsString>>,
-    /// Not supported yet: name the members with --endpoints
-    #[arg(long, value_name = "NAME")]
+    /// One of etcdctl's flags for DNS discovery, which are refused.
+    #[arg(hide = true, long, value_name = "NAME")]
     discovery_srv_name: Option<String>,
-    /// Not supported yet: name the members with --endpoints
-    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
+    /// One of etcdctl's flags for DNS discovery, which are refused.
+    #[arg(hide = true, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true",
           value_parser = parse_bool)]
     insecure_discovery: Option<bool>,
 }
@@ -261,12 +261,27 @@ fn resolve_user(arguments: &ConnectionArguments, environment: &Environment) -> R
         return Ok((None, None));
     }
     if let Some(password) = password.filter(|password| !password.expose_secret().is_empty()) {
+        warn_of_line_break(&password);
         return Ok((Some((user.to_owned(), password)), None));
     }
     Ok(match user.split_once(':') {
-        Some((name, password)) => (Some((name.to_owned(), password.into())), None),
+        Some((name, password)) => {
+            let password = SecretString::from(password);
+            warn_of_line_break(&password);
+            (Some((name.to_owned(), password)), None)
+        }
         None => (None, Some(user.to_owned())),
     })
+}
+
+/// Warns of a line break, which the file of a secret often ends with and a password hardly ever does.
+fn warn_of_line_break(password: &SecretString) {
+    if password.expose_secret().ends_with(['\n', '\r']) {
+        tracing::warn!(
+            "the password ends in a line break, which etcd takes for a part of it: if it comes from a file, give it without \
+             (printf %s, or kubectl create secret --from-literal)"
+        );
+    }
 }
 
 fn not_zero(setting: &Setting<Duration>) -> Result<Duration> {

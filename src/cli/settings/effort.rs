@@ -18,7 +18,7 @@ pub(crate) struct EffortArguments {
     ///
     /// Each one takes 5 to 10 MiB of memory. The default keeps up with etcd; more are of use to save with a high
     /// --level.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
+    #[arg(hide_short_help = true, long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=MAXIMUM_JOBS))]
     jobs: Option<u16>,
     /// Let all other processes on this host go first, such as the members of a control plane
     ///
@@ -27,7 +27,7 @@ pub(crate) struct EffortArguments {
     /// then keeps etcd's read transaction open for longer: etcd cannot reuse the pages it frees meanwhile, and its
     /// database may grow. Priorities count among the processes of one control group: where a unit or a container has
     /// shares of its own, set those.
-    #[arg(long, value_name = "BOOL", env = "ETCD_SEAL_NICE", default_value = "false", num_args = 0..=1,
+    #[arg(hide_short_help = true, long, value_name = "BOOL", env = "ETCD_SEAL_NICE", default_value = "false", num_args = 0..=1,
           require_equals = true, default_missing_value = "true", value_parser = setting(parse_bool))]
     nice: Setting<bool>,
 }

@@ -29,7 +29,7 @@ pub(crate) struct IdentityArguments {
     #[arg(short = 'p', long)]
     passphrase: bool,
     /// The most work, as a power of two, a passphrase may cost to try
-    #[arg(long, value_name = "N", default_value_t = DEFAULT_MAX_WORK_FACTOR,
+    #[arg(hide_short_help = true, long, value_name = "N", default_value_t = DEFAULT_MAX_WORK_FACTOR,
           value_parser = clap::value_parser!(u8).range(1..=i64::from(HIGHEST_WORK_FACTOR)))]
     max_work_factor: u8,
 }

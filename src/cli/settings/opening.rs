@@ -9,7 +9,7 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub(crate) struct OpeningArguments {
     /// Accept a foreign archive whose snapshot has no digest of etcd's; the exit status is then 3
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     allow_missing_digest: bool,
     /// How much of this host to take.
     #[command(flatten)]

@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::keys::{Recipients, SharedPrompt};
 use clap::Args;
 use clap::builder::{PathBufValueParser, StringValueParser};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// The recipients.
@@ -54,6 +54,7 @@ impl RecipientArguments {
                 "no recipient to encrypt to is named: -r, -R and -p are all missing",
             ));
         }
+        files.iter().try_for_each(|file| refuse_recipient(file))?;
         input.claim_paths("-R -", &files)
     }
 
@@ -93,6 +94,17 @@ impl RecipientArguments {
         let files = self.recipients_files.iter().filter(|file| file.is_flag() == by_flag);
         Ok(Some((recipients, files.map(Setting::get).collect::<Result<_>>()?)))
     }
+}
+
+/// Refuses a recipient in place of a file of recipients.
+fn refuse_recipient(file: &Path) -> Result<()> {
+    let text = file.to_string_lossy();
+    let first = text.split_whitespace().next().unwrap_or_default();
+    if !begins_recipient(first) || file.exists() {
+        return Ok(());
+    }
+    Err(Error::new(Kind::Usage, "-R names a file of recipients, and this is a recipient itself")
+        .with_hint("pass it with -r"))
 }
 
 /// Splits recipients separated by lines, commas and blanks. The words after an ssh key, up to the next separator that is no

@@ -9,28 +9,28 @@ use clap::Args;
 #[command(next_help_heading = "Archive")]
 pub(crate) struct SealArguments {
     /// zstd level, from 1 to 19
-    #[arg(long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
+    #[arg(hide_short_help = true, long, value_name = "LEVEL", default_value_t = 1, value_parser = clap::value_parser!(i32).range(1..=19))]
     pub(crate) level: i32,
     /// Snapshot bytes in each independent frame: a multiple of 64KiB up to 16MiB
     ///
     /// Larger frames pack a little better, and take more memory to seal: some frames for each job. To open them takes no
     /// more than others do: frames of more than 4MiB are unpacked by one thread.
-    #[arg(long, value_name = "SIZE", default_value = DEFAULT_FRAME_SIZE, value_parser = parse_frame_size)]
+    #[arg(hide_short_help = true, long, value_name = "SIZE", default_value = DEFAULT_FRAME_SIZE, value_parser = parse_frame_size)]
     pub(crate) frame_size: u32,
     /// A name for the cluster, in the file name and the public description
     #[arg(long, value_name = "NAME", value_parser = parse_cluster_name)]
     pub(crate) cluster_name: Option<String>,
     /// A tag to record inside the encryption; may be repeated
-    #[arg(long = "tag", value_name = "TAG")]
+    #[arg(hide_short_help = true, long = "tag", value_name = "TAG")]
     pub(crate) tags: Vec<String>,
     /// A note to record inside the encryption
-    #[arg(long, value_name = "TEXT")]
+    #[arg(hide_short_help = true, long, value_name = "TEXT")]
     pub(crate) note: Option<String>,
     /// Leave the public description out of the header
     ///
     /// Without it no reader learns cluster, version, time or size of the snapshot without a key; what counts
     /// archives by cluster leaves such an archive alone.
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub(crate) no_description: bool,
 }
 

@@ -55,7 +55,8 @@ fn any_of_several_identities_opens() {
     let (second, recipient) = new_key();
     let both =
         format!("# two\r\n{}\r\n\r\n{}", first.lines().last().unwrap(), second.lines().last().unwrap());
-    for texts in [&[first.as_bytes(), second.as_bytes()][..], &[both.as_bytes()]] {
+    let marked = format!("\u{feff}{both}");
+    for texts in [&[first.as_bytes(), second.as_bytes()][..], &[both.as_bytes()], &[marked.as_bytes()]] {
         let identities = parse(texts, &Answering::nothing()).unwrap();
         assert!(is_ours(identities.unwrap(&x25519(&recipient)).unwrap()));
     }

@@ -56,6 +56,12 @@ fn every_native_type_is_read_and_named() {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_file_is_no_recipient() {
+    assert_eq!(parse(&[], &[&format!("\u{feff}{X25519}\r\n")]).unwrap().names(), [X25519]);
+    assert!(parse(&[], &[&format!("{X25519}\n\u{feff}{X25519}")]).is_err());
+}
+
+#[test]
 fn post_quantum_recipients_stand_among_themselves_only() {
     assert_eq!(parse(&[TAGPQ], &[]).unwrap().names(), [TAGPQ]);
     let error = parse(&[TAGPQ, X25519], &[]).unwrap_err();

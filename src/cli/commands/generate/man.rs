@@ -174,12 +174,24 @@ const EXTRAS: &[Extra] = &[
     },
 ];
 
+/// The shortest example of a command, of the program where `command` is empty.
+pub(crate) fn shortest_example(command: &str) -> Option<&'static str> {
+    let extra = EXTRAS.iter().find(|extra| extra.command == command)?;
+    extra
+        .examples
+        .iter()
+        .map(|(_, example)| *example)
+        .min_by_key(|example| (example.lines().count(), example.len()))
+}
+
 /// Commands without a page, as it would say nothing more.
 const WITHOUT_PAGE: [&str; 2] = ["recovery", "version"];
 
 /// Every page: file name and content.
 pub(super) fn pages(definition: clap::Command) -> Vec<(String, String)> {
-    let mut program = definition.disable_help_subcommand(true);
+    // A page has all options; -h has not.
+    let with_all = |command: clap::Command| command.mut_args(|argument| argument.hide_short_help(false));
+    let mut program = with_all(definition).mut_subcommands(with_all).disable_help_subcommand(true);
     for name in WITHOUT_PAGE {
         program = program.mut_subcommand(name, |command| command.hide(true));
     }

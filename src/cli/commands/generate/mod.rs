@@ -1,6 +1,6 @@
 //! `generate`: writes manual pages and completions from the one definition of the command line.
 
-mod man;
+pub(crate) mod man;
 
 use crate::cli::exit::Exit;
 use crate::cli::report::put_on_stdout;

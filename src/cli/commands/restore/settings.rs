@@ -32,7 +32,7 @@ pub(crate) struct RestoreArguments {
     #[arg(short = 'o', long = "output", value_name = "FILE", conflicts_with_all = ids_of::<MemberArguments>())]
     pub(crate) output: Option<OsString>,
     /// Replace an existing file; with --skip-hash-check, restore in spite of what it passes over
-    #[arg(long)]
+    #[arg(hide_short_help = true, long)]
     pub(crate) force: bool,
     /// Check everything that can be checked before the archive is read, print the plan, write nothing
     #[arg(short = 'n', long)]
@@ -59,7 +59,13 @@ pub(crate) struct MemberArguments {
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where the member's log goes, if apart: an absent or empty directory
-    #[arg(long, value_name = "DIR", requires = "data_dir", conflicts_with = "output_dir")]
+    #[arg(
+        hide_short_help = true,
+        long,
+        value_name = "DIR",
+        requires = "data_dir",
+        conflicts_with = "output_dir"
+    )]
     pub(crate) wal_dir: Option<PathBuf>,
     /// The member's name
     #[arg(long, value_name = "NAME", default_value = DEFAULT_NAME)]
@@ -68,10 +74,10 @@ pub(crate) struct MemberArguments {
     #[arg(long, value_name = "MEMBERS", default_value_t = format!("{DEFAULT_NAME}={DEFAULT_PEER_URL}"))]
     pub(crate) initial_cluster: String,
     /// A token of the new cluster
-    #[arg(long, value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
+    #[arg(hide_short_help = true, long, value_name = "TOKEN", default_value = DEFAULT_TOKEN)]
     pub(crate) initial_cluster_token: String,
     /// The member's peer URLs, comma separated
-    #[arg(long, value_name = "URLS", default_value = DEFAULT_PEER_URL)]
+    #[arg(hide_short_help = true, long, value_name = "URLS", default_value = DEFAULT_PEER_URL)]
     pub(crate) initial_advertise_peer_urls: String,
     /// Make the directories of all members at once, each with instructions, in a new directory
     #[arg(long, value_name = "DIR", requires = "cluster_plan")]
@@ -81,10 +87,10 @@ pub(crate) struct MemberArguments {
           conflicts_with_all = ["data_dir", "name", "initial_cluster", "initial_advertise_peer_urls"])]
     pub(crate) cluster_plan: Option<String>,
     /// Raise the newest revision, that of a compaction included, by this much, so that no watcher sees a revision twice
-    #[arg(long, value_name = "NUMBER", requires = "mark_compacted", value_parser = clap::value_parser!(i64).range(1..))]
+    #[arg(hide_short_help = true, long, value_name = "NUMBER", requires = "mark_compacted", value_parser = clap::value_parser!(i64).range(1..))]
     pub(crate) bump_revision: Option<i64>,
     /// With --bump-revision: mark everything up to the raised revision as compacted, so that watchers start anew
-    #[arg(long, requires = "bump_revision")]
+    #[arg(hide_short_help = true, long, requires = "bump_revision")]
     pub(crate) mark_compacted: bool,
     /// Raise the revision by what suits a Kubernetes cluster, computed from revision and age, and mark it compacted
     ///
@@ -94,22 +100,22 @@ pub(crate) struct MemberArguments {
     /// With --kubernetes: how old the snapshot is, where its own time or the clock of this host cannot tell
     ///
     /// A second restore of the same snapshot needs a greater age than the first, by a second at least.
-    #[arg(long, value_name = "DURATION", requires = "kubernetes", value_parser = parse_duration)]
+    #[arg(hide_short_help = true, long, value_name = "DURATION", requires = "kubernetes", value_parser = parse_duration)]
     pub(crate) snapshot_age: Option<Duration>,
     /// The version of etcd that will run the member, such as 3.5.30, to warn if the data are newer
-    #[arg(long, value_name = "VERSION", value_parser = parse_etcd_version)]
+    #[arg(hide_short_help = true, long, value_name = "VERSION", value_parser = parse_etcd_version)]
     pub(crate) etcd_version: Option<(u64, u64)>,
     /// Restore from a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["archive", "output"])]
+    #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with_all = ["archive", "output"])]
     pub(crate) from_snapshot: Option<PathBuf>,
     /// With --from-snapshot: accept a missing or wrong digest of etcd's, as that of a copied db file; needs --force
-    #[arg(long, requires = "from_snapshot", conflicts_with = "archive")]
+    #[arg(hide_short_help = true, long, requires = "from_snapshot", conflicts_with = "archive")]
     pub(crate) skip_hash_check: bool,
     /// Move an existing member aside, under a name with the time in it, instead of refusing
     #[arg(long, requires = "data_dir", conflicts_with = "output_dir")]
     pub(crate) replace: bool,
     /// Who is to own the member: a user, or user and group, by name or number
-    #[arg(long, value_name = "USER[:GROUP]")]
+    #[arg(hide_short_help = true, long, value_name = "USER[:GROUP]")]
     pub(crate) owner: Option<String>,
 }
 
