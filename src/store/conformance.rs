@@ -63,7 +63,8 @@ fn digest(content: &[u8]) -> [u8; 32] {
 
 fn begun(store: &dyn Store, name: &str, terms: Terms, content: &[u8]) -> Box<dyn Unpublished> {
     let mut object = store.begin().unwrap();
-    object.name(OsStr::new(name), terms).unwrap();
+    let address = object.name(OsStr::new(name), terms).unwrap();
+    assert_eq!(address, store.address(OsStr::new(name)));
     object.write_all(content).unwrap();
     object
 }

@@ -117,12 +117,12 @@ pub trait Store: fmt::Debug + Send + Sync {
 
 /// An object being written. Nothing lists or reads it before it is published, and dropping it leaves nothing behind.
 pub trait Unpublished: Write + Send {
-    /// Gives it the name and the terms under which it will be published. This comes before the first byte, because a bucket
-    /// takes bytes only under a name; a write before it fails.
+    /// Gives it the name and the terms under which it will be published, and returns its [address](Store::address). This comes
+    /// before the first byte, because a bucket takes bytes only under a name; a write before it fails.
     ///
     /// # Errors
     /// The errors of [`Store::check`].
-    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<()>;
+    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<PathBuf>;
 
     /// Publishes it; with `sha256`, the digest of all that was written, also its sidecar, if its terms say so. The sidecar
     /// never appears before its object, nor does an old sidecar lie beside a new object.

@@ -110,10 +110,10 @@ impl Write for Draft {
 }
 
 impl Unpublished for Draft {
-    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<()> {
+    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<PathBuf> {
         self.store.check(name, terms)?;
         self.name = Some((name.to_owned(), terms));
-        Ok(())
+        Ok(self.store.address(name))
     }
 
     fn publish(self: Box<Self>, sha256: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Published> {

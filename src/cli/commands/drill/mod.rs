@@ -86,7 +86,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         runtime: &context.runtime,
         watch: &context.watch("restoring"),
     };
-    let drilled = drill(&mut source.file, &from, &request);
+    let drilled = drill(&mut source.object, &from, &request);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
@@ -112,7 +112,12 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
         let _ = write!(destination, ", at least {}", size(expected));
     }
     check_room(&settings.scratch, expected, settings.members, free_space(&settings.scratch)?)?;
-    context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))
+    context.reporter.result(&Plan::new(
+        "drill",
+        source.archive().subject().to_string(),
+        destination,
+        Vec::new(),
+    ))
 }
 
 impl MetricsPlace {
