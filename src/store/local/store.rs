@@ -230,12 +230,12 @@ mod tests {
     use crate::store::Location;
     use crate::store::conformance::{Subject, conforms};
 
-    struct Place {
+    struct TestDirectory {
         directory: tempfile::TempDir,
         store: LocalDirectory,
     }
 
-    impl Place {
+    impl TestDirectory {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let store = LocalDirectory::new(directory.path());
@@ -243,7 +243,7 @@ mod tests {
         }
     }
 
-    impl Subject for Place {
+    impl Subject for TestDirectory {
         fn store(&self) -> &dyn Store {
             &self.store
         }
@@ -262,12 +262,12 @@ mod tests {
 
     #[test]
     fn a_local_directory_conforms() {
-        conforms(Place::new);
+        conforms(TestDirectory::new);
     }
 
     #[test]
     fn a_list_leaves_out_what_is_no_archive() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let path = |name: &str| place.directory.path().join(name);
         std::fs::create_dir(path("directory.age")).unwrap();
         std::os::unix::fs::symlink("x.age", path("link.age")).unwrap();
