@@ -67,6 +67,14 @@ impl Directory {
         if self.path == Path::new(".") { PathBuf::from(name) } else { self.path.join(name) }
     }
 
+    /// The error of an operation that created something in it, in words for the operator.
+    pub(super) fn creation_failed(&self, error: Errno) -> Error {
+        match error {
+            Errno::NOENT => missing(&self.path),
+            error => refused("create a file in", &self.path, error),
+        }
+    }
+
     /// The entry at `name`, following no link; `None` where there is none.
     pub(super) fn look(&self, name: &OsStr) -> rustix::io::Result<Option<Stat>> {
         self.stat(name, AtFlags::SYMLINK_NOFOLLOW)

@@ -4,22 +4,11 @@ use std::path::Path;
 
 use rustix::io::Errno;
 
-use super::Directory;
 use crate::error::{Error, Kind};
 
 /// The hint for a permission error.
 const PERMISSION_HINT: &str =
     "it needs a directory this user may read and write, on a filesystem mounted for writing";
-
-impl Directory {
-    /// The error of an operation that created something in it, in words for the operator.
-    pub(in crate::store::local) fn creation_failed(&self, error: Errno) -> Error {
-        match error {
-            Errno::NOENT => missing(&self.path),
-            error => refused("create a file in", &self.path, error),
-        }
-    }
-}
 
 /// The error for what another user has done in a directory while files are made there.
 pub(in crate::store::local) fn meddled(message: String) -> Error {
