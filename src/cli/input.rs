@@ -84,12 +84,12 @@ impl Archive {
         if error.kind() != Kind::NoMatchingIdentity {
             return error;
         }
-        let compared = self.sidecar().and_then(|sidecar| match &sidecar {
-            None => Ok(SidecarState::Absent),
-            Some(_) => {
-                let sha256 = sha256_of(&mut self.open()?, &self.subject(), interrupt)?;
-                self.compare(sidecar.as_ref(), Some(&sha256))
+        let compared = self.sidecar().and_then(|sidecar| {
+            if sidecar.is_none() {
+                return Ok(SidecarState::Absent);
             }
+            let sha256 = sha256_of(&mut self.open()?, &self.subject(), interrupt)?;
+            self.compare(sidecar.as_ref(), Some(&sha256))
         });
         match compared {
             Err(damage) if matches!(damage.kind(), Kind::SidecarMismatch | Kind::Interrupted) => damage,
