@@ -5,6 +5,7 @@ use super::terminal::console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::destination::Destination;
+use crate::store::name::ArchiveName;
 use crate::store::{Existing, Location, Published, Terms, Unpublished};
 use std::ffi::OsStr;
 use std::fs::File;
@@ -81,8 +82,8 @@ impl Place {
         };
         let mut content = location.store().begin()?;
         let address = name.as_ref().map(|name| content.name(name, self.terms)).transpose()?;
-        let (location, terms) = (location.clone(), self.terms);
-        Ok(Output::new(Target::Object { content, location, terms, address }))
+        let (location, sidecar) = (location.clone(), self.terms.sidecar);
+        Ok(Output::new(Target::Object { content, location, sidecar, address }))
     }
 }
 
@@ -134,7 +135,8 @@ enum Target {
     Object {
         content: Box<dyn Unpublished>,
         location: Location,
-        terms: Terms,
+        /// Whether it gets a sidecar.
+        sidecar: bool,
         /// Where it is going to be; `None` until the object has its name.
         address: Option<PathBuf>,
     },
@@ -145,13 +147,15 @@ impl Output {
         Self { target, failed: false }
     }
 
-    /// Names an object that has no name yet.
+    /// Names an object that has no name yet, with a number where that name is taken. Whatever the operator asked for, such a
+    /// name replaces nothing: the other archive may be another host's.
     ///
     /// # Errors
-    /// [`Kind::DestinationExists`], before anything is written.
-    pub(crate) fn name(&mut self, automatic: impl FnOnce() -> String) -> Result<()> {
-        if let Target::Object { content, terms, address: address @ None, .. } = &mut self.target {
-            *address = Some(content.name(OsStr::new(&automatic()), *terms)?);
+    /// [`Kind::Destination`], before anything is written.
+    pub(crate) fn name(&mut self, automatic: &ArchiveName) -> Result<()> {
+        if let Target::Object { content, sidecar, address: address @ None, .. } = &mut self.target {
+            let terms = Terms { existing: Existing::Number, sidecar: *sidecar };
+            *address = Some(content.name(OsStr::new(&automatic.to_string()), terms)?);
         }
         Ok(())
     }
@@ -226,17 +230,23 @@ mod tests {
     #[test]
     fn a_file_in_a_directory_gets_its_name_later() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place::for_archive(directory.path().as_os_str(), false).unwrap();
-        let mut output = place.begin().unwrap();
-        output.name(|| "x.age".to_owned()).unwrap();
-        output.write_all(b"archive").unwrap();
-        let path = output.publish(None, &Interrupt::new()).unwrap().unwrap().path;
-        assert_eq!(path, directory.path().join("x.age"));
-        assert_eq!(std::fs::read(path).unwrap(), b"archive");
+        // Even with `--force`, the second one does not replace the first.
+        for (force, content, name) in [
+            (false, b"first ", "prod-19700101T000000Z-r7.db.zst.age"),
+            (true, b"second", "prod-19700101T000000Z-r7.2.db.zst.age"),
+        ] {
+            let place = Place::for_archive(directory.path().as_os_str(), force).unwrap();
+            let mut output = place.begin().unwrap();
+            output.name(&automatic()).unwrap();
+            output.write_all(content).unwrap();
+            let path = output.publish(None, &Interrupt::new()).unwrap().unwrap().path;
+            assert_eq!(path, directory.path().join(name));
+            assert_eq!(std::fs::read(path).unwrap(), content);
+        }
+    }
 
-        let mut again = place.begin().unwrap();
-        let taken = again.name(|| "x.age".to_owned()).unwrap_err();
-        assert_eq!(taken.kind(), Kind::DestinationExists);
+    fn automatic() -> ArchiveName {
+        ArchiveName::new("prod", jiff::Timestamp::UNIX_EPOCH, 7)
     }
 
     #[test]
@@ -244,7 +254,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let named = directory.path().join("given.age");
         let mut output = Place::for_archive(named.as_os_str(), false).unwrap().begin().unwrap();
-        output.name(|| "other.age".to_owned()).unwrap();
+        output.name(&automatic()).unwrap();
         assert_eq!(output.publish(None, &Interrupt::new()).unwrap().unwrap().path, named);
     }
 

@@ -161,9 +161,10 @@ impl Write for NamedFile {
 
 impl Unpublished for NamedFile {
     fn name(&mut self, name: &OsStr, terms: Terms) -> Result<PathBuf> {
-        self.directory.check(name, terms)?;
-        self.name = Some((name.to_owned(), terms));
-        Ok(self.directory.address(name))
+        let name = self.file.free_name(name, terms)?;
+        let address = self.directory.address(&name);
+        self.name = Some((name, terms));
+        Ok(address)
     }
 
     fn publish(self: Box<Self>, sha256: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Published> {
