@@ -37,7 +37,9 @@ fn thirty_saves_at_the_same_time_are_thirty_archives() {
     for save in &mut saves {
         save.child.stdin.as_mut().unwrap().write_all(&snapshot).unwrap();
     }
-    saves.iter_mut().for_each(|save| drop(save.child.stdin.take()));
+    for save in &mut saves {
+        drop(save.child.stdin.take());
+    }
     let outcomes: Vec<(PathBuf, String)> = saves.into_iter().map(outcome).collect();
 
     let mut paths: Vec<&PathBuf> = outcomes.iter().map(|(path, _)| path).collect();

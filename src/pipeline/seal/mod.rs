@@ -15,14 +15,13 @@ use tokio::runtime::{Handle, Runtime};
 pub use self::source::{AfterStream, SnapshotSource};
 use self::source::{EtcdSource, ReadSource};
 use super::engine::seal::Sealer;
-use super::unseal::directory_and_name;
+use super::unseal::new_object;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Manifest, Source, Trailer};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::etcd::{self, Connection, Snapshot};
 use crate::keys::Recipients;
 use crate::progress::Pulse;
-use crate::store::local::UnpublishedFile;
 use crate::store::name::{ArchiveName, whole_seconds};
 use crate::store::{Existing, Location, Published, Terms};
 use crate::watch::Watch;
@@ -166,11 +165,9 @@ impl<'a> Seal<'a> {
     /// # Errors
     /// The errors of [`Self::to_writer`], and [`Kind::DestinationExists`].
     pub fn to_file(&self, input: Input<'a>, path: &Path) -> Result<(Sealed, Published)> {
-        let (directory, name) = directory_and_name(path)?;
-        let mut file = UnpublishedFile::create(directory)?;
-        let sealed = self.to_writer(input, &mut file)?;
-        let published =
-            file.publish(name, Existing::Refuse, Some(sealed.archive_sha256), &self.watch.interrupt)?;
+        let mut object = new_object(path, true)?;
+        let sealed = self.to_writer(input, &mut object)?;
+        let published = object.publish(Some(sealed.archive_sha256), &self.watch.interrupt)?;
         Ok((sealed, published))
     }
 
