@@ -10,11 +10,12 @@
 //! |---|---|
 //! | seal a snapshot of a live etcd, or one that exists | [`Seal`], with an [`Input`] |
 //! | verify an archive, or get its snapshot back | [`Unseal`] |
+//! | make members of a new cluster from an archive | [`Restore`] |
+//! | prove an archive under a real etcd | [`Drill`] |
 //! | read what an archive says of itself, with or without a key | [`inspect`] |
 //! | choose the keys that open it, and open it | [`Recipients`], [`Identities`], [`generate_identity`] |
 //! | reach an etcd | [`Connection`] |
-//! | show progress, or stop the work from another thread | [`Watch`], which holds a [`Progress`] and an [`Interrupt`] |
-//! | restore members of a cluster, or drill an archive | [`low_level::pipeline`], which may change with any version |
+//! | show progress, or stop the work from another thread | [`Watch`], with a [`Progress`] |
 //!
 //! # Examples
 //!
@@ -110,13 +111,15 @@ mod watch;
 pub mod cli;
 pub mod low_level;
 
-pub use archive::manifest::{Description, Manifest, Trailer};
+pub use archive::manifest::{Description, Manifest};
 pub use error::{Blame, Error, Kind, Result, Subject};
 pub use etcd::Connection;
-pub use interrupt::Interrupt;
 pub use keys::{Identities, Recipients, generate_identity};
+pub use pipeline::drill::{Drill, Drilled};
 pub use pipeline::inspect::{Inspected, inspect};
+pub use pipeline::member::Restored;
 pub use pipeline::open::Opened;
+pub use pipeline::restore::Restore;
 pub use pipeline::seal::{Input, Seal, Sealed};
 pub use pipeline::unseal::Unseal;
 pub use progress::Progress;

@@ -25,6 +25,18 @@ impl Watch {
         Self { progress, interrupt: interrupt.clone() }
     }
 
+    /// Shows the work on `progress`; [`Self::stop`] of a clone stops it.
+    #[must_use]
+    pub fn showing(progress: impl Progress + 'static) -> Self {
+        Self::new(Arc::new(progress), &Interrupt::new())
+    }
+
+    /// Asks the work to stop, from any thread. False where the result is being published: then the work is finished first.
+    #[must_use]
+    pub fn stop(&self) -> bool {
+        self.interrupt.raise()
+    }
+
     /// Shows nothing, and lets `interrupt` stop the work.
     #[must_use]
     pub fn silent(interrupt: &Interrupt) -> Self {

@@ -26,6 +26,7 @@ pub const DOCUMENT_SIZE_MAX: usize = 64 * 1024;
 /// Where the snapshot came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Source {
     /// A live etcd.
     Etcd,
@@ -37,6 +38,7 @@ pub enum Source {
 
 /// The content of the public stanza of the header, repeated in the manifest.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Description {
     /// Always [`FORMAT`].
     pub format: String,
@@ -80,6 +82,7 @@ pub struct Description {
 
 /// Everything known when sealing began; the first frame inside the encryption.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Manifest {
     /// The same description as in the public stanza.
     #[serde(flatten)]
@@ -122,6 +125,7 @@ pub enum Digest {
 
 /// Status of the member after the stream.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct StatusAfter {
     /// Newest revision.
     pub revision: u64,
@@ -139,6 +143,7 @@ pub struct StatusAfter {
 
 /// Facts that the database in the snapshot states about itself, read while it streamed by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Contents {
     /// The newest revision, that of a compaction included.
     pub revision: u64,
@@ -152,6 +157,7 @@ pub struct Contents {
 
 /// Facts known only at the end of the stream; the last frame before the seek table.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Trailer {
     /// Bytes of the snapshot, including etcd's digest if there is one.
     pub snapshot_size: u64,

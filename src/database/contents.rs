@@ -23,6 +23,7 @@ const ALARMS_MAX: usize = 10;
 
 /// What a database holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DatabaseContents {
     /// The newest revision: that of the last write, or of a compaction if that is newer. 1 in an empty etcd.
     pub revision: i64,

@@ -18,6 +18,7 @@ use crate::keys::Identities;
 
 /// Both ends of an archive. The bytes between them were not read.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Inspected {
     /// The part readable without a key; with identities it is as it was sealed, by any holder of a recipient.
     pub visible: Visible,

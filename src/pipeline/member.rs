@@ -9,15 +9,16 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::age::{Clock, unknown_age};
+use super::age::unknown_age;
 use super::engine::buffer::Pool;
 use super::engine::delivery::Delivery;
 use super::engine::digest::{Digested, digest, queue};
 use super::engine::plaintext::read_full;
 use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
-use super::open::{Admit, Opened, Opening, Options};
+use super::open::{Admit, Opened, Opening};
 use super::predecessor::{Predecessor, newest_reached, predecessors};
+use super::restore::Restore;
 use super::space::{MemberRoom, check_cluster};
 use crate::archive::manifest::{Description, Digest};
 use crate::database::bolt::Database;
@@ -29,13 +30,11 @@ use crate::database::member::{
 use crate::database::snapshot::{Checked, SnapshotCheck};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::keys::Identities;
 use crate::store::Published;
 use crate::store::growing::GrowingFile;
 use crate::store::member::{
     LOG_DIRECTORY, MEMBER, MemberPlace, Owner, SNAPSHOT_DIRECTORY, UnpublishedMembers,
 };
-use crate::watch::Watch;
 
 /// The file name of a member's database.
 const DATABASE: &str = "db";
@@ -43,19 +42,6 @@ const DATABASE: &str = "db";
 pub const INSTRUCTIONS: &str = "RESTORE.txt";
 /// Bytes of a snapshot read at a time.
 const READ_SIZE: usize = 1024 * 1024;
-
-/// The kind of input.
-pub enum Source<'a> {
-    /// An archive, ours or foreign.
-    Archive {
-        /// The keys that open it.
-        identities: &'a Identities,
-        /// How to read it.
-        options: &'a Options,
-    },
-    /// A snapshot as `etcdctl snapshot save` writes it.
-    Snapshot,
-}
 
 /// Whether to raise the revision, and by how much.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,35 +54,9 @@ pub enum WantedBump {
     Kubernetes(Option<Duration>),
 }
 
-/// The new cluster.
-pub struct Request<'a> {
-    /// Its members.
-    pub membership: &'a Membership,
-    /// Whether to raise the revision, and by how much.
-    pub bump: WantedBump,
-    /// Accepts a snapshot whose digest is missing or wrong, and a database with a wrong freelist, which etcd can do without.
-    /// A database that a member could not start on is refused all the same.
-    pub skip_hash_check: bool,
-    /// Bytes of the snapshot, where known beforehand: so much must be free.
-    pub expected_size: Option<u64>,
-    /// The times to compute the age of the snapshot from, where the age matters.
-    pub clock: Option<Clock>,
-    /// Watches over the work.
-    pub watch: &'a Watch,
-}
-
-impl Request<'_> {
-    /// The age of the snapshot.
-    ///
-    /// # Errors
-    /// The errors of [`Clock::age`].
-    fn age(&self, description: Option<&Description>) -> Result<Duration> {
-        self.clock.map_or_else(|| Err(unknown_age()), |clock| clock.age(description))
-    }
-}
-
-/// The result of a restore.
+/// Members that were restored.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Restored {
     /// What was found in the archive; `None` for a plain snapshot.
     pub opened: Option<Opened>,
@@ -117,60 +77,52 @@ pub struct Restored {
 }
 
 /// Restores one member.
-///
-/// # Errors
-/// Any fault of the source, the database in it, the request or the place; nothing is left behind.
-pub fn restore_member(
+pub(super) fn restore_member(
+    restore: &Restore<'_>,
     input: &mut (dyn Read + Send),
-    source: &Source<'_>,
-    request: &Request<'_>,
     member: &Member,
     place: MemberPlace,
 ) -> Result<Restored> {
     let (data_dir, wal_dir) = (place.data_dir.clone(), place.wal_dir.clone());
-    let predecessors = predecessors(&place, &request.watch.interrupt);
+    let predecessors = predecessors(&place, &restore.watch.interrupt);
     // Removes what an earlier run left first, as that may take the space.
     let unpublished = place.begin()?;
     let (free, free_for_log) = unpublished.free_space()?;
     let room = MemberRoom { free, free_for_log };
     let check_room = |expected| room.check(&data_dir, wal_dir.as_deref(), expected);
-    check_room(request.expected_size)?;
+    check_room(restore.expected_size)?;
     let database = unpublished.create_snapshot(DATABASE)?;
     let admit = |promised| check_room(Some(promised));
     let site = Site { given_out: newest_reached(&predecessors), admit: &admit };
-    let (made, _) = make_database(input, source, request, site, database)?;
+    let (made, _) = make_database(restore, input, site, database)?;
     let log_place = wal_dir.as_ref().unwrap_or(&data_dir);
-    write_log(request.membership, member, unpublished.create_log(WAL_NAME)?)
+    write_log(&restore.membership, member, unpublished.create_log(WAL_NAME)?)
         .map_err(|error| error.within(log_place.display()))?;
-    let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(request.membership))?;
-    write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
-    let published = unpublished.publish(&request.watch.interrupt)?;
+    let raft_snapshot_file = unpublished.create_snapshot(&raft_snapshot_name(&restore.membership))?;
+    write_whole(raft_snapshot_file, &raft_snapshot(&restore.membership))?;
+    let published = unpublished.publish(&restore.watch.interrupt)?;
     Ok(made.published(predecessors, published))
 }
 
 /// Restores every member of the cluster into one new directory, each in a subdirectory of its name, with instructions.
-///
-/// # Errors
-/// The errors of [`restore_member`].
-pub fn restore_cluster(
+pub(super) fn restore_cluster(
+    restore: &Restore<'_>,
     input: &mut (dyn Read + Send),
-    source: &Source<'_>,
-    request: &Request<'_>,
     directory: &Path,
     owner: Option<Owner>,
 ) -> Result<Restored> {
-    let members = request.membership.members();
+    let members = restore.membership.members();
     let unpublished = UnpublishedMembers::begin(directory, owner)?;
     let free = unpublished.free_space()?;
     let check_room = |expected| check_cluster(directory, expected, members.len(), free);
-    check_room(request.expected_size)?;
+    check_room(restore.expected_size)?;
     let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
-    let (made, _) = write_members(input, source, request, &create, &admit)?;
+    let (made, _) = write_members(restore, input, &create, &admit)?;
     for member in members {
-        let text = instructions(request.membership, member);
+        let text = instructions(&restore.membership, member);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
-    Ok(made.published(Vec::new(), unpublished.publish(&request.watch.interrupt)?))
+    Ok(made.published(Vec::new(), unpublished.publish(&restore.watch.interrupt)?))
 }
 
 /// The path of the database of the member `name` below the directory of the cluster.
@@ -181,25 +133,24 @@ pub(super) fn database_of(name: &str) -> PathBuf {
 /// Writes every member of the cluster, each in a directory of its name, into files that `create` makes. Returns what is
 /// known of the database, and the open database of the first member.
 pub(super) fn write_members(
+    restore: &Restore<'_>,
     input: &mut (dyn Read + Send),
-    source: &Source<'_>,
-    request: &Request<'_>,
     create: &dyn Fn(&Path) -> Result<GrowingFile>,
     admit: &Admit<'_>,
 ) -> Result<(Made, File)> {
     let site = Site { given_out: None, admit };
     let mut first = None;
-    for member in request.membership.members() {
+    for member in restore.membership.members() {
         let path = database_of(&member.name);
         let database = create(&path)?;
         match &mut first {
-            None => first = Some(make_database(input, source, request, site, database)?),
-            Some((_, first)) => copy_database(first, database, &request.watch.interrupt)?,
+            None => first = Some(make_database(restore, input, site, database)?),
+            Some((_, first)) => copy_database(first, database, &restore.watch.interrupt)?,
         }
         let log: PathBuf = [member.name.as_str(), MEMBER, LOG_DIRECTORY, WAL_NAME].iter().collect();
-        write_log(request.membership, member, create(&log)?)?;
-        let raft_snapshot_file = create(&path.with_file_name(raft_snapshot_name(request.membership)))?;
-        write_whole(raft_snapshot_file, &raft_snapshot(request.membership))?;
+        write_log(&restore.membership, member, create(&log)?)?;
+        let raft_snapshot_file = create(&path.with_file_name(raft_snapshot_name(&restore.membership)))?;
+        write_whole(raft_snapshot_file, &raft_snapshot(&restore.membership))?;
     }
     first.ok_or_else(no_reason)
 }
@@ -247,42 +198,47 @@ struct Site<'a> {
 
 /// Reads the snapshot into `output`, checks it, and rewrites the database for a member.
 fn make_database(
+    restore: &Restore<'_>,
     input: &mut (dyn Read + Send),
-    source: &Source<'_>,
-    request: &Request<'_>,
     site: Site<'_>,
     mut output: GrowingFile,
 ) -> Result<(Made, File)> {
-    let origin = match source {
-        Source::Archive { identities, options } => {
+    let Restore { options, watch, .. } = restore;
+    let origin = match restore.identities {
+        Some(identities) => {
             let output = &mut output;
-            let opening = Opening { identities, options, admit: site.admit, watch: request.watch };
+            let opening = Opening { identities, options, admit: site.admit, watch };
             let opened = opening.open(input, output)?;
             let (snapshot_size, digest) = (opened.snapshot_size, opened.digest);
             Origin { opened: Some(opened), snapshot_size, digest }
         }
-        Source::Snapshot => copy_snapshot(input, request, &mut output)?,
+        None => copy_snapshot(restore, input, &mut output)?,
     };
     let database = Database::open(output.file())?;
-    let contents = DatabaseContents::read(&database, &request.watch.interrupt)?;
+    let contents = DatabaseContents::read(&database, &watch.interrupt)?;
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
-        pass_over_freelist(fault, request.skip_hash_check)?;
+        pass_over_freelist(fault, restore.skip_hash_check)?;
     }
     let description = origin.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
     let description = description.map(|manifest| &manifest.description);
     let kubernetes = |age| bump_for_kubernetes(contents.revision, age, site.given_out);
-    let (bump, suggested_bump) = match request.bump {
-        WantedBump::None => (None, request.age(description).ok().map(kubernetes)),
+    let (bump, suggested_bump) = match restore.bump {
+        WantedBump::None => (None, snapshot_age(restore, description).ok().map(kubernetes)),
         WantedBump::By(bump) => (Some(bump), None),
         WantedBump::Kubernetes(age) => {
-            let age = age.map_or_else(|| request.age(description), Ok)?;
+            let age = age.map_or_else(|| snapshot_age(restore, description), Ok)?;
             (Some(Bump { by: kubernetes(age) }), None)
         }
     };
     let raised_to = bump.map(|bump| bump.target(contents.revision)).transpose()?;
-    become_member(output.file(), request.membership, raised_to, &request.watch.interrupt)?;
+    become_member(output.file(), &restore.membership, raised_to, &restore.watch.interrupt)?;
     let file = output.finish().map_err(|error| Error::io("write", "the database", error))?;
     Ok((Made { origin, contents, raised_to, suggested_bump }, file))
+}
+
+/// How old the snapshot is.
+fn snapshot_age(restore: &Restore<'_>, description: Option<&Description>) -> Result<Duration> {
+    restore.clock.map_or_else(|| Err(unknown_age()), |clock| clock.age(description))
 }
 
 /// Accepts a damaged freelist on request: no data depends on it, and a member gets none; but its writer was at fault.
@@ -299,11 +255,11 @@ fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
 
 /// Copies and checks a plain snapshot.
 fn copy_snapshot(
+    restore: &Restore<'_>,
     input: &mut (dyn Read + Send),
-    request: &Request<'_>,
     output: &mut (dyn Write + Send),
 ) -> Result<Origin> {
-    let Request { skip_hash_check, watch, .. } = *request;
+    let Restore { skip_hash_check, ref watch, .. } = *restore;
     let _work = Work::new(watch);
     watch.progress.start(None);
     let read = AtomicU64::new(0);

@@ -1,5 +1,5 @@
 //! Joins the other rooms: [`seal`] writes a snapshot into an archive, [`open`] reads an archive back into the snapshot,
-//! [`inspect`] reads its two ends, [`member`] turns it into the members of a new cluster, and [`drill`] runs such a cluster
+//! [`inspect`] reads its two ends, [`restore`] turns it into the members of a new cluster, and [`drill`] runs such a cluster
 //! and tests it. How the bytes go from stage to stage is in `engine`.
 
 pub mod age;
@@ -10,6 +10,7 @@ pub mod instructions;
 pub mod member;
 pub mod open;
 pub mod predecessor;
+pub mod restore;
 pub mod seal;
 pub mod snapshot_pages;
 pub mod space;

@@ -24,6 +24,7 @@ use crate::watch::Watch;
 
 /// What is readable without a key. Nothing of it is authenticated until the archive has been opened.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Visible {
     /// The description in the public stanza, where there is one.
     pub description: Option<Description>,
@@ -60,6 +61,7 @@ impl Visible {
 
 /// An archive read to its end, every layer checked.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct Opened {
     /// The part that is readable without a key, as it was sealed; the format does not tell who sealed it.
     pub visible: Visible,

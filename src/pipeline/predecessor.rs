@@ -15,6 +15,7 @@ const REVISION_MAX: i64 = 1_000_000_000_000_000;
 
 /// A member that was in the data directory before the new one.
 #[derive(Debug)]
+#[non_exhaustive]
 pub struct Predecessor {
     /// Its directory.
     pub path: PathBuf,
@@ -28,6 +29,7 @@ pub struct Predecessor {
 
 /// The state of a database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reached {
     /// Its newest revision.
     pub revision: i64,

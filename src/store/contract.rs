@@ -40,6 +40,7 @@ pub struct Terms {
 /// An object that has its final name.
 #[derive(Debug)]
 #[must_use = "it may have been published with a shortfall"]
+#[non_exhaustive]
 pub struct Published {
     /// Where it is: a path, or the address of an object in a bucket.
     pub path: PathBuf,

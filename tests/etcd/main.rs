@@ -8,6 +8,7 @@ mod drill;
 mod etcd_link;
 mod etcd_real;
 mod examples;
+mod front_door;
 mod interoperability;
 mod member;
 mod plaintext;

@@ -64,6 +64,14 @@ pub struct Membership {
     token: String,
 }
 
+/// The cluster of one member that `etcdutl snapshot restore` makes by default.
+impl Default for Membership {
+    fn default() -> Self {
+        let only = member(DEFAULT_NAME.to_owned(), vec![DEFAULT_PEER_URL.to_owned()], DEFAULT_TOKEN);
+        Self::in_order(vec![only], DEFAULT_TOKEN)
+    }
+}
+
 impl Membership {
     /// Parses `--initial-cluster`: `name=url,name=url,…`; a name with several URLs appears several times.
     ///
@@ -105,8 +113,13 @@ impl Membership {
                 "two members come to the same id: change `initial_cluster_token`".to_owned(),
             ));
         }
+        Ok(Self::in_order(members, token))
+    }
+
+    /// The cluster of `members`, which are in ascending order of their ids.
+    fn in_order(members: Vec<Member>, token: &str) -> Self {
         let ids: Vec<u8> = members.iter().flat_map(|member| member.id.to_be_bytes()).collect();
-        Ok(Self { cluster_id: id_of(&ids), members, token: token.to_owned() })
+        Self { cluster_id: id_of(&ids), members, token: token.to_owned() }
     }
 
     /// The members, in ascending order of their ids.

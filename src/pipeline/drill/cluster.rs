@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 use tokio::runtime::Handle;
 
+use super::host::{blamed_on_host, host_fault};
 use super::process::{Process, Program};
-use super::{blamed_on_host, host_fault};
 use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, Connection};

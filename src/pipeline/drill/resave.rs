@@ -3,10 +3,11 @@
 use std::fs::File;
 use std::io::{Seek, SeekFrom};
 use std::path::Path;
+use std::time::SystemTime;
 
 use secrecy::ExposeSecret;
 
-use super::Request;
+use super::cluster::Site;
 use crate::database::bolt::Database;
 use crate::database::contents::DatabaseContents;
 use crate::error::{Error, Result};
@@ -14,30 +15,29 @@ use crate::etcd::Connection;
 use crate::keys::{Identities, Recipients, generate_identity};
 use crate::pipeline::seal::{Input, Seal};
 use crate::pipeline::unseal::Unseal;
-use crate::store::scratch::Scratch;
 use crate::watch::Watch;
 
 /// Saves the member at `connection` into the scratch directory for a throwaway key, opens that archive, and checks every
 /// page of the database in it.
 pub(super) fn save_and_open(
     connection: &Connection,
-    scratch: &Scratch,
-    request: &Request<'_>,
+    site: &Site<'_>,
+    jobs: usize,
+    now: SystemTime,
 ) -> Result<DatabaseContents> {
-    let Request { runtime, options, now, watch, .. } = *request;
-    let interrupt = &watch.interrupt;
-    let (identity, recipient) = generate_identity(&now.to_string());
+    let Site { scratch, runtime, interrupt, .. } = *site;
+    let (identity, recipient) = generate_identity("for one drill");
     let recipients = Recipients::of([recipient])?;
     let identities = Identities::of(identity.expose_secret())?;
 
     let mut archive = scratch.create_file(Path::new("again.age"))?;
     let watch = Watch::silent(interrupt);
-    let seal = Seal::new(&recipients, now.into()).jobs(options.jobs).watch(watch.clone());
+    let seal = Seal::new(&recipients, now).jobs(jobs).watch(watch.clone());
     seal.to_writer(Input::etcd_on(connection, runtime), &mut archive)?;
 
     let mut archive = read_again(archive.finish().map_err(cannot_read)?)?;
     let mut database = scratch.create_file(Path::new("again.db"))?;
-    let unseal = Unseal::new(&identities).jobs(options.jobs).watch(watch);
+    let unseal = Unseal::new(&identities).jobs(jobs).watch(watch);
     unseal.to_writer(&mut archive, &mut database)?;
     let database = database.finish().map_err(cannot_read)?;
     DatabaseContents::read(&Database::open(&database)?, interrupt)

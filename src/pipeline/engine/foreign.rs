@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 
 /// The layers of an archive that is not ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Foreign {
     /// Whether it is ASCII-armoured.
     pub armored: bool,

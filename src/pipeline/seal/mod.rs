@@ -302,7 +302,8 @@ impl Reactor {
     }
 }
 
-fn start_runtime() -> Result<Runtime> {
+/// Starts a runtime for connections to etcd, where the caller has none.
+pub(super) fn start_runtime() -> Result<Runtime> {
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     builder.worker_threads(2).enable_all().build().map_err(|error| Error::io("start", "a runtime", error))
 }

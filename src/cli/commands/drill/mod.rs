@@ -11,8 +11,8 @@ use crate::cli::commands::tether;
 use crate::cli::context::Context;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::pipeline::drill::{Drilled, Program, Request, check_room, drill};
-use crate::pipeline::member::Source;
+use crate::pipeline::drill::{Drill, Drilled, Program, check_room};
+use crate::pipeline::restore::Restore;
 use crate::store::Existing;
 use crate::store::local::{UnpublishedFile, check};
 use crate::store::scratch::Scratch;
@@ -69,24 +69,15 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
     seen.description = source.describe();
     let expected_size = source.expected_size(seen.description.as_ref());
     let identities = source.identities.take();
-    let from = match &identities {
-        Some(identities) => Source::Archive { identities, options: &settings.options },
-        None => Source::Snapshot,
-    };
     let program =
         Program { etcd: settings.etcd, launcher: tether::launcher(), search_path: settings.search_path };
-    let request = Request {
-        program: &program,
-        members: settings.members,
-        scratch: &settings.scratch,
-        timeout: settings.timeout,
-        expected_size,
-        options: &settings.options,
-        now: now()?,
-        runtime: &context.runtime,
-        watch: &context.watch("restoring"),
-    };
-    let drilled = drill(&mut source.object, &from, &request);
+    let restore = Restore::from(identities.as_ref()).options(settings.options).expected_size(expected_size);
+    let drill = Drill::of(restore, program, now()?.into())
+        .members(settings.members)
+        .timeout(settings.timeout)
+        .runtime(&context.runtime)
+        .watch(context.watch("restoring"));
+    let drilled = drill.run(&mut source.object, &settings.scratch);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),

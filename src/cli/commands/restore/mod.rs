@@ -17,9 +17,10 @@ use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::pipeline::age::Clock;
 use crate::pipeline::inspect::inspect;
-use crate::pipeline::member::{Request, Restored, Source, WantedBump, restore_cluster, restore_member};
+use crate::pipeline::member::{Restored, WantedBump};
 use crate::pipeline::open::{Opening, Options};
 use crate::pipeline::predecessor::{Predecessor, predecessors};
+use crate::pipeline::restore::Restore;
 use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::Object;
 use crate::store::local::LocalFile;
@@ -233,22 +234,22 @@ fn to_members(
     }
     let began = Instant::now();
     let identities = source.identities.take();
-    let from = match &identities {
-        Some(identities) => Source::Archive { identities, options },
-        None => Source::Snapshot,
-    };
-    let (bump, skip_hash_check) = (cluster.bump, cluster.skip_hash_check);
-    let watch = &context.watch("restoring");
-    let request = Request { membership, bump, skip_hash_check, expected_size, clock: Some(clock), watch };
+    let mut restore = Restore::from(identities.as_ref())
+        .membership(membership.clone())
+        .bump(cluster.bump)
+        .options(options.clone())
+        .expected_size(expected_size)
+        .clock(clock)
+        .watch(context.watch("restoring"));
+    if cluster.skip_hash_check {
+        restore = restore.skip_hash_check();
+    }
     let (object, interrupt) = (&mut source.object, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
     let directories = goal.directories()?;
     let restored = match goal {
-        Goal::Member { name, place } => {
-            let member = membership.member(&name, None)?;
-            restore_member(object, &from, &request, member, place)
-        }
-        Goal::Cluster { directory, owner } => restore_cluster(object, &from, &request, &directory, owner),
+        Goal::Member { name, place } => restore.to_place(object, &name, place),
+        Goal::Cluster { directory, owner } => restore.to_cluster_of(object, &directory, owner),
     };
     let archive = source.archive();
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;

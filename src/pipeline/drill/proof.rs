@@ -1,0 +1,201 @@
+//! Proves restored members: etcd serves them, its answers are compared with the data, and a save of them opens again.
+
+use std::io::Read;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::checks::{Expected, Findings, agree, compare, failed, try_out};
+use super::cluster::{Cluster, Served, Site, Trouble, membership};
+use super::host::{blamed_on_host, host_fault};
+use super::resave::save_and_open;
+use crate::database::bolt::Database;
+use crate::database::contents::major_and_minor;
+use crate::database::hash_kv::{KeysAtRevision, read_keys};
+use crate::database::leases::{Lease, read_leases};
+use crate::database::member::turn_authentication_off_in_a_scratch_copy;
+use crate::error::{Error, Kind, Result};
+use crate::pipeline::member::{Made, database_of, write_members};
+use crate::pipeline::open::Admit;
+use crate::pipeline::restore::Restore;
+use crate::store::scratch::Scratch;
+
+/// The members on disk, and what is known of them before an etcd changes anything.
+pub(super) struct Restored {
+    pub(super) made: Made,
+    pub(super) took: Duration,
+    pub(super) keys: KeysAtRevision,
+    leases: Option<Vec<Lease>>,
+}
+
+/// What a running cluster proved.
+pub(super) struct Proved {
+    pub(super) boot: Duration,
+    pub(super) etcd_version: String,
+    pub(super) remarks: Vec<String>,
+}
+
+impl Restored {
+    pub(super) fn new(
+        restore: &Restore<'_>,
+        input: &mut (dyn Read + Send),
+        scratch: &Scratch,
+        admit: &Admit<'_>,
+    ) -> Result<Self> {
+        let (began, interrupt) = (Instant::now(), &restore.watch.interrupt);
+        let create = |path: &Path| scratch.create_file(path);
+        let (made, file) = write_members(restore, input, &create, admit)?;
+        let took = began.elapsed();
+        let database = Database::open(&file)?;
+        let contents = &made.contents;
+        let keys = read_keys(&database, contents.revision, contents.compacted, interrupt)?;
+        let leases = read_leases(&database, interrupt)?;
+        if contents.auth_enabled {
+            for member in restore.membership.members() {
+                let file = scratch.open_file(&database_of(&member.name))?;
+                turn_authentication_off_in_a_scratch_copy(&file, interrupt)?;
+            }
+        }
+        Ok(Self { made, took, keys, leases })
+    }
+
+    pub(super) fn prove(&self, site: &Site<'_>, restore: &Restore<'_>, now: SystemTime) -> Result<Proved> {
+        let membership = &restore.membership;
+        let contents = &self.made.contents;
+        let since = Instant::now();
+        let mut served = match Cluster::boot(site, membership) {
+            Err(Trouble::Ended(error)) => return Err(self.whose_fault(site, error)),
+            booted => booted.map_err(Trouble::into_error)?,
+        };
+        let boot = served.after;
+        let expected = Expected { contents, keys: self.keys, leases: self.leases.as_deref(), membership };
+        let runtime = site.runtime;
+        let checked = runtime.block_on(compare_all(&served, &expected, since));
+        let (findings, etcd_version) = blamed(checked, &mut served)?;
+        if !findings.differences.is_empty() {
+            let differences = findings.differences.join(", ");
+            return Err(failed(format!(
+                "etcd {etcd_version} does not serve what the archive holds, revision {}: it has {differences}",
+                contents.revision
+            )));
+        }
+        let tried = runtime.block_on(try_out(&served, random_key()?));
+        let tried = blamed(tried, &mut served)?;
+        let connection = served.cluster.connection(0);
+        let again = save_and_open(&connection, site, restore.options.jobs, now);
+        blamed(again, &mut served)?;
+        served.cluster.stop()?;
+        let mut served = Cluster::boot(site, membership).map_err(|trouble| match trouble {
+            Trouble::Ended(error) => failed(format!("started once more, {error}")),
+            Trouble::Other(error) => error.within("started once more"),
+        })?;
+        let agreed = runtime.block_on(agree(&served.clients, &tried));
+        blamed(agreed, &mut served)?;
+        Ok(Proved { boot, etcd_version, remarks: self.remarks(findings) })
+    }
+
+    /// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
+    fn whose_fault(&self, site: &Site<'_>, ended: Error) -> Error {
+        tracing::info!("etcd ended by itself: trying it without the data");
+        let version = match without_data(site) {
+            Ok(version) => version,
+            Err(error) if error.kind() == Kind::Interrupted => return error,
+            // Something other than the data is wrong.
+            Err(error) => {
+                tracing::debug!(%error, "etcd does not start without the data either");
+                return ended;
+            }
+        };
+        let needed = self.made.contents.data_version().and_then(major_and_minor);
+        match needed.zip(major_and_minor(&version)) {
+            Some((needed, have)) if needed > have => ended.with_hint(format!(
+                "the data are of etcd {}.{}, and this one is {version}: name one as new with `etcd`",
+                needed.0, needed.1
+            )),
+            _ => failed(format!("started without the data, etcd {version} serves; started on them, {ended}")),
+        }
+    }
+
+    /// What a reader of the verdict has to know.
+    fn remarks(&self, findings: Findings) -> Vec<String> {
+        let contents = &self.made.contents;
+        let mut remarks = findings.remarks;
+        if contents.auth_enabled {
+            remarks.push(
+                "authentication is on in the data, and was turned off in the scratch copy: no user's password was tried"
+                    .to_owned(),
+            );
+        }
+        for alarm in &contents.alarms {
+            remarks.push(format!(
+                "the alarm {} is raised in the data, and was disarmed in the scratch copy: a restored cluster will have it",
+                alarm.kind
+            ));
+        }
+        if contents.unnamed_alarms() > 0 {
+            remarks.push(format!(
+                "{} more alarms are raised in the data, and were disarmed, too",
+                contents.unnamed_alarms()
+            ));
+        }
+        remarks
+    }
+}
+
+/// Compares every member with the data, and disarms alarms that would refuse writes.
+async fn compare_all(
+    served: &Served<'_>,
+    expected: &Expected<'_>,
+    since: Instant,
+) -> Result<(Findings, String)> {
+    let mut findings = Findings::default();
+    let mut version = String::new();
+    for client in &served.clients {
+        let found = compare(client, expected, since).await?;
+        findings.differences.extend(found.differences);
+        findings.remarks.extend(found.remarks);
+        version = client.status().await?.version;
+    }
+    findings.differences.dedup();
+    findings.remarks.dedup();
+    if let (true, [client, ..]) = (!expected.contents.alarms.is_empty(), &served.clients[..]) {
+        client.disarm().await?;
+    }
+    Ok((findings, version))
+}
+
+/// Blames the failure of a call on an ended or slow etcd, on the host, or on the data.
+fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
+    result.map_err(|error| match error.kind() {
+        _ if served.cluster.is_interrupted() => Error::new(Kind::Interrupted, "interrupted"),
+        Kind::EtcdFault if host_fault(&error.to_string()).is_some() => {
+            let words = error.to_string();
+            blamed_on_host(words.clone(), host_fault(&words)).with_source(error)
+        }
+        Kind::EtcdFault | Kind::EtcdAuthentication | Kind::EtcdBadSnapshot => {
+            failed(format!("etcd does not do its work on the data: {error}")).with_source(error)
+        }
+        Kind::EtcdUnreachable | Kind::EtcdTimeout | Kind::EtcdStalled | Kind::EtcdIncomplete => {
+            match served.cluster.check_running() {
+                Err(Trouble::Ended(ended)) => failed(format!("at work on the data, {ended}")),
+                Err(Trouble::Other(ended)) => ended,
+                Ok(()) => error.into_kind(Kind::EtcdNotRunning),
+            }
+        }
+        _ => error,
+    })
+}
+
+/// Starts an etcd without data, and returns its version.
+fn without_data(site: &Site<'_>) -> Result<String> {
+    site.scratch.rename("m1", "m1.aside")?;
+    let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
+    let [client, ..] = &served.clients[..] else { return Err(failed("there is no member")) };
+    Ok(site.runtime.block_on(client.status())?.version)
+}
+
+/// A random key, which no cluster has.
+fn random_key() -> Result<String> {
+    let random = getrandom::u64()
+        .map_err(|error| Error::io("read", "the system's random numbers", std::io::Error::other(error)))?;
+    Ok(format!("etcd-seal-drill/{random:016x}"))
+}
