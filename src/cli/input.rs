@@ -3,10 +3,12 @@
 use super::context::Context;
 use super::exit::Exit;
 use super::report::SidecarState;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
+use crate::store::local::LocalFile;
 use crate::store::sidecar::{Agreement, Sidecar, mending_command};
 pub(super) use crate::store::source::open_file;
+use crate::store::{Object, StoredArchive};
 use sha2::{Digest as _, Sha256};
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -17,63 +19,52 @@ use std::path::{Path, PathBuf};
 pub(super) const READ_SIZE: usize = 1024 * 1024;
 
 /// An archive as named on the command line.
-#[derive(Clone, Copy)]
-pub(super) struct Archive<'a> {
-    /// The path; `None` is standard input.
-    path: Option<&'a Path>,
+pub(super) struct Archive {
+    /// `None` is standard input.
+    stored: Option<StoredArchive>,
 }
 
-impl<'a> Archive<'a> {
+impl Archive {
     /// The archive at `path`, where `-` is standard input.
-    pub(super) fn named(path: &'a Path) -> Self {
-        Self { path: (path.as_os_str() != "-").then_some(path) }
+    pub(super) fn named(path: &Path) -> Self {
+        Self { stored: (path.as_os_str() != "-").then(|| StoredArchive::at(path)) }
     }
 
     /// The path; `None` is standard input.
-    pub(super) fn path(self) -> Option<&'a Path> {
-        self.path
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.stored.as_ref().map(StoredArchive::path)
     }
 
-    /// Its name in errors.
-    pub(super) fn name(self) -> String {
-        self.path.map_or_else(|| "standard input".to_owned(), |path| path.display().to_string())
-    }
-
-    /// Puts its name and a colon before the message of an error that does not begin with them.
-    pub(super) fn named_in(self, error: Error) -> Error {
-        let (message, name) = (error.to_string(), self.name());
-        let begins = message.strip_prefix(&name).is_some_and(|rest| rest.starts_with(": "));
-        if begins { error } else { error.within(name) }
+    /// What an error about it is about.
+    pub(super) fn subject(&self) -> Subject {
+        self.path().map_or_else(|| Subject::Stream("standard input".to_owned()), Subject::from)
     }
 
     /// The error for a malformed sidecar beside an archive whose content was verified.
-    pub(super) fn whole_but(self, malformed: Error) -> Error {
-        let hint = self.path.map(|path| format!("write the sidecar anew: {}", mending_command(path)));
-        let error = Error::new(
-            Kind::SidecarMalformed,
-            format!("{}: the content is whole, but {malformed}", self.name()),
-        )
-        .with_source(malformed);
+    pub(super) fn whole_but(&self, malformed: Error) -> Error {
+        let hint = self.path().map(|path| format!("write the sidecar anew: {}", mending_command(path)));
+        let message = format!("the content is whole, but {malformed}");
+        let error = Error::new(Kind::SidecarMalformed, message).about(self.subject()).with_source(malformed);
         hint.into_iter().fold(error, Error::with_hint)
     }
 
     /// Opens it for reading from its beginning.
-    pub(super) fn open(self) -> Result<File> {
-        self.path.map_or_else(standard_input, |path| open_file(path, "archive"))
+    pub(super) fn open(&self) -> Result<Box<dyn Object>> {
+        self.stored.as_ref().map_or_else(standard_input_object, StoredArchive::open)
     }
 
     /// Reads the sidecar beside it.
-    pub(super) fn sidecar(self) -> Result<Option<Sidecar>> {
-        self.path.map_or(Ok(None), Sidecar::read_beside)
+    pub(super) fn sidecar(&self) -> Result<Option<Sidecar>> {
+        self.stored.as_ref().map_or(Ok(None), StoredArchive::sidecar)
     }
 
     /// Compares `sha256`, the digest of the whole archive, with the sidecar.
     pub(super) fn compare(
-        self,
+        &self,
         sidecar: Option<&Sidecar>,
         sha256: Option<&[u8; 32]>,
     ) -> Result<SidecarState> {
-        let (Some(path), Some(sidecar), Some(sha256)) = (self.path, sidecar, sha256) else {
+        let (Some(path), Some(sidecar), Some(sha256)) = (self.path(), sidecar, sha256) else {
             return Ok(SidecarState::Absent);
         };
         if sidecar.compare(path, sha256)? == Agreement::Full {
@@ -89,15 +80,16 @@ impl<'a> Archive<'a> {
     }
 
     /// Checks whether "no identity matched" is damage after all: it is if the sidecar differs.
-    pub(super) fn or_damaged(self, error: Error, interrupt: &Interrupt) -> Error {
+    pub(super) fn or_damaged(&self, error: Error, interrupt: &Interrupt) -> Error {
         if error.kind() != Kind::NoMatchingIdentity {
             return error;
         }
-        let compared = self.sidecar().and_then(|sidecar| match &sidecar {
-            None => Ok(SidecarState::Absent),
-            Some(_) => {
-                self.compare(sidecar.as_ref(), Some(&sha256_of(&mut self.open()?, &self.name(), interrupt)?))
+        let compared = self.sidecar().and_then(|sidecar| {
+            if sidecar.is_none() {
+                return Ok(SidecarState::Absent);
             }
+            let sha256 = sha256_of(&mut self.open()?, &self.subject(), interrupt)?;
+            self.compare(sidecar.as_ref(), Some(&sha256))
         });
         match compared {
             Err(damage) if matches!(damage.kind(), Kind::SidecarMismatch | Kind::Interrupted) => damage,
@@ -110,13 +102,14 @@ impl<'a> Archive<'a> {
 pub(super) fn each(
     archives: &[PathBuf],
     context: &Context,
-    what: impl Fn(Archive<'_>, File) -> Result<Exit>,
+    what: impl Fn(&Archive, Box<dyn Object>) -> Result<Exit>,
 ) -> Result<Exit> {
     let mut worst = Exit::Done;
     for path in archives {
         let archive = Archive::named(path);
-        let done =
-            archive.open().and_then(|file| what(archive, file).map_err(|error| archive.named_in(error)));
+        let done = archive
+            .open()
+            .and_then(|object| what(&archive, object).map_err(|error| error.about(archive.subject())));
         let exit = match done {
             Ok(exit) => exit,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
@@ -137,17 +130,22 @@ pub(super) fn standard_input() -> Result<File> {
     descriptor.map(File::from).map_err(|error| Error::io("read", "standard input", error))
 }
 
-/// The SHA-256 of a whole file.
-fn sha256_of(file: &mut File, name: &str, interrupt: &Interrupt) -> Result<[u8; 32]> {
+/// Standard input as an archive or a snapshot.
+pub(super) fn standard_input_object() -> Result<Box<dyn Object>> {
+    Ok(Box::new(LocalFile::from(standard_input()?)))
+}
+
+/// The SHA-256 of all that `input` gives.
+fn sha256_of(input: &mut dyn Read, subject: &Subject, interrupt: &Interrupt) -> Result<[u8; 32]> {
     let mut digest = Sha256::new();
     let mut buffer = vec![0; READ_SIZE];
     loop {
         interrupt.check()?;
-        match file.read(&mut buffer) {
+        match input.read(&mut buffer) {
             Ok(0) => return Ok(digest.finalize().into()),
             Ok(length) => digest.update(&buffer[..length]),
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::io("read", name, error)),
+            Err(error) => return Err(Error::io("read", subject, error)),
         }
     }
 }
@@ -155,15 +153,6 @@ fn sha256_of(file: &mut File, name: &str, interrupt: &Interrupt) -> Result<[u8; 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_missing_archive_is_not_found_and_a_directory_is_none() {
-        let directory = tempfile::tempdir().unwrap();
-        let missing = open_file(&directory.path().join("x.age"), "archive").unwrap_err();
-        assert_eq!(missing.kind(), Kind::NotFound);
-        let not_one = open_file(directory.path(), "archive").unwrap_err();
-        assert_eq!(not_one.kind(), Kind::Io);
-    }
 
     #[test]
     fn a_digest_is_compared_with_the_sidecar_s() {
@@ -180,15 +169,23 @@ mod tests {
     #[test]
     fn errors_name_the_archive_once_and_for_certain() {
         let archive = Archive::named(Path::new("a"));
-        let named = |message: &str| archive.named_in(Error::new(Kind::Io, message)).to_string();
-        assert_eq!(named("cannot read a frame"), "a: cannot read a frame");
-        assert_eq!(named("a frame is damaged"), "a: a frame is damaged");
-        assert_eq!(named("a: is damaged"), "a: is damaged");
-        assert_eq!(named("a.sha256 is no sidecar"), "a: a.sha256 is no sidecar");
+        let named = |error: Error| error.about(archive.subject()).to_string();
+        let error = |message: &str| Error::new(Kind::Io, message);
+        assert_eq!(named(error("cannot read a frame")), "a: cannot read a frame");
+        assert_eq!(named(error("a frame is damaged")), "a: a frame is damaged");
+        assert_eq!(named(error("a.sha256 is no sidecar")), "a: a.sha256 is no sidecar");
+        let sidecar = Sidecar { sha256: [7; 32], name: "a".into() };
+        let differs = archive.compare(Some(&sidecar), Some(&[8; 32])).unwrap_err();
+        assert_eq!(
+            (named(differs).matches("a: ").count(), named(error("is damaged"))),
+            (1, "a: is damaged".into())
+        );
+        let stdin = Archive::named(Path::new("-")).subject();
+        assert_eq!(error("it is cut short").about(stdin).to_string(), "standard input: it is cut short");
         let archive = Archive::named(Path::new("x.age"));
         let malformed =
             Error::new(Kind::SidecarMalformed, "x.age.sha256 is no sidecar: not one line of sha256sum");
-        let error = archive.named_in(archive.whole_but(malformed));
+        let error = archive.whole_but(malformed).about(archive.subject());
         assert_eq!(
             (error.kind(), error.to_string().as_str()),
             (
@@ -204,7 +201,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("abc");
         std::fs::write(&path, "abc").unwrap();
-        let sha256 = sha256_of(&mut File::open(&path).unwrap(), "abc", &Interrupt::new()).unwrap();
+        let sha256 = sha256_of(&mut File::open(&path).unwrap(), &(&*path).into(), &Interrupt::new()).unwrap();
         // FIPS 180-4, example 1.
         assert_eq!(hex::encode(sha256), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
     }

@@ -5,10 +5,9 @@ use super::terminal::console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::store::destination::Destination;
-use crate::store::local::{self, UnpublishedFile};
-use crate::store::space::free_space;
-use crate::store::{Existing, Published};
-use std::ffi::{OsStr, OsString};
+use crate::store::name::ArchiveName;
+use crate::store::{Existing, Location, Published, Terms, Unpublished};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
@@ -18,9 +17,7 @@ use std::path::PathBuf;
 #[derive(Debug)]
 pub(crate) struct Place {
     destination: Destination,
-    existing: Existing,
-    /// Whether the file gets a sidecar.
-    sidecar: bool,
+    terms: Terms,
 }
 
 impl Place {
@@ -57,38 +54,36 @@ impl Place {
             return Err(Error::new(Kind::Destination, "standard output is closed")
                 .with_hint("redirect it into a file or a pipe, or name a file"));
         }
-        if let Destination::File { directory, name } = &destination {
-            local::check(directory, name, existing, sidecar)?;
+        let terms = Terms { existing, sidecar };
+        if let Destination::Store { location, name: Some(name) } = &destination {
+            location.store().check(name, terms)?;
         }
-        Ok(Self { destination, existing, sidecar })
+        Ok(Self { destination, terms })
     }
 
-    /// Bytes that are free there; `None` for standard output.
+    /// Bytes that are free there; `None` for standard output, and for a store that does not know.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub(crate) fn free_space(&self) -> Result<Option<u64>> {
         match &self.destination {
             Destination::Stdout => Ok(None),
-            Destination::Directory(directory) | Destination::File { directory, .. } => {
-                free_space(directory).map(Some)
-            }
+            Destination::Store { location, .. } => location.store().free_space(),
         }
     }
 
-    /// Begins to write. The file of a directory destination gets its name later, from [`Output::name`].
+    /// Begins to write. An archive without a given name gets it later, from [`Output::name`].
     ///
     /// # Errors
-    /// [`Kind::Io`] and the other kinds of I/O errors.
+    /// [`Kind::DestinationExists`], [`Kind::Io`] and the other kinds of I/O errors.
     pub(crate) fn begin(&self) -> Result<Output> {
-        let (directory, name) = match &self.destination {
-            Destination::Stdout => return stdout().map(Target::Stdout).map(Output::new),
-            Destination::Directory(directory) => (directory.clone(), None),
-            Destination::File { directory, name } => (directory.clone(), Some(name.clone())),
+        let Destination::Store { location, name } = &self.destination else {
+            return stdout().map(Target::Stdout).map(Output::new);
         };
-        let content = UnpublishedFile::create(&directory)?;
-        let (existing, sidecar) = (self.existing, self.sidecar);
-        Ok(Output::new(Target::File(Box::new(FileTarget { content, directory, name, existing, sidecar }))))
+        let mut content = location.store().begin()?;
+        let address = name.as_ref().map(|name| content.name(name, self.terms)).transpose()?;
+        let (location, sidecar) = (location.clone(), self.terms.sidecar);
+        Ok(Output::new(Target::Object { content, location, sidecar, address }))
     }
 }
 
@@ -96,9 +91,9 @@ impl std::fmt::Display for Place {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match &self.destination {
             Destination::Stdout => formatter.write_str("standard output"),
-            Destination::Directory(directory) => write!(formatter, "a new file in {}", directory.display()),
-            Destination::File { directory, name } => {
-                formatter.write_str(&report::shown(Some(&directory.join(name))))
+            Destination::Store { location, name: None } => write!(formatter, "a new file in {location}"),
+            Destination::Store { location, name: Some(name) } => {
+                formatter.write_str(&report::shown(Some(&location.store().address(name))))
             }
         }
     }
@@ -137,17 +132,14 @@ pub(crate) struct Output {
 
 enum Target {
     Stdout(File),
-    File(Box<FileTarget>),
-}
-
-/// An unpublished file.
-struct FileTarget {
-    content: UnpublishedFile,
-    directory: PathBuf,
-    /// `None` until the name of an archive in a directory is known.
-    name: Option<OsString>,
-    existing: Existing,
-    sidecar: bool,
+    Object {
+        content: Box<dyn Unpublished>,
+        location: Location,
+        /// Whether it gets a sidecar.
+        sidecar: bool,
+        /// Where it is going to be; `None` until the object has its name.
+        address: Option<PathBuf>,
+    },
 }
 
 impl Output {
@@ -155,17 +147,15 @@ impl Output {
         Self { target, failed: false }
     }
 
-    /// Names the file of a directory destination.
+    /// Names an object that has no name yet, with a number where that name is taken. Whatever the operator asked for, such a
+    /// name replaces nothing: the other archive may be another host's.
     ///
     /// # Errors
-    /// [`Kind::DestinationExists`], before anything is written.
-    pub(crate) fn name(&mut self, automatic: impl FnOnce() -> String) -> Result<()> {
-        if let Target::File(file) = &mut self.target
-            && file.name.is_none()
-        {
-            let automatic = automatic();
-            local::check(&file.directory, &automatic, file.existing, file.sidecar)?;
-            file.name = Some(automatic.into());
+    /// [`Kind::Destination`], before anything is written.
+    pub(crate) fn name(&mut self, automatic: &ArchiveName) -> Result<()> {
+        if let Target::Object { content, sidecar, address: address @ None, .. } = &mut self.target {
+            let terms = Terms { existing: Existing::Number, sidecar: *sidecar };
+            *address = Some(content.name(OsStr::new(&automatic.to_string()), terms)?);
         }
         Ok(())
     }
@@ -176,29 +166,29 @@ impl Output {
         match &self.target {
             _ if !self.failed => otherwise(error),
             Target::Stdout(_) => error.within("standard output").with_hint(STDOUT_LOST),
-            Target::File(file) => {
-                let path = file.directory.join(file.name.as_deref().unwrap_or_default());
-                left_nothing(error).within(report::shown(Some(&path)))
+            Target::Object { address: Some(address), .. } => {
+                left_nothing(error).within(report::shown(Some(address)))
             }
+            Target::Object { location, .. } => left_nothing(error).within(location),
         }
     }
 
-    /// Publishes the file under its name, with a sidecar if a digest is given; `None` for standard output.
+    /// Publishes the object under its name; `sha256` is the digest of all that was written, for its sidecar, if it gets one.
+    /// `None` for standard output.
     ///
     /// # Errors
-    /// The errors of [`UnpublishedFile::publish`], [`Kind::Io`] for standard output.
+    /// The errors of [`Unpublished::publish`], [`Kind::Io`] for standard output.
     pub(crate) fn publish(
         self,
-        sidecar: Option<[u8; 32]>,
+        sha256: Option<[u8; 32]>,
         interrupt: &Interrupt,
     ) -> Result<Option<Published>> {
-        let file = match self.target {
-            Target::Stdout(file) => return finish_stdout(&file).map(|()| None),
-            Target::File(file) => file,
-        };
-        let nameless = || Error::new(Kind::Destination, "a directory is named where a file is needed");
-        let name = file.name.ok_or_else(nameless)?;
-        file.content.publish(name, file.existing, sidecar, interrupt).map(Some).map_err(left_nothing)
+        match self.target {
+            Target::Stdout(file) => finish_stdout(&file).map(|()| None),
+            Target::Object { content, .. } => {
+                content.publish(sha256, interrupt).map(Some).map_err(left_nothing)
+            }
+        }
     }
 }
 
@@ -219,7 +209,7 @@ impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = match &mut self.target {
             Target::Stdout(file) => file.write(bytes),
-            Target::File(file) => file.content.write(bytes),
+            Target::Object { content, .. } => content.write(bytes),
         };
         self.failed |= written.as_ref().is_err_and(|error| error.kind() != io::ErrorKind::Interrupted);
         written
@@ -228,7 +218,7 @@ impl Write for Output {
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.target {
             Target::Stdout(file) => file.flush(),
-            Target::File(file) => file.content.flush(),
+            Target::Object { content, .. } => content.flush(),
         }
     }
 }
@@ -240,17 +230,23 @@ mod tests {
     #[test]
     fn a_file_in_a_directory_gets_its_name_later() {
         let directory = tempfile::tempdir().unwrap();
-        let place = Place::for_archive(directory.path().as_os_str(), false).unwrap();
-        let mut output = place.begin().unwrap();
-        output.name(|| "x.age".to_owned()).unwrap();
-        output.write_all(b"archive").unwrap();
-        let path = output.publish(None, &Interrupt::new()).unwrap().unwrap().path;
-        assert_eq!(path, directory.path().join("x.age"));
-        assert_eq!(std::fs::read(path).unwrap(), b"archive");
+        // Even with `--force`, the second one does not replace the first.
+        for (force, content, name) in [
+            (false, b"first ", "prod-19700101T000000Z-r7.db.zst.age"),
+            (true, b"second", "prod-19700101T000000Z-r7.2.db.zst.age"),
+        ] {
+            let place = Place::for_archive(directory.path().as_os_str(), force).unwrap();
+            let mut output = place.begin().unwrap();
+            output.name(&automatic()).unwrap();
+            output.write_all(content).unwrap();
+            let path = output.publish(None, &Interrupt::new()).unwrap().unwrap().path;
+            assert_eq!(path, directory.path().join(name));
+            assert_eq!(std::fs::read(path).unwrap(), content);
+        }
+    }
 
-        let mut again = place.begin().unwrap();
-        let taken = again.name(|| "x.age".to_owned()).unwrap_err();
-        assert_eq!(taken.kind(), Kind::DestinationExists);
+    fn automatic() -> ArchiveName {
+        ArchiveName::new("prod", jiff::Timestamp::UNIX_EPOCH, 7)
     }
 
     #[test]
@@ -258,7 +254,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let named = directory.path().join("given.age");
         let mut output = Place::for_archive(named.as_os_str(), false).unwrap().begin().unwrap();
-        output.name(|| "other.age".to_owned()).unwrap();
+        output.name(&automatic()).unwrap();
         assert_eq!(output.publish(None, &Interrupt::new()).unwrap().unwrap().path, named);
     }
 

@@ -7,8 +7,7 @@ use super::open::{Opened, Options, open};
 use super::seal::default_jobs;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Identities;
-use crate::store::local::UnpublishedFile;
-use crate::store::{Existing, Published};
+use crate::store::{Existing, Location, Published, Terms, Unpublished};
 use crate::watch::Watch;
 
 /// Opens archives with identities. The options have the defaults of the program.
@@ -77,19 +76,19 @@ impl<'a> Unseal<'a> {
     /// # Errors
     /// The errors of [`Self::to_writer`], and [`Kind::DestinationExists`].
     pub fn to_file(&self, archive: impl Read + Send, path: &Path) -> Result<(Opened, Published)> {
-        let (directory, name) = directory_and_name(path)?;
-        let mut file = UnpublishedFile::create(directory)?;
-        let opened = self.to_writer(archive, &mut file)?;
-        let published = file.publish(name, Existing::Refuse, None, &self.watch.interrupt)?;
+        let mut object = new_object(path, false)?;
+        let opened = self.to_writer(archive, &mut object)?;
+        let published = object.publish(None, &self.watch.interrupt)?;
         Ok((opened, published))
     }
 }
 
-/// Splits the path of a file into its directory and its name.
-pub(super) fn directory_and_name(path: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
-    let name = path.file_name().ok_or_else(|| {
+/// Begins the object at `path`, whose name must be free.
+pub(super) fn new_object(path: &Path, sidecar: bool) -> Result<Box<dyn Unpublished>> {
+    let (location, name) = Location::of_object(path).ok_or_else(|| {
         Error::new(Kind::Destination, format!("{} does not name a file", path.display())).naming(path)
     })?;
-    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-    Ok((directory.unwrap_or(Path::new(".")), name))
+    let mut object = location.store().begin()?;
+    object.name(&name, Terms { existing: Existing::Refuse, sidecar })?;
+    Ok(object)
 }

@@ -23,6 +23,7 @@ pub(super) trait Subject {
 
 const CREATE: Terms = Terms { existing: Existing::Refuse, sidecar: true };
 const REPLACE: Terms = Terms { existing: Existing::Replace, sidecar: true };
+const NUMBER: Terms = Terms { existing: Existing::Number, sidecar: true };
 /// How often a test repeats what fails only if two threads meet in a short moment.
 const ROUNDS: u32 = 30;
 
@@ -30,12 +31,14 @@ type Test<S> = fn(&S);
 
 /// Runs the whole suite; `make` makes an empty store.
 pub(super) fn conforms<S: Subject>(make: impl Fn() -> S) {
-    let tests: [(&str, Test<S>); 17] = [
+    let tests: [(&str, Test<S>); 19] = [
         ("an object is published whole", published_whole),
         ("a name is given before the first write", named_first),
         ("an existing name is refused", existing_name_is_refused),
         ("an object is replaced where that was asked for", replaced_on_request),
         ("one of two publishers wins", one_publisher_wins),
+        ("an automatic name that is taken gets a number", taken_name_gets_a_number),
+        ("publishers of one automatic name get a number each", publishers_get_a_number_each),
         ("a dropped object leaves nothing", dropped_leaves_nothing),
         ("an unpublished object is invisible", unpublished_is_invisible),
         ("ranges", ranges),
@@ -63,7 +66,8 @@ fn digest(content: &[u8]) -> [u8; 32] {
 
 fn begun(store: &dyn Store, name: &str, terms: Terms, content: &[u8]) -> Box<dyn Unpublished> {
     let mut object = store.begin().unwrap();
-    object.name(OsStr::new(name), terms).unwrap();
+    let address = object.name(OsStr::new(name), terms).unwrap();
+    assert!(terms == NUMBER || address == store.address(OsStr::new(name)));
     object.write_all(content).unwrap();
     object
 }
@@ -181,6 +185,70 @@ fn one_of_eight_wins(subject: &impl Subject) {
     assert_eq!(get(store, name), winners);
     assert_eq!(store.sidecar(name).unwrap().unwrap().sha256, digest(&winners));
     assert_eq!(subject.things(), 2);
+}
+
+/// The automatic name with `number`, the first of which has none.
+fn automatic(number: usize) -> OsString {
+    let number = if number == 1 { String::new() } else { format!(".{number}") };
+    format!("prod-20261121T053409Z-r48213{number}.db.zst.age").into()
+}
+
+fn taken_name_gets_a_number(subject: &impl Subject) {
+    let (store, name) = (subject.store(), automatic(1));
+    for number in 1..=12 {
+        store.check(&name, NUMBER).unwrap();
+        let mut object = store.begin().unwrap();
+        let address = object.name(&name, NUMBER).unwrap();
+        assert_eq!(address, store.address(&automatic(number)));
+        object.write_all(&[0; 7][..number % 7]).unwrap();
+        let published = object.publish(Some([7; 32]), &Interrupt::new()).unwrap();
+        assert!(published.shortfall.is_none() && published.path.ends_with(&address), "{published:?}");
+    }
+    for number in 1..=12 {
+        let name = automatic(number);
+        assert_eq!(get(store, &name).len(), number % 7);
+        assert_eq!(store.sidecar(&name).unwrap(), Some(Sidecar { sha256: [7; 32], name }));
+    }
+    // A number that became free is used again, and a name that is not automatic is refused.
+    store.remove(&automatic(5)).unwrap();
+    let _ = put(store, &name, NUMBER, b"again").unwrap();
+    assert_eq!(get(store, &automatic(5)), b"again");
+    let _ = put(store, OsStr::new("x.age"), NUMBER, b"first").unwrap();
+    let refused = put(store, OsStr::new("x.age"), NUMBER, b"second").unwrap_err();
+    assert_eq!(refused.kind(), Kind::DestinationExists);
+    assert_eq!(get(store, OsStr::new("x.age")), b"first");
+    assert_eq!(subject.things(), 2 * 13);
+}
+
+fn publishers_get_a_number_each(subject: &impl Subject) {
+    const PUBLISHERS: u8 = 30;
+    let (store, name) = (subject.store(), automatic(1));
+    std::thread::scope(|scope| {
+        let name = name.to_str().unwrap();
+        let objects: Vec<_> =
+            (0..PUBLISHERS).map(|number| (number, begun(store, name, NUMBER, &[number]))).collect();
+        for (number, object) in objects {
+            scope.spawn(move || {
+                let published = object.publish(Some(digest(&[number])), &Interrupt::new()).unwrap();
+                assert!(published.shortfall.is_none(), "{published:?}");
+                let name = published.path.file_name().unwrap_or(published.path.as_os_str()).to_owned();
+                let name =
+                    OsStr::from_bytes(name.as_bytes().strip_prefix(b"memory:").unwrap_or(name.as_bytes()));
+                assert_eq!(get(store, name), [number]);
+            });
+        }
+    });
+    let mut contents: Vec<u8> = (1..=usize::from(PUBLISHERS))
+        .map(|number| {
+            let (name, content) = (automatic(number), get(store, &automatic(number)));
+            let sidecar = store.sidecar(&name).unwrap();
+            assert_eq!(sidecar, Some(Sidecar { sha256: digest(&content), name }));
+            content[0]
+        })
+        .collect();
+    contents.sort_unstable();
+    assert!(contents.into_iter().eq(0..PUBLISHERS));
+    assert_eq!(subject.things(), 2 * usize::from(PUBLISHERS));
 }
 
 fn dropped_leaves_nothing(subject: &impl Subject) {

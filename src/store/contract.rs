@@ -23,6 +23,9 @@ pub enum Existing {
     /// Replace an object, as the operator asked for. In a directory, anything but a file is refused all the same. Two
     /// processes that replace the same archive at the same time may leave the sidecar of one beside the file of the other.
     Replace,
+    /// Publish an object with an automatic name under the next free [number](super::name::ArchiveName::number). It replaces
+    /// nothing, and refuses any other name.
+    Number,
 }
 
 /// The terms on which an object is published.
@@ -67,8 +70,8 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// Refuses now what publishing `name` would refuse. Publishing checks again.
     ///
     /// # Errors
-    /// [`Kind::DestinationExists`](crate::Kind::DestinationExists) under [`Existing::Refuse`],
-    /// [`Kind::Destination`](crate::Kind::Destination) where no object, or no sidecar, can have that name.
+    /// [`Kind::DestinationExists`](crate::Kind::DestinationExists) where the name is taken and can be neither replaced nor
+    /// numbered, [`Kind::Destination`](crate::Kind::Destination) where no object, or no sidecar, can have that name.
     fn check(&self, name: &OsStr, terms: Terms) -> Result<()>;
 
     /// Begins an object, and so proves that the store can be written to.
@@ -118,15 +121,17 @@ pub trait Store: fmt::Debug + Send + Sync {
 
 /// An object being written. Nothing lists or reads it before it is published, and dropping it leaves nothing behind.
 pub trait Unpublished: Write + Send {
-    /// Gives it the name and the terms under which it will be published. This comes before the first byte, because a bucket
-    /// takes bytes only under a name; a write before it fails.
+    /// Gives it the name and the terms under which it will be published, and returns the [address](Store::address) of the name
+    /// that is free now. This comes before the first byte, because a bucket takes bytes only under a name; a write before it
+    /// fails.
     ///
     /// # Errors
     /// The errors of [`Store::check`].
-    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<()>;
+    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<PathBuf>;
 
     /// Publishes it; with `sha256`, the digest of all that was written, also its sidecar, if its terms say so. The sidecar
-    /// never appears before its object, nor does an old sidecar lie beside a new object.
+    /// never appears before its object, nor does an old sidecar lie beside a new object. Under [`Existing::Number`] it gets
+    /// the next free name where another publisher has taken its own meanwhile.
     ///
     /// # Errors
     /// With nothing left behind: the errors of a write and of [`Store::check`],

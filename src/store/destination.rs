@@ -2,28 +2,27 @@
 
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::fs::FileType;
 use rustix::io::Errno;
 
 use super::local::{missing, not_a_directory};
+use super::location::Location;
 use crate::error::{Error, Kind, Result};
 
 /// The suffix of every archive.
 const ARCHIVE_SUFFIX: &[u8] = b".age";
 
-/// A place to write to.
+/// Where to write something.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Destination {
-    /// An existing directory, for an archive with an automatic name.
-    Directory(PathBuf),
-    /// A file, existing or not, in an existing directory.
-    File {
-        /// The directory; `.` where none was named.
-        directory: PathBuf,
-        /// The file's name in it.
-        name: OsString,
+    /// A store that is there.
+    Store {
+        /// Where it is.
+        location: Location,
+        /// The name of the object in it, which may exist; `None` for an archive with an automatic name.
+        name: Option<OsString>,
     },
     /// Standard output.
     Stdout,
@@ -42,10 +41,11 @@ impl Destination {
         }
         let path = Path::new(text);
         if means_a_directory(text)? {
-            return existing_directory(path).map(Self::Directory);
+            check_directory(path)?;
+            return Ok(Self::with_automatic_name(path));
         }
         if is_directory(path)? == Some(true) {
-            return Ok(Self::Directory(path.to_owned()));
+            return Ok(Self::with_automatic_name(path));
         }
         if !text.as_bytes().ends_with(ARCHIVE_SUFFIX) {
             let message = format!("{} is no directory and does not end in .age", path.display());
@@ -88,13 +88,18 @@ impl Destination {
         Self::file(path)
     }
 
+    fn with_automatic_name(directory: &Path) -> Self {
+        Self::Store { location: Location::parse(directory), name: None }
+    }
+
     fn file(path: &Path) -> Result<Self> {
-        let directory = match path.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => existing_directory(parent)?,
-            _ => PathBuf::from("."),
+        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            check_directory(directory)?;
+        }
+        let Some((location, name)) = Location::of_object(path) else {
+            return Err(Error::new(Kind::Destination, format!("{} names no file", path.display())));
         };
-        let name = path.file_name().unwrap_or_default().to_owned();
-        Ok(Self::File { directory, name })
+        Ok(Self::Store { location, name: Some(name) })
     }
 }
 
@@ -107,9 +112,10 @@ fn means_a_directory(text: &OsStr) -> Result<bool> {
     Ok(bytes.ends_with(b"/") || bytes.ends_with(b"/.") || Path::new(text).file_name().is_none())
 }
 
-fn existing_directory(path: &Path) -> Result<PathBuf> {
+/// Refuses what is no existing directory.
+fn check_directory(path: &Path) -> Result<()> {
     match is_directory(path)? {
-        Some(true) => Ok(path.to_owned()),
+        Some(true) => Ok(()),
         Some(false) => Err(not_a_directory(path)),
         None => Err(missing(path)),
     }
@@ -134,6 +140,11 @@ mod tests {
     use super::*;
     use std::fs;
     use std::os::unix::fs::symlink;
+    use std::path::PathBuf;
+
+    fn file_in(directory: impl Into<PathBuf>, name: impl Into<OsString>) -> Destination {
+        Destination::Store { location: Location::Directory(directory.into()), name: Some(name.into()) }
+    }
 
     fn refusal(result: Result<Destination>) -> Error {
         let error = result.unwrap_err();
@@ -145,8 +156,8 @@ mod tests {
     fn a_dash_is_standard_output() {
         assert_eq!(Destination::for_archive("-").unwrap(), Destination::Stdout);
         assert_eq!(Destination::for_snapshot("-").unwrap(), Destination::Stdout);
-        let file = Destination::File { directory: ".".into(), name: "-.age".into() };
-        assert_eq!(Destination::for_archive("./-.age").unwrap(), file);
+        assert_eq!(Destination::for_archive("./-.age").unwrap(), file_in(".", "-.age"));
+        assert_eq!(Destination::for_archive("-.age").unwrap(), file_in("", "-.age"));
     }
 
     #[test]
@@ -157,14 +168,16 @@ mod tests {
         symlink(&directory, place.path().join("link")).unwrap();
         for name in ["backups.age", "backups.age/", "backups.age/.", "backups.age/..", "link", "link/"] {
             let path = place.path().join(name);
-            assert_eq!(Destination::for_archive(&path).unwrap(), Destination::Directory(path.clone()));
+            assert_eq!(Destination::for_archive(&path).unwrap(), Destination::with_automatic_name(&path));
             let error = refusal(Destination::for_snapshot(&path));
             assert!(error.hint().contains("snapshot.db"), "{}", error.hint());
             let error = refusal(Destination::for_key(&path));
             assert!(error.hint().ends_with("/key.txt"), "{}", error.hint());
         }
-        assert_eq!(Destination::for_archive(".").unwrap(), Destination::Directory(".".into()));
-        assert_eq!(Destination::for_archive("/").unwrap(), Destination::Directory("/".into()));
+        for name in [".", "/"] {
+            let expected = Destination::with_automatic_name(Path::new(name));
+            assert_eq!(Destination::for_archive(name).unwrap(), expected);
+        }
     }
 
     #[test]
@@ -189,7 +202,7 @@ mod tests {
     #[test]
     fn an_archive_ends_in_age_and_a_snapshot_as_it_likes() {
         let place = tempfile::tempdir().unwrap();
-        let named = |name: &str| Destination::File { directory: place.path().into(), name: name.into() };
+        let named = |name: &str| file_in(place.path(), name);
         fs::write(place.path().join("old.age"), "").unwrap();
         for name in ["new.age", "old.age"] {
             assert_eq!(Destination::for_archive(place.path().join(name)).unwrap(), named(name));
@@ -220,6 +233,6 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         let name = OsStr::from_bytes(b"\xff\xfe.age");
         let destination = Destination::for_archive(place.path().join(name)).unwrap();
-        assert_eq!(destination, Destination::File { directory: place.path().into(), name: name.into() });
+        assert_eq!(destination, file_in(place.path(), name));
     }
 }

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::conformance::{Subject, conforms};
 use super::contract::{Entry, Existing, Object, Published, Store, Terms, Unpublished};
+use super::name::first_free;
 use super::sidecar::Sidecar;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -38,15 +39,18 @@ impl Memory {
     }
 }
 
-fn check(objects: &Objects, name: &OsStr, terms: Terms) -> Result<()> {
+/// The name under which an object can be published now.
+fn free_name(objects: &Objects, name: &OsStr, terms: Terms) -> Result<OsString> {
     let text = name.to_str().filter(|name| !matches!(*name, "" | "." | ".."));
     if text.is_none_or(|name| name.len() > 200 || name.contains(['/', '\0'])) {
         return Err(refused(Kind::Destination, name));
     }
-    if objects.contains_key(name) && terms.existing == Existing::Refuse {
-        return Err(refused(Kind::DestinationExists, name));
-    }
-    Ok(())
+    let free = match terms.existing {
+        Existing::Replace => Some(name.to_owned()),
+        Existing::Refuse => (!objects.contains_key(name)).then(|| name.to_owned()),
+        Existing::Number => first_free(name, |name| Ok(objects.contains_key(name)))?,
+    };
+    free.ok_or_else(|| refused(Kind::DestinationExists, name))
 }
 
 impl Store for Memory {
@@ -55,7 +59,7 @@ impl Store for Memory {
     }
 
     fn check(&self, name: &OsStr, terms: Terms) -> Result<()> {
-        check(&self.0.lock().unwrap(), name, terms)
+        free_name(&self.0.lock().unwrap(), name, terms).map(drop)
     }
 
     fn begin(&self) -> Result<Box<dyn Unpublished>> {
@@ -110,10 +114,11 @@ impl Write for Draft {
 }
 
 impl Unpublished for Draft {
-    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<()> {
-        self.store.check(name, terms)?;
-        self.name = Some((name.to_owned(), terms));
-        Ok(())
+    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<PathBuf> {
+        let name = free_name(&self.store.0.lock().unwrap(), name, terms)?;
+        let address = self.store.address(&name);
+        self.name = Some((name, terms));
+        Ok(address)
     }
 
     fn publish(self: Box<Self>, sha256: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Published> {
@@ -122,7 +127,7 @@ impl Unpublished for Draft {
         if self.fails {
             return Err(refused(Kind::NoSpace, &name));
         }
-        check(&objects, &name, terms)?;
+        let name = free_name(&objects, &name, terms)?;
         interrupt.begin_commit()?;
         objects.remove(&Sidecar::name_of(&name));
         objects.insert(name.clone(), self.content);

@@ -1,10 +1,13 @@
 //! The automatic name of an archive.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
+
+use crate::error::Result;
 
 /// The suffix of every automatic name: a database, compressed by zstd, encrypted by age.
 const SUFFIX: &str = ".db.zst.age";
@@ -15,7 +18,11 @@ const UNNAMED: &str = "snapshot";
 /// Bytes of the cluster part at most; the whole name then fits every filesystem, and a sidecar's too.
 const CLUSTER_LIMIT: usize = 64;
 
-/// `<cluster>-<YYYYMMDDTHHMMSSZ>-r<revision>.db.zst.age`
+/// The highest number in a name. That many archives of one cluster, second and revision are no accident.
+const NUMBER_MAX: u64 = 10_000;
+
+/// `<cluster>-<YYYYMMDDTHHMMSSZ>-r<revision>.db.zst.age`, or with a number where that name is taken:
+/// `<cluster>-<YYYYMMDDTHHMMSSZ>-r<revision>.2.db.zst.age`.
 ///
 /// [`ArchiveName::parse`] reads back unchanged what [`ArchiveName::new`] makes of a time in the years 0 to 9999.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +33,8 @@ pub struct ArchiveName {
     pub time: Timestamp,
     /// 0 means unknown.
     pub revision: u64,
+    /// `None` for the first archive with this name; the others are numbered from 2.
+    pub number: Option<u64>,
 }
 
 impl ArchiveName {
@@ -33,13 +42,14 @@ impl ArchiveName {
     /// one becomes `snapshot`. Cuts `time` to whole seconds.
     #[must_use]
     pub fn new(cluster: &str, time: Timestamp, revision: u64) -> Self {
-        Self { cluster: sanitise(cluster), time: whole_seconds(time), revision }
+        Self { cluster: sanitise(cluster), time: whole_seconds(time), revision, number: None }
     }
 
-    /// Parses a file name from the right, as `^(.+)-(\d{8}T\d{6}Z)-r(\d+)\.db\.zst\.age$` does.
+    /// Parses a file name from the right, as `^(.+)-(\d{8}T\d{6}Z)-r(\d+)(\.\d+)?\.db\.zst\.age$` does.
     ///
     /// It takes the cluster part as it stands, with hyphens, because an operator may have renamed the file. It also returns
-    /// `None` where the digits are no time, the revision is beyond 64 bits, or the cluster part cannot be in a file name.
+    /// `None` where the digits are no time, revision or number are beyond 64 bits, or the cluster part cannot be in a file
+    /// name.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         let stem = name.strip_suffix(SUFFIX)?;
@@ -48,8 +58,38 @@ impl ArchiveName {
         if cluster.is_empty() || cluster.contains(['/', '\n', '\0']) {
             return None;
         }
-        Some(Self { cluster: cluster.to_owned(), time: parse_time(time)?, revision: digits(revision)? })
+        let (revision, number) = match revision.split_once('.') {
+            Some((revision, number)) => (revision, Some(digits(number)?)),
+            None => (revision, None),
+        };
+        let (cluster, time, revision) = (cluster.to_owned(), parse_time(time)?, digits(revision)?);
+        Some(Self { cluster, time, revision, number })
     }
+
+    /// The name of the next archive that would have this name without a number.
+    fn with_next_number(&self) -> Self {
+        let number = self.number.unwrap_or(1).saturating_add(1);
+        Self { number: Some(number), ..self.clone() }
+    }
+}
+
+/// The first name that is not taken: `name` or, if that is an automatic one, the same with a higher number. `None` where a
+/// name that is not automatic is taken, or the numbers are used up.
+///
+/// # Errors
+/// The errors of `is_taken`.
+pub(super) fn first_free(
+    name: &OsStr,
+    mut is_taken: impl FnMut(&OsStr) -> Result<bool>,
+) -> Result<Option<OsString>> {
+    let mut next = name.to_str().and_then(ArchiveName::parse);
+    let mut name = name.to_owned();
+    while is_taken(&name)? {
+        next = next.map(|name| name.with_next_number()).filter(|name| name.number <= Some(NUMBER_MAX));
+        let Some(next) = &next else { return Ok(None) };
+        name = next.to_string().into();
+    }
+    Ok(Some(name))
 }
 
 impl fmt::Display for ArchiveName {
@@ -57,7 +97,9 @@ impl fmt::Display for ArchiveName {
         let time = Offset::UTC.to_datetime(self.time);
         write!(f, "{}-{:04}{:02}{:02}", self.cluster, time.year(), time.month(), time.day())?;
         write!(f, "T{:02}{:02}{:02}Z", time.hour(), time.minute(), time.second())?;
-        write!(f, "-r{}{SUFFIX}", self.revision)
+        write!(f, "-r{}", self.revision)?;
+        self.number.map_or(Ok(()), |number| write!(f, ".{number}"))?;
+        f.write_str(SUFFIX)
     }
 }
 
@@ -122,6 +164,30 @@ mod tests {
     fn a_name_reads_as_documented() {
         let name = ArchiveName::new("prod", time("2026-11-21T05:34:09.987Z"), 1_234_567);
         assert_eq!(name.to_string(), "prod-20261121T053409Z-r1234567.db.zst.age");
+        let (second, third) = (name.with_next_number(), name.with_next_number().with_next_number());
+        assert_eq!(second.to_string(), "prod-20261121T053409Z-r1234567.2.db.zst.age");
+        assert_eq!(third.to_string(), "prod-20261121T053409Z-r1234567.3.db.zst.age");
+    }
+
+    #[test]
+    fn a_taken_name_gets_the_next_free_number_if_it_is_automatic() {
+        let name = |number: &str| format!("prod-20261121T053409Z-r7{number}.db.zst.age");
+        let free = |wanted: &str, taken: &[&str]| {
+            let taken: Vec<OsString> = taken.iter().map(OsString::from).collect();
+            first_free(OsStr::new(wanted), |name| Ok(taken.iter().any(|taken| taken == name))).unwrap()
+        };
+        assert_eq!(free(&name(""), &[]), Some(name("").into()));
+        assert_eq!(free(&name(""), &[&name("")]), Some(name(".2").into()));
+        assert_eq!(free(&name(""), &[&name(""), &name(".2"), &name(".4")]), Some(name(".3").into()));
+        assert_eq!(free(&name(".9"), &[&name(".9")]), Some(name(".10").into()));
+        assert_eq!(free("x.age", &[]), Some("x.age".into()));
+        assert_eq!(free("x.age", &["x.age"]), None);
+        let mut tried = 0;
+        let none = first_free(OsStr::new(&name("")), |_| {
+            tried += 1;
+            Ok(true)
+        });
+        assert_eq!((none.unwrap(), tried), (None, NUMBER_MAX));
     }
 
     #[test]
@@ -142,7 +208,10 @@ mod tests {
         assert_eq!(name.cluster, "a-20200101T000000Z-r1-b");
         assert_eq!(name.time, time("2026-11-21T05:34:09Z"));
         assert_eq!(name.revision, 0);
+        assert_eq!(name.number, None);
         assert_eq!(ArchiveName::parse("-r-20261121T053409Z-r7.db.zst.age").unwrap().cluster, "-r");
+        let numbered = ArchiveName::parse("p.2-20261121T053409Z-r7.12.db.zst.age").unwrap();
+        assert_eq!((numbered.cluster.as_str(), numbered.revision, numbered.number), ("p.2", 7, Some(12)));
     }
 
     #[test]
@@ -168,6 +237,12 @@ mod tests {
             "prod-20261121T240000Z-r1.db.zst.age",
             "prod-20261121T235960Z-r1.db.zst.age",
             "prod-20261121T053409Z-r18446744073709551616.db.zst.age",
+            "prod-20261121T053409Z-r1.18446744073709551616.db.zst.age",
+            "prod-20261121T053409Z-r1..db.zst.age",
+            "prod-20261121T053409Z-r.2.db.zst.age",
+            "prod-20261121T053409Z-r1.2.3.db.zst.age",
+            "prod-20261121T053409Z-r1.+2.db.zst.age",
+            "prod-20261121T053409Z.2-r1.db.zst.age",
             "prod-20261121T053409Z-r1١.db.zst.age",
             "../prod-20261121T053409Z-r1.db.zst.age",
             "pr\nod-20261121T053409Z-r1.db.zst.age",
@@ -185,8 +260,12 @@ mod tests {
             second in -62_167_219_200_i64..=253_402_207_200,
             nanosecond in 0..1_000_000_000_i32,
             revision: u64,
+            number: u64,
         ) {
             let name = ArchiveName::new(&cluster, Timestamp::new(second, 0).unwrap(), revision);
+            let numbered = ArchiveName { number: Some(number), ..name.clone() };
+            prop_assert!(numbered.to_string().len() <= 255 - ".sha256".len());
+            prop_assert_eq!(ArchiveName::parse(&numbered.to_string()), Some(numbered));
             let text = name.to_string();
             prop_assert_eq!(ArchiveName::parse(&text), Some(name.clone()));
             prop_assert!(text.len() <= 255 - ".sha256".len());
@@ -203,14 +282,17 @@ mod tests {
             clock in "([01][0-9]|2[0-3])[0-5][0-9][0-5][0-9]",
             zeros in "0{0,3}",
             revision: u64,
+            number: Option<u64>,
         ) {
             let start = format!("{cluster}-{date}T{clock}Z-r");
-            let parsed = ArchiveName::parse(&format!("{start}{zeros}{revision}{SUFFIX}"));
-            prop_assert_eq!(parsed.map(|name| name.to_string()), Some(format!("{start}{revision}{SUFFIX}")));
+            let after = |zeros: &str| number.map(|number| format!(".{zeros}{number}")).unwrap_or_default();
+            let parsed = ArchiveName::parse(&format!("{start}{zeros}{revision}{}{SUFFIX}", after(&zeros)));
+            let expected = format!("{start}{revision}{}{SUFFIX}", after(""));
+            prop_assert_eq!(parsed.map(|name| name.to_string()), Some(expected));
         }
 
         #[test]
-        fn nothing_makes_parsing_panic(name in "\\PC*(-[0-9TZ]{0,16})?(-r[0-9]{0,22})?(\\.db\\.zst\\.age)?") {
+        fn nothing_makes_parsing_panic(name in "\\PC*(-[0-9TZ]{0,16})?(-r[0-9]{0,22})?(\\.[0-9]{0,22})?(\\.db\\.zst\\.age)?") {
             let _ = ArchiveName::parse(&name);
         }
     }

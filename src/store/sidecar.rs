@@ -116,13 +116,9 @@ impl Sidecar {
     /// [`Kind::SidecarMismatch`] where the digests differ.
     pub fn compare(&self, archive: &Path, sha256: &[u8; 32]) -> Result<Agreement> {
         if self.sha256 != *sha256 {
-            let message = format!(
-                "{}: its SHA-256 is {}, but its sidecar says {}",
-                archive.display(),
-                hex::encode(sha256),
-                hex::encode(self.sha256),
-            );
-            return Err(Error::new(Kind::SidecarMismatch, message));
+            let (found, expected) = (hex::encode(sha256), hex::encode(self.sha256));
+            let message = format!("its SHA-256 is {found}, but its sidecar says {expected}");
+            return Err(Error::new(Kind::SidecarMismatch, message).about(archive));
         }
         let same = archive.file_name() == Some(self.name.as_os_str());
         Ok(if same { Agreement::Full } else { Agreement::OtherName })

@@ -11,8 +11,8 @@ use crate::error::Result;
 use crate::keys::Identities;
 use crate::pipeline::inspect::inspect;
 use crate::pipeline::open::{Options, look, open};
+use crate::store::Object;
 use clap::Args;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 
@@ -38,20 +38,20 @@ pub(crate) fn run(arguments: &InfoArguments, context: &Context) -> Result<Exit> 
     arguments.check()?;
     let options = Options { jobs: usual_jobs(), allow_missing_digest: true, file_digest: false };
     let identities = arguments.identities.load(&context.terminal)?;
-    each(&arguments.archives, context, |archive, file| {
-        show(archive, file, identities.as_ref(), &options, context)
+    each(&arguments.archives, context, |archive, object| {
+        show(archive, object, identities.as_ref(), &options, context)
     })
 }
 
 fn show(
-    archive: Archive<'_>,
-    mut file: File,
+    archive: &Archive,
+    mut object: Box<dyn Object>,
     identities: Option<&Identities>,
     options: &Options,
     context: &Context,
 ) -> Result<Exit> {
-    let report = if is_seekable(&file) {
-        let inspected = inspect(&mut file, identities);
+    let report = if object.size().is_some() {
+        let inspected = inspect(&mut object, identities);
         InfoReport::inspected(
             inspected.map_err(|error| archive.or_damaged(error, &context.interrupt))?,
             archive.path(),
@@ -60,16 +60,12 @@ fn show(
         // An input that cannot seek has to be read to its end, which also verifies it.
         let watch = context.watch("reading");
         match identities {
-            None => InfoReport::seen(look(&mut file, &watch)?, archive.path()),
+            None => InfoReport::seen(look(&mut object, &watch)?, archive.path()),
             Some(identities) => {
-                let opened = open(&mut file, identities, options, &mut io::sink(), &watch)?;
+                let opened = open(&mut object, identities, options, &mut io::sink(), &watch)?;
                 InfoReport::opened(opened, archive.path())
             }
         }
     };
     context.reporter.result(&report)
-}
-
-fn is_seekable(file: &File) -> bool {
-    file.metadata().is_ok_and(|metadata| metadata.is_file())
 }

@@ -26,7 +26,7 @@ const NEVER_REPLACED: &str = "name another file: an identity is never replaced, 
 pub(crate) fn run(arguments: &KeygenArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_key(&arguments.output).map_err(never_replaced)?;
     let (identity, recipient) = generate_identity(&now()?.to_string());
-    let mut output = place.begin()?;
+    let mut output = place.begin().map_err(never_replaced)?;
     let written = output.write_all(identity.expose_secret().as_bytes());
     written.map_err(|error| Error::io("write", arguments.output.display(), error))?;
     let published = output.publish(None, &context.interrupt).map_err(never_replaced)?;

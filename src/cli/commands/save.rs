@@ -30,11 +30,12 @@ use std::time::{Instant, SystemTime};
 pub(crate) struct SaveArguments {
     /// Where to write the archive: an existing directory, a new file ending in .age, or - for standard output
     ///
-    /// In a directory the archive gets the name CLUSTER-TIME-rREVISION.db.zst.age, and its SHA-256 is put beside
-    /// it in a file with .sha256 appended. A directory must exist: an unmounted /backups must not become a file.
+    /// In a directory the archive gets the name CLUSTER-TIME-rREVISION.db.zst.age, and where that is taken the first
+    /// free one of CLUSTER-TIME-rREVISION.2.db.zst.age, .3 and so on. Its SHA-256 is put beside it in a file with
+    /// .sha256 appended. A directory must exist: an unmounted /backups must not become a file.
     #[arg(value_name = "DEST", env = "ETCD_SEAL_DESTINATION", value_parser = setting(OsStringValueParser::new()))]
     pub(crate) destination: Option<Setting<OsString>>,
-    /// Replace an existing archive
+    /// Replace the archive that DEST names; in a directory nothing is replaced
     #[arg(hide_short_help = true, long)]
     pub(crate) force: bool,
     /// Parse and check everything, print the plan, ask for nothing and touch nothing
@@ -87,7 +88,7 @@ pub(crate) struct SaveSettings {
     pub(crate) recipients: RecipientArguments,
     /// DEST as given.
     pub(crate) destination: OsString,
-    /// Whether to replace an existing archive.
+    /// Whether to replace the archive that the destination names.
     pub(crate) force: bool,
     /// Whether to print only the plan.
     pub(crate) dry_run: bool,
@@ -203,7 +204,7 @@ fn seal_into(place: &Place, seal: &Seal<'_>, input: Input<'_>, context: &Context
     let began = Instant::now();
     let mut output = place.begin()?;
     let sealing = seal.begin(input)?;
-    output.name(|| sealing.name().to_string())?;
+    output.name(sealing.name())?;
     let sealed = sealing.write_to(&mut output).map_err(|error| output.explain(error, identity))?;
     let published = output.publish(Some(sealed.archive_sha256), &context.interrupt)?;
     context.reporter.result(&SaveReport::new(sealed, published, began.elapsed()))

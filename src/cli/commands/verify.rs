@@ -10,8 +10,8 @@ use crate::cli::settings::standard_input::StandardInput;
 use crate::error::{Kind, Result};
 use crate::keys::Identities;
 use crate::pipeline::open::{Options, look, open};
+use crate::store::Object;
 use clap::Args;
-use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -48,26 +48,26 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &Context) -> Result<Exit
     arguments.check()?;
     let options = arguments.opening.options()?;
     let identities = arguments.identities.load(&context.terminal)?;
-    each(&arguments.archives, context, |archive, file| match &identities {
-        None => verify_without_key(archive, file, context),
-        Some(identities) => verify_with_key(archive, file, identities, &options, context),
+    each(&arguments.archives, context, |archive, object| match &identities {
+        None => verify_without_key(archive, object, context),
+        Some(identities) => verify_with_key(archive, object, identities, &options, context),
     })
 }
 
 /// Compares the sidecar, and checks what is readable without a key.
-fn verify_without_key(archive: Archive<'_>, mut file: File, context: &Context) -> Result<Exit> {
+fn verify_without_key(archive: &Archive, mut object: Box<dyn Object>, context: &Context) -> Result<Exit> {
     let began = Instant::now();
     let sidecar = archive.sidecar()?;
     let watch = context.watch("verifying");
-    let visible = look(&mut file, &watch)?;
+    let visible = look(&mut object, &watch)?;
     let sidecar = archive.compare(sidecar.as_ref(), visible.archive_sha256.as_ref())?;
     context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))
 }
 
 /// Verifies every layer to the end, and the sidecar. A malformed sidecar does not prevent the check of the content.
 fn verify_with_key(
-    archive: Archive<'_>,
-    mut file: File,
+    archive: &Archive,
+    mut object: Box<dyn Object>,
     identities: &Identities,
     options: &Options,
     context: &Context,
@@ -80,7 +80,7 @@ fn verify_with_key(
         read => (read?, None),
     };
     let options = Options { file_digest: sidecar.is_some(), ..options.clone() };
-    let opened = open(&mut file, identities, &options, &mut io::sink(), &watch)
+    let opened = open(&mut object, identities, &options, &mut io::sink(), &watch)
         .map_err(|error| archive.or_damaged(error, &context.interrupt))?;
     if let Some(error) = malformed {
         return Err(archive.whole_but(error));

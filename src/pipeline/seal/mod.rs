@@ -3,6 +3,7 @@
 mod record;
 mod source;
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
@@ -14,16 +15,15 @@ use tokio::runtime::{Handle, Runtime};
 pub use self::source::{AfterStream, SnapshotSource};
 use self::source::{EtcdSource, ReadSource};
 use super::engine::seal::Sealer;
-use super::unseal::directory_and_name;
+use super::unseal::new_object;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Manifest, Source, Trailer};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::etcd::{self, Connection, Snapshot};
 use crate::keys::Recipients;
 use crate::progress::Pulse;
-use crate::store::local::UnpublishedFile;
 use crate::store::name::{ArchiveName, whole_seconds};
-use crate::store::{Existing, Published};
+use crate::store::{Existing, Location, Published, Terms};
 use crate::watch::Watch;
 
 /// How to seal.
@@ -165,27 +165,25 @@ impl<'a> Seal<'a> {
     /// # Errors
     /// The errors of [`Self::to_writer`], and [`Kind::DestinationExists`].
     pub fn to_file(&self, input: Input<'a>, path: &Path) -> Result<(Sealed, Published)> {
-        let (directory, name) = directory_and_name(path)?;
-        let mut file = UnpublishedFile::create(directory)?;
-        let sealed = self.to_writer(input, &mut file)?;
-        let published =
-            file.publish(name, Existing::Refuse, Some(sealed.archive_sha256), &self.watch.interrupt)?;
+        let mut object = new_object(path, true)?;
+        let sealed = self.to_writer(input, &mut object)?;
+        let published = object.publish(Some(sealed.archive_sha256), &self.watch.interrupt)?;
         Ok((sealed, published))
     }
 
-    /// Seals `input` into a new file in `directory`, named after the cluster, the time and the revision, as
-    /// [`Self::to_file`] does.
+    /// Seals `input` into a new file in `directory`, named after the cluster, the time and the revision, with a number where
+    /// that name is taken, as [`Self::to_file`] does.
     ///
     /// # Errors
-    /// The errors of [`Self::to_file`].
+    /// The errors of [`Self::to_writer`], and [`Kind::Destination`].
     pub fn to_directory(&self, input: Input<'a>, directory: &Path) -> Result<(Sealed, Published)> {
         // A snapshot puts load on a member, so the directory has to prove writable first.
-        let mut file = UnpublishedFile::create(directory)?;
+        let mut object = Location::parse(directory).store().begin()?;
         let sealing = self.begin(input)?;
-        let name = sealing.name().to_string();
-        let sealed = sealing.write_to(&mut file)?;
-        let published =
-            file.publish(name, Existing::Refuse, Some(sealed.archive_sha256), &self.watch.interrupt)?;
+        let terms = Terms { existing: Existing::Number, sidecar: true };
+        object.name(OsStr::new(&sealing.name().to_string()), terms)?;
+        let sealed = sealing.write_to(&mut object)?;
+        let published = object.publish(Some(sealed.archive_sha256), &self.watch.interrupt)?;
         Ok((sealed, published))
     }
 

@@ -3,7 +3,7 @@
 //! Until [`UnpublishedFile::publish`] only temporaries exist, and dropping an [`UnpublishedFile`] removes them. A process that is
 //! killed leaves them behind, and a later run in the same directory removes them.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -18,7 +18,8 @@ use super::stale;
 use super::temporary::{Temporary, is_temporary_name};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::store::contract::{Existing, Published};
+use crate::store::contract::{Existing, Published, Terms};
+use crate::store::name::first_free;
 use crate::store::sidecar::Sidecar;
 
 /// How a file is published.
@@ -35,6 +36,15 @@ pub(super) struct Publication<'a> {
 impl<'a> Publication<'a> {
     pub(super) fn new(name: &'a OsStr, existing: Existing, sha256: Option<[u8; 32]>) -> Self {
         Self { methods: Method::ALL, name, existing, sha256 }
+    }
+
+    /// Gives the file the name `name`.
+    fn commit(&self, file: &mut Temporary, name: &OsStr, sidecar: Option<&NamedSidecar>) -> Result<()> {
+        if self.existing != Existing::Replace {
+            return commit::without_replacing(self.methods, file, name);
+        }
+        sidecar.map_or(Ok(()), NamedSidecar::remove_old)?;
+        commit::replacing(file, name)
     }
 }
 
@@ -67,6 +77,14 @@ impl UnpublishedFile {
         drop(self.content.swap(file));
     }
 
+    /// The name under which it can be published now.
+    ///
+    /// # Errors
+    /// The errors of [`check`].
+    pub(super) fn free_name(&self, name: &OsStr, terms: Terms) -> Result<OsString> {
+        free_name(self.temporary.directory(), name, terms)
+    }
+
     /// Makes it readable for all users once it is published: for a file that is no secret and that another user reads.
     ///
     /// # Errors
@@ -86,6 +104,9 @@ impl UnpublishedFile {
     /// 3. when replacing, remove the sidecar of the old file, so that it never lies beside the new file;
     /// 4. give the file its name: this is the commit;
     /// 5. give the sidecar its name, and fsync the directory.
+    ///
+    /// Where another process has taken the name before step 4, [`Existing::Number`] goes on with the next free name and a
+    /// sidecar for that.
     ///
     /// Step 5 replaces a sidecar that a removed archive has left, even under [`Existing::Refuse`]: the archive's name was
     /// free, so that sidecar could only be wrong about this archive.
@@ -107,31 +128,33 @@ impl UnpublishedFile {
     }
 
     pub(super) fn publish_as(
-        mut self,
+        self,
         publication: &Publication<'_>,
         interrupt: &Interrupt,
     ) -> Result<Published> {
-        let Publication { methods, name, existing, sha256 } = *publication;
-        let directory = Arc::clone(self.temporary.directory());
-        let path = directory.join(name);
-        if let Some(error) = self.content.failure() {
-            return Err(Error::io("write", path.display(), error));
+        let Self { mut temporary, content } = self;
+        let Publication { name, existing, sha256, .. } = *publication;
+        let directory = Arc::clone(temporary.directory());
+        let failed = |error| Error::io("write", directory.join(name).display(), error);
+        if let Some(error) = content.failure() {
+            return Err(failed(error));
         }
-        check_name(&directory, name, existing, sha256.is_some())?;
-        let sidecar = sha256.map(|sha256| NamedSidecar::write(&directory, name, sha256)).transpose()?;
-        self.content.finish().map_err(|error| Error::io("write", path.display(), error))?;
+        let terms = Terms { existing, sidecar: sha256.is_some() };
+        let mut name = free_name(&directory, name, terms)?;
+        let mut sidecar = NamedSidecar::write(&directory, &name, sha256)?;
+        content.finish().map_err(failed)?;
         directory.check_in_place()?;
 
         interrupt.begin_commit()?;
-        match (existing, &sidecar) {
-            (Existing::Refuse, _) => commit::without_replacing(methods, &mut self.temporary, name)?,
-            (Existing::Replace, None) => commit::replacing(&mut self.temporary, name)?,
-            (Existing::Replace, Some(sidecar)) => {
-                sidecar.remove_old()?;
-                commit::replacing(&mut self.temporary, name)?;
+        while let Err(error) = publication.commit(&mut temporary, &name, sidecar.as_ref()) {
+            if existing != Existing::Number || error.kind() != Kind::DestinationExists {
+                return Err(error);
             }
+            name = free_name(&directory, &name, terms)?;
+            sidecar = NamedSidecar::write(&directory, &name, sha256)?;
         }
-        let finished = finish(&directory, &mut self.temporary, sidecar);
+        let path = directory.join(&name);
+        let finished = finish(&directory, &mut temporary, sidecar);
         let shortfall = finished.err().map(|error| partly(&path, &error, sha256));
         Ok(Published { path, shortfall })
     }
@@ -153,10 +176,24 @@ impl Write for UnpublishedFile {
 /// Publishing checks again.
 ///
 /// # Errors
-/// [`Kind::DestinationExists`] under [`Existing::Refuse`]; [`Kind::Destination`] where the directory is missing, or where
-/// `name`, or with `sidecar` the sidecar's name, can never be published there; [`Kind::Io`].
+/// [`Kind::DestinationExists`] where `name` is taken and `existing` neither replaces nor numbers it; [`Kind::Destination`] where
+/// the directory is missing, or where `name`, or with `sidecar` the sidecar's name, can never be published there; [`Kind::Io`].
 pub fn check(directory: &Path, name: impl AsRef<OsStr>, existing: Existing, sidecar: bool) -> Result<()> {
-    check_name(&Directory::open(directory)?, name.as_ref(), existing, sidecar)
+    let terms = Terms { existing, sidecar };
+    free_name(&Directory::open(directory)?, name.as_ref(), terms).map(drop)
+}
+
+/// The name under which a file can be published now: `name`, or under [`Existing::Number`] the next one that is free.
+fn free_name(directory: &Directory, name: &OsStr, terms: Terms) -> Result<OsString> {
+    let Terms { existing, sidecar } = terms;
+    if existing != Existing::Number {
+        return check_name(directory, name, existing, sidecar).map(|()| name.to_owned());
+    }
+    let is_taken = |name: &OsStr| match check_name(directory, name, Existing::Refuse, sidecar) {
+        Err(error) if error.kind() == Kind::DestinationExists => Ok(true),
+        checked => checked.map(|()| false),
+    };
+    first_free(name, is_taken)?.ok_or_else(|| commit::exists(directory, name))
 }
 
 fn check_name(directory: &Directory, name: &OsStr, existing: Existing, sidecar: bool) -> Result<()> {
@@ -164,7 +201,7 @@ fn check_name(directory: &Directory, name: &OsStr, existing: Existing, sidecar: 
         let message = format!("{} cannot be the name of a published file", directory.join(name).display());
         return Err(Error::new(Kind::Destination, message));
     }
-    if is_taken(directory, name)? && existing == Existing::Refuse {
+    if is_taken(directory, name)? && existing != Existing::Replace {
         return Err(commit::exists(directory, name));
     }
     if sidecar {
@@ -200,12 +237,13 @@ fn is_taken(directory: &Directory, name: &OsStr) -> Result<bool> {
 /// A sidecar under its temporary name, and its final name.
 struct NamedSidecar {
     temporary: Temporary,
-    name: std::ffi::OsString,
+    name: OsString,
 }
 
 impl NamedSidecar {
-    /// Writes and fsyncs it.
-    fn write(directory: &Arc<Directory>, archive: &OsStr, sha256: [u8; 32]) -> Result<Self> {
+    /// Writes and fsyncs the sidecar of `archive`; `None` without a digest.
+    fn write(directory: &Arc<Directory>, archive: &OsStr, sha256: Option<[u8; 32]>) -> Result<Option<Self>> {
+        let Some(sha256) = sha256 else { return Ok(None) };
         let name = Sidecar::name_of(archive);
         let line = Sidecar { sha256, name: archive.to_owned() }.to_line();
         // The directory existed when the archive was begun, so its absence now is no mistake in its name.
@@ -215,7 +253,7 @@ impl NamedSidecar {
         })?;
         let written = temporary.file().write_all(&line).and_then(|()| temporary.sync());
         written.map_err(|error| Error::io("write", directory.join(&name).display(), error))?;
-        Ok(Self { temporary, name })
+        Ok(Some(Self { temporary, name }))
     }
 
     fn remove_old(&self) -> Result<()> {

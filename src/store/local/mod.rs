@@ -9,6 +9,7 @@ mod layout;
 pub mod member;
 pub mod predecessor;
 mod removal;
+mod rename;
 pub mod scratch;
 mod shape;
 pub mod source;

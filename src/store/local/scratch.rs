@@ -10,7 +10,8 @@ use rustix::io::Errno;
 
 use super::directory::Directory;
 use super::growing::GrowingFile;
-use super::tree::{Tree, rename_without_replacing};
+use super::rename::rename_without_replacing;
+use super::tree::Tree;
 use crate::error::{Error, Kind, Result};
 
 /// A directory for its owner alone (mode 0700), under a random name that cannot be guessed. Dropping it removes it with

@@ -21,7 +21,7 @@ const TOUCHED: &[u8] = b".touch";
 
 /// The kind of a directory in a tree, which decides what may be in it.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum DirectoryKind {
     /// The tree itself.
     Tree,
     /// A data directory of a new cluster: `--output-dir`.
@@ -41,7 +41,7 @@ enum Place {
 /// The reason to doubt that a killed run left `tree`; `None` where there is none. Removing an empty tree loses nothing.
 pub(super) fn doubt_of(tree: &Directory) -> rustix::io::Result<Option<String>> {
     let unfinished = tree.look(OsStr::new(UNFINISHED))?;
-    if unfinished.is_none_or(|stat| kind(&stat) != FileType::RegularFile) {
+    if unfinished.is_none_or(|stat| type_of(&stat) != FileType::RegularFile) {
         let mut names = tree.names_in_it()?;
         let is_empty = names.all(|name| name.is_ok_and(|name| !is_file_name(OsStr::from_bytes(&name))));
         return Ok((!is_empty).then(|| format!("it holds no file {UNFINISHED}, so it may be complete")));
@@ -54,10 +54,10 @@ pub(super) fn doubt_of(tree: &Directory) -> rustix::io::Result<Option<String>> {
 /// and one filesystem.
 fn stranger_in(tree: &Directory) -> rustix::io::Result<Option<PathBuf>> {
     let device = rustix::fs::fstat(tree.file())?.st_dev;
-    stranger(tree, Place::Tree, device)
+    stranger(tree, DirectoryKind::Tree, device)
 }
 
-fn stranger(directory: &Directory, place: Place, device: u64) -> rustix::io::Result<Option<PathBuf>> {
+fn stranger(directory: &Directory, kind: DirectoryKind, device: u64) -> rustix::io::Result<Option<PathBuf>> {
     for (number, name) in directory.names_in_it()?.enumerate() {
         let name = name?;
         let name = OsStr::from_bytes(&name);
@@ -65,13 +65,15 @@ fn stranger(directory: &Directory, place: Place, device: u64) -> rustix::io::Res
             continue;
         }
         let Some(stat) = directory.look(name)? else { continue };
-        let found = match kind(&stat) {
-            FileType::Directory => match place.directory(name.as_bytes()) {
-                Some(inside) if stat.st_dev == device => stranger(&directory.enter(name)?, inside, device)?,
+        let found = match type_of(&stat) {
+            FileType::Directory => match kind.directory(name.as_bytes()) {
+                Some(below) if stat.st_dev == device => stranger(&directory.enter(name)?, below, device)?,
                 _ => Some(directory.join(name)),
             },
-            FileType::RegularFile if place.may_hold_file(name.as_bytes()) => None,
-            FileType::Socket if place == Place::Tree && name.as_bytes().starts_with(b"localhost:") => None,
+            FileType::RegularFile if kind.may_hold_file(name.as_bytes()) => None,
+            FileType::Socket if kind == DirectoryKind::Tree && name.as_bytes().starts_with(b"localhost:") => {
+                None
+            }
             _ => Some(directory.join(name)),
         };
         if found.is_some() || number > ENTRIES_MAX {
@@ -81,11 +83,11 @@ fn stranger(directory: &Directory, place: Place, device: u64) -> rustix::io::Res
     Ok(None)
 }
 
-fn kind(stat: &Stat) -> FileType {
+fn type_of(stat: &Stat) -> FileType {
     FileType::from_raw_mode(stat.st_mode)
 }
 
-impl Place {
+impl DirectoryKind {
     /// The kind of the directory `name` in it; `None` where this program's trees have none of that name.
     fn directory(self, name: &[u8]) -> Option<Self> {
         match (self, name) {

@@ -33,6 +33,11 @@ impl LocalDirectory {
         Self { path: path.into() }
     }
 
+    /// The path to open: the working directory has the path `.`.
+    fn path(&self) -> &Path {
+        if self.path.as_os_str().is_empty() { Path::new(".") } else { &self.path }
+    }
+
     fn missing(&self, name: &OsStr) -> Error {
         let path = self.address(name);
         Error::new(Kind::NotFound, format!("there is no archive {}", path.display())).naming(&*path)
@@ -52,11 +57,11 @@ impl Store for LocalDirectory {
     }
 
     fn check(&self, name: &OsStr, terms: Terms) -> Result<()> {
-        file::check(&self.path, name, terms.existing, terms.sidecar)
+        file::check(self.path(), name, terms.existing, terms.sidecar)
     }
 
     fn begin(&self) -> Result<Box<dyn Unpublished>> {
-        let file = UnpublishedFile::create(&self.path)?;
+        let file = UnpublishedFile::create(self.path())?;
         Ok(Box::new(NamedFile { file, directory: self.clone(), name: None }))
     }
 
@@ -73,9 +78,9 @@ impl Store for LocalDirectory {
     }
 
     fn list(&self) -> Result<Vec<Entry>> {
-        let directory = Directory::open(&self.path)?;
+        let directory = Directory::open(self.path())?;
         let failed = |error: Errno| {
-            Error::io("read the directory", self.path.display(), error.into()).naming(&*self.path)
+            Error::io("read the directory", self.path().display(), error.into()).naming(self.path())
         };
         let mut entries = Vec::new();
         for name in directory.names_in_it().map_err(failed)? {
@@ -96,7 +101,7 @@ impl Store for LocalDirectory {
         if !is_file_name(name) || is_temporary_name(name.as_bytes()) {
             return Err(self.missing(name));
         }
-        let directory = Directory::open(&self.path)?;
+        let directory = Directory::open(self.path())?;
         let stat = match directory.look(name) {
             Err(Errno::NAMETOOLONG) => None,
             stat => stat.map_err(|error| self.failed("look at", name, error))?,
@@ -107,7 +112,7 @@ impl Store for LocalDirectory {
     /// Makes the removal of the archive durable before it removes the sidecar: after a crash, no archive is left without it.
     fn remove(&self, name: &OsStr) -> Result<()> {
         self.stat(name)?;
-        let directory = Directory::open(&self.path)?;
+        let directory = Directory::open(self.path())?;
         directory.remove(name).map_err(|error| self.failed("remove", name, error))?;
         directory.sync()?;
         let sidecar = Sidecar::name_of(name);
@@ -120,7 +125,7 @@ impl Store for LocalDirectory {
     }
 
     fn free_space(&self) -> Result<Option<u64>> {
-        free_space(&self.path).map(Some)
+        free_space(self.path()).map(Some)
     }
 }
 
@@ -155,16 +160,17 @@ impl Write for NamedFile {
 }
 
 impl Unpublished for NamedFile {
-    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<()> {
-        self.directory.check(name, terms)?;
-        self.name = Some((name.to_owned(), terms));
-        Ok(())
+    fn name(&mut self, name: &OsStr, terms: Terms) -> Result<PathBuf> {
+        let name = self.file.free_name(name, terms)?;
+        let address = self.directory.address(&name);
+        self.name = Some((name, terms));
+        Ok(address)
     }
 
     fn publish(self: Box<Self>, sha256: Option<[u8; 32]>, interrupt: &Interrupt) -> Result<Published> {
         let Some((name, terms)) = self.name else {
-            let message = format!("a file in {} has no name", self.directory.path.display());
-            return Err(Error::new(Kind::Destination, message).naming(&*self.directory.path));
+            let message = format!("a file in {} has no name", self.directory.path().display());
+            return Err(Error::new(Kind::Destination, message).naming(self.directory.path()));
         };
         let sha256 = sha256.filter(|_| terms.sidecar);
         let path = self.directory.address(&name);
@@ -225,12 +231,12 @@ mod tests {
     use crate::store::Location;
     use crate::store::conformance::{Subject, conforms};
 
-    struct Place {
+    struct TestDirectory {
         directory: tempfile::TempDir,
         store: LocalDirectory,
     }
 
-    impl Place {
+    impl TestDirectory {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
             let store = LocalDirectory::new(directory.path());
@@ -238,7 +244,7 @@ mod tests {
         }
     }
 
-    impl Subject for Place {
+    impl Subject for TestDirectory {
         fn store(&self) -> &dyn Store {
             &self.store
         }
@@ -257,12 +263,12 @@ mod tests {
 
     #[test]
     fn a_local_directory_conforms() {
-        conforms(Place::new);
+        conforms(TestDirectory::new);
     }
 
     #[test]
     fn a_list_leaves_out_what_is_no_archive() {
-        let place = Place::new();
+        let place = TestDirectory::new();
         let path = |name: &str| place.directory.path().join(name);
         std::fs::create_dir(path("directory.age")).unwrap();
         std::os::unix::fs::symlink("x.age", path("link.age")).unwrap();

@@ -90,22 +90,22 @@ pub(super) fn find_below(directory: &File, shown: &Path, path: &Path) -> Result<
 }
 
 /// Opens a regular file below `directory` for reading. Never blocks, and opens no device, named pipe or socket.
-pub(super) fn open_file_below(directory: &File, shown: &Path, path: &Path) -> Result<Opened, Obstacle> {
+pub(super) fn open_file_below(directory: &File, shown: &Path, path: &Path) -> Result<FoundFile, Obstacle> {
     let found = find_below(directory, shown, path)?;
     let kind = FileType::from_raw_mode(found.stat.st_mode);
     if kind != FileType::RegularFile {
-        return Ok(Opened::Other(kind));
+        return Ok(FoundFile::Other(kind));
     }
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(&found.directory, &*found.name, flags, Mode::empty())?;
     match FileType::from_raw_mode(rustix::fs::fstat(&file)?.st_mode) {
-        FileType::RegularFile => Ok(Opened::File(File::from(file))),
-        other => Ok(Opened::Other(other)),
+        FileType::RegularFile => Ok(FoundFile::File(File::from(file))),
+        other => Ok(FoundFile::Other(other)),
     }
 }
 
 /// The result of [`open_file_below`].
-pub(super) enum Opened {
+pub(super) enum FoundFile {
     /// A regular file.
     File(File),
     /// A file of another type, which was not opened.

@@ -77,7 +77,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         .timeout(settings.timeout)
         .runtime(&context.runtime)
         .watch(context.watch("restoring"));
-    let drilled = drill.run(&mut source.file, &settings.scratch);
+    let drilled = drill.run(&mut source.object, &settings.scratch);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
@@ -103,7 +103,12 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
         let _ = write!(destination, ", at least {}", size(expected));
     }
     check_room(&settings.scratch, expected, settings.members, free_space(&settings.scratch)?)?;
-    context.reporter.result(&Plan::new("drill", source.archive().name(), destination, Vec::new()))
+    context.reporter.result(&Plan::new(
+        "drill",
+        source.archive().subject().to_string(),
+        destination,
+        Vec::new(),
+    ))
 }
 
 impl MetricsPlace {

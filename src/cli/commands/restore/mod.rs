@@ -6,7 +6,7 @@ use crate::archive::manifest::Description;
 use crate::cli::clock::{now, time_of};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
-use crate::cli::input::{Archive, open_file};
+use crate::cli::input::{Archive, open_file, standard_input_object};
 use crate::cli::output::Place;
 use crate::cli::report::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use crate::cli::terminal::printable::quoted;
@@ -22,13 +22,14 @@ use crate::pipeline::open::{Opening, Options};
 use crate::pipeline::predecessor::{Predecessor, predecessors};
 use crate::pipeline::restore::Restore;
 use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
+use crate::store::Object;
+use crate::store::local::LocalFile;
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
 use crate::store::space::free_space;
 use settings::{ClusterSettings, RestoreSettings, Target};
 pub(crate) use settings::{RestoreArguments, SourceSettings};
 use std::ffi::OsStr;
 use std::fmt::Write as _;
-use std::fs::File;
 use std::io::Seek;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -51,8 +52,8 @@ pub(crate) fn run(arguments: RestoreArguments, context: &Context) -> Result<Exit
 
 /// An opened source.
 pub(crate) struct OpenSource {
-    path: PathBuf,
-    pub(crate) file: File,
+    archive: Archive,
+    pub(crate) object: Box<dyn Object>,
     /// The identities for an archive; `None` for a plain snapshot.
     pub(crate) identities: Option<Identities>,
     /// Whether the command only plans.
@@ -64,49 +65,50 @@ impl OpenSource {
     pub(crate) fn open(settings: SourceSettings, context: &Context, dry_run: bool) -> Result<Self> {
         match settings {
             SourceSettings::Snapshot(path) => {
-                let file = match path.to_str() {
-                    Some("-") => crate::cli::input::standard_input()?,
-                    _ => open_file(&path, "snapshot")?,
+                let archive = Archive::named(&path);
+                let object: Box<dyn Object> = match archive.path() {
+                    None => standard_input_object()?,
+                    Some(path) => Box::new(LocalFile::from(open_file(path, "snapshot")?)),
                 };
-                Ok(Self { path, file, identities: None, dry_run })
+                Ok(Self { archive, object, identities: None, dry_run })
             }
             SourceSettings::Archive(path, identities) => {
-                let file = Archive::named(&path).open()?;
+                let archive = Archive::named(&path);
+                let object = archive.open()?;
                 let identities = if dry_run {
                     identities.read(&context.terminal)?;
                     Identities::default()
                 } else {
                     identities.load(&context.terminal)?.unwrap_or_default()
                 };
-                Ok(Self { path, file, identities: Some(identities), dry_run })
+                Ok(Self { archive, object, identities: Some(identities), dry_run })
             }
         }
     }
 
-    pub(crate) fn archive(&self) -> Archive<'_> {
-        Archive::named(&self.path)
+    pub(crate) fn archive(&self) -> &Archive {
+        &self.archive
     }
 
-    /// The description that is readable without a key, if the archive is a file; nothing of it is authenticated.
+    /// The description that is readable without a key, if the archive can be read in any order; nothing of it is authenticated.
     pub(crate) fn describe(&mut self) -> Option<Description> {
-        if self.identities.is_none() || !self.file.metadata().ok()?.is_file() {
+        if self.identities.is_none() || self.object.size().is_none() {
             return None;
         }
-        let description = inspect(&mut self.file, None).ok().and_then(|seen| seen.visible.description);
-        self.file.rewind().ok()?;
+        let description = inspect(&mut self.object, None).ok().and_then(|seen| seen.visible.description);
+        self.object.rewind().ok()?;
         description
     }
 
-    /// The current time, and the time of the file.
+    /// The current time, and when the archive or the snapshot was written.
     fn clock(&self) -> Result<Clock> {
-        let modified = self.file.metadata().ok().filter(std::fs::Metadata::is_file);
-        let modified = modified.and_then(|metadata| time_of(metadata.modified().ok()?));
+        let modified = self.object.modified().and_then(|modified| time_of(modified.into()));
         Ok(Clock { now: now()?, modified })
     }
 
     /// Bytes of the snapshot as far as they are known beforehand, given the result of [`Self::describe`].
     pub(crate) fn expected_size(&self, description: Option<&Description>) -> Option<u64> {
-        let length = self.file.metadata().ok().filter(std::fs::Metadata::is_file)?.len();
+        let length = self.object.size()?;
         // Without a description, the snapshot is at least as large as its compressed form.
         Some(description.and_then(|description| description.snapshot_size).unwrap_or(length))
     }
@@ -126,7 +128,7 @@ fn to_snapshot(
     let admit = |promised| check_snapshot(Path::new(&named), promised, free.unwrap_or(u64::MAX));
     expected.map_or(Ok(()), admit)?;
     if source.dry_run {
-        let plan = Plan::new("restore", source.archive().name(), named, Vec::new());
+        let plan = Plan::new("restore", source.archive.subject().to_string(), named, Vec::new());
         return context.reporter.result(&plan);
     }
     let began = Instant::now();
@@ -134,12 +136,12 @@ fn to_snapshot(
     let mut output = place.begin()?;
     let watch = context.watch("restoring");
     let opening = Opening { identities: &identities, options, admit: &admit, watch: &watch };
-    let opened = opening.open(&mut source.file, &mut output);
-    let archive = Archive::named(&source.path);
+    let opened = opening.open(&mut source.object, &mut output);
+    let archive = source.archive();
     let opened = opened.map_err(|error| {
         let blame = |error: Error| match error.kind() {
             Kind::NoSpace => error,
-            _ => archive.named_in(archive.or_damaged(error, &context.interrupt)),
+            _ => archive.or_damaged(error, &context.interrupt).about(archive.subject()),
         };
         output.explain(error, blame)
     })?;
@@ -242,14 +244,14 @@ fn to_members(
     if cluster.skip_hash_check {
         restore = restore.skip_hash_check();
     }
-    let (file, interrupt) = (&mut source.file, &context.interrupt);
+    let (object, interrupt) = (&mut source.object, &context.interrupt);
     let names: Vec<String> = goal.names(membership).into_iter().map(str::to_owned).collect();
     let directories = goal.directories()?;
     let restored = match goal {
-        Goal::Member { name, place } => restore.to_place(file, &name, place),
-        Goal::Cluster { directory, owner } => restore.to_cluster_of(file, &directory, owner),
+        Goal::Member { name, place } => restore.to_place(object, &name, place),
+        Goal::Cluster { directory, owner } => restore.to_cluster_of(object, &directory, owner),
     };
-    let archive = Archive::named(&source.path);
+    let archive = source.archive();
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
     warn(&restored, cluster);
     let made = Made { membership, names: &names, directories: directories.as_ref() };
@@ -280,7 +282,7 @@ fn plan(source: &OpenSource, membership: &Membership, goal: &Goal) -> Plan {
     }
     let (cluster, all) = (membership.cluster_id(), membership.initial_cluster());
     let _ = write!(destination, " of cluster {cluster:x}, {all}");
-    Plan::new("restore", source.archive().name(), destination, Vec::new())
+    Plan::new("restore", source.archive.subject().to_string(), destination, Vec::new())
 }
 
 /// What is known of the snapshot's cluster, to compare with a previous member.
@@ -454,9 +456,9 @@ fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
 const LAST_COPY: &str = "take another copy; if this is the last one there is, or the db file of a member that was stopped, \
      --skip-hash-check --force takes it as it is";
 
-impl Archive<'_> {
+impl Archive {
     /// Names the source in an error about it; an error about a destination names that already.
-    pub(crate) fn blamed(self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
+    pub(crate) fn blamed(&self, error: Error, sealed: bool, interrupt: &Interrupt) -> Error {
         match error.kind() {
             Kind::DestinationExists
             | Kind::Destination
@@ -465,9 +467,9 @@ impl Archive<'_> {
             | Kind::Usage
             | Kind::Interrupted
             | Kind::PartlyPublished => error,
-            _ if sealed => self.named_in(self.or_damaged(error, interrupt)),
-            Kind::DigestAbsent | Kind::DigestMismatch => self.named_in(error.with_hint(LAST_COPY)),
-            _ => self.named_in(error),
+            _ if sealed => self.or_damaged(error, interrupt).about(self.subject()),
+            Kind::DigestAbsent | Kind::DigestMismatch => error.with_hint(LAST_COPY).about(self.subject()),
+            _ => error.about(self.subject()),
         }
     }
 }

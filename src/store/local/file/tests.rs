@@ -350,6 +350,36 @@ fn of_several_that_publish_the_same_name_one_wins() {
     }
 }
 
+#[test]
+fn of_several_that_publish_the_same_automatic_name_each_gets_a_number() {
+    let name = |number: &str| format!("prod-20261121T053409Z-r7{number}.db.zst.age");
+    for methods in METHODS {
+        let place = place();
+        std::thread::scope(|scope| {
+            for number in 0..8_u8 {
+                let mut unpublished = UnpublishedFile::create(place.path()).unwrap();
+                unpublished.write_all(&[number]).unwrap();
+                scope.spawn(move || {
+                    let name = name("");
+                    let numbered = Publication::new(OsStr::new(&name), Existing::Number, Some([number; 32]));
+                    let published =
+                        unpublished.publish_as(&Publication { methods, ..numbered }, &Interrupt::new());
+                    let Published { path, shortfall } = published.unwrap();
+                    assert!(shortfall.is_none(), "{shortfall:?}");
+                    assert_eq!(fs::read(path).unwrap(), [number]);
+                });
+            }
+        });
+        for number in ["", ".2", ".3", ".4", ".5", ".6", ".7", ".8"] {
+            let archive = place.path().join(name(number));
+            let sidecar = Sidecar::read_beside(&archive).unwrap().unwrap();
+            assert_eq!(sidecar.sha256, [fs::read(&archive).unwrap()[0]; 32], "{methods:?}");
+            assert_eq!(sidecar.name, *name(number));
+        }
+        assert_eq!(contents(&place).len(), 16, "{methods:?}");
+    }
+}
+
 /// Creates a file that a killed run could have left behind, last written `age` ago.
 fn plant_temporary(place: &TempDir, name: &str, age: Duration) -> PathBuf {
     let path = place.path().join(name);

@@ -10,7 +10,8 @@ use rustix::io::Errno;
 use crate::error::{Error, Result};
 use crate::store::local::directory::Directory;
 use crate::store::local::layout::{ASIDE, MARKER};
-use crate::store::local::tree::{Tree, exchange, move_back, rename_without_replacing};
+use crate::store::local::rename::{exchange, move_back, rename_without_replacing};
+use crate::store::local::tree::Tree;
 use crate::store::shell::shell_word;
 
 /// The moves aside so far, to be undone if a later step fails.
