@@ -3,7 +3,7 @@
 use super::commands::Arguments;
 use super::settings::environment::Environment;
 use super::settings::setting::{Setting, flag_of, option_of, setting, variable_of, with_environment};
-use super::{exit, report};
+use super::{exit, render};
 use crate::error::{Error, Kind};
 use clap::builder::OsStringValueParser;
 use clap::error::{ContextKind, ErrorKind};
@@ -177,7 +177,7 @@ fn help_of(command: &clap::Command) -> String {
 /// clap's paragraphs as one sentence and the way out.
 fn in_one_sentence(rendered: &str, command: &clap::Command) -> Error {
     let paragraphs: Vec<String> =
-        rendered.split("\n\n").map(|paragraph| report::one_line(paragraph.lines())).collect();
+        rendered.split("\n\n").map(|paragraph| render::one_line(paragraph.lines())).collect();
     let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
     let first = paragraphs.first().map(String::as_str).unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);

@@ -1,6 +1,6 @@
 //! The output of a command: a file that appears whole or not at all, or standard output.
 
-use super::report;
+use super::render;
 use super::terminal::console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -98,7 +98,7 @@ impl std::fmt::Display for Place {
             Destination::Stdout => formatter.write_str("standard output"),
             Destination::Directory(directory) => write!(formatter, "a new file in {}", directory.display()),
             Destination::File { directory, name } => {
-                formatter.write_str(&report::shown(Some(&directory.join(name))))
+                formatter.write_str(&render::shown(Some(&directory.join(name))))
             }
         }
     }
@@ -178,7 +178,7 @@ impl Output {
             Target::Stdout(_) => error.within("standard output").with_hint(STDOUT_LOST),
             Target::File(file) => {
                 let path = file.directory.join(file.name.as_deref().unwrap_or_default());
-                left_nothing(error).within(report::shown(Some(&path)))
+                left_nothing(error).within(render::shown(Some(&path)))
             }
         }
     }

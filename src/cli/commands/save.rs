@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::open_file;
 use crate::cli::output::Place;
-use crate::cli::report::{Plan, SaveReport};
+use crate::cli::render::{Plan, SaveReport};
 use crate::cli::settings::connection::{ConnectionArguments, ConnectionSettings};
 use crate::cli::settings::effort::EffortArguments;
 use crate::cli::settings::environment::Environment;

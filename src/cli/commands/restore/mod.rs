@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file};
 use crate::cli::output::Place;
-use crate::cli::report::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
+use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use crate::cli::terminal::printable::quoted;
 use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
