@@ -101,6 +101,7 @@ mod error;
 mod etcd;
 mod interrupt;
 mod keys;
+mod magic;
 mod pipeline;
 mod progress;
 mod store;

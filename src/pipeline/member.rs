@@ -13,10 +13,11 @@ use super::age::{Clock, unknown_age};
 use super::engine::buffer::Pool;
 use super::engine::delivery::Delivery;
 use super::engine::digest::{Digested, digest, queue};
-use super::engine::plaintext::read_full;
+use super::engine::plaintext::{fill, read_full};
 use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
 use super::open::{Admit, Opened, Opening, Options};
+use super::packed::{fault, unpacked, unreadable};
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::space::{MemberRoom, check_cluster};
 use crate::archive::manifest::{Description, Digest};
@@ -27,7 +28,7 @@ use crate::database::member::{
     raft_snapshot, raft_snapshot_name,
 };
 use crate::database::snapshot::{Checked, SnapshotCheck};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
 use crate::store::Published;
@@ -53,7 +54,7 @@ pub enum Source<'a> {
         /// How to read it.
         options: &'a Options,
     },
-    /// A snapshot as `etcdctl snapshot save` writes it.
+    /// A snapshot as `etcdctl snapshot save` writes it, or packed by gzip, zip or zstd.
     Snapshot,
 }
 
@@ -332,12 +333,16 @@ fn copy_snapshot(
     }
 }
 
-fn copy(input: &mut dyn Read, delivery: &mut Delivery<'_>, read: &AtomicU64) -> Result<(), Stop> {
+/// Reads the whole snapshot, unpacked where it is packed.
+fn copy(input: &mut (dyn Read + Send), delivery: &mut Delivery<'_>, read: &AtomicU64) -> Result<(), Stop> {
+    let subject = Subject::Stream("the snapshot".to_owned());
+    let mut input = unpacked(input, &subject)?.reader;
     let pool = Pool::default();
     loop {
         let mut piece = pool.take();
         piece.resize(READ_SIZE, 0);
-        let length = read_full(input, &mut piece)?;
+        let length = fill(&mut input, &mut piece);
+        let length = length.map_err(|error| fault(error, |error| unreadable(error, &subject)))?;
         if length == 0 {
             return Ok(());
         }

@@ -14,6 +14,7 @@ use tokio::runtime::{Handle, Runtime};
 pub use self::source::{AfterStream, SnapshotSource};
 use self::source::{EtcdSource, ReadSource};
 use super::engine::seal::Sealer;
+use super::packed::{Unpacked, unpacked};
 use super::unseal::directory_and_name;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Manifest, Source, Trailer};
@@ -198,8 +199,10 @@ impl<'a> Seal<'a> {
         match input.0 {
             From::Etcd { connection, runtime } => self.begin_etcd(connection, runtime),
             From::Reader { reader, subject, source, size } => {
+                let Unpacked { reader, packing } =
+                    unpacked(reader, &subject).map_err(|error| about_snapshot(error, &subject))?;
                 let mut manifest = record::manifest(self, source, now);
-                manifest.description.snapshot_size = size;
+                manifest.description.snapshot_size = size.filter(|_| packing.is_none());
                 let name = record::archive_name(&manifest, now);
                 let origin = Origin::Reader { reader, subject };
                 Ok(Sealing { seal: self.clone(), origin, manifest, name })
@@ -268,7 +271,7 @@ impl<'a> Input<'a> {
         Self(From::Etcd { connection, runtime: Some(runtime.clone()) })
     }
 
-    /// A snapshot that `reader` gives, up to its end.
+    /// A snapshot that `reader` gives, up to its end; one that gzip, zip or zstd has packed is unpacked on the way.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::named_reader(reader, Subject::Stream("the snapshot".to_owned()), Source::Stdin)
     }
@@ -278,7 +281,7 @@ impl<'a> Input<'a> {
         Self(From::Reader { reader: Box::new(reader), subject, source, size: None })
     }
 
-    /// The snapshot in this file; errors call it `path`.
+    /// The snapshot in this file, packed or not; errors call it `path`.
     ///
     /// # Errors
     /// [`Kind::Io`].
@@ -352,14 +355,19 @@ impl Sealing<'_> {
             }
             Origin::Reader { reader, subject } => {
                 let source = ReadSource::new(reader, subject.clone(), options.frame_size, &watch.interrupt);
-                sealer.seal(source, manifest, output).map_err(|error| match error.kind() {
-                    Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
-                        error.about(subject)
-                    }
-                    _ => error,
-                })
+                sealer.seal(source, manifest, output).map_err(|error| about_snapshot(error, &subject))
             }
         }
+    }
+}
+
+/// Names the source in an error about the snapshot that came from it.
+fn about_snapshot(error: Error, subject: &Subject) -> Error {
+    match error.kind() {
+        Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
+            error.about(subject.clone())
+        }
+        _ => error,
     }
 }
 
