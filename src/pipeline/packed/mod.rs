@@ -101,7 +101,10 @@ fn inspected<'a>(mut unpacker: Unpacker<'a>, packing: FileType) -> io::Result<Bo
         None | Some(FileType::Snapshot) => Ok(Box::new(Cursor::new(begin).chain(unpacker))),
         Some(inner) => {
             let error = not_a_snapshot(format!("{packing}, and in it is {inner}"));
-            Err(carried(error.with_hint(packing.instead_of_snapshot())))
+            // tar itself unpacks all but zip.
+            let by_tar = inner == FileType::Tar && packing != FileType::Zip;
+            let outermost = if by_tar { inner } else { packing };
+            Err(carried(error.with_hint(outermost.instead_of_snapshot())))
         }
     }
 }

@@ -207,7 +207,8 @@ fn what_is_no_single_snapshot_is_named_and_leads_on() {
     let cases = [
         (b"age-encryption.org/v1\n-> X25519".to_vec(), "an age file", "etcd-seal verify"),
         (tar.clone(), "a tar archive", "tar -xf"),
-        (gzip(&tar), "a gzip file, and in it is a tar archive", "gzip -d"),
+        (gzip(&tar), "a gzip file, and in it is a tar archive", "tar -xf"),
+        (gzip(&gzip(&snapshot())), "a gzip file, and in it is a gzip file", "gzip -d"),
         (zlib.finish().unwrap(), "a zlib stream", "zlib-flate"),
         (b"\xFD7zXZ\0\0\x04".to_vec(), "an xz file", "xz -d"),
         (Zip { files: 2, ..OF_GO }.write(&snapshot()), "more than one file", "unzip"),
