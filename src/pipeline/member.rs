@@ -310,7 +310,7 @@ fn copy_snapshot(
     let read = AtomicU64::new(0);
     let (copied, checked) = std::thread::scope(|scope| {
         let (pieces, digested) = queue();
-        let check = SnapshotCheck::new(skip_hash_check);
+        let check = SnapshotCheck::for_member(skip_hash_check);
         let check = spawn(scope, "digest", move || digest(check, digested))?;
         let mut delivery = Delivery::new(output, pieces, &read, watch);
         let copied = copy(input, &mut delivery, &read);

@@ -451,7 +451,7 @@ fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
 
 /// The hint where only etcd's digest can vouch for a snapshot.
 const LAST_COPY: &str = "take another copy; if this is the last one there is, or the db file of a member that was stopped, \
-     --skip-hash-check --force takes it as it is";
+     etcd-seal restore with --skip-hash-check --force takes it as it is";
 
 impl Archive<'_> {
     /// Names the source in an error about it; an error about a destination names that already.
