@@ -37,8 +37,6 @@ pub(crate) enum FileType {
 
 /// The types that a number at the beginning tells, by offset and number.
 const MAGICS: &[(FileType, usize, &[u8])] = &[
-    // Of bbolt's meta pages, behind the header of the page.
-    (FileType::Snapshot, 16, &0xED0C_DAED_u32.to_le_bytes()),
     (FileType::Age, 0, AGE_BEGIN.as_bytes()),
     (FileType::Age, 0, ARMOR_BEGIN.as_bytes()),
     (FileType::Gzip, 0, b"\x1F\x8B"),
@@ -50,6 +48,9 @@ const MAGICS: &[(FileType, usize, &[u8])] = &[
     (FileType::Bzip2, 0, b"BZh"),
     (FileType::Lz4, 0, &0x184D_2204_u32.to_le_bytes()),
     (FileType::SevenZip, 0, b"7z\xBC\xAF\x27\x1C"),
+    // Of bbolt's meta pages, behind the header of the page. It comes after those at the very beginning: zstd leaves it where it
+    // is in a snapshot that it has packed.
+    (FileType::Snapshot, 16, &0xED0C_DAED_u32.to_le_bytes()),
     (FileType::Tar, 257, b"ustar"),
 ];
 
@@ -198,6 +199,11 @@ mod tests {
             (b"PK\x03\x04\x14", FileType::Zip, "unzip"),
             (b"PK\x05\x06\0", FileType::Zip, "unzip"),
             (b"\x28\xB5\x2F\xFD\x24", FileType::Zstd, "zstd -d"),
+            (
+                b"\x28\xB5\x2F\xFD\x60\x20\x0C\x95\x33\0\x44\x50\0\x04\0\0\xED\xDA\x0C\xED",
+                FileType::Zstd,
+                "zstd -d",
+            ),
             (b"\x50\x2A\x4D\x18\x04", FileType::Zstd, "zstd -d"),
             (b"\xFD7zXZ\0\0", FileType::Xz, "xz -d"),
             (b"BZh9", FileType::Bzip2, "bzip2 -d"),

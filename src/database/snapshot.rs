@@ -186,7 +186,7 @@ pub fn judge_length(size: u64, database: u64, allow_missing_digest: bool) -> Res
 
 /// The hint of last resort for a database that is whole, with something behind it.
 const LAST_RESORT: &str = "take another copy; if this is the last one there is, etcd-seal restore with `skip_hash_check` \
-     and `force` takes it as it is";
+     `force` takes it as it is";
 
 fn no_digest(size: u64, database: u64) -> Error {
     let longer = if size > database {
@@ -207,8 +207,8 @@ fn wrong_length(size: u64, database: u64) -> Error {
         "something was appended to the snapshot: it is {size} bytes long, but its first page says {expected}"
     );
     Error::new(Kind::SnapshotLength, message).with_hint(format!(
-        "take it again, or cut it: head -c {expected} FILE is the snapshot with etcd's digest, head -c {database} FILE \
-         the database alone, which passes with `allow_missing_digest`"
+        "take it again, or cut it with head -c: its first {expected} bytes are the snapshot with etcd's digest, its first \
+         {database} bytes the database alone, which passes with `allow_missing_digest`"
     ))
 }
 
