@@ -168,7 +168,7 @@ kinds! {
         "expected what `etcdctl snapshot save` writes: a bbolt database followed by its SHA-256";
     /// The snapshot is shorter or longer than its own first page says.
     SnapshotLength "snapshot_length" Snapshot =>
-        "the snapshot was cut short or appended to; take it again or use another copy";
+        "the snapshot was cut short; take it again or use another copy";
     /// The snapshot does not match etcd's digest at its end.
     DigestMismatch "digest_mismatch" Snapshot =>
         "the snapshot changed after etcd wrote it; take it again or use another copy";

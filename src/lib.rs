@@ -102,6 +102,7 @@ mod error;
 mod etcd;
 mod interrupt;
 mod keys;
+mod magic;
 mod pipeline;
 mod progress;
 mod store;

@@ -25,6 +25,7 @@ use super::manifest::{
 use super::payload::{NONCE_SIZE, PayloadKey};
 use crate::error::{Error, Kind, Result};
 use crate::keys::{AGE_BEGIN, ARMOR_BEGIN, Identities, Recipients};
+use crate::magic::FileType;
 
 /// The tag of this program's stanza.
 const DESCRIPTION_TAG: &str = "etcd-snapshot";
@@ -324,36 +325,20 @@ fn malformed(error: &DecryptError, prefix: &[u8]) -> Error {
     }
 }
 
-/// Says what the file is instead, if that is known: operators have mistaken each of these for an archive.
+/// Says what the file is instead, if that is known.
 fn not_an_archive(prefix: &[u8]) -> Error {
-    const ZSTD: &[u8] = &super::frame::ZSTD_MAGIC.to_le_bytes();
-    /// The magic number of bbolt's meta pages, behind the 16 bytes of the page header.
-    const BBOLT: &[u8] = &0xED0C_DAED_u32.to_le_bytes();
-    let (what, hint) = if prefix.is_empty() {
-        ("it is empty", Some("the backup that made it failed; use another archive"))
-    } else if prefix.get(16..20) == Some(BBOLT) {
-        (
-            "it is a plain, unencrypted etcd snapshot",
-            Some("seal it with etcd-seal save `from` FILE, or use it with etcdutl as it is"),
-        )
-    } else if prefix.starts_with(ZSTD) {
-        (
-            "it is a zstd file, not encrypted",
-            Some("decompress it with zstd -d, then seal it with etcd-seal save `from` FILE"),
-        )
+    let (what, hint) = if let Some(file_type) = FileType::of(prefix) {
+        (format!("it is {file_type}"), Some(file_type.instead_of_archive()))
+    } else if prefix.is_empty() {
+        ("it is empty".to_owned(), Some("the backup that made it failed; use another archive".to_owned()))
     } else if AGE_BEGIN.as_bytes().starts_with(prefix) {
-        (
-            "it ends inside its first line",
-            Some("the file was cut short; fetch another copy of it or use another archive"),
-        )
+        let hint = "the file was cut short; fetch another copy of it or use another archive";
+        ("it ends inside its first line".to_owned(), Some(hint.to_owned()))
     } else {
-        ("it does not begin as an age file", None)
+        ("it does not begin as an age file".to_owned(), None)
     };
     let error = Error::new(Kind::NotAnArchive, format!("not an archive: {what}"));
-    match hint {
-        Some(hint) => error.with_hint(hint),
-        None => error,
-    }
+    hint.into_iter().fold(error, Error::with_hint)
 }
 
 /// The offset of the ASCII armour in a file that begins with `prefix`: only empty lines may come before it. `None` where

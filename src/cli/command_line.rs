@@ -4,7 +4,7 @@ use super::commands::{Arguments, generate};
 use super::settings::environment::Environment;
 use super::settings::setting::{Setting, flag_of, option_of, setting, variable_of, with_environment};
 use super::summary::summary;
-use super::{exit, report, suggestions};
+use super::{exit, render, suggestions};
 use crate::error::{Error, Kind};
 use clap::builder::OsStringValueParser;
 use clap::error::{ContextKind, ErrorKind};
@@ -216,7 +216,7 @@ fn suggestion(error: &clap::Error, command: &clap::Command, arguments: &[OsStrin
 /// clap's paragraphs as one sentence and the way out, which is `suggestion` where there is one.
 fn in_one_sentence(rendered: &str, command: &clap::Command, suggestion: Option<&str>) -> Error {
     let paragraphs: Vec<String> =
-        rendered.split("\n\n").map(|paragraph| report::one_line(paragraph.lines())).collect();
+        rendered.split("\n\n").map(|paragraph| render::one_line(paragraph.lines())).collect();
     let usage = paragraphs.iter().find(|paragraph| paragraph.starts_with("Usage: "));
     let first = paragraphs.first().map(String::as_str).unwrap_or_default();
     let message = first.strip_prefix("error: ").unwrap_or(first);

@@ -1,6 +1,6 @@
 //! What a command runs with.
 
-use super::report::Reporter;
+use super::render::Reporter;
 use super::settings::environment::Environment;
 use super::supervise::StoppedBy;
 use super::terminal::bar;

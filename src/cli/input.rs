@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::exit::Exit;
-use super::report::SidecarState;
+use super::render::SidecarState;
 use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use crate::store::local::LocalFile;

@@ -1,7 +1,7 @@
 //! The program: the only module that knows flags, environment, terminal, clock, signals and exit codes.
 //!
 //! `command_line` parses the arguments, and `settings` resolves arguments and environment. Each command has its own file in
-//! `commands`, with its arguments; it takes settings, calls the library and reports the result with `report`.
+//! `commands`, with its arguments; it takes settings, calls the library and prints the result with `render`.
 
 pub mod exit;
 
@@ -14,7 +14,7 @@ mod input;
 mod options;
 mod output;
 mod process;
-mod report;
+mod render;
 mod settings;
 mod suggestions;
 mod summary;
@@ -26,7 +26,7 @@ use command_line::Unparsed;
 use commands::{Arguments, Command, OutputArguments, recovery, tether};
 use context::Context;
 use exit::Exit;
-use report::Reporter;
+use render::Reporter;
 use settings::environment::{self, Environment};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -64,7 +64,7 @@ pub fn run() -> ExitCode {
 
 /// Prints a text that the user asked for: help, version, a page.
 fn shown(text: &str, console: &Console) -> Exit {
-    let Err(error) = report::put_on_stdout(text) else { return Exit::Done };
+    let Err(error) = render::put_on_stdout(text) else { return Exit::Done };
     let reporter = Reporter {
         json: false,
         verbosity: Verbosity::Normal,

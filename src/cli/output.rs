@@ -1,6 +1,6 @@
 //! The output of a command: a file that appears whole or not at all, or standard output.
 
-use super::report;
+use super::render;
 use super::terminal::console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -93,7 +93,7 @@ impl std::fmt::Display for Place {
             Destination::Stdout => formatter.write_str("standard output"),
             Destination::Store { location, name: None } => write!(formatter, "a new file in {location}"),
             Destination::Store { location, name: Some(name) } => {
-                formatter.write_str(&report::shown(Some(&location.store().address(name))))
+                formatter.write_str(&render::shown(Some(&location.store().address(name))))
             }
         }
     }
@@ -167,7 +167,7 @@ impl Output {
             _ if !self.failed => otherwise(error),
             Target::Stdout(_) => error.within("standard output").with_hint(STDOUT_LOST),
             Target::Object { address: Some(address), .. } => {
-                left_nothing(error).within(report::shown(Some(address)))
+                left_nothing(error).within(render::shown(Some(address)))
             }
             Target::Object { location, .. } => left_nothing(error).within(location),
         }

@@ -6,7 +6,7 @@
 //! waits for its end.
 
 use super::exit::Exit;
-use super::report::{Reporter, interrupted};
+use super::render::Reporter;
 use super::terminal::console::Console;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -221,6 +221,11 @@ fn received(result: std::result::Result<Result<Exit>, oneshot::error::RecvError>
         Err(Error::new(Kind::Io, "the program failed at something it should never fail at")
             .with_hint("what is printed above is a bug of etcd-seal: please report it with what led to it"))
     })
+}
+
+/// The error of an interrupted command.
+fn interrupted() -> Error {
+    Error::new(Kind::Interrupted, "interrupted")
 }
 
 /// Exits while a thread is stuck, after it removed all unfinished output.

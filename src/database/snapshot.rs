@@ -48,6 +48,18 @@ pub struct SnapshotCheck {
     held: Vec<u8>,
     size: u64,
     allow_missing_digest: bool,
+    last_resort: LastResort,
+}
+
+/// Whether a database that ends with neither a digest nor a whole block passes, as what is behind it holds no data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastResort {
+    /// It does not.
+    None,
+    /// It does not, and the error says how it would.
+    Offered,
+    /// It does.
+    Taken,
 }
 
 impl SnapshotCheck {
@@ -60,22 +72,31 @@ impl SnapshotCheck {
             held: Vec::new(),
             size: 0,
             allow_missing_digest,
+            last_resort: LastResort::None,
         }
+    }
+
+    /// Begins a check for a member that is restored. With `skip_hash_check` any snapshot passes whose database is whole,
+    /// whatever is behind that, except that [`Kind::DigestMismatch`] is left to the caller.
+    #[must_use]
+    pub fn for_member(skip_hash_check: bool) -> Self {
+        let last_resort = if skip_hash_check { LastResort::Taken } else { LastResort::Offered };
+        Self { last_resort, ..Self::new(skip_hash_check) }
     }
 
     /// Takes the next bytes.
     ///
     /// # Errors
-    /// [`Kind::NotASnapshot`] as soon as the first page shows it, [`Kind::SnapshotLength`] as soon as there is more than the
-    /// first page allows.
+    /// [`Kind::NotASnapshot`] as soon as the first page shows it, [`Kind::DigestAbsent`] as soon as a whole block follows the
+    /// database, where a digest is wanted.
     pub fn update(&mut self, bytes: &[u8]) -> Result<()> {
         self.pages.update(bytes)?;
         self.size += bytes.len() as u64;
         if let Some(database) = self.pages.database_size()
-            && self.size > database + DIGEST_SIZE
+            && self.size >= database + BLOCK_SIZE
             && !self.allow_missing_digest
         {
-            return Err(wrong_length(self.size, database, "at least "));
+            return Err(no_digest(self.size, database));
         }
         self.hold_back(bytes);
         Ok(())
@@ -105,7 +126,7 @@ impl SnapshotCheck {
                 ),
             });
         };
-        match judge_length(self.size, database, self.allow_missing_digest)? {
+        match self.judge_end(database)? {
             DigestState::Verified => self.compare_digest(),
             DigestState::Absent => {
                 self.hasher.update(&self.held);
@@ -113,6 +134,25 @@ impl SnapshotCheck {
                 Ok(Checked { size: self.size, database_sha256, digest: DigestState::Absent })
             }
         }
+    }
+
+    /// [`judge_length`], with the last resort.
+    fn judge_end(&self, database: u64) -> Result<DigestState> {
+        let judged = judge_length(self.size, database, self.allow_missing_digest);
+        match (judged, self.last_resort) {
+            (Err(error), LastResort::Offered) if self.is_only_too_long(&error, database) => {
+                Err(error.with_hint(LAST_RESORT))
+            }
+            (Err(error), LastResort::Taken) if self.is_only_too_long(&error, database) => {
+                tracing::warn!("{error}; going on, as `skip_hash_check` asks for");
+                Ok(DigestState::Absent)
+            }
+            (judged, _) => judged,
+        }
+    }
+
+    fn is_only_too_long(&self, error: &Error, database: u64) -> bool {
+        error.kind() == Kind::SnapshotLength && self.size >= database
     }
 
     fn compare_digest(self) -> Result<Checked> {
@@ -139,19 +179,37 @@ pub fn judge_length(size: u64, database: u64, allow_missing_digest: bool) -> Res
     let copied_file = size >= database && size.is_multiple_of(BLOCK_SIZE);
     match (copied_file, allow_missing_digest) {
         (true, true) => Ok(DigestState::Absent),
-        (true, false) => {
-            Err(Error::new(Kind::DigestAbsent, "the snapshot has no digest of etcd's at its end"))
-        }
-        (false, _) => Err(wrong_length(size, database, "")),
+        (true, false) => Err(no_digest(size, database)),
+        (false, _) => Err(wrong_length(size, database)),
     }
 }
 
-fn wrong_length(size: u64, database: u64, at_least: &str) -> Error {
+/// The hint of last resort for a database that is whole, with something behind it.
+const LAST_RESORT: &str = "take another copy; if this is the last one there is, etcd-seal restore with `skip_hash_check` \
+     `force` takes it as it is";
+
+fn no_digest(size: u64, database: u64) -> Error {
+    let longer = if size > database {
+        ", and goes on behind the database in it, as the db file of a member does"
+    } else {
+        ""
+    };
+    Error::new(Kind::DigestAbsent, format!("the snapshot has no digest of etcd's at its end{longer}"))
+}
+
+fn wrong_length(size: u64, database: u64) -> Error {
     let expected = database + DIGEST_SIZE;
-    Error::new(
-        Kind::SnapshotLength,
-        format!("the snapshot is {at_least}{size} bytes long, but its first page says {expected}"),
-    )
+    if size < expected {
+        let message = format!("the snapshot is {size} bytes long, but its first page says {expected}");
+        return Error::new(Kind::SnapshotLength, message);
+    }
+    let message = format!(
+        "something was appended to the snapshot: it is {size} bytes long, but its first page says {expected}"
+    );
+    Error::new(Kind::SnapshotLength, message).with_hint(format!(
+        "take it again, or cut it with head -c: its first {expected} bytes are the snapshot with etcd's digest, its first \
+         {database} bytes the database alone, which passes with `allow_missing_digest`"
+    ))
 }
 
 /// A small valid snapshot for tests: `pages` pages of which the last ones hold `fill`, and etcd's digest.
@@ -220,7 +278,10 @@ mod tests {
     fn a_surplus_is_refused_before_the_stream_ends() {
         let mut check = SnapshotCheck::new(false);
         check.update(&snapshot_for_tests(2, |_| 0)).unwrap();
-        assert_eq!(check.update(&[0]).unwrap_err().kind(), Kind::SnapshotLength);
+        check.update(&[0; 479]).unwrap();
+        let error = check.update(&[0]).unwrap_err();
+        assert_eq!(error.kind(), Kind::DigestAbsent);
+        assert!(error.to_string().contains("as the db file of a member does"), "{error}");
     }
 
     #[test]
@@ -234,6 +295,28 @@ mod tests {
         assert_eq!(checked.database_sha256[..], Sha256::digest(&file)[..]);
         file.push(0);
         assert_eq!(kind(check(&file, 500, true)), Kind::SnapshotLength);
+    }
+
+    #[test]
+    fn a_whole_database_with_anything_behind_it_is_no_dead_end_for_a_member() {
+        let check = |bytes: &[u8], skip_hash_check| {
+            let mut check = SnapshotCheck::for_member(skip_hash_check);
+            check.update(bytes)?;
+            check.finish()
+        };
+        let database = 4 * 4096;
+        let mut bytes = snapshot_for_tests(4, |_| 3);
+        bytes.resize(database + 512, 0);
+        for length in [database, database + 1, database + 31, database + 33, database + 511, database + 512] {
+            let error = check(&bytes[..length], false).unwrap_err();
+            assert_ne!(error.kind(), Kind::DigestMismatch, "{length}");
+            if error.kind() == Kind::SnapshotLength {
+                assert_eq!(error.hint(), LAST_RESORT, "{length}");
+            }
+            assert_eq!(check(&bytes[..length], true).unwrap().digest, DigestState::Absent, "{length}");
+        }
+        let error = check(&bytes[..database - 1], true).unwrap_err();
+        assert_eq!((error.kind(), error.own_hint()), (Kind::SnapshotLength, None));
     }
 
     #[test]

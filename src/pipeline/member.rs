@@ -13,10 +13,11 @@ use super::age::unknown_age;
 use super::engine::buffer::Pool;
 use super::engine::delivery::Delivery;
 use super::engine::digest::{Digested, digest, queue};
-use super::engine::plaintext::read_full;
+use super::engine::plaintext::{fill, read_full};
 use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
 use super::open::{Admit, Opened, Opening};
+use super::packed::{fault, unpacked, unreadable};
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::restore::Restore;
 use super::space::{MemberRoom, check_cluster};
@@ -28,7 +29,7 @@ use crate::database::member::{
     raft_snapshot, raft_snapshot_name,
 };
 use crate::database::snapshot::{Checked, SnapshotCheck};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use crate::store::Published;
 use crate::store::growing::GrowingFile;
@@ -265,7 +266,7 @@ fn copy_snapshot(
     let read = AtomicU64::new(0);
     let (copied, checked) = std::thread::scope(|scope| {
         let (pieces, digested) = queue();
-        let check = SnapshotCheck::new(skip_hash_check);
+        let check = SnapshotCheck::for_member(skip_hash_check);
         let check = spawn(scope, "digest", move || digest(check, digested))?;
         let mut delivery = Delivery::new(output, pieces, &read, watch);
         let copied = copy(input, &mut delivery, &read);
@@ -288,12 +289,16 @@ fn copy_snapshot(
     }
 }
 
-fn copy(input: &mut dyn Read, delivery: &mut Delivery<'_>, read: &AtomicU64) -> Result<(), Stop> {
+/// Reads the whole snapshot, unpacked where it is packed.
+fn copy(input: &mut (dyn Read + Send), delivery: &mut Delivery<'_>, read: &AtomicU64) -> Result<(), Stop> {
+    let subject = Subject::Stream("the snapshot".to_owned());
+    let mut input = unpacked(input, &subject)?.reader;
     let pool = Pool::default();
     loop {
         let mut piece = pool.take();
         piece.resize(READ_SIZE, 0);
-        let length = read_full(input, &mut piece)?;
+        let length = fill(&mut input, &mut piece);
+        let length = length.map_err(|error| fault(error, |error| unreadable(error, &subject)))?;
         if length == 0 {
             return Ok(());
         }

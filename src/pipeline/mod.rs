@@ -9,6 +9,7 @@ pub mod inspect;
 pub mod instructions;
 pub mod member;
 pub mod open;
+mod packed;
 pub mod predecessor;
 pub mod restore;
 pub mod seal;

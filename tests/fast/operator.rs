@@ -153,13 +153,82 @@ fn a_snapshot_without_a_digest_is_told_the_way_in() {
     let mut wrong = snapshot.to_vec();
     *wrong.last_mut().unwrap() ^= 1;
     scene.sandbox.write("wrong.db", wrong);
-    for name in ["absent.db", "wrong.db"] {
+    let database = &snapshot[..snapshot.len() - 32];
+    scene.sandbox.write("copied.db", [database, &[0; 2048]].concat());
+    scene.sandbox.write("copied-and-a-byte.db", [database, &[0; 2049]].concat());
+    scene.sandbox.write("a-byte.db", [&snapshot[..], &[0]].concat());
+    for name in ["absent.db", "wrong.db", "copied.db", "copied-and-a-byte.db", "a-byte.db"] {
         let restore = || scene.sandbox.seal(["restore", "--from-snapshot", name, "--data-dir", "d"]);
         let refused = restore().run().ends_with(13).says("--skip-hash-check --force");
         assert!(!refused.stderr.contains("--allow-missing-digest"), "{}", refused.stderr);
         assert!(!scene.sandbox.path("d").exists());
         let _ = restore().args(["--skip-hash-check", "--force"]).run().ends_with(3);
         fs::remove_dir_all(scene.sandbox.path("d")).unwrap();
+    }
+}
+
+#[test]
+fn a_copied_database_is_told_the_way_into_an_archive() {
+    let scene = scene!();
+    let snapshot = snapshot().unwrap();
+    scene.sandbox.write("copied.db", [&snapshot[..snapshot.len() - 32], &[0; 2048]].concat());
+    let save = || scene.sandbox.seal(["save", "out/copied.age", "--from", "copied.db", "-r", RECIPIENT]);
+    let _ = save().run().ends_with(13).says("as the db file of a member does").says("--allow-missing-digest");
+    let _ = save().args(["--allow-missing-digest"]).run().ends_with(3);
+    let restored = scene.sandbox.seal(["restore", "out/copied.age", "-i", "key.txt", "--data-dir", "d"]);
+    let _ = restored.args(["--allow-missing-digest"]).run().ends_with(3);
+}
+
+/// What would be refused on the bad day is refused while the original still exists.
+#[test]
+fn a_database_that_no_restore_would_take_is_not_sealed() {
+    let scene = scene!();
+    let snapshot = snapshot().unwrap();
+    let mut damaged = snapshot[..snapshot.len() - 32].to_vec();
+    let page_size = usize::try_from(u32::from_le_bytes(damaged[24..28].try_into().unwrap())).unwrap();
+    let root = usize::try_from(u64::from_le_bytes(damaged[32..40].try_into().unwrap())).unwrap();
+    damaged[root * page_size..][..page_size].fill(0);
+    scene.sandbox.write("damaged.db", damaged);
+    let save = scene.sandbox.seal([
+        "save",
+        "out",
+        "--from",
+        "damaged.db",
+        "-r",
+        RECIPIENT,
+        "--allow-missing-digest",
+    ]);
+    let _ = save.run().ends_with(13).says("damaged.db: ").says("copy member/snap/db again");
+    assert_eq!(fs::read_dir(scene.sandbox.path("out")).unwrap().count(), 0);
+}
+
+#[test]
+fn a_packed_snapshot_is_taken_and_half_of_one_is_not() {
+    use std::io::Write;
+    let scene = scene!();
+    let snapshot = snapshot().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&snapshot).unwrap();
+    let zstd = zstd::encode_all(&snapshot[..], 1).unwrap();
+    for (name, packed) in [("snapshot.gz", gzip.finish().unwrap()), ("snapshot.zst", zstd)] {
+        scene.sandbox.write(name, &packed);
+        let words = ["save", "out/a.age", "--force", "-r", RECIPIENT, "--from"];
+        let _ = scene.sandbox.seal(words).args([name]).run().ends_with(0);
+        let _ = scene.sandbox.seal(words).args(["-"]).input(packed.clone()).run().ends_with(0);
+        let restore = ["restore", "out/a.age", "-i", "key.txt", "-o", "back.db", "--force"];
+        let _ = scene.sandbox.seal(restore).run().ends_with(0);
+        assert_eq!(fs::read(scene.sandbox.path("back.db")).unwrap(), snapshot[..], "{name}");
+        let restore =
+            |name| scene.sandbox.seal(["restore", "--from-snapshot", name, "--data-dir", "d"]).run();
+        let _ = restore(name).ends_with(0);
+        fs::remove_dir_all(scene.sandbox.path("d")).unwrap();
+        let _ = scene.sandbox.seal(["verify", name]).run().ends_with(13).says("etcd-seal save --from FILE");
+
+        scene.sandbox.write("half", &packed[..packed.len() / 2]);
+        let _ =
+            scene.sandbox.seal(["save", "out/b.age", "-r", RECIPIENT, "--from", "half"]).run().ends_with(13);
+        let _ = restore("half").ends_with(13).says("cut short");
+        assert!(!scene.sandbox.path("out/b.age").exists() && !scene.sandbox.path("d").exists());
     }
 }
 

@@ -4,7 +4,7 @@ use super::verify::check_archives;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
-use crate::cli::report::InfoReport;
+use crate::cli::render::InfoReport;
 use crate::cli::settings::effort::usual_jobs;
 use crate::cli::settings::identities::IdentityArguments;
 use crate::error::Result;

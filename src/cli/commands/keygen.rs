@@ -4,7 +4,7 @@ use crate::cli::clock::now;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::output::Place;
-use crate::cli::report::KeygenReport;
+use crate::cli::render::KeygenReport;
 use crate::error::{Error, Kind, Result};
 use crate::keys::generate_identity;
 use clap::Args;

@@ -72,7 +72,7 @@ pub(crate) enum Command {
     /// authenticated. With a key: the manifest and the trailer too, as they were sealed. That an archive opens does
     /// not prove who sealed it: archives are not signed, and every user with a recipient can seal one. So the JSON says
     /// "opened": true, "sealed_by": "unknown", and never "authenticated": true. An archive in a file is not read as
-    /// a whole: etcd-seal verify does that.
+    /// a whole: etcd-seal verify does that. A file that is no archive is named by its first bytes, with what to do with it.
     Info(info::InfoArguments),
     /// Prove that archives are whole
     ///

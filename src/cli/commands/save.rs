@@ -6,7 +6,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::open_file;
 use crate::cli::output::Place;
-use crate::cli::report::{Plan, SaveReport};
+use crate::cli::render::{Plan, SaveReport};
 use crate::cli::settings::connection::{ConnectionArguments, ConnectionSettings};
 use crate::cli::settings::effort::EffortArguments;
 use crate::cli::settings::environment::Environment;
@@ -42,12 +42,14 @@ pub(crate) struct SaveArguments {
     #[arg(short = 'n', long)]
     pub(crate) dry_run: bool,
     /// Seal this existing snapshot, - for standard input, instead of asking etcd
+    ///
+    /// One that is packed by gzip, zip or zstd, as k3s and RKE2 leave it, is unpacked on the way.
     #[arg(long, value_name = "FILE", conflicts_with_all = ids_of::<ConnectionArguments>())]
     pub(crate) from: Option<PathBuf>,
     /// With --from: accept a snapshot without etcd's digest, such as a copy of a member's db file
     ///
     /// The archive and the result say so, and the exit status is 3. A digest that is there and wrong is never
-    /// accepted.
+    /// accepted. Every page of such a database is checked before anything is sealed, if it is in a file and not packed.
     #[arg(hide_short_help = true, long, requires = "from")]
     pub(crate) allow_missing_digest: bool,
     /// The recipients.

@@ -3,7 +3,7 @@
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
-use crate::cli::report::VerifyReport;
+use crate::cli::render::VerifyReport;
 use crate::cli::settings::identities::IdentityArguments;
 use crate::cli::settings::opening::OpeningArguments;
 use crate::cli::settings::standard_input::StandardInput;

@@ -1,7 +1,7 @@
 //! Progress: a bar on a terminal, and otherwise a log line now and then.
 
 use super::console::{Console, stderr_is_terminal};
-use crate::cli::report::{rate, ratio, size};
+use crate::cli::render::{rate, ratio, size};
 use crate::progress::{Progress, Silent};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use std::fmt::Write as _;

@@ -28,7 +28,7 @@ pub(in crate::pipeline) fn taken_apart() -> Error {
 }
 
 /// The largest window that is accepted, as a frame's window costs memory. Levels below `--ultra` stay within 8 MiB.
-const WINDOW_SIZE_MAX: u64 = 32 * 1024 * 1024;
+pub(in crate::pipeline) const WINDOW_SIZE_MAX: u64 = 32 * 1024 * 1024;
 
 /// Copies a foreign archive without compression.
 pub(in crate::pipeline) fn copy_foreign(

@@ -1,6 +1,6 @@
 //! The payload of an archive: decrypted in parallel, read in order.
 
-use std::io::Read;
+use std::io::{self, Read};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::Scope;
 
@@ -18,13 +18,21 @@ use crate::watch::Watch;
 /// # Errors
 /// [`Kind::Io`], or [`Kind::PayloadDamaged`] where the armour around it is malformed.
 pub(in crate::pipeline) fn read_full(input: &mut dyn Read, buffer: &mut [u8]) -> Result<usize> {
+    fill(input, buffer).map_err(cannot_read)
+}
+
+/// Fills `buffer`, less only at the end.
+///
+/// # Errors
+/// Those of `input`.
+pub(in crate::pipeline) fn fill(input: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match input.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(read) => filled += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(cannot_read(error)),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(filled)

@@ -1,5 +1,6 @@
 //! Seals a snapshot, of a live etcd or of a reader, into an archive.
 
+mod copied;
 mod record;
 mod source;
 
@@ -12,12 +13,14 @@ use std::time::{Instant, SystemTime};
 use jiff::{SignedDuration, Timestamp};
 use tokio::runtime::{Handle, Runtime};
 
+use self::copied::Walked;
 pub use self::source::{AfterStream, SnapshotSource};
 use self::source::{EtcdSource, ReadSource};
 use super::engine::seal::Sealer;
+use super::packed::{Unpacked, unpacked};
 use super::unseal::new_object;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
-use crate::archive::manifest::{Manifest, Source, Trailer};
+use crate::archive::manifest::{Digest, Manifest, Source, Trailer};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::etcd::{self, Connection, Snapshot};
 use crate::keys::Recipients;
@@ -136,7 +139,8 @@ impl<'a> Seal<'a> {
         self
     }
 
-    /// Accepts a snapshot without etcd's digest, such as a copy of a member's database file. The archive says so.
+    /// Accepts a snapshot without etcd's digest, such as a copy of a member's database file. The archive says so. In a file,
+    /// every page of the database is checked first.
     #[must_use]
     pub fn allow_missing_digest(mut self) -> Self {
         self.options.allow_missing_digest = true;
@@ -195,14 +199,37 @@ impl<'a> Seal<'a> {
         let now = self.time_at(Instant::now())?;
         match input.0 {
             From::Etcd { connection, runtime } => self.begin_etcd(connection, runtime),
-            From::Reader { reader, subject, source, size } => {
-                let mut manifest = record::manifest(self, source, now);
-                manifest.description.snapshot_size = size;
-                let name = record::archive_name(&manifest, now);
-                let origin = Origin::Reader { reader, subject };
-                Ok(Sealing { seal: self.clone(), origin, manifest, name })
+            From::File { file, subject, size } => {
+                let walked = match size.filter(|_| self.options.allow_missing_digest) {
+                    Some(size) => copied::walk(&file, size, &self.watch.interrupt),
+                    None => Ok(Walked::No),
+                };
+                let walked = walked.map_err(|error| about_snapshot(error, &subject))?;
+                let read = ReadOrigin { reader: Box::new(file), subject, walked };
+                self.begin_reader(read, Source::File, size, now)
+            }
+            From::Reader { reader, subject, source } => {
+                let read = ReadOrigin { reader, subject, walked: Walked::No };
+                self.begin_reader(read, source, None, now)
             }
         }
+    }
+
+    fn begin_reader(
+        &self,
+        read: ReadOrigin<'a>,
+        source: Source,
+        size: Option<u64>,
+        now: Timestamp,
+    ) -> Result<Sealing<'a>> {
+        let ReadOrigin { reader, subject, walked } = read;
+        let Unpacked { reader, packing } =
+            unpacked(reader, &subject).map_err(|error| about_snapshot(error, &subject))?;
+        let mut manifest = record::manifest(self, source, now);
+        manifest.description.snapshot_size = size.filter(|_| packing.is_none());
+        let name = record::archive_name(&manifest, now);
+        let origin = Origin::Reader(ReadOrigin { reader, subject, walked });
+        Ok(Sealing { seal: self.clone(), origin, manifest, name })
     }
 
     fn begin_etcd(&self, connection: &Connection, runtime: Option<Handle>) -> Result<Sealing<'a>> {
@@ -250,7 +277,8 @@ pub struct Input<'a>(From<'a>);
 
 enum From<'a> {
     Etcd { connection: &'a Connection, runtime: Option<Handle> },
-    Reader { reader: Box<dyn Read + Send + 'a>, subject: Subject, source: Source, size: Option<u64> },
+    File { file: File, subject: Subject, size: Option<u64> },
+    Reader { reader: Box<dyn Read + Send + 'a>, subject: Subject, source: Source },
 }
 
 impl<'a> Input<'a> {
@@ -266,24 +294,24 @@ impl<'a> Input<'a> {
         Self(From::Etcd { connection, runtime: Some(runtime.clone()) })
     }
 
-    /// A snapshot that `reader` gives, up to its end.
+    /// A snapshot that `reader` gives, up to its end; one that gzip, zip or zstd has packed is unpacked on the way.
     pub fn reader(reader: impl Read + Send + 'a) -> Self {
         Self::named_reader(reader, Subject::Stream("the snapshot".to_owned()), Source::Stdin)
     }
 
     /// A snapshot that `reader` gives; errors call it `subject`.
     pub(crate) fn named_reader(reader: impl Read + Send + 'a, subject: Subject, source: Source) -> Self {
-        Self(From::Reader { reader: Box::new(reader), subject, source, size: None })
+        Self(From::Reader { reader: Box::new(reader), subject, source })
     }
 
-    /// The snapshot in this file; errors call it `path`.
+    /// The snapshot in this file, packed or not; errors call it `path`.
     ///
     /// # Errors
     /// [`Kind::Io`].
     pub fn file(file: File, path: &Path) -> Result<Self> {
         let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
         let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self(From::Reader { reader: Box::new(file), subject: path.into(), source: Source::File, size }))
+        Ok(Self(From::File { file, subject: path.into(), size }))
     }
 }
 
@@ -318,7 +346,14 @@ pub(crate) struct Sealing<'a> {
 
 enum Origin<'a> {
     Etcd { snapshot: Box<Snapshot>, runtime: Reactor },
-    Reader { reader: Box<dyn Read + Send + 'a>, subject: Subject },
+    Reader(ReadOrigin<'a>),
+}
+
+/// A reader of a snapshot.
+struct ReadOrigin<'a> {
+    reader: Box<dyn Read + Send + 'a>,
+    subject: Subject,
+    walked: Walked,
 }
 
 impl Sealing<'_> {
@@ -349,16 +384,31 @@ impl Sealing<'_> {
                     _ => error,
                 })
             }
-            Origin::Reader { reader, subject } => {
+            Origin::Reader(ReadOrigin { reader, subject, walked }) => {
                 let source = ReadSource::new(reader, subject.clone(), options.frame_size, &watch.interrupt);
-                sealer.seal(source, manifest, output).map_err(|error| match error.kind() {
-                    Kind::NotASnapshot | Kind::SnapshotLength | Kind::DigestMismatch | Kind::DigestAbsent => {
-                        error.about(subject)
-                    }
-                    _ => error,
-                })
+                let sealed = sealer.seal(source, manifest, output);
+                let sealed = sealed.map_err(|error| about_snapshot(error, &subject))?;
+                if (sealed.trailer.digest, walked) == (Digest::Absent, Walked::No) {
+                    tracing::warn!(
+                        "{subject}: nothing vouches for the database: it can only be checked page by page in a file that is not \
+                         packed; drill the archive before you rely on it"
+                    );
+                }
+                Ok(sealed)
             }
         }
+    }
+}
+
+/// Names the source in an error about the snapshot that came from it.
+fn about_snapshot(error: Error, subject: &Subject) -> Error {
+    match error.kind() {
+        Kind::NotASnapshot
+        | Kind::SnapshotLength
+        | Kind::DigestMismatch
+        | Kind::DigestAbsent
+        | Kind::DatabaseDamaged => error.about(subject.clone()),
+        _ => error,
     }
 }
 

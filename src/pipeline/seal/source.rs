@@ -8,6 +8,7 @@ use crate::archive::member::Condition;
 use crate::error::{Error, Result, Subject};
 use crate::etcd::{SnapshotReader, StreamEnd};
 use crate::interrupt::Interrupt;
+use crate::pipeline::packed::{fault, unreadable};
 
 /// What a source learns after its stream has ended.
 #[derive(Clone, Debug, Default)]
@@ -104,7 +105,7 @@ impl<R: Read> ReadSource<R> {
     }
 
     fn unreadable(&self, error: io::Error) -> Error {
-        Error::io("read", &self.subject, error).naming(self.subject.clone())
+        fault(error, |error| unreadable(error, &self.subject))
     }
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
+use super::data_dir::database_in;
 use super::walk::{self, is_trusted};
 use crate::error::{Error, Kind, Result};
 
@@ -67,15 +68,24 @@ pub fn open_file(path: &Path, what: &str) -> Result<File> {
         io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => {
             Error::new(Kind::NotFound, format!("there is no {what} {}", path.display())).with_source(error)
         }
-        io::ErrorKind::IsADirectory => {
-            Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
-                .with_hint(format!("name the {what} in it"))
-                .with_source(error)
-        }
+        io::ErrorKind::IsADirectory => is_a_directory(path, what).with_source(error),
         io::ErrorKind::TimedOut => Error::io("open", path.display(), error)
             .with_hint("start what writes into it first, or pipe that into this and name - instead"),
         _ => Error::io("open", path.display(), error),
     })
+}
+
+/// The error for a directory, which may be that of a member of etcd.
+fn is_a_directory(path: &Path, what: &str) -> Error {
+    let Some(database) = database_in(path) else {
+        return Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
+            .with_hint(format!("name the {what} in it"));
+    };
+    let message = format!("{} is a directory of etcd's data, no {what}", path.display());
+    Error::new(Kind::Io, message).with_hint(format!(
+        "the keys are in {0}: stop the etcd that runs on it, then etcd-seal save `from` {0} `allow_missing_digest`",
+        database.display()
+    ))
 }
 
 fn refused(what: &str) -> io::Error {
@@ -168,6 +178,21 @@ mod tests {
         }
         // A device itself is what was asked for.
         assert!(open(Path::new("/dev/zero")).is_ok());
+    }
+
+    #[test]
+    fn a_data_directory_leads_to_its_database() {
+        let place = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(place.path().join("member/snap")).unwrap();
+        let refused = |below: &str| open_file(&place.path().join(below), "snapshot").unwrap_err();
+        assert!(refused("").hint().contains("name the snapshot"));
+        std::fs::write(place.path().join("member/snap/db"), "").unwrap();
+        for below in ["", "member", "member/snap"] {
+            let error = refused(below);
+            assert_eq!(error.kind(), Kind::Io);
+            assert!(error.to_string().ends_with("is a directory of etcd's data, no snapshot"), "{error}");
+            assert!(error.hint().contains("member/snap/db `allow_missing_digest`"), "{}", error.hint());
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `drill`: proves an archive under a real etcd.
 
 use crate::cli::exit::Exit;
-use crate::cli::report::{DrillMetrics, DrillReport, Plan, count, size};
+use crate::cli::render::{DrillMetrics, DrillReport, Plan, count, size};
 mod settings;
 
 use super::restore::OpenSource;

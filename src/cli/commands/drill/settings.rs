@@ -27,6 +27,8 @@ pub(crate) struct DrillArguments {
     #[arg(value_name = "ARCHIVE")]
     pub(crate) archive: Option<PathBuf>,
     /// Drill a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
+    ///
+    /// One that is packed by gzip, zip or zstd is unpacked on the way.
     #[arg(long, value_name = "FILE", conflicts_with = "archive")]
     pub(crate) from_snapshot: Option<PathBuf>,
     /// Look for etcd and a place, print the plan, start and write nothing

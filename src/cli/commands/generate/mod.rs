@@ -3,7 +3,7 @@
 pub(crate) mod man;
 
 use crate::cli::exit::Exit;
-use crate::cli::report::put_on_stdout;
+use crate::cli::render::put_on_stdout;
 use crate::error::{Error, Kind, Result};
 use clap::{Args, Command, Subcommand};
 use std::path::Path;

@@ -8,7 +8,7 @@ use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file, standard_input_object};
 use crate::cli::output::Place;
-use crate::cli::report::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
+use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
 use crate::cli::terminal::printable::quoted;
 use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
@@ -454,7 +454,7 @@ fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
 
 /// The hint where only etcd's digest can vouch for a snapshot.
 const LAST_COPY: &str = "take another copy; if this is the last one there is, or the db file of a member that was stopped, \
-     --skip-hash-check --force takes it as it is";
+     etcd-seal restore with --skip-hash-check --force takes it as it is";
 
 impl Archive {
     /// Names the source in an error about it; an error about a destination names that already.

@@ -106,6 +106,8 @@ pub(crate) struct MemberArguments {
     #[arg(hide_short_help = true, long, value_name = "VERSION", value_parser = parse_etcd_version)]
     pub(crate) etcd_version: Option<(u64, u64)>,
     /// Restore from a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
+    ///
+    /// One that is packed by gzip, zip or zstd is unpacked on the way.
     #[arg(hide_short_help = true, long, value_name = "FILE", conflicts_with_all = ["archive", "output"])]
     pub(crate) from_snapshot: Option<PathBuf>,
     /// With --from-snapshot: accept a missing or wrong digest of etcd's, as that of a copied db file; needs --force

@@ -1,0 +1,60 @@
+//! The fields of the result of `save`.
+
+use super::Report;
+use super::contents::{conditions, without_size};
+use super::units::{milliseconds, ratio};
+use crate::archive::manifest::{Manifest, Trailer};
+use crate::cli::render::verdict::{Proved, Verdict};
+use crate::pipeline::seal::Sealed;
+use crate::store::Published;
+use serde::Serialize;
+use std::time::Duration;
+
+#[derive(Serialize)]
+pub(crate) struct SaveReport {
+    #[serde(flatten)]
+    pub(crate) verdict: Verdict,
+    pub(crate) path: String,
+    pub(crate) archive_size: u64,
+    pub(crate) archive_sha256: String,
+    pub(crate) ratio: f64,
+    pub(crate) duration_ms: u64,
+    #[serde(flatten)]
+    pub(crate) manifest: Manifest,
+    #[serde(flatten)]
+    pub(crate) trailer: Trailer,
+}
+
+impl SaveReport {
+    /// The report on a new archive; `None` is standard output.
+    #[must_use]
+    pub(crate) fn new(saved: Sealed, published: Option<Published>, took: Duration) -> Self {
+        let proved = proved(&saved.manifest, &saved.trailer);
+        let (verdict, path) = Verdict::of_published("save", proved, published);
+        let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);
+        Self {
+            verdict,
+            path,
+            archive_size: saved.archive_size,
+            archive_sha256: hex::encode(saved.archive_sha256),
+            ratio: (ratio * 100.0).round() / 100.0,
+            duration_ms: milliseconds(took),
+            manifest: without_size(saved.manifest),
+            trailer: saved.trailer,
+        }
+    }
+}
+
+/// A fault of the member takes precedence over a fault of the snapshot.
+fn proved(manifest: &Manifest, trailer: &Trailer) -> Proved {
+    match Proved::of_member(conditions(manifest, trailer), manifest.description.member_id.as_deref()) {
+        Proved::AsAsked => Proved::by(trailer.digest),
+        worse => worse,
+    }
+}
+
+impl Report for SaveReport {
+    fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+}

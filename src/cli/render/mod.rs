@@ -1,0 +1,28 @@
+//! What the end of a command looks like, the result or the failure with its hint: as text, as JSON, as metrics.
+//!
+//! The structs in `json` are the results; `text` turns the same structs into lines. JSON keeps every value exactly.
+
+mod json;
+mod metrics;
+mod path;
+mod reporter;
+mod text;
+mod verdict;
+
+pub(crate) use json::drill::DrillReport;
+pub(crate) use json::info::InfoReport;
+pub(crate) use json::keygen::KeygenReport;
+pub(crate) use json::member::{Made, MemberDirectories, MemberReport};
+pub(crate) use json::plan::Plan;
+pub(crate) use json::ratio;
+pub(crate) use json::restore::RestoreReport;
+pub(crate) use json::save::SaveReport;
+pub(crate) use json::verify::{SidecarState, VerifyReport};
+pub(crate) use metrics::DrillMetrics;
+pub(crate) use path::shown;
+pub(crate) use reporter::{Reporter, put_on_stdout};
+pub(crate) use text::one_line;
+pub(crate) use text::units::{count, rate, size};
+
+#[cfg(test)]
+mod tests;

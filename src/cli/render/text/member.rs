@@ -1,0 +1,42 @@
+//! The result of `restore --data-dir` and `restore --output-dir`, with how to start etcd on it.
+
+use super::Text;
+use super::units::{seconds, size};
+use crate::cli::render::json::member::MemberReport;
+use crate::cli::terminal::printable::{quoted, sanitize};
+use crate::pipeline::instructions::etcd_command;
+use crate::pipeline::member::INSTRUCTIONS;
+use std::fmt::Write as _;
+
+/// The line before the command that starts etcd on the member.
+const START: &str = "start etcd so, with the client URLs and TLS flags that its configuration has:";
+
+impl Text for MemberReport {
+    fn text(&self) -> String {
+        let mut text = format!("{}: ", sanitize(&self.path));
+        let names: Vec<String> =
+            self.members.iter().map(|member| format!("{} ({})", quoted(&member.name), member.id)).collect();
+        let members = if names.len() == 1 { "member" } else { "members" };
+        let _ = write!(text, "{members} {} of the new cluster {}", names.join(", "), self.cluster_id);
+        let _ =
+            write!(text, ", database of {}, revision {}", size(self.snapshot_size), self.database.revision);
+        if let (Some(by), Some(to)) = (self.database.bumped_by, self.database.bumped_to) {
+            let _ = write!(text, " raised by {by} to {to}");
+        }
+        let _ = write!(text, ", {}{}", seconds(self.duration_ms), self.verdict.text());
+        let _ = write!(text, "\nfrom {}", self.source.text());
+        if let Some(sealed_by) = self.sealed_by {
+            let _ = write!(text, "\nsealed by: {}", sealed_by.text());
+        }
+        match &self.members[..] {
+            [member] if member.etcd_flags.first().is_some_and(|flag| flag.starts_with("--data-dir=")) => {
+                let command = etcd_command(&member.etcd_flags);
+                let _ = write!(text, "\n{START}\n{}", sanitize(&command));
+            }
+            _ => {
+                let _ = write!(text, "\n{INSTRUCTIONS} beside each member says how to go on");
+            }
+        }
+        text
+    }
+}
