@@ -12,6 +12,7 @@ mod interoperability;
 mod member;
 mod plaintext;
 mod recipients;
+mod tls;
 
 #[path = "../harness/mod.rs"]
 mod harness;
