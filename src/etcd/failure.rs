@@ -3,12 +3,12 @@
 //! tonic reports little more than "transport error". The cause lies further down its chain of sources, and partly inside an
 //! [`io::Error`], where `source()` does not look.
 
+use super::causes::{causes, innermost};
 use super::endpoint::Endpoint;
 use super::tls_fault;
 use crate::error::{Error, Kind};
 use std::error::Error as StdError;
 use std::io;
-use std::iter::successors;
 use std::time::Duration;
 use tonic::{Code, Status};
 
@@ -89,21 +89,6 @@ pub(super) fn in_short(error: &etcd_client::Error) -> String {
         etcd_client::Error::GRpcStatus(status) => innermost(status).to_string(),
         other => innermost(other).to_string(),
     }
-}
-
-/// The error at the bottom of the chain, which is the most specific one.
-pub(super) fn innermost<'error>(error: &'error (dyn StdError + 'static)) -> &'error (dyn StdError + 'static) {
-    causes(error).last().unwrap_or(error)
-}
-
-/// The chain of causes, including the errors wrapped in I/O errors.
-pub(super) fn causes<'error>(
-    error: &'error (dyn StdError + 'static),
-) -> impl Iterator<Item = &'error (dyn StdError + 'static)> {
-    successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped),
-        None => error.source(),
-    })
 }
 
 /// Whether this is a timeout of the system, or of hyper, whose limit is as long as ours and may fire first.

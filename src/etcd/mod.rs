@@ -9,6 +9,7 @@
 //! names the errors, after a second look by `diagnosis` where the first tells too little. `trust` alone decides which
 //! certificates of members are accepted, and `tls_fault` says why one was not.
 
+mod causes;
 mod certificate;
 mod choice;
 mod client;

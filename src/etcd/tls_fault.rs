@@ -1,8 +1,8 @@
 //! The errors of TLS with a member, in words for the operator: which certificate, which name, which date, what was expected.
 
+use super::causes::causes;
 use super::distrust::Distrust;
 use super::endpoint::{Address, Endpoint};
-use super::failure::causes;
 use super::tls::ClientCertificate;
 use crate::error::{Error, Kind};
 use rustls::{AlertDescription, CertificateError, InvalidMessage};

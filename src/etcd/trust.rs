@@ -123,20 +123,21 @@ impl Authorities {
             _ => involved()
                 .find(|one| one.subject == certificate.issuer)
                 .and_then(|issuer| size_fault(&issuer))
-                .or_else(|| Some(signature_or_form(error, &certificate))),
+                .or_else(|| signature_or_form(error, &certificate)),
         }
         .unwrap_or_else(|| self.unknown_issuer(&certificate))
     }
 }
 
-/// The fault where webpki names neither dates nor an issuer.
-fn signature_or_form(error: &webpki::Error, certificate: &Certificate<'_>) -> Distrust {
+/// The fault where webpki names neither dates nor an issuer; `None` where an issuer of that name has another key.
+fn signature_or_form(error: &webpki::Error, certificate: &Certificate<'_>) -> Option<Distrust> {
     match error {
+        webpki::Error::InvalidSignatureForPublicKey => None,
         webpki::Error::UnsupportedSignatureAlgorithmContext(_)
         | webpki::Error::UnsupportedSignatureAlgorithmForPublicKeyContext(_) => {
-            Distrust::Algorithm { whose: called(certificate) }
+            Some(Distrust::Algorithm { whose: called(certificate) })
         }
-        other => form(other),
+        other => Some(form(other)),
     }
 }
 

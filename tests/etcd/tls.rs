@@ -284,7 +284,10 @@ fn assert_readable(error: &Error) {
     assert!([Kind::EtcdTls, Kind::Usage, Kind::EtcdUnreachable].contains(&error.kind()), "{error:?}");
     let usual = ["serverAuth", "subjectAltName", "ChaCha20-Poly1305", "clientAuth"];
     let text = format!("{error} {}", error.hint());
-    for word in text.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-') {
+    let words = text.split(' ').filter(|word| !word.contains('/'));
+    for word in
+        words.flat_map(|word| word.split(|letter: char| !letter.is_ascii_alphanumeric() && letter != '-'))
+    {
         let inner = word.chars().zip(word.chars().skip(1));
         let camel =
             inner.filter(|(one, next)| one.is_ascii_lowercase() && next.is_ascii_uppercase()).count() > 0;
@@ -563,7 +566,7 @@ fn servers(shop: &Workshop) -> Vec<Setup> {
             Neither,
         ),
         Setup {
-            flags: vec!["--cipher-suites", "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384"],
+            flags: vec!["--cipher-suites", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"],
             ..verified("hardened", shop.leaf("hardened", "P-384", &p256), &p256)
         },
         Setup::of(
@@ -827,8 +830,9 @@ impl Typed {
                 next.cacert.clone_from(&right.cacert);
             }
         } else if let Some((_, name)) = hint.split_once("its certificate carries, such as ") {
-            let (scheme, rest) = self.endpoint.split_once("://").unwrap();
-            next.endpoint = format!("{scheme}://{name}:{}", rest.rsplit_once(':').unwrap().1);
+            let (before, port) = self.endpoint.rsplit_once(':').unwrap();
+            let scheme = before.find("://").map_or("", |at| &before[..at + "://".len()]);
+            next.endpoint = format!("{scheme}{name}:{port}");
         } else if hint.contains("member's client port") {
             return None;
         } else if hint.contains("`cert` and `key`") {
