@@ -185,17 +185,18 @@ const EXTRAS: &[Extra] = &[
 
 /// What TLS this program speaks, on the page of the command that speaks it.
 const TLS: &[&str] = &[
-    "TLS 1.2 and 1.3 are spoken, with ECDHE and AES-GCM or ChaCha20-Poly1305. Keys are of RSA with 2048 to 8192 bits, of ECDSA \
-     on P-256, P-384 or P-521, or of Ed25519, and signatures use SHA-256, SHA-384 or SHA-512. A certificate in --cacert is trusted as \
-     itself, and where it is one of an authority, so is what it issued; a self-signed certificate of a server may stand \
-     there. In every case its dates and its names count: the name or address in the endpoint has to be one of its \
-     subject alternative names. The certificate of the client is shown to the member as it is, whatever its version.",
-    "Not supported are RSA keys of less than 2048 bits, certificates that name the server by the common name alone, \
-     signatures with SHA-1, cipher suites without ECDHE, TLS 1.1 and older, and lists of revoked certificates. \
-     --insecure-skip-tls-verify takes any certificate, but for a key that is too small.",
-    "All files are PEM. Not read are DER, PKCS#12, PKCS#7, the TRUSTED CERTIFICATE of openssl, and keys under a \
-     passphrase; the error names the openssl command that converts the file.",
-    "A proxy in front of a member may end TLS if it passes HTTP/2 on; it need not offer h2 by ALPN.",
+    "etcd-seal speaks TLS 1.2 and 1.3, with ECDHE and AES-GCM or ChaCha20-Poly1305. It takes keys of RSA with 2048 to 8192 \
+     bits, of ECDSA on P-256, P-384 or P-521, and of Ed25519, and signatures with SHA-256, SHA-384 or SHA-512. It trusts \
+     each certificate in --cacert as itself, and what an authority among them issued, so a self-signed certificate of a \
+     server may stand there. Dates and names count in every case: the host of the endpoint must be one of the subject \
+     alternative names of the member's certificate. The member decides which client certificates it takes; etcd-seal \
+     shows it the one in --cert as it is, whatever its version.",
+    "It does not support RSA keys of less than 2048 bits, certificates that name the server by the common name alone, \
+     signatures with SHA-1, cipher suites without ECDHE, TLS 1.1 and older, and lists of revoked certificates. With \
+     --insecure-skip-tls-verify it takes any certificate whose kind of key it supports.",
+    "All files are PEM. It reads no DER, PKCS#12, PKCS#7 or TRUSTED CERTIFICATE of openssl, and no key under a passphrase; \
+     its error names the openssl command that converts the file.",
+    "A proxy in front of a member may end TLS if it passes HTTP/2 on. It need not offer h2 by ALPN.",
 ];
 
 /// Commands without a page, as it would say nothing more.
