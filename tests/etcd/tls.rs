@@ -251,11 +251,11 @@ struct Setup {
     server: Made,
     client_authority: Option<PathBuf>,
     flags: Vec<&'static str>,
-    clients: Vec<(&'static str, Client, Verdict)>,
+    clients: Clients,
 }
 
 impl Setup {
-    fn of(name: &'static str, server: Made, clients: Vec<(&'static str, Client, Verdict)>) -> Self {
+    fn of(name: &'static str, server: Made, clients: Clients) -> Self {
         Self { name, server, client_authority: None, flags: Vec::new(), clients }
     }
 
@@ -304,47 +304,61 @@ fn assert_readable(error: &Error) {
     assert!(!text.contains(['{', '}']) && !text.contains("::Error"), "{text}");
 }
 
+/// A server whose clients have certificates, and what those may be.
 fn clients_of_one_server(shop: &Workshop) -> Setup {
-    use Verdict::{AsEtcdctl, Both, EtcdctlAlone, Neither, OursAlone};
-    let (ca, other) = (shop.authority("ca", "P-256"), shop.authority("other", "P-256"));
+    let ca = shop.authority("ca", "P-256");
     let server = shop.leaf("server", "P-256", &ca);
-    let trusting = || Client::trusting(&ca.certificate);
-    let with_key = |name: &'static str, kind: &str| {
-        let made = shop.leaf(name, kind, &ca);
-        (name, trusting().showing(&made), Both)
+    let mut clients = clients_of_all_kinds(shop, &ca);
+    clients.extend(clients_with_odd_files(shop, &ca));
+    clients.extend(clients_with_other_authorities(shop, &ca, &server));
+    let client_authority = Some(ca.certificate.clone());
+    Setup { client_authority, ..Setup::of("clients", server, clients) }
+}
+
+type Clients = Vec<(&'static str, Client, Verdict)>;
+
+fn clients_of_all_kinds(shop: &Workshop, ca: &Made) -> Clients {
+    use Verdict::{AsEtcdctl, Both, EtcdctlAlone, Neither};
+    let showing = |made: &Made| Client::trusting(&ca.certificate).showing(made);
+    let of_kind = |name: &str, key: &str| showing(&shop.leaf(name, key, ca));
+    let made = |name: &str, key: &str, extensions: Option<&str>, flags: &[&str]| {
+        showing(&shop.make(&Order { name, key, issuer: Some(ca), extensions, flags }))
     };
-    let plain = shop.leaf("client", "P-256", &ca);
-    let v1 = |name: &str, key: &str| {
-        shop.make(&Order { name, key, issuer: Some(&ca), extensions: None, flags: &[] })
-    };
-    let negative = shop.make(&Order {
-        name: "negative",
-        key: "P-256",
-        issuer: Some(&ca),
-        extensions: Some(LEAF),
-        flags: &["-set_serial", "-5"],
-    });
-    let expired = shop.make(&Order {
-        name: "expired",
-        key: "P-256",
-        issuer: Some(&ca),
-        extensions: Some(LEAF),
-        flags: &["-days", "-1"],
-    });
-    let small = shop.leaf("small", "rsa:1024", &ca);
-    let rsa = shop.leaf("rsa", "rsa:2048", &ca);
-    let between = shop.make(&Order {
-        name: "between",
-        key: "P-384",
-        issuer: Some(&ca),
-        extensions: Some(AUTHORITY),
-        flags: &["-sha384"],
-    });
+    vec![
+        ("P-256", of_kind("p256", "P-256"), Both),
+        ("P-384", of_kind("p384", "P-384"), Both),
+        ("P-521", of_kind("p521", "P-521"), Both),
+        ("Ed25519", of_kind("ed25519", "ed25519"), Both),
+        ("RSA 2048", of_kind("rsa2048", "rsa:2048"), Both),
+        ("RSA 4096", of_kind("rsa4096", "rsa:4096"), Both),
+        ("version 1", made("v1", "P-256", None, &[]), Both),
+        ("version 1, RSA", made("v1rsa", "rsa:2048", None, &[]), Both),
+        ("version 1, P-521", made("v1p521", "P-521", None, &[]), Both),
+        ("SHA-512", made("sha512", "P-256", Some(LEAF), &["-sha512"]), Both),
+        (
+            "a negative serial number",
+            made("negative", "P-256", Some(LEAF), &["-set_serial", "-5"]),
+            AsEtcdctl,
+        ),
+        ("the authority itself", showing(ca), Both),
+        ("an expired one", made("expired", "P-256", Some(LEAF), &["-days", "-1"]), Neither),
+        ("RSA 1024", of_kind("rsa1024", "rsa:1024"), EtcdctlAlone),
+    ]
+}
+
+fn clients_with_odd_files(shop: &Workshop, ca: &Made) -> Clients {
+    use Verdict::{Both, Neither, OursAlone};
+    let (plain, rsa) = (shop.leaf("client", "P-256", ca), shop.leaf("rsa", "rsa:2048", ca));
+    let (name, issuer) = ("between", Some(ca));
+    let between =
+        shop.make(&Order { name, key: "P-384", issuer, extensions: Some(AUTHORITY), flags: &["-sha384"] });
     let below = shop.leaf("below", "P-256", &between);
-    let shows = |certificate: PathBuf, key: PathBuf| Client { shows: Some((certificate, key)), ..trusting() };
-    let combined = shop.joined("combined.pem", &[&plain.key, &plain.certificate]);
     let chain = shop.joined("chain.pem", &[&below.certificate, &between.certificate]);
+    let combined = shop.joined("combined.pem", &[&plain.key, &plain.certificate]);
     let crlf = |name: &str, file: &Path| shop.changed(name, file, |text| text.replace('\n', "\r\n"));
+    let crlf_ca = crlf("crlf-ca.pem", &ca.certificate);
+    let crlf_client =
+        Made { certificate: crlf("crlf.crt", &plain.certificate), key: crlf("crlf.key", &plain.key) };
     let sec1 = shop.converted("sec1.key", &plain.key, &["ec"]);
     let parameters = shop.changed("parameters.key", &sec1, |text| {
         format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{text}")
@@ -353,238 +367,173 @@ fn clients_of_one_server(shop: &Workshop) -> Setup {
     let labelled = shop
         .changed("labelled.pem", &ca.certificate, |text| text.replace(" CERTIFICATE", " X509 CERTIFICATE"));
     let trusted = shop.converted("trusted.pem", &ca.certificate, &["x509", "-trustout", "-setalias", "x"]);
-    let bundle = shop.joined("bundle.pem", &[&other.certificate, &ca.certificate]);
     let text = shop.converted("text.pem", &ca.certificate, &["x509", "-text"]);
-    let clients = vec![
-        ("P-256", trusting().showing(&plain), Both),
-        with_key("P-384", "P-384"),
-        with_key("P-521", "P-521"),
-        with_key("Ed25519", "ed25519"),
-        with_key("RSA 4096", "rsa:4096"),
-        ("RSA 2048", trusting().showing(&rsa), Both),
-        ("version 1", trusting().showing(&v1("v1", "P-256")), Both),
-        ("version 1, RSA", trusting().showing(&v1("v1rsa", "rsa:2048")), Both),
-        ("version 1, P-521", trusting().showing(&v1("v1p521", "P-521")), Both),
-        ("a negative serial number", trusting().showing(&negative), AsEtcdctl),
-        ("the authority itself", trusting().showing(&ca), Both),
-        ("a chain", shows(chain, below.key.clone()), Both),
-        ("certificate and key in one file", shows(combined.clone(), combined), Both),
-        ("a key with parameters", shows(plain.certificate.clone(), parameters), Both),
-        ("a key of SEC 1", shows(plain.certificate.clone(), sec1), Both),
-        ("a key of PKCS#1", shows(rsa.certificate.clone(), pkcs1), Both),
-        (
-            "lines as of Windows",
-            Client {
-                cacert: Some(crlf("crlf-ca.pem", &ca.certificate)),
-                shows: Some((crlf("crlf.crt", &plain.certificate), crlf("crlf.key", &plain.key))),
-                ..Client::default()
-            },
-            Both,
-        ),
-        ("a bundle", Client::trusting(&bundle).showing(&plain), Both),
-        ("text around", Client::trusting(&text).showing(&plain), Both),
-        ("an old label", Client::trusting(&labelled).showing(&plain), Both),
-        (
-            "the server's certificate as authority",
-            Client::trusting(&server.certificate).showing(&plain),
-            Both,
-        ),
-        ("the same, with the authority as client", Client::trusting(&server.certificate).showing(&ca), Both),
-        ("by name", Client { host: Some("localhost"), ..trusting().showing(&plain) }, Both),
-        ("by another address", Client { host: Some("127.0.0.2"), ..trusting().showing(&plain) }, Neither),
-        ("unverified", Client::skipping().showing(&plain), Both),
-        (
-            "unverified, another authority",
-            Client { skip: true, ..Client::trusting(&other.certificate) }.showing(&plain),
-            Both,
-        ),
-        ("no client certificate", trusting(), Neither),
-        ("an expired one", trusting().showing(&expired), Neither),
-        ("one of another authority", trusting().showing(&shop.leaf("foreign", "P-256", &other)), Neither),
-        ("another authority", Client::trusting(&other.certificate).showing(&plain), Neither),
-        ("a certificate that issued nothing", Client::trusting(&plain.certificate).showing(&plain), Neither),
-        ("RSA 1024", trusting().showing(&small), EtcdctlAlone),
-        ("a trusted certificate", Client::trusting(&trusted).showing(&plain), Neither),
-        (
-            "a byte order mark",
-            Client::trusting(&shop.changed("bom.pem", &ca.certificate, |text| format!("\u{feff}{text}")))
-                .showing(&plain),
-            OursAlone,
-        ),
-    ];
-    let client_authority = Some(ca.certificate.clone());
-    Setup { client_authority, ..Setup::of("clients", server, clients) }
+    let marked = shop.changed("marked.pem", &ca.certificate, |text| format!("\u{feff}{text}"));
+    let shows = |certificate: &Path, key: &Path| Client {
+        shows: Some((certificate.to_owned(), key.to_owned())),
+        ..Client::trusting(&ca.certificate)
+    };
+    let trusting = |cacert: &Path| Client::trusting(cacert).showing(&plain);
+    vec![
+        ("a chain", shows(&chain, &below.key), Both),
+        ("certificate and key in one file", shows(&combined, &combined), Both),
+        ("a key with parameters", shows(&plain.certificate, &parameters), Both),
+        ("a key of SEC 1", shows(&plain.certificate, &sec1), Both),
+        ("a key of PKCS#1", shows(&rsa.certificate, &pkcs1), Both),
+        ("lines as of Windows", Client::trusting(&crlf_ca).showing(&crlf_client), Both),
+        ("text around", trusting(&text), Both),
+        ("an old label", trusting(&labelled), Both),
+        ("a trusted certificate", trusting(&trusted), Neither),
+        ("a byte order mark", trusting(&marked), OursAlone),
+    ]
 }
 
-fn servers(shop: &Workshop) -> Vec<Setup> {
-    use Verdict::{AsEtcdctl, Both, EtcdctlAlone, Neither};
-    let trusting = |made: &Made| Client::trusting(&made.certificate);
-    let verified = |name: &'static str, server: Made, ca: &Made| {
-        let clients = vec![("verified", trusting(ca), Both), ("unverified", Client::skipping(), Both)];
-        Setup::of(name, server, clients)
-    };
-    let only_unverified = |name: &'static str, server: Made, ca: &Made| {
-        let clients = vec![("verified", trusting(ca), Neither), ("unverified", Client::skipping(), Both)];
-        Setup::of(name, server, clients)
-    };
-    let p256 = shop.authority("p256-ca", "P-256");
-    let p521 = shop.authority("p521-ca", "P-521");
-    let ed25519 = shop.authority("ed25519-ca", "ed25519");
-    let rsa = shop.authority("rsa-ca", "rsa:2048");
-    let large = shop.authority("large-ca", "rsa:8192:5");
-    let signed = |name: &str, key: &str, issuer: &Made, flags: &[&str]| {
-        shop.make(&Order { name, key, issuer: Some(issuer), extensions: Some(LEAF), flags })
-    };
-    let with = |name: &str, extensions: &str| {
-        let issuer = Some(&p256);
-        shop.make(&Order { name, key: "P-256", issuer, extensions: Some(extensions), flags: &[] })
-    };
-    let alone = |name: &str, key: &str, extensions: &str, flags: &[&str]| {
-        shop.make(&Order { name, key, issuer: None, extensions: Some(extensions), flags })
-    };
-    let v1_ca = shop.make(&Order { name: "v1-ca", key: "P-256", issuer: None, extensions: None, flags: &[] });
-    let v1 = shop.make(&Order {
-        name: "v1-server",
-        key: "P-521",
-        issuer: Some(&p256),
-        extensions: None,
-        flags: &[],
-    });
-    let between = shop.make(&Order {
-        name: "between-ca",
-        key: "P-384",
-        issuer: Some(&p521),
-        extensions: Some(AUTHORITY),
-        flags: &["-sha256"],
-    });
-    let below = shop.leaf("below-server", "P-256", &between);
-    let chain = Made {
-        certificate: shop.joined("chain.crt", &[&below.certificate, &between.certificate]),
-        key: below.key,
-    };
-    let self_signed = alone("self", "rsa:2048", &format!("{AUTHORITY}{NAMES}"), &[]);
-    let self_signed_leaf = alone("self-leaf", "P-521", NAMES, &[]);
-    let own_key = shop.make(&Order {
-        name: "issued-ca",
-        key: "P-256",
-        issuer: Some(&p256),
-        extensions: Some(&format!("{AUTHORITY}{NAMES}")),
-        flags: &[],
-    });
-    let through = shop.make(&Order {
-        name: "through-ca",
-        key: "P-256",
-        issuer: Some(&between),
-        extensions: Some(&format!("{AUTHORITY}{NAMES}")),
-        flags: &[],
-    });
-    let through = Made {
-        certificate: shop.joined("through.crt", &[&through.certificate, &between.certificate]),
-        key: through.key,
-    };
-    // A client certificate of version 1 is no authority, whoever presents it as one.
-    let v1_client = shop.make(&Order {
-        name: "v1-client",
-        key: "P-256",
-        issuer: Some(&p256),
-        extensions: None,
-        flags: &[],
-    });
-    let forged = shop.make(&Order {
-        name: "forged",
-        key: "P-256",
-        issuer: Some(&v1_client),
-        extensions: Some(&format!("{AUTHORITY}{NAMES}")),
-        flags: &[],
-    });
-    let forged = Made {
-        certificate: shop.joined("forged.crt", &[&forged.certificate, &v1_client.certificate]),
-        key: forged.key,
-    };
-    let own = |name: &'static str, made: Made, verdict: Verdict| {
-        let clients = vec![("itself", trusting(&made), verdict), ("unverified", Client::skipping(), Both)];
-        Setup::of(name, made, clients)
-    };
-    let small = shop.leaf("small-server", "rsa:1024", &p256);
+fn clients_with_other_authorities(shop: &Workshop, ca: &Made, server: &Made) -> Clients {
+    use Verdict::{Both, Neither};
+    let other = shop.authority("other", "P-256");
+    let (plain, foreign) = (shop.leaf("usual", "P-256", ca), shop.leaf("foreign", "P-256", &other));
+    let bundle = shop.joined("bundle.pem", &[&other.certificate, &ca.certificate]);
+    let trusting = |cacert: &Path| Client::trusting(cacert).showing(&plain);
+    let at = |host| Client { host: Some(host), ..trusting(&ca.certificate) };
     vec![
-        verified("P-521 throughout", shop.leaf("p521", "P-521", &p521), &p521),
-        verified("P-521 under P-256", shop.leaf("p521-server", "P-521", &p256), &p256),
-        verified("P-256 with SHA-512", signed("sha512", "P-256", &p256, &["-sha512"]), &p256),
-        verified("P-384 under P-521 with SHA-256", signed("p384", "P-384", &p521, &["-sha256"]), &p521),
-        verified("P-521 with SHA-384", signed("sha384", "P-256", &p521, &["-sha384"]), &p521),
-        verified("Ed25519 throughout", shop.leaf("ed25519", "ed25519", &ed25519), &ed25519),
-        verified("RSA 4096 under RSA 8192", signed("rsa4096", "rsa:4096", &large, &["-sha512"]), &large),
-        verified("RSA 8192", shop.leaf("rsa8192", "rsa:8192:5", &rsa), &rsa),
-        verified(
-            "RSA-PSS",
-            signed(
-                "pss",
-                "rsa:2048",
-                &rsa,
-                &["-sha384", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"],
-            ),
-            &rsa,
-        ),
-        verified("an authority of version 1", shop.leaf("under-v1", "P-256", &v1_ca), &v1_ca),
-        verified("a chain", chain.clone(), &p521),
-        verified("the middle of a chain is trusted", chain, &between),
-        verified("an issued authority", own_key, &p256),
-        verified("an issued authority behind another", through, &p521),
-        verified(
-            "any purpose",
-            with("any", &format!("{NAMES}extendedKeyUsage=anyExtendedKeyUsage\n")),
-            &p256,
-        ),
-        verified(
-            "URIs and many names",
-            with(
-                "many",
-                "subjectAltName=URI:spiffe://x/y,email:a@b.c,DNS:*.etcd.local,DNS:my_host,IP:::1,IP:127.0.0.1\n",
-            ),
-            &p256,
-        ),
-        Setup::of(
-            "a long serial number",
-            signed("long", "P-256", &p256, &["-set_serial", "0xfffffffffffffffffffffffffffffffffffffff1"]),
-            vec![("verified", trusting(&p256), AsEtcdctl), ("unverified", Client::skipping(), AsEtcdctl)],
-        ),
-        verified("the end of time", signed("forever", "P-256", &p256, &["-days", "2900000"]), &p256),
-        verified(
-            "a critical policy",
-            with("policy", &format!("{NAMES}certificatePolicies=critical,1.2.3.4\n")),
-            &p256,
-        ),
-        only_unverified("version 1", v1, &p256),
-        only_unverified(
-            "for clients",
-            with("for-clients", &format!("{NAMES}extendedKeyUsage=clientAuth\n")),
-            &p256,
-        ),
-        only_unverified("other names", with("elsewhere", "subjectAltName=DNS:elsewhere\n"), &p256),
-        only_unverified("no names", with("nameless", "basicConstraints=CA:false\n"), &p256),
-        only_unverified("expired", signed("old", "P-256", &p256, &["-days", "-1"]), &p256),
-        only_unverified("SHA-1", signed("sha1", "P-256", &rsa, &["-sha1"]), &rsa),
-        only_unverified("a forged chain", forged, &p256),
-        own("self-signed", self_signed, Both),
-        own("self-signed, no authority", self_signed_leaf, Both),
-        own("self-signed, expired", alone("self-old", "P-256", NAMES, &["-days", "-1"]), Neither),
-        own(
-            "self-signed, elsewhere",
-            alone("self-far", "P-256", "subjectAltName=DNS:elsewhere\n", &[]),
-            Neither,
-        ),
-        Setup {
-            flags: vec!["--cipher-suites", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"],
-            ..verified("hardened", shop.leaf("hardened", "P-384", &p256), &p256)
-        },
-        Setup::of(
-            "RSA 1024",
-            small,
-            vec![
-                ("verified", trusting(&p256), EtcdctlAlone),
-                ("unverified", Client::skipping(), EtcdctlAlone),
-            ],
-        ),
+        ("a bundle", trusting(&bundle), Both),
+        ("the server's certificate as authority", trusting(&server.certificate), Both),
+        ("the same, with the authority as client", Client::trusting(&server.certificate).showing(ca), Both),
+        ("by name", at("localhost"), Both),
+        ("by another address", at("127.0.0.2"), Neither),
+        ("unverified", Client::skipping().showing(&plain), Both),
+        ("unverified, another authority", Client { skip: true, ..trusting(&other.certificate) }, Both),
+        ("no client certificate", Client::trusting(&ca.certificate), Neither),
+        ("one of another authority", Client::trusting(&ca.certificate).showing(&foreign), Neither),
+        ("another authority", trusting(&other.certificate), Neither),
+        ("a certificate that issued nothing", trusting(&plain.certificate), Neither),
+    ]
+}
+
+/// Authorities of several kinds.
+struct Issuers {
+    p256: Made,
+    p521: Made,
+    ed25519: Made,
+    rsa: Made,
+    /// Its key has many primes, as one with two takes long to make.
+    large: Made,
+}
+
+impl Issuers {
+    fn new(shop: &Workshop) -> Self {
+        Self {
+            p256: shop.authority("p256-ca", "P-256"),
+            p521: shop.authority("p521-ca", "P-521"),
+            ed25519: shop.authority("ed25519-ca", "ed25519"),
+            rsa: shop.authority("rsa-ca", "rsa:2048"),
+            large: shop.authority("large-ca", "rsa:8192:5"),
+        }
+    }
+}
+
+/// A server with a client that trusts `ca`, of which this is expected, and one that verifies nothing.
+fn verified(name: &'static str, server: Made, ca: &Made, expected: Verdict) -> Setup {
+    let verified = ("verified", Client::trusting(&ca.certificate), expected);
+    Setup::of(name, server, vec![verified, ("unverified", Client::skipping(), Verdict::Both)])
+}
+
+fn servers_of_all_kinds(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
+    let Issuers { p256, p521, ed25519, rsa, large } = issuers;
+    let taken = |name: &'static str, key: &str, issuer: &Made, flags: &[&str]| {
+        let file = name.replace(' ', "-");
+        let order = Order { name: &file, key, issuer: Some(issuer), extensions: Some(LEAF), flags };
+        verified(name, shop.make(&order), issuer, Verdict::Both)
+    };
+    let pss = ["-sha384", "-sigopt", "rsa_padding_mode:pss", "-sigopt", "rsa_pss_saltlen:digest"];
+    let hardened = vec!["--cipher-suites", "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"];
+    let small = shop.leaf("small", "rsa:1024", p256);
+    let refused = [
+        ("verified", Client::trusting(&p256.certificate), Verdict::EtcdctlAlone),
+        ("unverified", Client::skipping(), Verdict::EtcdctlAlone),
+    ];
+    vec![
+        taken("P-521 throughout", "P-521", p521, &[]),
+        taken("P-521 under P-256", "P-521", p256, &[]),
+        taken("P-256 with SHA-512", "P-256", p256, &["-sha512"]),
+        taken("P-384 under P-521 with SHA-256", "P-384", p521, &["-sha256"]),
+        taken("P-256 under P-521 with SHA-384", "P-256", p521, &["-sha384"]),
+        taken("Ed25519 throughout", "ed25519", ed25519, &[]),
+        taken("RSA 4096 under RSA 8192", "rsa:4096", large, &["-sha512"]),
+        taken("RSA 8192", "rsa:8192:5", rsa, &[]),
+        taken("RSA-PSS", "rsa:2048", rsa, &pss),
+        taken("the end of time", "P-256", p256, &["-days", "2900000"]),
+        Setup { flags: hardened, ..taken("hardened", "P-384", p256, &[]) },
+        Setup::of("RSA 1024", small, refused.to_vec()),
+    ]
+}
+
+fn servers_of_all_forms(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
+    use Verdict::{AsEtcdctl, Both, Neither};
+    let Issuers { p256, rsa, .. } = issuers;
+    let with = |name: &str, extensions: Option<&str>| {
+        shop.make(&Order { name, key: "P-256", issuer: Some(p256), extensions, flags: &[] })
+    };
+    let flagged = |name: &str, issuer: &Made, flags: &[&str]| {
+        shop.make(&Order { name, key: "P-256", issuer: Some(issuer), extensions: Some(LEAF), flags })
+    };
+    let any = with("any", Some(&format!("{NAMES}extendedKeyUsage=anyExtendedKeyUsage\n")));
+    let for_clients = with("for-clients", Some(&format!("{NAMES}extendedKeyUsage=clientAuth\n")));
+    let policy = with("policy", Some(&format!("{NAMES}certificatePolicies=critical,1.2.3.4\n")));
+    let many =
+        "subjectAltName=URI:spiffe://x/y,email:a@b.c,DNS:*.etcd.local,DNS:my_host,IP:::1,IP:127.0.0.1\n";
+    let serial = ["-set_serial", "0xfffffffffffffffffffffffffffffffffffffff1"];
+    let v1_ca = shop.make(&Order { name: "v1-ca", key: "P-256", issuer: None, extensions: None, flags: &[] });
+    vec![
+        verified("any purpose", any, p256, Both),
+        verified("URIs and many names", with("many", Some(many)), p256, Both),
+        verified("a critical policy", policy, p256, Both),
+        verified("a long serial number", flagged("long", p256, &serial), p256, AsEtcdctl),
+        verified("an authority of version 1", shop.leaf("under-v1", "P-256", &v1_ca), &v1_ca, Both),
+        verified("version 1", with("v1", None), p256, Neither),
+        verified("for clients", for_clients, p256, Neither),
+        verified("other names", with("elsewhere", Some("subjectAltName=DNS:elsewhere\n")), p256, Neither),
+        verified("no names", with("nameless", Some("basicConstraints=CA:false\n")), p256, Neither),
+        verified("expired", flagged("old", p256, &["-days", "-1"]), p256, Neither),
+        verified("SHA-1", flagged("sha1", rsa, &["-sha1"]), rsa, Neither),
+    ]
+}
+
+fn servers_with_chains(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
+    use Verdict::{Both, Neither};
+    let Issuers { p256, p521, .. } = issuers;
+    let server_and_authority = format!("{AUTHORITY}{NAMES}");
+    let make = |name: &str, issuer: Option<&Made>, extensions: Option<&str>, flags: &[&str]| {
+        shop.make(&Order { name, key: "P-384", issuer, extensions, flags })
+    };
+    let behind = |name: &str, made: Made, issuer: &Made| Made {
+        certificate: shop.joined(name, &[&made.certificate, &issuer.certificate]),
+        key: made.key,
+    };
+    let both = Some(server_and_authority.as_str());
+    let between = make("between-ca", Some(p521), Some(AUTHORITY), &["-sha256"]);
+    let chain = behind("chain.crt", shop.leaf("below-server", "P-256", &between), &between);
+    let through = behind("through.crt", make("through-ca", Some(&between), both, &[]), &between);
+    // A client certificate of version 1 does not say that it is no authority.
+    let v1_client = make("v1-client", Some(p256), None, &[]);
+    let forged = behind("forged.crt", make("forged", Some(&v1_client), both, &[]), &v1_client);
+    let leaf = shop.leaf("leaf-issuer", "P-256", p256);
+    let by_leaf = behind("by-leaf.crt", make("by-leaf", Some(&leaf), both, &[]), &leaf);
+    let own =
+        |name: &'static str, made: Made, expected: Verdict| verified(name, made.clone(), &made, expected);
+    let elsewhere = Some("subjectAltName=DNS:elsewhere\n");
+    vec![
+        verified("a chain", chain.clone(), p521, Both),
+        verified("the middle of a chain is trusted", chain, &between, Both),
+        verified("an issued authority", make("issued-ca", Some(p256), both, &[]), p256, Both),
+        verified("an issued authority behind another", through, p521, Both),
+        verified("issued by a certificate of version 1", forged, p256, Neither),
+        verified("issued by a server", by_leaf.clone(), p256, Neither),
+        verified("issued by a server that is trusted as itself", by_leaf, &leaf, Neither),
+        own("self-signed", make("self", None, both, &[]), Both),
+        own("self-signed, no authority", make("self-leaf", None, Some(NAMES), &[]), Both),
+        own("self-signed, expired", make("self-old", None, Some(NAMES), &["-days", "-1"]), Neither),
+        own("self-signed, elsewhere", make("self-far", None, elsewhere, &[]), Neither),
     ]
 }
 
@@ -594,7 +543,12 @@ fn what_etcdctl_takes_is_taken() {
     const AT_ONCE: usize = 6;
     let binaries = etcds();
     let shop = Workshop::new();
-    let setups: Vec<Setup> = std::iter::once(clients_of_one_server(&shop)).chain(servers(&shop)).collect();
+    let issuers = Issuers::new(&shop);
+    let setups: Vec<Setup> = std::iter::once(clients_of_one_server(&shop))
+        .chain(servers_of_all_kinds(&shop, &issuers))
+        .chain(servers_of_all_forms(&shop, &issuers))
+        .chain(servers_with_chains(&shop, &issuers))
+        .collect();
     let all: Vec<(&Path, &Setup)> = binaries
         .iter()
         .flat_map(|binary| setups.iter().map(move |setup| (binary.as_path(), setup)))
