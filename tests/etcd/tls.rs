@@ -490,7 +490,7 @@ fn servers_of_all_forms(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
         verified("a critical policy", policy, p256, Both),
         verified("a long serial number", flagged("long", p256, &serial), p256, AsEtcdctl),
         verified("an authority of version 1", shop.leaf("under-v1", "P-256", &v1_ca), &v1_ca, Both),
-        verified("version 1", with("v1", None), p256, Neither),
+        verified("version 1", with("v1-server", None), p256, Neither),
         verified("for clients", for_clients, p256, Neither),
         verified("other names", with("elsewhere", Some("subjectAltName=DNS:elsewhere\n")), p256, Neither),
         verified("no names", with("nameless", Some("basicConstraints=CA:false\n")), p256, Neither),
