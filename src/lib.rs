@@ -96,6 +96,7 @@
 //! An archive is a standard age file of a standard zstd stream. Its manual page, `etcd-seal-archive(5)`, specifies it for
 //! authors of other readers and writers; [`low_level::archive`] implements it.
 
+mod address;
 mod archive;
 mod database;
 mod error;

@@ -1,20 +1,22 @@
-//! A second look at a connection that was established and broke at its first call.
+//! A second look at a connection whose failure tells too little.
 //!
-//! Only two mistakes look like that: plain HTTP/2 sent to a TLS port, and a client certificate that the member does not
-//! accept. In TLS 1.3 the handshake ends before the server checks that certificate, and its alert is often lost in the reset
+//! Three mistakes look alike. Plain HTTP/2 sent to a TLS port ends in a broken connection, and so does TLS sent to a plain
+//! port; each is told only once the server has answered the other way, so that no hint sends the operator back and forth.
+//! And in TLS 1.3 the handshake ends before the server checks the client certificate; its alert is often lost in the reset
 //! that follows. So this module makes the handshake once more, sends nothing else, and waits for the alert.
 
-use super::dialer::{Dialer, Prepared};
-use super::endpoint::Address;
-use super::failure;
-use crate::error::{Error, Result};
+use super::dialer::{Dialer, Prepared, over_tcp};
+use super::endpoint::{Address, Endpoint};
+use super::tls_fault;
+use crate::error::{Error, Kind, Result};
 use rustls::client::ClientConnection;
 use rustls::pki_types::ServerName;
 use std::io;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 /// The server's answer to a handshake.
@@ -30,29 +32,83 @@ enum Greeting {
 /// The content types of TLS records that may come first: alert and handshake.
 const TLS_RECORDS: [u8; 2] = [21, 22];
 
+/// What a client of HTTP/2 sends first: the preface, and settings that change nothing.
+const HTTP2_PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+/// The size of the header of a frame of HTTP/2, and the place and the value of its type where that is settings.
+const FRAME_HEADER: usize = 9;
+const FRAME_TYPE: usize = 3;
+const SETTINGS: u8 = 4;
+
 /// Returns a more exact error if it finds one within the dial timeout, else `error`.
 pub(super) async fn look_closer(dialer: &Dialer, prepared: &Prepared, error: Error) -> Error {
     let endpoint = &prepared.endpoint;
-    match timeout(dialer.dial_timeout(), greet(dialer, &endpoint.address, endpoint.tls)).await {
-        Ok(Ok(Greeting::Refusal(fault))) if endpoint.tls => {
-            failure::refused_handshake(endpoint, &fault).with_source(error)
+    let limit = dialer.dial_timeout();
+    let found = match (endpoint.tls, error.kind()) {
+        (false, Kind::EtcdUnreachable) => match timeout(limit, greet(dialer, endpoint)).await {
+            Ok(Ok(Greeting::Tls | Greeting::Refusal(_))) => Some(tls_fault::plaintext_to_tls(endpoint)),
+            _ => None,
+        },
+        (true, Kind::EtcdTls) => {
+            let client = dialer.tls().client();
+            match tls_fault::refine(endpoint, &error, client.as_ref()) {
+                Some(found) => Some(found),
+                None => Some(answer_without_tls(endpoint, limit).await),
+            }
         }
-        Ok(Ok(Greeting::Tls | Greeting::Refusal(_))) if !endpoint.tls => {
-            failure::plaintext_to_tls(endpoint).with_source(error)
+        // A refused client certificate breaks the connection after the handshake; tonic may then reconnect again and again
+        // until the time is up.
+        (true, Kind::EtcdUnreachable | Kind::EtcdTimeout) => {
+            match timeout(limit, greet(dialer, endpoint)).await {
+                Ok(Ok(Greeting::Refusal(fault))) => {
+                    tls_fault::refine(endpoint, &fault, dialer.tls().client().as_ref())
+                }
+                _ => None,
+            }
         }
-        _ => error,
+        _ => None,
+    };
+    match found {
+        Some(found) => found.with_source(error),
+        None => error,
     }
 }
 
-/// Makes a handshake with the server at `address`. With `to_the_end` it keeps reading after the server's first answer.
-async fn greet(dialer: &Dialer, address: &Address, to_the_end: bool) -> Result<Greeting, io::Error> {
+/// The error of an endpoint that does not answer with TLS: what it does without.
+async fn answer_without_tls(endpoint: &Endpoint, limit: Duration) -> Error {
+    match timeout(limit, speaks_http2(endpoint, limit)).await {
+        Ok(Ok(true)) => tls_fault::serves_plaintext(endpoint),
+        _ => tls_fault::serves_neither(endpoint),
+    }
+}
+
+/// Whether the server speaks HTTP/2 without TLS.
+async fn speaks_http2(endpoint: &Endpoint, limit: Duration) -> io::Result<bool> {
+    async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin) -> io::Result<bool> {
+        stream.write_all(HTTP2_PREFACE).await?;
+        let mut header = [0; FRAME_HEADER];
+        stream.read_exact(&mut header).await?;
+        Ok(header[FRAME_TYPE] == SETTINGS)
+    }
+    match &endpoint.address {
+        Address::Tcp(at) => ask(over_tcp(at, limit).await.map_err(io::Error::other)?).await,
+        Address::Unix(path) => ask(UnixStream::connect(path).await?).await,
+    }
+}
+
+/// Makes a handshake with the server at `endpoint`. Where that ought to speak TLS, it keeps reading after the server's first
+/// answer.
+async fn greet(dialer: &Dialer, endpoint: &Endpoint) -> Result<Greeting, io::Error> {
     let config = dialer.tls().unverified_config().map_err(io::Error::other)?;
     // An IP address sends no server name, and this handshake verifies nothing against it.
     let no_name = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
     let tls = ClientConnection::new(Arc::new(config), no_name).map_err(io::Error::other)?;
-    match address {
-        Address::Tcp(authority) => shake_hands(TcpStream::connect(authority).await?, tls, to_the_end).await,
-        Address::Unix(path) => shake_hands(UnixStream::connect(path).await?, tls, to_the_end).await,
+    match &endpoint.address {
+        Address::Tcp(at) => {
+            let stream = over_tcp(at, dialer.dial_timeout()).await.map_err(io::Error::other)?;
+            shake_hands(stream, tls, endpoint.tls).await
+        }
+        Address::Unix(path) => shake_hands(UnixStream::connect(path).await?, tls, endpoint.tls).await,
     }
 }
 

@@ -1,21 +1,21 @@
 //! Makes a separate client for each endpoint.
 
 use super::connection::Connection;
-use super::endpoint::{Address, Endpoint};
+use super::endpoint::{Address, Endpoint, HostPort};
 use super::failure;
 use super::flow_control::FlowControl;
 use super::link::{Link, Terms};
 use super::rate_limit::RateLimit;
-use super::tls::TlsFiles;
+use super::tls::{Secure, Tls};
 use crate::error::{Error, Kind, Result};
 use etcd_client::{Channel, Client, ConnectOptions};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use secrecy::{ExposeSecret, SecretString};
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 use tonic::transport::{Endpoint as Transport, Uri};
@@ -29,12 +29,9 @@ const WINDOW: u32 = 64 << 20;
 /// etcd's own gRPC clients raise shorter intervals to this; a server drops a client that pings more often than every 5 s.
 const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(10);
 
-/// The server name to verify on a Unix socket, which has no host.
-const UNIX_SERVER_NAME: &str = "localhost";
-
 /// Everything needed to dial, owned, so that endpoints can be dialed concurrently.
 pub(super) struct Dialer {
-    tls: TlsFiles,
+    tls: Tls,
     user: Option<(String, SecretString)>,
     dial_timeout: Duration,
     command_timeout: Duration,
@@ -48,7 +45,17 @@ pub(super) struct Dialer {
 pub(super) struct Prepared {
     pub(super) endpoint: Endpoint,
     transport: Transport,
+    /// How its connections are secured; `None` where there is no TLS.
+    secure: Option<Secure>,
 }
+
+/// What HTTP/2 runs over: a socket under its [`Terms`], and TLS where the endpoint uses it.
+type Wire = Box<dyn Stream>;
+
+/// A connection, whatever it is made of.
+trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 impl Dialer {
     /// Reads the TLS files.
@@ -60,7 +67,7 @@ impl Dialer {
         let window = rate_limit.as_ref().map_or(WINDOW, |rate_limit| rate_limit.window(WINDOW));
         let lag = rate_limit.as_ref().map_or(Duration::ZERO, |rate_limit| rate_limit.lag(window));
         Ok(Self {
-            tls: TlsFiles::load(connection)?,
+            tls: Tls::load(connection)?,
             user: connection.user.clone(),
             dial_timeout: connection.dial_timeout,
             command_timeout: connection.command_timeout,
@@ -71,7 +78,7 @@ impl Dialer {
         })
     }
 
-    pub(super) fn tls(&self) -> &TlsFiles {
+    pub(super) fn tls(&self) -> &Tls {
         &self.tls
     }
 
@@ -95,12 +102,9 @@ impl Dialer {
     /// # Errors
     /// [`Kind::EtcdTls`] when TLS cannot be set up, [`Kind::Usage`] when the host is invalid.
     pub(super) fn prepare(&self, endpoint: Endpoint) -> Result<Prepared> {
-        let authority = match &endpoint.address {
-            Address::Tcp(authority) => authority,
-            Address::Unix(_) => UNIX_SERVER_NAME,
-        };
-        let scheme = if endpoint.tls { "https" } else { "http" };
-        let transport = Transport::from_shared(format!("{scheme}://{authority}"))
+        let authority = endpoint.authority();
+        // tonic connects through this program's connector, which does the TLS, so it sees no https.
+        let transport = Transport::from_shared(format!("http://{authority}"))
             .and_then(|transport| transport.user_agent(concat!("etcd-seal/", env!("CARGO_PKG_VERSION"))))
             .map_err(|error| {
                 Error::new(Kind::Usage, format!("endpoint {} cannot be used", endpoint.given))
@@ -112,8 +116,17 @@ impl Dialer {
             .http2_keep_alive_interval(self.keepalive_time)
             .keep_alive_timeout(self.keepalive_timeout)
             .connect_timeout(self.dial_timeout);
-        let transport = if endpoint.tls { self.tls.apply(transport, &endpoint.given)? } else { transport };
-        Ok(Prepared { endpoint, transport })
+        if !endpoint.tls {
+            return Ok(Prepared { endpoint, transport, secure: None });
+        }
+        // The scheme in the requests is the one that is spoken: some proxies compare them.
+        let origin = Uri::builder().scheme("https").authority(authority).path_and_query("/").build();
+        let transport = match origin {
+            Ok(origin) => transport.origin(origin),
+            Err(_) => transport,
+        };
+        let secure = Some(self.tls.secure(&endpoint)?);
+        Ok(Prepared { endpoint, transport, secure })
     }
 
     /// Connects through `gate` and, where there is a user, authenticates.
@@ -167,43 +180,60 @@ impl Dialer {
             keepalive_time: self.keepalive_time,
             keepalive_timeout: self.keepalive_timeout,
         };
-        let connecting = async {
-            match &prepared.endpoint.address {
-                Address::Tcp(_) => prepared.transport.connect_with_connector(self.over_tcp(terms)).await,
-                Address::Unix(path) => {
-                    prepared.transport.connect_with_connector(over_unix(path.clone(), terms)).await
-                }
-            }
-        };
+        let connecting = prepared.transport.connect_with_connector(self.connector(prepared, terms));
         timeout(self.dial_timeout, connecting)
             .await
             .map_err(|_| failure::connecting_too_long(&prepared.endpoint, self.dial_timeout))?
             .map_err(|error| failure::connecting(&prepared.endpoint, self.dial_timeout, error))
     }
 
-    fn over_tcp(
+    fn connector(
         &self,
+        prepared: &Prepared,
         terms: Terms,
-    ) -> impl Service<Uri, Response = TokioIo<Link<TcpStream>>, Error = BoxError, Future: Send> + Send + use<>
-    {
-        let mut http = HttpConnector::new();
-        // The URI may be https: tonic does the TLS.
-        http.enforce_http(false);
-        http.set_nodelay(true);
-        http.set_connect_timeout(Some(self.dial_timeout));
-        service_fn(move |uri| {
-            let (connecting, terms) = (http.clone().oneshot(uri), terms.clone());
-            async move { Ok(TokioIo::new(Link::new(connecting.await?.into_inner(), terms))) }
+    ) -> impl Service<Uri, Response = TokioIo<Wire>, Error = BoxError, Future: Send> + Send + use<> {
+        let (address, secure) = (prepared.endpoint.address.clone(), prepared.secure.clone());
+        let limit = self.dial_timeout;
+        service_fn(move |_| {
+            let (address, secure, terms) = (address.clone(), secure.clone(), terms.clone());
+            async move {
+                let wire = match address {
+                    Address::Tcp(at) => {
+                        secured(Link::new(over_tcp(&at, limit).await?, terms), secure).await?
+                    }
+                    Address::Unix(path) => {
+                        secured(Link::new(UnixStream::connect(path).await?, terms), secure).await?
+                    }
+                };
+                Ok(TokioIo::new(wire))
+            }
         })
     }
 }
 
-fn over_unix(
-    path: PathBuf,
-    terms: Terms,
-) -> impl Service<Uri, Response = TokioIo<Link<UnixStream>>, Error = io::Error, Future: Send> + Send {
-    service_fn(move |_| {
-        let (connecting, terms) = (UnixStream::connect(path.clone()), terms.clone());
-        async move { Ok(TokioIo::new(Link::new(connecting.await?, terms))) }
+/// `link`, under TLS where that is wanted. A server that names no protocol by ALPN, such as a proxy that passes on what it
+/// decrypts, may speak HTTP/2 all the same.
+async fn secured(
+    link: impl AsyncRead + AsyncWrite + Send + Unpin + 'static,
+    secure: Option<Secure>,
+) -> io::Result<Wire> {
+    Ok(match secure {
+        Some(secure) => Box::new(secure.connector.connect(secure.name, link).await?),
+        None => Box::new(link),
     })
+}
+
+/// Connects to any of the addresses of `at`, the fastest of both families.
+pub(super) async fn over_tcp(at: &HostPort, limit: Duration) -> Result<TcpStream, BoxError> {
+    if at.zone.is_some() {
+        // A URI has no place for a zone.
+        let stream = TcpStream::connect((at.host_with_zone(), at.port)).await?;
+        stream.set_nodelay(true)?;
+        return Ok(stream);
+    }
+    let mut http = HttpConnector::new();
+    http.set_nodelay(true);
+    http.set_connect_timeout(Some(limit));
+    let uri: Uri = format!("http://{}", at.authority()).parse()?;
+    Ok(http.oneshot(uri).await?.into_inner())
 }

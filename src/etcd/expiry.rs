@@ -1,18 +1,9 @@
 //! Warns of the expiry of a certificate before the backups fail: when cron runs them, no operator looks at certificates.
 
 use jiff::{SignedDuration, Timestamp};
-use rustls::pki_types::CertificateDer;
-use x509_cert::der::Decode as _;
 
 /// How long before its expiry a certificate is warned of.
 const EXPIRES_SOON: SignedDuration = SignedDuration::from_hours(14 * 24);
-
-/// When `certificate` expires; `None` where that cannot be read.
-pub(super) fn end_of(certificate: &CertificateDer<'_>) -> Option<Timestamp> {
-    let certificate = x509_cert::Certificate::from_der(certificate).ok()?;
-    let end = certificate.tbs_certificate.validity.not_after.to_unix_duration();
-    Timestamp::from_second(end.as_secs().try_into().ok()?).ok()
-}
 
 /// The second half of a warning whose subject is a certificate that expires at `end`; `None` where that is more than two
 /// weeks after `now`.

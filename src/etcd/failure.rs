@@ -3,20 +3,17 @@
 //! tonic reports little more than "transport error". The cause lies further down its chain of sources, and partly inside an
 //! [`io::Error`], where `source()` does not look.
 
+use super::causes::{causes, innermost};
 use super::endpoint::Endpoint;
+use super::tls_fault;
 use crate::error::{Error, Kind};
-use rustls::{AlertDescription, CertificateError, InvalidMessage};
 use std::error::Error as StdError;
 use std::io;
-use std::iter::successors;
 use std::time::Duration;
 use tonic::{Code, Status};
 
 /// How h2 words bytes that are not HTTP/2: read as a frame header, text announces a frame larger than any limit.
 const NOT_HTTP2_TEXT: &str = "frame with invalid size";
-
-/// How rustls words an alert. h2 passes it on as text only.
-const ALERT_TEXT: &str = "received fatal alert";
 
 /// The error of a connection that could not be established.
 pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::transport::Error) -> Error {
@@ -24,7 +21,7 @@ pub(super) fn connecting(endpoint: &Endpoint, limit: Duration, error: tonic::tra
     if causes(&error).any(is_timeout) {
         return connecting_too_long(endpoint, limit).with_source(error);
     }
-    tls_fault(given, &error)
+    tls_fault::find(endpoint, &error)
         .or_else(|| reset_handshake(endpoint, &error))
         .unwrap_or_else(|| {
             Error::new(Kind::EtcdUnreachable, format!("cannot connect to {given}: {}", innermost(&error)))
@@ -39,7 +36,7 @@ fn reset_handshake(endpoint: &Endpoint, error: &(dyn StdError + 'static)) -> Opt
     let reset = causes(error)
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|error| matches!(error.kind(), io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe));
-    (endpoint.tls && reset).then(|| tls_error(&endpoint.given, &innermost(error)).with_hint(RESET_HINT))
+    (endpoint.tls && reset).then(|| tls_fault::no_answer(endpoint))
 }
 
 /// The error of a call that failed on an established connection. `call` is a noun, as in "refused the status".
@@ -47,23 +44,11 @@ pub(super) fn calling(endpoint: &Endpoint, call: &str, error: etcd_client::Error
     let given = &endpoint.given;
     let told = match &error {
         etcd_client::Error::GRpcStatus(status) if status.source().is_none() => answered(given, call, status),
-        etcd_client::Error::GRpcStatus(status) => broken(given, call, status),
-        etcd_client::Error::TransportError(transport) => broken(given, call, transport),
+        etcd_client::Error::GRpcStatus(status) => broken(endpoint, call, status),
+        etcd_client::Error::TransportError(transport) => broken(endpoint, call, transport),
         other => Error::new(Kind::EtcdFault, format!("the {call} from {given} failed: {other}")),
     };
     told.naming(endpoint.subject()).with_source(error)
-}
-
-/// The error of a handshake that failed with `fault`, such as an alert.
-pub(super) fn refused_handshake(endpoint: &Endpoint, fault: &rustls::Error) -> Error {
-    with_tls_hint(&endpoint.given, fault).naming(endpoint.subject())
-}
-
-/// The error of plaintext sent to an endpoint that serves TLS.
-pub(super) fn plaintext_to_tls(endpoint: &Endpoint) -> Error {
-    Error::new(Kind::EtcdTls, format!("{} serves TLS, but was spoken to without", endpoint.given))
-        .naming(endpoint.subject())
-        .with_hint("give the endpoint as https:// (or unixs://), and the cluster's authority with `cacert`")
 }
 
 /// The error of a connection that was not established within the dial timeout.
@@ -106,21 +91,6 @@ pub(super) fn in_short(error: &etcd_client::Error) -> String {
     }
 }
 
-/// The error at the bottom of the chain, which is the most specific one.
-pub(super) fn innermost<'error>(error: &'error (dyn StdError + 'static)) -> &'error (dyn StdError + 'static) {
-    causes(error).last().unwrap_or(error)
-}
-
-/// The chain of causes, including the errors wrapped in I/O errors.
-fn causes<'error>(
-    error: &'error (dyn StdError + 'static),
-) -> impl Iterator<Item = &'error (dyn StdError + 'static)> {
-    successors(Some(error), |&error| match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
-        Some(wrapped) => Some(wrapped),
-        None => error.source(),
-    })
-}
-
 /// Whether this is a timeout of the system, or of hyper, whose limit is as long as ours and may fire first.
 fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
     cause.is::<tokio::time::error::Elapsed>()
@@ -128,8 +98,9 @@ fn is_timeout(cause: &(dyn StdError + 'static)) -> bool {
 }
 
 /// The error of a connection that broke under a call, before etcd answered.
-fn broken(given: &str, call: &str, error: &(dyn StdError + 'static)) -> Error {
-    tls_fault(given, error).unwrap_or_else(|| {
+fn broken(endpoint: &Endpoint, call: &str, error: &(dyn StdError + 'static)) -> Error {
+    tls_fault::find(endpoint, error).unwrap_or_else(|| {
+        let given = &endpoint.given;
         let cause = innermost(error);
         let what = format!("the connection to {given} broke before the {call}: {cause}");
         if cause.to_string().contains(NOT_HTTP2_TEXT) {
@@ -186,76 +157,6 @@ fn answered_kind(status: &Status) -> Kind {
         Code::DeadlineExceeded => Kind::EtcdTimeout,
         _ if message.contains("request timed out") => Kind::EtcdTimeout,
         _ => Kind::EtcdFault,
-    }
-}
-
-/// A [`Kind::EtcdTls`] error if any error of the chain is one of TLS.
-fn tls_fault(given: &str, error: &(dyn StdError + 'static)) -> Option<Error> {
-    if let Some(fault) = causes(error).find_map(|cause| cause.downcast_ref::<rustls::Error>()) {
-        return Some(with_tls_hint(given, fault));
-    }
-    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
-    let alert = texts.iter().rev().find_map(|text| text.find(ALERT_TEXT).map(|at| &text[at..]));
-    if let Some(alert) = alert {
-        return Some(tls_error(given, &alert).with_hint(CLIENT_CERTIFICATE_HINT));
-    }
-    texts
-        .iter()
-        .any(|text| text.contains("tls handshake eof") || text.contains("HTTP/2 was not negotiated"))
-        .then(|| tls_error(given, &innermost(error)).with_hint(PLAINTEXT_HINT))
-}
-
-/// For a server that answered without TLS, or closed the connection at the first TLS message.
-const PLAINTEXT_HINT: &str = "the endpoint seems not to serve TLS: try it as http://";
-
-/// The hint for a server that reset the connection when the client began TLS.
-const RESET_HINT: &str = "if the endpoint serves no TLS, try it as http://; else check that `endpoints` names a member's client port";
-
-/// For a server that refused the client certificate.
-const CLIENT_CERTIFICATE_HINT: &str = "the member did not accept the client certificate: pass one of its own authority that has not expired, \
-     with `cert` and `key`";
-
-fn tls_error(given: &str, why: &dyn std::fmt::Display) -> Error {
-    Error::new(Kind::EtcdTls, format!("TLS with {given} failed: {why}"))
-}
-
-fn with_tls_hint(given: &str, fault: &rustls::Error) -> Error {
-    let error = tls_error(given, fault);
-    match fault {
-        rustls::Error::InvalidCertificate(certificate) => match certificate_hint(certificate) {
-            Some(hint) => error.with_hint(hint),
-            None => error,
-        },
-        rustls::Error::InvalidMessage(InvalidMessage::InvalidContentType) => error.with_hint(PLAINTEXT_HINT),
-        rustls::Error::AlertReceived(
-            AlertDescription::BadCertificate
-            | AlertDescription::CertificateRequired
-            | AlertDescription::CertificateExpired
-            | AlertDescription::CertificateUnknown
-            | AlertDescription::UnknownCA
-            | AlertDescription::AccessDenied,
-        ) => error.with_hint(CLIENT_CERTIFICATE_HINT),
-        _ => error,
-    }
-}
-
-fn certificate_hint(error: &CertificateError) -> Option<&'static str> {
-    match error {
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => Some(
-            "pass the authority that signed the member's certificate with `cacert`; \
-             `insecure_skip_tls_verify` goes without, and trusts any server",
-        ),
-        CertificateError::Expired | CertificateError::ExpiredContext { .. } => Some(
-            "renew the member's certificate (and check the clock of this host); \
-             `insecure_skip_tls_verify` goes without, and trusts any server",
-        ),
-        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
-            Some("check the clocks of this host and of the member")
-        }
-        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            Some("name the member in `endpoints` by a name or address its certificate carries")
-        }
-        _ => None,
     }
 }
 

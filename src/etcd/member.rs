@@ -32,11 +32,8 @@ impl ConnectedMember {
     /// Every error that kept the member from answering.
     pub(super) async fn probe(dialer: &Dialer, prepared: &Prepared) -> Result<(Self, MemberStatus)> {
         match Self::connect_and_ask(dialer, prepared).await {
-            // A refused client certificate breaks the connection after the handshake; tonic may then reconnect again and
-            // again until the time is up.
             Err(error)
-                if error.kind() == Kind::EtcdUnreachable
-                    || (error.kind() == Kind::EtcdTimeout && prepared.endpoint.tls) =>
+                if matches!(error.kind(), Kind::EtcdUnreachable | Kind::EtcdTimeout | Kind::EtcdTls) =>
             {
                 Err(diagnosis::look_closer(dialer, prepared, error).await)
             }

@@ -13,6 +13,7 @@ mod interoperability;
 mod member;
 mod plaintext;
 mod recipients;
+mod tls;
 
 #[path = "../harness/mod.rs"]
 mod harness;

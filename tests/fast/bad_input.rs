@@ -440,10 +440,21 @@ fn tls_that_does_not_fit() {
             scene.attempt(&save_from(&secure, flags)).refused(14, "etcd_tls");
         }
         // The one that has expired is warned of, too.
-        assert_eq!(scene.told().matches("client certificate").count(), 5, "{}", scene.told());
+        assert_eq!(scene.told().matches("client certificate").count(), 9, "{}", scene.told());
         // It was not the rest that was wrong.
         scene.sandbox.seal(save_from(&secure, good).split_whitespace()).succeed();
     }
+}
+
+/// `text` with a word in place of each date.
+fn without_dates(text: &str) -> String {
+    let words = text.split_inclusive([' ', '\n', ',', ';']);
+    let masked =
+        words.map(|word| match word.trim_end_matches([' ', '\n', ',', ';']).parse::<jiff::civil::Date>() {
+            Ok(date) => word.replace(&date.to_string(), "DATE"),
+            Err(_) => word.to_owned(),
+        });
+    masked.collect()
 }
 
 #[test]
@@ -460,7 +471,7 @@ fn servers_with_bad_certificates() {
             let secure = format!("https://{}", etcd.address());
             scene.attempt(&save_from(&secure, "--cacert ca.pem")).refused(14, "etcd_tls");
         }
-        insta::assert_snapshot!("servers_with_bad_certificates", scene.told());
+        insta::assert_snapshot!("servers_with_bad_certificates", without_dates(scene.told()));
     }
 }
 

@@ -6,6 +6,7 @@
 use serde::Serialize;
 use sha1::{Digest as _, Sha1};
 
+use crate::address::{self, Flaw};
 use crate::database::bolt::page::LeafEntry;
 use crate::database::schema::MEMBERS_MAX;
 use crate::error::{Error, Kind, Result};
@@ -16,6 +17,8 @@ pub const DEFAULT_TOKEN: &str = "etcd-cluster";
 pub const DEFAULT_NAME: &str = "default";
 /// `--initial-advertise-peer-urls` of etcd and `etcdutl` by default.
 pub const DEFAULT_PEER_URL: &str = "http://localhost:2380";
+/// The port on which etcd listens for its peers by default.
+const USUAL_PORT: u16 = 2380;
 /// The schemes of `types.NewURLs` in etcd.
 const SCHEMES: [&str; 4] = ["http://", "https://", "unix://", "unixs://"];
 
@@ -78,12 +81,19 @@ impl Membership {
     /// # Errors
     /// [`Kind::Usage`], naming the flag.
     pub fn parse(initial_cluster: &str, token: &str) -> Result<Self> {
+        if let Some(plain) = unquoted_list(initial_cluster) {
+            return Err(refused(
+                "`initial_cluster` has quotes or brackets, as a configuration file has them".to_owned(),
+            )
+            .with_hint(format!("such as {plain}")));
+        }
         let mut named: Vec<(String, Vec<String>)> = Vec::new();
         for part in initial_cluster.split(',').map(str::trim).filter(|part| !part.is_empty()) {
             let (name, url) = part
                 .split_once('=')
                 .ok_or_else(|| refused(format!("`initial_cluster`: {part:?} is no NAME=URL")))?;
-            let url = check_url(url.trim()).map_err(|what| refused(format!("`initial_cluster`: {what}")))?;
+            let url =
+                check_url(url.trim()).map_err(|bad| bad.of("`initial_cluster`", &format!("{name}=")))?;
             check_name(name)?;
             match named.iter_mut().find(|(other, _)| other == name) {
                 Some((_, urls)) => urls.push(url),
@@ -165,19 +175,26 @@ impl Membership {
         let Some(peer_urls) = peer_urls else { return Ok(member) };
         let mut urls = Vec::new();
         for url in peer_urls.split(',') {
-            let url = check_url(url.trim());
-            urls.push(url.map_err(|what| refused(format!("`initial_advertise_peer_urls`: {what}")))?);
+            urls.push(check_url(url.trim()).map_err(|bad| bad.of("`initial_advertise_peer_urls`", ""))?);
         }
-        urls.sort();
-        if urls == member.peer_urls {
+        // etcd compares addresses, and makes the ids of the text in the cluster.
+        let one_spelling = |urls: &[String]| {
+            let mut urls: Vec<String> = urls.iter().map(|url| one_spelling(url)).collect();
+            urls.sort();
+            urls
+        };
+        if one_spelling(&urls) == one_spelling(&member.peer_urls) {
             return Ok(member);
         }
+        let wanted = member.peer_urls.join(",");
         Err(refused(format!(
-            "`initial_advertise_peer_urls` is {}, but `initial_cluster` gives {name} {}",
+            "`initial_advertise_peer_urls` is {}, but `initial_cluster` gives {name} {wanted}",
             urls.join(","),
-            member.peer_urls.join(",")
         ))
-        .with_hint("the same URLs must stand in both, as etcd itself will check when it starts"))
+        .with_hint(format!(
+            "the same URLs must stand in both, as etcd itself will check when it starts: {wanted} for `initial_advertise_peer_urls`, \
+             or the other in `initial_cluster`"
+        )))
     }
 
     /// The raft index after all members have joined, which is where the new log ends.
@@ -226,25 +243,67 @@ fn check_name(name: &str) -> Result<()> {
     Err(refused(format!("`initial_cluster`: {name:?} cannot be the name of a member")))
 }
 
+/// A peer URL that cannot be one.
+struct BadUrl {
+    what: String,
+    /// The corrected URL, where it can be guessed.
+    instead: Option<String>,
+}
+
+impl BadUrl {
+    /// It as the error of the value of `flag`, in which `before` precedes the URL.
+    fn of(self, flag: &str, before: &str) -> Error {
+        let error = refused(format!("{flag}: {}", self.what));
+        match self.instead {
+            Some(right) => error.with_hint(format!("such as {before}{right}")),
+            None => error,
+        }
+    }
+}
+
+/// `initial_cluster` without the quotes and brackets of a configuration file; `None` where it has none.
+fn unquoted_list(initial_cluster: &str) -> Option<String> {
+    let parts: Vec<&str> = initial_cluster.split(',').map(str::trim).collect();
+    let plain: Vec<Option<String>> = parts.iter().map(|part| address::unquoted(part)).collect();
+    if plain.iter().all(Option::is_none) {
+        return None;
+    }
+    let whole = parts.iter().zip(plain).map(|(part, plain)| plain.unwrap_or_else(|| (*part).to_owned()));
+    Some(whole.collect::<Vec<_>>().join(","))
+}
+
 /// Accepts only a URL that etcd would write as it is given: ids are digests of its text, so nothing is normalised silently.
-fn check_url(url: &str) -> Result<String, String> {
-    let Some(address) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
-        return Err(format!("{url:?} does not begin with http://, https://, unix:// or unixs://"));
+fn check_url(url: &str) -> Result<String, BadUrl> {
+    let bad = |what: &str, instead| BadUrl { what: format!("{url:?} {what}"), instead };
+    let Some(authority) = SCHEMES.iter().find_map(|scheme| url.strip_prefix(scheme)) else {
+        return Err(bad("does not begin with http://, https://, unix:// or unixs://", None));
     };
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
-    if address.contains('/') {
-        return Err(format!("{url:?} has a path, which a peer URL must not have"));
+    let scheme = &url[..url.len() - authority.len()];
+    if let Some((bare, _)) = authority.split_once('/') {
+        return Err(bad("has a path, which a peer URL must not have", Some(format!("{scheme}{bare}"))));
     }
-    if !address.bytes().all(usual) {
-        return Err(format!("{url:?} is no address HOST:PORT"));
-    }
-    let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    let numeric = port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
-    if host.is_empty() || !numeric || (host.contains(':') && !bracketed) {
-        return Err(format!("{url:?} needs a host and a port"));
+    let split = address::split(authority, USUAL_PORT);
+    let (host, _) =
+        split.map_err(|Flaw { what, instead }| bad(what, instead.map(|right| format!("{scheme}{right}"))))?;
+    if let Some((_, zone)) = host.split_once('%')
+        && !zone.starts_with("25")
+    {
+        let right = Some(url.replacen('%', "%25", 1));
+        return Err(bad("has a zone behind %, which is written %25 in a URL", right));
     }
     Ok(url.to_owned())
+}
+
+/// A checked `url` in the one spelling of its address.
+fn one_spelling(url: &str) -> String {
+    let Some((scheme, authority)) = url.split_once("://") else { return url.to_owned() };
+    match address::split(authority, USUAL_PORT) {
+        Ok((host, port)) => {
+            let (host, zone) = address::zoned(host);
+            format!("{scheme}://{} {} {port}", address::canonical(host), zone.unwrap_or_default())
+        }
+        Err(_) => url.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -281,14 +340,15 @@ mod tests {
             ("", "names no member"),
             ("http://b:1", "no NAME=URL"),
             ("a=b:1", "does not begin"),
-            ("a=http://b", "host and a port"),
-            ("a=http://:1", "host and a port"),
+            ("a=http://b", "no port"),
+            ("a=http://:1", "no host"),
             ("a=http://b:1/x", "path"),
             ("a=http://b:1,c=http://b:1", "twice"),
-            ("a\"=http://b:1", "cannot be the name"),
-            ("a=http://u@b:1", "no address"),
-            ("a=http://b:x", "host and a port"),
-            ("a=http://b:65536", "host and a port"),
+            ("a\"=http://b:1", "quotes"),
+            ("a<=http://b:1", "cannot be the name"),
+            ("a=http://u@b:1", "no host has"),
+            ("a=http://b:x", "no number"),
+            ("a=http://b:65536", "no number"),
             ("..=http://b:1", "cannot be the name"),
         ] {
             let error = Membership::parse(cluster, "t").unwrap_err();
@@ -298,5 +358,39 @@ mod tests {
         let cluster = Membership::parse("a=http://b:1", "t").unwrap();
         assert!(cluster.member("b", None).unwrap_err().to_string().contains("does not name"));
         assert!(cluster.member("a", Some("http://b:2")).unwrap_err().to_string().contains("but"));
+    }
+
+    #[test]
+    fn a_url_in_a_usual_misspelling_comes_with_the_right_one() {
+        for (cluster, right) in [
+            ("a=https://fd00::1:2380", "such as a=https://[fd00::1]:2380"),
+            ("a=https://fd00::1", "such as a=https://[fd00::1]:2380"),
+            ("a=https://[10.0.0.1]:2380", "such as a=https://10.0.0.1:2380"),
+            ("a=https://[fe80::1%eth0]:2380", "such as a=https://[fe80::1%25eth0]:2380"),
+            ("a=https://b:2380/", "such as a=https://b:2380"),
+            ("\"a=https://b:1,c=https://d:1\"", "such as a=https://b:1,c=https://d:1"),
+            ("a='https://b:1'", "such as a=https://b:1"),
+        ] {
+            let error = Membership::parse(cluster, "t").unwrap_err();
+            assert_eq!(error.hint(), right, "{cluster}: {error}");
+            let again = right.strip_prefix("such as ").unwrap();
+            assert!(Membership::parse(again, "t").is_ok(), "{again}");
+        }
+    }
+
+    /// As etcd and etcdutl compare them.
+    #[test]
+    fn one_address_may_be_spelled_in_two_ways() {
+        let cluster =
+            Membership::parse("a=https://[FD00:0:0::1]:2380,b=https://[fe80::1%25eth0]:1", "t").unwrap();
+        assert_eq!(
+            cluster.member("a", Some("https://[fd00::1]:2380")).unwrap().peer_urls,
+            ["https://[FD00:0:0::1]:2380"]
+        );
+        assert!(cluster.member("b", Some("https://[fe80::1%25eth0]:1")).is_ok());
+        for other in ["https://[fe80::1%25eth1]:1", "http://[fe80::1%25eth0]:1", "https://[fe80::1]:1"] {
+            let error = cluster.member("b", Some(other)).unwrap_err();
+            assert!(error.hint().contains("https://[fe80::1%25eth0]:1 for"), "{other}: {}", error.hint());
+        }
     }
 }

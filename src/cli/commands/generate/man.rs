@@ -12,6 +12,8 @@ use std::io;
 struct Extra {
     /// The command; empty for the program's own page.
     command: &'static str,
+    /// Sections of its own: the title, and each paragraph.
+    sections: &'static [(&'static str, &'static [&'static str])],
     /// Each example's description and command.
     examples: &'static [(&'static str, &'static str)],
     /// Names of pages, with their sections.
@@ -21,6 +23,7 @@ struct Extra {
 const EXTRAS: &[Extra] = &[
     Extra {
         command: "",
+        sections: &[],
         examples: &[
             ("Make a key, once, away from the hosts that make backups:", "etcd-seal keygen -o key.txt"),
             (
@@ -55,6 +58,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "save",
+        sections: &[("TLS", TLS)],
         examples: &[
             (
                 "Into a directory, under an automatic name, readable with either of two keys:",
@@ -85,6 +89,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "info",
+        sections: &[],
         examples: &[
             ("Without any key:", "etcd-seal info /backups/prod-20260101T000000Z-r1234.db.zst.age"),
             (
@@ -96,6 +101,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "verify",
+        sections: &[],
         examples: &[
             ("On a host without keys: are the files what was written?", "etcd-seal verify /backups/*.age"),
             ("Everything, where the key is:", "etcd-seal verify -i key.txt /backups/*.age"),
@@ -104,6 +110,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "restore",
+        sections: &[],
         examples: &[
             (
                 "The only member of a cluster, in place of the one that is there, which is moved aside:",
@@ -141,6 +148,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "drill",
+        sections: &[],
         examples: &[
             (
                 "Every night, on a host that has the key and an etcd, with an alert on the outcome and on its age:",
@@ -166,6 +174,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "keygen",
+        sections: &[],
         examples: &[(
             "The identity into a file, its recipient into a list:",
             "etcd-seal keygen -o key.txt >> recipients.txt",
@@ -183,6 +192,22 @@ pub(crate) fn shortest_example(command: &str) -> Option<&'static str> {
         .map(|(_, example)| *example)
         .min_by_key(|example| (example.lines().count(), example.len()))
 }
+
+/// What TLS this program speaks, on the page of the command that speaks it.
+const TLS: &[&str] = &[
+    "etcd-seal speaks TLS 1.2 and 1.3, with ECDHE and AES-GCM or ChaCha20-Poly1305. It takes keys of RSA with 2048 to 8192 \
+     bits, of ECDSA on P-256, P-384 or P-521, and of Ed25519, and signatures with SHA-256, SHA-384 or SHA-512. It trusts \
+     each certificate in --cacert as itself, and what an authority among them issued, so a self-signed certificate of a \
+     server may stand there. Dates and names count in every case: the host of the endpoint must be one of the subject \
+     alternative names of the member's certificate. The member decides which client certificates it takes; etcd-seal \
+     shows it the one in --cert as it is, whatever its version.",
+    "It does not support RSA keys of less than 2048 bits, certificates that name the server by the common name alone, \
+     signatures with SHA-1, cipher suites without ECDHE, TLS 1.1 and older, and lists of revoked certificates. With \
+     --insecure-skip-tls-verify it takes any certificate whose kind of key it supports.",
+    "All files are PEM. It reads no DER, PKCS#12, PKCS#7 or TRUSTED CERTIFICATE of openssl, and no key under a passphrase; \
+     its error names the openssl command that converts the file.",
+    "A proxy in front of a member may end TLS if it passes HTTP/2 on. It need not offer h2 by ALPN.",
+];
 
 /// Commands without a page, as it would say nothing more.
 const WITHOUT_PAGE: [&str; 2] = ["recovery", "version"];
@@ -206,6 +231,9 @@ fn page(program: &clap::Command, extra: &Extra) -> Option<(String, String)> {
     // Writing to memory cannot fail.
     render(command, &name, &mut bytes).ok()?;
     let mut page = String::from_utf8(bytes).ok()?;
+    for (title, paragraphs) in extra.sections {
+        page.push_str(&section(title, paragraphs));
+    }
     page.push_str(&exit_status());
     page.push_str(&environment(command, extra.command));
     page.push_str(&examples(extra.examples));
@@ -236,6 +264,11 @@ fn synopsis(command: &clap::Command) -> String {
     let name = command.get_bin_name().unwrap_or("etcd-seal");
     let rest = usage.strip_prefix(name).unwrap_or(usage);
     format!(".SH SYNOPSIS\n\\fB{}\\fR{}\n", escaped(name), escaped(rest))
+}
+
+fn section(title: &str, paragraphs: &[&str]) -> String {
+    let paragraphs: Vec<String> = paragraphs.iter().map(|paragraph| escaped(paragraph)).collect();
+    format!(".SH {title}\n{}\n", paragraphs.join("\n.PP\n"))
 }
 
 fn exit_status() -> String {
@@ -328,6 +361,14 @@ mod tests {
         {
             assert!(page.contains(&format!("\\fB{variable}\\fR")), "{variable}");
         }
+    }
+
+    #[test]
+    fn the_page_of_save_says_what_tls_is_spoken() {
+        let pages = pages(command_line::command());
+        let with_section: Vec<_> = pages.iter().filter(|(_, page)| page.contains("\n.SH TLS\n")).collect();
+        assert_eq!(with_section.len(), 1);
+        assert_eq!(with_section[0].0, "etcd-seal-save.1");
     }
 
     #[test]
