@@ -1,13 +1,13 @@
 //! What passes over the connection to a member: how fast, and how long without.
 
-use crate::harness::fake::Step::{Hang, Send};
-use crate::harness::fake::{Fake, Script};
-use crate::harness::proxy::{Harm, Tally, counting, proxy};
-use crate::harness::sandbox::random;
-use crate::harness::{Etcd, Options, Pki, ServerTls, connection, etcds, say};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::fake::Step::{Hang, Send};
+use harness::fake::{Fake, Script};
+use harness::proxy::{Harm, Tally, counting, proxy};
+use harness::snapshots::random;
+use harness::{Etcd, Options, Pki, ServerTls, connection, etcds, say};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};

@@ -2,13 +2,11 @@
 //!
 //! Each test goes through every etcd there is, see `harness::etcds`.
 
-use crate::harness::{
-    Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run,
-};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, MemberCondition, Snapshot, TlsMode};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::{Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use std::net::TcpListener;

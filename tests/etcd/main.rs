@@ -12,6 +12,3 @@ mod interoperability;
 mod member;
 mod plaintext;
 mod recipients;
-
-#[path = "../harness/mod.rs"]
-mod harness;

@@ -1,10 +1,11 @@
 //! Whom an archive is for, through the program: every kind of recipient, passphrases on a real terminal, and archives
 //! that others made. Stock age judges in both directions, in every version there is.
 
-use crate::harness::contents::{Access, Client, etcdctl};
-use crate::harness::program::{Program, Sandbox, tools};
-use crate::harness::pty::Dialogue;
-use crate::harness::{Etcd, Options, etcds};
+use harness::contents::{Access, Client, etcdctl};
+use harness::program::{Program, tools};
+use harness::pty::Dialogue;
+use harness::sandbox::Sandbox;
+use harness::{Etcd, Options, etcds};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};

@@ -1,10 +1,11 @@
 //! What cannot be: each is refused with its exit code, in words that name what is wrong and the way out, and leaves
 //! nothing behind. The words are held by snapshots, a file for each test.
 
-use crate::harness::program::Sandbox;
-use crate::harness::proxy::{Harm, proxy};
-use crate::harness::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, scene, snapshot};
-use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, dead_address, etcds, run};
+use harness::program::etcd_seal;
+use harness::proxy::{Harm, proxy};
+use harness::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, scene, snapshot};
+use harness::sandbox::Sandbox;
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, dead_address, etcds, run};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -33,7 +34,7 @@ fn a_terminal_is_no_destination() {
     }
     let scene = scene!();
     for words in [save_to("-"), "restore a.age -i key.txt -o -".to_owned()] {
-        let program = env!("CARGO_BIN_EXE_etcd-seal");
+        let program = etcd_seal();
         let line = format!("{program} {words} 2>errors");
         let outcome = scene.sandbox.program("script").args(["-qec", &line, "/dev/null"]).run().ends_with(2);
         let said = fs::read_to_string(scene.sandbox.path("errors")).unwrap();
@@ -99,7 +100,7 @@ fn a_directory_without_permission() {
     let other_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
     let mut wrapper: &[&str] = &["env"];
     if rustix::process::geteuid().is_root() {
-        let program = env!("CARGO_BIN_EXE_etcd-seal");
+        let program = etcd_seal();
         if !can(other_user[0], &[&other_user[1..], &["test", "-x", program]].concat()) {
             return;
         }
@@ -552,7 +553,7 @@ impl Damage {
         self.sandbox.write("a.age", bytes);
         let code = |words: &[&str]| {
             let outcome = self.sandbox.seal(words).run();
-            let code = outcome.status.code().unwrap();
+            let code = outcome.code;
             if code != 0 {
                 let last = outcome.stderr.lines().last().unwrap_or_default();
                 assert!(last.starts_with("etcd-seal: hint: "), "{what}: {}", outcome.stderr);

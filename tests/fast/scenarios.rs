@@ -1,7 +1,7 @@
 //! The scenarios in `tests/scenarios`: each file is a sentence and one or more commands that must be refused, with their exit
 //! code, kind and words. tests/README.md describes the format.
 
-use crate::harness::refusal::{RECIPIENT, Scene};
+use harness::refusal::{RECIPIENT, Scene};
 use std::fs;
 use std::path::{Path, PathBuf};
 

@@ -1,7 +1,8 @@
 //! What an etcd holds, put there and read back with etcdctl: keys, leases, users and roles.
 
 use super::Etcd;
-use super::program::{Program, Sandbox};
+use super::program::Program;
+use super::sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::fmt::Write;
 

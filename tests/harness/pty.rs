@@ -1,5 +1,6 @@
 //! A terminal, and a user at it who answers questions.
 
+use super::process::PATIENCE;
 use super::program::{Drain, Program};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -12,9 +13,6 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// How long the program may take to the next question, or to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that runs on a terminal: its standard input and error and /dev/tty, but not its standard output.
 pub struct Dialogue {
@@ -35,11 +33,7 @@ impl Dialogue {
     #[must_use]
     pub fn begin(program: &Program) -> Self {
         let (terminal, user_side) = open();
-        // `setsid PROGRAM …` becomes `setsid --ctty PROGRAM …`, which makes standard input the controlling terminal.
-        let mut command = std::process::Command::new(program.command.get_program());
-        command.arg("--ctty").args(program.command.get_args()).env_clear();
-        command.current_dir(program.command.get_current_dir().unwrap());
-        command.envs(program.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut command = program.command(&["--ctty"]);
         command.stdin(user_side.try_clone().unwrap()).stderr(user_side).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // The command holds the terminal's other side, whose end is only seen when no process does.

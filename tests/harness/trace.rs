@@ -1,11 +1,10 @@
 //! What a command really did, by strace: every buffer it handed to the kernel, every file it opened.
 
-use super::sandbox::{Ended, finish};
+use super::program::{Outcome, Program};
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// Every system call that can carry bytes out of a process, makes memory others see, or names files.
 const CALLS: &str = "trace=write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,splice,tee,vmsplice,sendfile,\
@@ -73,29 +72,25 @@ impl Call {
     }
 }
 
-/// Runs a command under strace; returns how it ended and what it did, in order, children and threads included.
+/// Runs a program under strace; returns how it ended and what it did, in order, children and threads included.
 ///
 /// # Panics
 /// If strace cannot be run.
 #[must_use]
-pub fn traced(command: &Command) -> (Ended, Vec<Call>) {
+pub fn traced(program: Program) -> (Outcome, Vec<Call>) {
     let logs = tempfile::tempdir().unwrap();
-    let mut strace = Command::new("strace");
     // A log for each thread: then no call is torn apart by another's.
-    strace.args(["-ff", "-ttt", "-xx", "-s", "16777216", "-e", CALLS, "-e", "signal=none", "-o"]);
-    strace.arg(logs.path().join("log")).arg("--").arg(command.get_program()).args(command.get_args());
-    strace.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(directory) = command.get_current_dir() {
-        strace.current_dir(directory);
-    }
-    let ended = finish(&mut strace);
+    let strace = ["strace", "-ff", "-ttt", "-xx", "-s", "16777216", "-e", CALLS, "-e", "signal=none", "-o"];
+    let log = logs.path().join("log");
+    let ended =
+        program.behind(strace.map(OsStr::new).into_iter().chain([log.as_os_str(), OsStr::new("--")])).run();
     let mut calls = Vec::new();
     for log in std::fs::read_dir(logs.path()).unwrap() {
         let log = std::fs::read_to_string(log.unwrap().path()).unwrap();
         calls.extend(log.lines().filter_map(call));
     }
     calls.sort_by(|one, other| one.time.cmp(&other.time));
-    assert!(!calls.is_empty(), "strace saw nothing: {}", ended.err());
+    assert!(!calls.is_empty(), "strace saw nothing: {}", ended.stderr);
     (ended, calls)
 }
 

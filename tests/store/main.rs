@@ -5,6 +5,3 @@
 
 mod member_place;
 mod store_process;
-
-#[path = "../harness/mod.rs"]
-mod harness;

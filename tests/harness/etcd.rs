@@ -1,30 +1,8 @@
-//! Real parts for the integration tests: etcd members and clusters, certificates for them, and how to connect.
-//!
-//! Everything listens on loopback at ports the system chose, lives in temporary directories, and is gone when its
-//! owner is dropped. The tests run against every etcd found, see [`etcds`].
+//! Real etcd members and clusters, on loopback at ports that the system chose.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
-#![allow(unreachable_pub, reason = "each test file is a crate of its own")]
-
-pub mod again;
-pub mod bolt;
-pub mod contents;
-pub mod dice;
-pub mod fake;
-pub mod keys;
-pub mod program;
-pub mod proxy;
-pub mod pty;
-pub mod refusal;
-pub mod sandbox;
-pub mod skip;
-pub mod trace;
-pub mod trial;
-
-pub use skip::{can, say};
-
-use etcd_seal::low_level::etcd::Connection;
+use super::pki::Leaf;
+use super::program::tools;
+use super::run;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -45,29 +23,7 @@ const START_ATTEMPTS: u32 = 5;
 /// with colons, some of which may hold only other tools.
 #[must_use]
 pub fn etcds() -> Vec<PathBuf> {
-    let on_path = std::env::var_os("PATH").unwrap_or_default();
-    let first = std::env::split_paths(&on_path).map(|dir| dir.join("etcd")).find(|etcd| etcd.is_file());
-    let asked_for = std::env::var_os("ETCD_SEAL_TEST_ETCDS").unwrap_or_default();
-    let more = std::env::split_paths(&asked_for)
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .map(|dir| dir.join("etcd"))
-        .filter(|etcd| etcd.is_file());
-    let found: Vec<PathBuf> = first.into_iter().chain(more).collect();
-    if found.is_empty() {
-        skip::lacking_tool("etcd");
-    }
-    found
-}
-
-/// Runs a tool to its end and returns its stdout; the test fails if the tool does.
-///
-/// # Panics
-/// If the tool cannot be run or fails.
-pub fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
-    stdout.into_owned()
+    tools("etcd")
 }
 
 /// How to start a member.
@@ -486,123 +442,4 @@ fn health(address: &str) -> std::io::Result<String> {
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
     Ok(page)
-}
-
-/// A certificate authority and what it signs, made with the openssl program.
-pub struct Pki {
-    dir: TempDir,
-}
-
-/// A certificate and its key, PEM.
-#[derive(Clone)]
-pub struct Leaf {
-    /// The certificate.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
-/// Under what names and addresses the members of these tests are known.
-pub const LOOPBACK_NAMES: &str = "DNS:localhost,IP:127.0.0.1";
-
-impl Pki {
-    /// A new authority.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn new() -> Self {
-        let pki = Self { dir: tempfile::tempdir().unwrap() };
-        run(openssl()
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args([
-                "-days",
-                "30",
-                "-subj",
-                "/CN=test authority",
-                "-addext",
-                "basicConstraints=critical,CA:true",
-            ])
-            .arg("-keyout")
-            .arg(pki.path("authority.key"))
-            .arg("-out")
-            .arg(pki.authority()));
-        pki
-    }
-
-    /// The authority's certificate.
-    #[must_use]
-    pub fn authority(&self) -> PathBuf {
-        self.path("authority.pem")
-    }
-
-    /// A certificate for `common_name`, valid for the subject alternative `names`, such as [`LOOPBACK_NAMES`].
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn issue(&self, common_name: &str, names: &str) -> Leaf {
-        self.issue_for_days(common_name, names, 30)
-    }
-
-    /// The same, but it ended yesterday.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn issue_expired(&self, common_name: &str, names: &str) -> Leaf {
-        self.issue_for_days(common_name, names, -1)
-    }
-
-    /// The same, valid for so many days from now on.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn issue_for_days(&self, common_name: &str, names: &str, days: i32) -> Leaf {
-        let leaf = Leaf {
-            certificate: self.path(&format!("{common_name}{days}.pem")),
-            key: self.path(&format!("{common_name}{days}.key")),
-        };
-        let (request, extensions) = (self.path("request.pem"), self.path("extensions"));
-        run(openssl()
-            .args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args(["-subj", &format!("/CN={common_name}"), "-keyout"])
-            .arg(&leaf.key)
-            .arg("-out")
-            .arg(&request));
-        std::fs::write(&extensions, format!("basicConstraints=CA:false\nsubjectAltName={names}\n")).unwrap();
-        run(openssl()
-            .args(["x509", "-req", "-CAcreateserial", "-days", &days.to_string(), "-CA"])
-            .arg(self.authority())
-            .arg("-CAkey")
-            .arg(self.path("authority.key"))
-            .arg("-in")
-            .arg(&request)
-            .arg("-extfile")
-            .arg(&extensions)
-            .arg("-out")
-            .arg(&leaf.certificate));
-        leaf
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-impl Default for Pki {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-fn openssl() -> Command {
-    Command::new("openssl")
-}
-
-/// A connection to these endpoints with patient timeouts and nothing else set.
-#[must_use]
-pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
-    Connection::new(endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()))
 }
