@@ -5,7 +5,7 @@ use harness::program::{Outcome, Program, etcd_seal};
 use harness::sandbox::Sandbox;
 use harness::snapshots::snapshot;
 use harness::trace::{traced, written_paths};
-use harness::{Etcd, Options, can, dead_address, etcds};
+use harness::{Etcd, an_etcd, can, dead_address, each_etcd};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
@@ -170,8 +170,7 @@ fn save_tells_every_fact_of_the_archive() {
     if !can("age", &["--version"]) {
         return;
     }
-    for binary in etcds() {
-        let etcd = Etcd::start(&binary, &Options::default());
+    for etcd in each_etcd() {
         etcd.fill("/registry", 300, 10_000);
         let sandbox = Sandbox::furnished();
         let told = told_save(&sandbox, &etcd);
@@ -215,8 +214,7 @@ fn save_tells_every_fact_of_the_archive() {
 
 #[test]
 fn the_fields_of_every_command_stay() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     etcd.fill("/registry", 10, 100);
     let sandbox = Sandbox::furnished();
     let mut all = format!("## save\n{}", schema(&told_save(&sandbox, &etcd)));
@@ -287,8 +285,7 @@ fn redacted(mut object: Map<String, Value>) -> String {
 
 #[test]
 fn members_are_told_with_all_that_etcd_needs_to_start() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     etcd.fill("/registry", 10, 100);
     let sandbox = Sandbox::furnished();
     told_save(&sandbox, &etcd);
@@ -309,8 +306,7 @@ fn a_key_adds_to_what_info_tells_and_verify_agrees() {
     if !can("age", &["--version"]) {
         return;
     }
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     let sandbox = Sandbox::furnished();
     let saved = told_save(&sandbox, &etcd);
     let archive = sandbox.archive();
@@ -413,10 +409,7 @@ fn results_are_where_they_belong() {
     for quiet in [false, true] {
         let more = quiet.then_some("-q");
         let archive = sandbox.backups().join(format!("{quiet}.age"));
-        let from = |destination: &Path| {
-            let save = sandbox.save().args(more).arg("--from").arg(&file).arg(destination);
-            save
-        };
+        let from = |destination: &Path| sandbox.save().args(more).arg("--from").arg(&file).arg(destination);
         let saved = from(&archive).succeed();
         let said = |line: &str, about: &str| {
             if quiet { assert_eq!(line, "") } else { assert!(one_line(line).starts_with(about), "{line}") }

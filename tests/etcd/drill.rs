@@ -28,6 +28,15 @@ impl Scene {
         Self { sandbox, recipient }
     }
 
+    /// With a small archive, where there is an etcd to make one.
+    fn small() -> Option<Self> {
+        let (scene, etcd) = (Self::new(), etcds().pop()?);
+        let member = Etcd::start(&etcd, &Options::default());
+        member.fill("/k", 50, 100);
+        scene.save(&member, "a.age", &[]);
+        Some(scene)
+    }
+
     /// Saves `member`, reached with these flags, into an archive.
     fn save(&self, member: &Etcd, name: &str, flags: &[&str]) {
         let save = ["save", name, "-q", "--cluster-name", "prod", "-r", &self.recipient];
@@ -254,21 +263,9 @@ fn the_outcome_is_written_for_prometheus() {
     scene.is_clean();
 }
 
-/// A small archive, where there is an etcd to make one.
-fn small(scene: &Scene) -> bool {
-    let Some(etcd) = etcds().pop() else { return false };
-    let member = Etcd::start(&etcd, &Options::default());
-    member.fill("/k", 50, 100);
-    scene.save(&member, "a.age", &[]);
-    true
-}
-
 #[test]
 fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let programs = scene.sandbox.make_directory("programs");
     let drill = ["drill", "a.age", "-i", "key.txt", "--scratch", "scratch"];
     let outcome = scene.sandbox.seal(drill).env("PATH", &programs).run().ends_with(1);
@@ -306,10 +303,7 @@ fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
 
 #[test]
 fn what_is_wrong_with_the_archive_is_told_before_any_etcd_starts() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let started = scene.sandbox.path("started");
     let etcd = scene.script("etcd", &format!("touch {}; exit 1", started.display()));
     scene.sandbox.seal(["keygen", "-o", "other.txt"]).succeed();
@@ -420,10 +414,7 @@ fn is_gone(id: Pid) {
 #[test]
 fn a_signal_leaves_neither_processes_nor_plaintext() {
     for (signal, code) in [("TERM", 143), ("HUP", 143), ("INT", 130)] {
-        let scene = Scene::new();
-        if !small(&scene) {
-            return;
-        }
+        let Some(scene) = Scene::small() else { return };
         let (running, etcd) = started_and_stuck(&scene, &["--metrics-file", "drill.prom"]);
         running.signal(signal);
         running.wait().ends_with(code);
@@ -436,10 +427,7 @@ fn a_signal_leaves_neither_processes_nor_plaintext() {
 
 #[test]
 fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let (running, etcd) = started_and_stuck(&scene, &[]);
     drop(running);
     is_gone(etcd);
@@ -456,10 +444,7 @@ fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
 /// fails, nothing of it stays.
 #[test]
 fn nothing_that_etcd_starts_outlives_the_drill() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let id_file = scene.sandbox.path("id");
     let told = format!("echo $! > {}.new; mv {0}.new {0}", id_file.display());
     for (number, script) in [
@@ -496,10 +481,7 @@ fn nothing_that_etcd_starts_outlives_the_drill() {
 /// What holds etcd and all that it starts is a process, too, and may be killed alone: then the drill ends the rest itself.
 #[test]
 fn what_has_left_its_session_ends_even_where_only_the_tether_is_killed() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let id_file = scene.sandbox.path("id");
     let told = format!("echo $! > {}.new; mv {0}.new {0}", id_file.display());
     for (number, script) in [
@@ -548,17 +530,14 @@ fn tether_serves_nothing_but_a_drill() {
         words("1").says("the drill is gone");
         let script = format!(": | \"$0\" tether $$ {} -- touch ran; exit $?", more.join(" "));
         let shell = sandbox.program("bash").args(["-c", &script, etcd_seal()]);
-        shell.run().ends_with(1).says("for etcd-seal drill alone");
+        shell.fails_with(1, "for etcd-seal drill alone");
     }
     assert!(!sandbox.path("ran").exists());
 }
 
 #[test]
 fn a_scratch_place_that_others_can_write_is_refused() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let place = scene.sandbox.path("scratch");
     let starts = scene.sandbox.path("started");
     let etcd = scene.script("etcd", &format!("touch {}; exit 1", starts.display()));

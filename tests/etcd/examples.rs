@@ -1,14 +1,13 @@
 //! The two programs of the documentation, which use nothing but the front door of the library.
 
+use harness::each_etcd;
 use harness::program::etcd_seal;
 use harness::sandbox::Sandbox;
-use harness::{Etcd, Options, etcds};
 use std::path::Path;
 
 #[test]
 fn one_example_backs_up_an_etcd_and_the_other_says_what_the_archive_says() {
-    for binary in etcds() {
-        let etcd = Etcd::start(&binary, &Options::default());
+    for etcd in each_etcd() {
         etcd.fill("key", 10, 100);
         let sandbox = Sandbox::furnished();
         // Cargo builds them with the tests.
@@ -28,7 +27,7 @@ fn one_example_backs_up_an_etcd_and_the_other_says_what_the_archive_says() {
         let opened = describe.arg(sandbox.identity()).succeed();
         assert_eq!(opened.text(), described.text().replace("false", "true"));
 
-        backup(&etcd.address()).arg("--").run().ends_with(101).says("usage: backup ");
+        backup(&etcd.address()).arg("--").fails_with(101, "usage: backup ");
         let failed = backup("127.0.0.1:1").run().ends_with(1);
         failed.says("(etcd_unreachable)\nhint: check `endpoints`");
     }

@@ -164,8 +164,11 @@ fn a_running_member_is_not_replaced() {
         let mut member = lost.boot(&binary, "restored", &[]);
         let words = ["restore", "-i", "key.txt", "--data-dir", "restored", "--replace"];
         for more in [&[][..], &["-n"]] {
-            let refused = lost.sandbox.seal(words).arg(&lost.archive).args(more).run().ends_with(2);
-            assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
+            lost.sandbox
+                .seal(words)
+                .arg(&lost.archive)
+                .args(more)
+                .fails_with(2, "is in use: an etcd runs on it");
         }
         assert_eq!(lost.sandbox.names("restored"), ["member"]);
         // Nor through a link, nor its log alone.
@@ -175,8 +178,11 @@ fn a_running_member_is_not_replaced() {
         std::os::unix::fs::symlink("restored/member/wal", lost.sandbox.path("log")).unwrap();
         for place in [&["--data-dir", "linked"][..], &["--data-dir", "other", "--wal-dir", "log"]] {
             let words = ["restore", "-i", "key.txt", "--replace"];
-            let refused = lost.sandbox.seal(words).arg(&lost.archive).args(place).run().ends_with(2);
-            assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
+            lost.sandbox
+                .seal(words)
+                .arg(&lost.archive)
+                .args(place)
+                .fails_with(2, "is in use: an etcd runs on it");
         }
         assert_eq!(lost.sandbox.names("linked"), ["member"]);
         lost.assert_contents(&member);

@@ -8,7 +8,7 @@ use harness::sandbox::{Sandbox, names};
 use harness::skip;
 use harness::snapshots::random;
 use harness::trace::{Call, Markers, assert_nothing_is_invisible, traced, written_paths};
-use harness::{Etcd, Options, etcds, run};
+use harness::{Etcd, an_etcd, each_etcd, run};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -145,8 +145,7 @@ fn no_marker_leaves_save_verify_or_info() {
     if !skip::can_trace() {
         return;
     }
-    for binary in etcds() {
-        let etcd = Etcd::start(&binary, &Options::default());
+    for etcd in each_etcd() {
         let markers = plant(&etcd);
         let sandbox = Sandbox::furnished();
         let shared_before = names(Path::new(SHARED_MEMORY));
@@ -175,8 +174,7 @@ fn a_save_that_fails_lets_no_marker_out_either() {
     if !skip::can_trace() {
         return;
     }
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     let markers = plant(&etcd);
     let sandbox = Sandbox::furnished();
     let shared_before = names(Path::new(SHARED_MEMORY));
@@ -202,8 +200,7 @@ fn the_search_finds_the_markers_of_commands_that_spool() {
     if !skip::can_trace() {
         return;
     }
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     let markers = plant(&etcd);
     let sandbox = Sandbox::furnished();
     let etcdctl = etcd.etcdctl();

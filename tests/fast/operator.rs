@@ -27,7 +27,7 @@ fn a_dry_run_checks_what_it_can() {
     sandbox.seal(["save", "-n", "out", "-r", RECIPIENT, "--endpoints", &dead]).succeed();
     // No question for a passphrase or password comes before that.
     let save = ["save", "out", "-p", "--endpoints", "ftp://h:1"];
-    sandbox.seal(save).run().ends_with(2).says("unknown scheme");
+    sandbox.seal(save).fails_with(2, "unknown scheme");
 }
 
 /// Under cron no user looks at certificates: the end of the client's is told two weeks before, also with -q.
@@ -154,7 +154,7 @@ fn a_snapshot_without_a_digest_is_told_the_way_in() {
     scene.sandbox.write("wrong.db", wrong);
     for name in ["absent.db", "wrong.db"] {
         let restore = || scene.sandbox.seal(["restore", "--from-snapshot", name, "--data-dir", "d"]);
-        let refused = restore().run().ends_with(13).says("--skip-hash-check --force");
+        let refused = restore().fails_with(13, "--skip-hash-check --force");
         assert!(!refused.stderr.contains("--allow-missing-digest"), "{}", refused.stderr);
         assert!(!scene.sandbox.path("d").exists());
         restore().args(["--skip-hash-check", "--force"]).run().ends_with(3);

@@ -251,14 +251,14 @@ fn a_file_size_limit_anywhere_leaves_nothing() {
         trial.clear();
         for limit in [0, 1, 100, 4095, 65_537, whole / 2, whole - 300] {
             let limit = format!("--fsize={limit}");
-            let ended = trial.command(publishing).behind(&["prlimit", &limit, "--"]).run();
+            let ended = trial.command(publishing).behind(["prlimit", &limit, "--"]).run();
             trial.judge(publishing, &ended, &limit);
             let ended = ended.ends_with(1);
             assert_told(&ended, &limit);
             assert!(ended.stderr.contains("ulimit -f"), "{}", ended.stderr);
         }
         let limit = format!("--fsize={}", whole + 1000);
-        trial.command(publishing).behind(&["prlimit", &limit, "--"]).succeed();
+        trial.command(publishing).behind(["prlimit", &limit, "--"]).succeed();
         trial.clear();
     }
 }
@@ -431,7 +431,7 @@ fn faked_time(trial: &Trial) {
             return;
         }
         for publishing in BOTH {
-            let ended = trial.command(publishing).behind(&["faketime", when]).succeed();
+            let ended = trial.command(publishing).behind(["faketime", when]).succeed();
             trial.judge(publishing, &ended, when);
             trial.clear();
         }

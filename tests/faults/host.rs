@@ -100,7 +100,7 @@ fn every_thread_of_a_polite_program_lets_others_go_first() {
     ] {
         for (name, command, input) in scene.reading_input() {
             let command = command.args(flags).env("ETCD_SEAL_NICE", variable);
-            let running = command.input(&input).start_fed();
+            let running = command.input(input).start_fed();
             let process = running.process();
             let (parallel, last) = stages(name);
             await_that("every stage has been started", || process.count(last) == 1);
@@ -125,8 +125,9 @@ fn a_priority_that_cannot_be_set_is_no_failure() {
     }
     let scene = Scene::new(10);
     let save = scene.save_from_file().arg("--nice").arg(scene.sandbox.backups());
-    let ended = save.faulty(&["setpriority:error=EPERM"], &[]).succeed();
-    assert!(ended.stderr.contains("etcd-seal: warning: cannot lower the priority"), "{}", ended.stderr);
+    save.faulty(&["setpriority:error=EPERM"], &[])
+        .succeed()
+        .says("etcd-seal: warning: cannot lower the priority");
     let _ = scene.sandbox.archive();
 }
 
@@ -194,7 +195,7 @@ fn no_thread_spins_while_etcd_stalls() {
 fn no_thread_spins_while_the_input_stalls() {
     let scene = Scene::new(2000);
     for (name, command, input) in scene.reading_input() {
-        let running = command.input(&input).start_fed();
+        let running = command.input(input).start_fed();
         assert_waits_asleep(&format!("{name} of an input that stalls"), running.process());
     }
 }

@@ -6,7 +6,7 @@ use harness::pty::Dialogue;
 use harness::sandbox::{Sandbox, names};
 use harness::snapshots::{random, snapshot};
 use harness::trial::is_temporary;
-use harness::{Etcd, Options, can, etcds, skip};
+use harness::{Etcd, an_etcd, can, skip};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
@@ -531,8 +531,7 @@ fn what_fails_after_the_commit_is_partly_done() {
         let backups = sandbox.path(&format!("backups{number}"));
         fs::create_dir(&backups).unwrap();
         let save = sandbox.save().arg("--from").arg(&file).arg(backups.join("x.age"));
-        let ended = save.faulty(&[injected], &[]).run().ends_with(3);
-        assert!(ended.stderr.contains("is complete, but"), "{}", ended.stderr);
+        save.faulty(&[injected], &[]).fails_with(3, "is complete, but");
         assert_eq!(harness::sandbox::names(&backups), names);
         sandbox.open("verify").arg(backups.join("x.age")).succeed();
     }
@@ -583,8 +582,7 @@ fn save_to_pipe(sandbox: &Sandbox, etcd: &Etcd, arguments: &[&str]) -> Running {
 /// A reader that takes its time is no stall of etcd's, however long it takes.
 #[test]
 fn a_slow_reader_is_no_stall() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill_with_noise(&etcd);
     let sandbox = Sandbox::furnished();
     let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "2s"]);
@@ -599,8 +597,7 @@ fn a_slow_reader_is_no_stall() {
 
 #[test]
 fn a_reader_that_takes_nothing_does_not_keep_etcd_waiting() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill_with_noise(&etcd);
     let sandbox = Sandbox::furnished();
     let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "500ms"]);
@@ -633,8 +630,7 @@ fn a_full_output_is_told_while_the_input_still_waits() {
 
 #[test]
 fn a_hang_up_leaves_nothing_unless_it_is_ignored() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill_with_noise(&etcd);
     let sandbox = Sandbox::furnished();
     let running = save_to_pipe(&sandbox, &etcd, &[]);

@@ -5,10 +5,6 @@ use std::any::type_name;
 use std::process::Command;
 
 /// This test binary, which runs `test` alone and lets it print, with the environment and in the directory of this run.
-///
-/// # Panics
-/// If this is no test.
-#[must_use]
 pub fn program<T: Fn()>(_: T) -> Program {
     // `fast::fuzzing::header`: libtest knows it without the name of the binary.
     let (_, path) = type_name::<T>().split_once("::").unwrap();

@@ -21,9 +21,18 @@ const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
 /// with colons, some of which may hold only other tools.
-#[must_use]
 pub fn etcds() -> Vec<PathBuf> {
     tools("etcd")
+}
+
+/// Each of them started with nothing special, in its turn.
+pub fn each_etcd() -> impl Iterator<Item = Etcd> {
+    etcds().into_iter().map(|binary| Etcd::start(&binary, &Options::default()))
+}
+
+/// The first of them started so, where there is one.
+pub fn an_etcd() -> Option<Etcd> {
+    each_etcd().next()
 }
 
 /// How to start a member.
@@ -87,19 +96,11 @@ struct Plan {
 
 impl Etcd {
     /// Starts a cluster of one and waits until it serves.
-    ///
-    /// # Panics
-    /// If it does not.
-    #[must_use]
     pub fn start(binary: &Path, options: &Options) -> Self {
         Self::start_cluster(binary, 1, options).remove(0)
     }
 
     /// Starts a cluster of `size` members and waits until all of them serve.
-    ///
-    /// # Panics
-    /// If they do not.
-    #[must_use]
     pub fn start_cluster(binary: &Path, size: usize, options: &Options) -> Vec<Self> {
         for _ in 1..START_ATTEMPTS {
             if let Ok(members) = Self::try_cluster(binary, size, options) {
@@ -127,10 +128,6 @@ impl Etcd {
 
     /// Starts a cluster of `size` members on directories that `restore` makes: it is told the name and peer URL of each,
     /// and says for each where its data are, with more flags. `binaries` take turns.
-    ///
-    /// # Panics
-    /// If they do not serve.
-    #[must_use]
     pub fn start_restored(
         binaries: &[PathBuf],
         size: usize,
@@ -161,9 +158,6 @@ impl Etcd {
 
     /// Starts a member on the directory that `restore` makes, as [`Self::start_restored`] does, and waits until it is ready
     /// for clients, whatever alarms it has. What it said, where it ended instead.
-    ///
-    /// # Panics
-    /// If it does neither.
     pub fn try_restored(
         binary: &Path,
         options: &Options,
@@ -264,7 +258,6 @@ impl Etcd {
     }
 
     /// The endpoint without a scheme: `127.0.0.1:PORT`, or the absolute path of the socket.
-    #[must_use]
     pub fn address(&self) -> String {
         let (scheme, address) = self.plan.client_url.split_once("://").unwrap();
         if scheme.starts_with("unix") {
@@ -274,38 +267,32 @@ impl Etcd {
     }
 
     /// Its executable.
-    #[must_use]
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
     /// Its name in the cluster.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.plan.name
     }
 
     /// Its process id.
-    #[must_use]
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }
 
     /// Its data directory.
-    #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         let own = || self.dir.path().join("data");
         self.options.data_dir.clone().unwrap_or_else(own)
     }
 
     /// All it has logged.
-    #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// An etcdctl for this member, the one beside its executable, with a bare environment and `--endpoints` set.
-    #[must_use]
     pub fn etcdctl(&self) -> Command {
         let beside = self.binary.with_file_name("etcdctl");
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
@@ -319,9 +306,6 @@ impl Etcd {
     }
 
     /// Puts `count` keys `PREFIX/000001`… of `value_size` bytes each, in few transactions.
-    ///
-    /// # Panics
-    /// If etcdctl fails.
     pub fn fill(&self, prefix: &str, count: usize, value_size: usize) {
         let value = "v".repeat(value_size);
         // Up to 128 operations a transaction by default, and 1.5 MiB a request.
@@ -338,9 +322,6 @@ impl Etcd {
     }
 
     /// Makes a root user with this password and turns authentication on.
-    ///
-    /// # Panics
-    /// If etcdctl fails.
     pub fn enable_authentication(&self, root_password: &str, etcdctl_flags: &[&str]) {
         let user = format!("root:{root_password}");
         run(self.etcdctl().args(etcdctl_flags).args(["user", "add", &user]));
@@ -349,27 +330,18 @@ impl Etcd {
     }
 
     /// Kills the member, leaving its data and log for inspection.
-    ///
-    /// # Panics
-    /// If it cannot be killed.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Stops the member as an operator would.
-    ///
-    /// # Panics
-    /// If it cannot be told to.
     pub fn stop(&mut self) {
         run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
         self.child.wait().unwrap();
     }
 
     /// Kills the member if it is still there, and starts it again as it was: the same data, the same ports.
-    ///
-    /// # Panics
-    /// If it does not serve again.
     pub fn restart(&mut self) {
         for _ in 0..START_ATTEMPTS {
             let _ = self.child.kill();
@@ -383,9 +355,6 @@ impl Etcd {
     }
 
     /// Whether it still runs.
-    ///
-    /// # Panics
-    /// If the system does not say.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -425,7 +394,6 @@ fn free_ports(count: usize) -> Vec<u16> {
 }
 
 /// An address without a listener.
-#[must_use]
 pub fn dead_address() -> String {
     format!("127.0.0.1:{}", free_ports(1)[0])
 }

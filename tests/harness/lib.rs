@@ -3,7 +3,17 @@
 //! Everything listens on loopback at ports the system chose, lives in temporary directories, and is gone when its
 //! owner is dropped. The tests run against every etcd found, see [`etcds`].
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    reason = "a test fails by panicking, what it calls too"
+)]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "much is done for what it asserts"
+)]
 
 pub mod again;
 pub mod bolt;
@@ -23,7 +33,7 @@ pub mod snapshots;
 pub mod trace;
 pub mod trial;
 
-pub use etcd::{Etcd, Options, ServerTls, dead_address, etcds};
+pub use etcd::{Etcd, Options, ServerTls, an_etcd, dead_address, each_etcd, etcds};
 pub use pki::{LOOPBACK_NAMES, Leaf, Pki};
 pub use skip::{can, say};
 
@@ -31,9 +41,6 @@ use etcd_seal::low_level::etcd::Connection;
 use std::process::{Command, Stdio};
 
 /// Runs a tool to its end and returns its stdout; the test fails if the tool does.
-///
-/// # Panics
-/// If the tool cannot be run or fails.
 pub fn run(command: &mut Command) -> String {
     let output = command.stdin(Stdio::null()).output().unwrap();
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -42,7 +49,6 @@ pub fn run(command: &mut Command) -> String {
 }
 
 /// A connection to these endpoints with patient timeouts and nothing else set.
-#[must_use]
 pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
     Connection::new(endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()))
 }

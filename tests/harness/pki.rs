@@ -24,10 +24,6 @@ pub const LOOPBACK_NAMES: &str = "DNS:localhost,IP:127.0.0.1";
 
 impl Pki {
     /// A new authority.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
     pub fn new() -> Self {
         let pki = Self { dir: tempfile::tempdir().unwrap() };
         run(openssl()
@@ -48,34 +44,21 @@ impl Pki {
     }
 
     /// The authority's certificate.
-    #[must_use]
     pub fn authority(&self) -> PathBuf {
         self.path("authority.pem")
     }
 
     /// A certificate for `common_name`, valid for the subject alternative `names`, such as [`LOOPBACK_NAMES`].
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
     pub fn issue(&self, common_name: &str, names: &str) -> Leaf {
         self.issue_for_days(common_name, names, 30)
     }
 
     /// The same, but it ended yesterday.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
     pub fn issue_expired(&self, common_name: &str, names: &str) -> Leaf {
         self.issue_for_days(common_name, names, -1)
     }
 
     /// The same, valid for so many days from now on.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
     pub fn issue_for_days(&self, common_name: &str, names: &str, days: i32) -> Leaf {
         let leaf = Leaf {
             certificate: self.path(&format!("{common_name}{days}.pem")),

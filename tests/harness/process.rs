@@ -27,19 +27,11 @@ pub struct Thread {
 
 impl Process {
     /// All of it.
-    ///
-    /// # Panics
-    /// If it is gone.
-    #[must_use]
     pub fn whole(self) -> Thread {
         Thread::parse(&std::fs::read_to_string(format!("/proc/{}/stat", self.0)).unwrap())
     }
 
     /// Its threads, without those that end meanwhile.
-    ///
-    /// # Panics
-    /// If it is gone.
-    #[must_use]
     pub fn threads(self) -> Vec<Thread> {
         std::fs::read_dir(format!("/proc/{}/task", self.0))
             .unwrap()
@@ -49,7 +41,6 @@ impl Process {
     }
 
     /// The most memory it has had so far, in bytes; `None` once it has ended.
-    #[must_use]
     pub fn peak_memory(self) -> Option<u64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0)).ok()?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
@@ -58,7 +49,6 @@ impl Process {
     }
 
     /// How many of its threads have this name.
-    #[must_use]
     pub fn count(self, name: &str) -> usize {
         self.threads().iter().filter(|thread| thread.name == name).count()
     }
@@ -82,9 +72,6 @@ impl Thread {
 }
 
 /// Waits until `come` says so.
-///
-/// # Panics
-/// If it never does.
 pub fn await_that(what: &str, mut come: impl FnMut() -> bool) {
     let started = Instant::now();
     while !come() {
@@ -94,9 +81,6 @@ pub fn await_that(what: &str, mut come: impl FnMut() -> bool) {
 }
 
 /// Sends a signal to one process.
-///
-/// # Panics
-/// If it cannot be sent.
 pub fn signal(process: u32, name: &str) {
     super::run(Command::new("kill").args(["-s", name, &process.to_string()]));
 }

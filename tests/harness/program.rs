@@ -12,10 +12,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread::JoinHandle;
 
 /// etcd-seal as cargo has built it with the tests: beside the directory of their binaries.
-///
-/// # Panics
-/// If this is no test.
-#[must_use]
 pub fn etcd_seal() -> &'static str {
     static PROGRAM: LazyLock<String> = LazyLock::new(|| {
         let test = std::env::current_exe().unwrap();
@@ -26,7 +22,6 @@ pub fn etcd_seal() -> &'static str {
 
 /// Every executable of this name: the one on `PATH`, and those in the directories of `ETCD_SEAL_TEST_ETCDS`. Says so
 /// where there is none.
-#[must_use]
 pub fn tools(name: &str) -> Vec<PathBuf> {
     let variable = |variable| std::env::var_os(variable).unwrap_or_default();
     let (on_path, more) = (variable("PATH"), variable("ETCD_SEAL_TEST_ETCDS"));
@@ -44,6 +39,7 @@ pub fn tools(name: &str) -> Vec<PathBuf> {
 
 /// A program about to run, as often as it is told to.
 #[derive(Clone, Debug)]
+#[must_use = "it does not run by itself"]
 pub struct Program {
     words: Vec<OsString>,
     environment: BTreeMap<OsString, OsString>,
@@ -59,7 +55,6 @@ impl Program {
     }
 
     /// What `command` runs, but without what the tests' own environment holds.
-    #[must_use]
     pub fn of(command: &Command) -> Self {
         let directory = command.get_current_dir().unwrap_or(Path::new("."));
         let mut program = Self::new(command.get_program(), directory.to_owned()).args(command.get_args());
@@ -70,34 +65,29 @@ impl Program {
     }
 
     /// One more word.
-    #[must_use]
     pub fn arg(self, word: impl AsRef<OsStr>) -> Self {
         self.args([word])
     }
 
     /// More words.
-    #[must_use]
     pub fn args<W: AsRef<OsStr>>(mut self, words: impl IntoIterator<Item = W>) -> Self {
         self.words.extend(words.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
     /// Run by another program, to whose words these are added.
-    #[must_use]
     pub fn behind<W: AsRef<OsStr>>(mut self, wrapper: impl IntoIterator<Item = W>) -> Self {
         self.words.splice(..0, wrapper.into_iter().map(|word| word.as_ref().to_owned()));
         self
     }
 
     /// Run by a shell script, which gets the program and its words as `"$@"`.
-    #[must_use]
     pub fn in_shell(self, script: &str) -> Self {
         self.behind(["sh", "-c", script, "sh"])
     }
 
     /// Under strace with these faults, such as `fsync:error=EIO:when=2`, and `more` words for it: of two that say the same
     /// the last counts.
-    #[must_use]
     pub fn faulty<F: AsRef<str>>(self, faults: &[F], more: &[&str]) -> Self {
         let calls: Vec<&str> = faults.iter().filter_map(|fault| fault.as_ref().split(':').next()).collect();
         let mut words = vec![format!("trace={}", calls.join(","))];
@@ -108,24 +98,18 @@ impl Program {
     }
 
     /// A variable of its environment.
-    #[must_use]
     pub fn env(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.insert(name.into(), value.as_ref().to_owned());
         self
     }
 
     /// With nothing in its environment, not even what a sandbox puts there.
-    #[must_use]
     pub fn without_environment(mut self) -> Self {
         self.environment.clear();
         self
     }
 
     /// Directories to find programs in before those of `PATH`.
-    ///
-    /// # Panics
-    /// If one has a colon in its name.
-    #[must_use]
     pub fn find_first_in<D: AsRef<Path>>(self, directories: impl IntoIterator<Item = D>) -> Self {
         let inherited = std::env::var_os("PATH").unwrap_or_default();
         let first = directories.into_iter().map(|directory| directory.as_ref().to_owned());
@@ -134,14 +118,12 @@ impl Program {
     }
 
     /// Another directory to work in.
-    #[must_use]
     pub fn working_in(mut self, directory: impl AsRef<Path>) -> Self {
         directory.as_ref().clone_into(&mut self.directory);
         self
     }
 
     /// What it reads on standard input, else nothing.
-    #[must_use]
     pub fn input(mut self, input: impl AsRef<[u8]>) -> Self {
         self.input = input.as_ref().to_vec();
         self
@@ -149,7 +131,6 @@ impl Program {
 
     /// For what is not asked for often. A session of its own has no terminal, so that no user who runs the tests is asked for
     /// a passphrase; with `--ctty` it has that of its standard input. It stays the same process.
-    #[must_use]
     pub fn command(&self, of_session: &[&str]) -> Command {
         let mut command = Command::new("/usr/bin/setsid");
         command.args(of_session).args(&self.words).current_dir(&self.directory);
@@ -158,10 +139,6 @@ impl Program {
     }
 
     /// Runs it to its end.
-    ///
-    /// # Panics
-    /// If it cannot be run, or does not end in time; then it is killed.
-    #[must_use]
     pub fn run(self) -> Outcome {
         let mut running = self.spawn(Stdio::piped());
         running.stdout = running.child.stdout.take().map(Drain::new);
@@ -175,19 +152,18 @@ impl Program {
     }
 
     /// Runs it to a successful end.
-    ///
-    /// # Panics
-    /// If it fails.
     #[track_caller]
     pub fn succeed(self) -> Outcome {
         self.run().ends_with(0)
     }
 
+    /// Runs it to an end with this exit code and these words on standard error.
+    #[track_caller]
+    pub fn fails_with(self, code: i32, words: &str) -> Outcome {
+        self.run().ends_with(code).says(words)
+    }
+
     /// Starts it without input, with its output read in the background.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
     pub fn start(&self) -> Running {
         let mut running = self.start_unread();
         running.stdout = running.child.stdout.take().map(Drain::new);
@@ -195,19 +171,11 @@ impl Program {
     }
 
     /// Starts it without input, with its standard output left unread in `child.stdout`, so that it blocks when the pipe is full.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
     pub fn start_unread(&self) -> Running {
         self.spawn(Stdio::null())
     }
 
     /// Starts it and gives it its input, after which its standard input stays open.
-    ///
-    /// # Panics
-    /// If it cannot be started, or does not take all of it.
-    #[must_use]
     pub fn start_fed(&self) -> Running {
         let mut running = self.spawn(Stdio::piped());
         running.stdout = running.child.stdout.take().map(Drain::new);
@@ -216,10 +184,6 @@ impl Program {
     }
 
     /// Starts it without input, with this for its standard error and the output left unread.
-    ///
-    /// # Panics
-    /// If it cannot be started.
-    #[must_use]
     pub fn start_telling(&self, stderr: std::fs::File) -> Running {
         let mut command = self.command(&[]);
         let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(stderr).spawn().unwrap();
@@ -250,15 +214,11 @@ impl Running {
     }
 
     /// Its process.
-    #[must_use]
     pub fn process(&self) -> Process {
         Process(self.child.id())
     }
 
     /// Gives it more on its standard input.
-    ///
-    /// # Panics
-    /// If it does not take all of it.
     pub fn feed(&mut self, input: &[u8]) {
         self.child.stdin.as_mut().unwrap().write_all(input).unwrap();
     }
@@ -269,26 +229,16 @@ impl Running {
     }
 
     /// Whether it is still there.
-    ///
-    /// # Panics
-    /// If the system does not say.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
     /// Reads one byte of the output that is left unread: it has begun.
-    ///
-    /// # Panics
-    /// If there is none.
     pub fn begin_to_read(&mut self) {
         self.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     }
 
     /// Waits for its end, and watches meanwhile how much memory it takes at most.
-    ///
-    /// # Panics
-    /// If the end does not come.
-    #[must_use]
     pub fn wait_and_watch(mut self) -> (Outcome, u64) {
         let mut peak = 0;
         await_that("the program ends", || {
@@ -299,7 +249,6 @@ impl Running {
     }
 
     /// Waits for its end without closing its standard input first, which would end it by itself.
-    #[must_use]
     pub fn wait_with_input_open(mut self) -> Outcome {
         let input = self.child.stdin.take();
         let outcome = self.wait();
@@ -308,10 +257,6 @@ impl Running {
     }
 
     /// Waits for its end.
-    ///
-    /// # Panics
-    /// If it does not come.
-    #[must_use]
     pub fn wait(mut self) -> Outcome {
         if self.stdout.is_none() {
             self.stdout = self.child.stdout.take().map(Drain::new);
@@ -342,9 +287,6 @@ pub struct Drain {
 
 impl Drain {
     /// Begins to.
-    ///
-    /// # Panics
-    /// If the pipe breaks.
     pub fn new(mut pipe: impl Read + Send + 'static) -> Self {
         let (end, ended) = channel();
         let thread = std::thread::spawn(move || {
@@ -357,16 +299,11 @@ impl Drain {
     }
 
     /// Whether the end comes while the test is patient.
-    #[must_use]
     pub fn ends_in_time(&self) -> bool {
         self.ended.recv_timeout(PATIENCE).is_ok()
     }
 
     /// All there was, once it has ended.
-    ///
-    /// # Panics
-    /// If the pipe broke.
-    #[must_use]
     pub fn all(self) -> Vec<u8> {
         self.thread.join().unwrap()
     }
@@ -391,9 +328,6 @@ pub struct Outcome {
 
 impl Outcome {
     /// Asserts the exit code.
-    ///
-    /// # Panics
-    /// If it is another.
     #[track_caller]
     pub fn ends_with(self, code: i32) -> Self {
         let (told, stdout) = (&self.told, String::from_utf8_lossy(&self.stdout));
@@ -402,9 +336,6 @@ impl Outcome {
     }
 
     /// Asserts that it failed by itself.
-    ///
-    /// # Panics
-    /// If it was killed or succeeded.
     #[track_caller]
     pub fn fails(self) -> Self {
         assert!((1..128).contains(&self.code), "{}: {}\n{}", self.told, self.code, self.stderr);
@@ -412,9 +343,6 @@ impl Outcome {
     }
 
     /// Asserts that standard error has these words.
-    ///
-    /// # Panics
-    /// If it has not.
     #[track_caller]
     pub fn says(self, words: &str) -> Self {
         assert!(self.stderr.contains(words), "{}: no {words:?} in:\n{}", self.told, self.stderr);
@@ -422,9 +350,6 @@ impl Outcome {
     }
 
     /// Asserts that standard error has an error in the program's own words, with a way out.
-    ///
-    /// # Panics
-    /// If it has not.
     #[track_caller]
     pub fn tells_an_error(self) -> Self {
         let told = self.says("etcd-seal: error: ").says("etcd-seal: hint: ");
@@ -433,34 +358,21 @@ impl Outcome {
     }
 
     /// Standard output as text.
-    ///
-    /// # Panics
-    /// If it is none.
-    #[must_use]
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.stdout).unwrap()
     }
 
     /// All that was said: standard output, then standard error.
-    #[must_use]
     pub fn said(&self) -> String {
         format!("{}{}", self.text(), self.stderr)
     }
 
     /// The objects of `--json` on standard output.
-    ///
-    /// # Panics
-    /// If they are none.
-    #[must_use]
     pub fn objects(&self) -> Vec<serde_json::Value> {
         self.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The only object of `--json` on standard output.
-    ///
-    /// # Panics
-    /// If there is not exactly one.
-    #[must_use]
     #[track_caller]
     pub fn object(&self) -> serde_json::Value {
         let mut objects = self.objects();

@@ -27,10 +27,6 @@ pub struct Dialogue {
 
 impl Dialogue {
     /// Begins.
-    ///
-    /// # Panics
-    /// If there is no terminal to be had, or the program cannot be run.
-    #[must_use]
     pub fn begin(program: &Program) -> Self {
         let (terminal, user_side) = open();
         let mut command = program.command(&["--ctty"]);
@@ -44,9 +40,6 @@ impl Dialogue {
     }
 
     /// Waits for the question, and for the echo to be off, and answers it. The answer must not show.
-    ///
-    /// # Panics
-    /// If the question does not come, or echo stays on.
     pub fn answer(&mut self, question: &str, answer: &str) {
         let begun = Instant::now();
         let found = loop {
@@ -68,9 +61,6 @@ impl Dialogue {
     }
 
     /// Waits for the end: the exit code, standard output, and all that was on the screen.
-    ///
-    /// # Panics
-    /// If it does not come, or the program was killed, or leaves the echo off.
     pub fn end(mut self) -> (i32, Vec<u8>, String) {
         if !self.stdout.ends_in_time() {
             self.child.kill().unwrap();
@@ -87,10 +77,6 @@ impl Dialogue {
 }
 
 /// A new terminal: the user's side, and that of the programs.
-///
-/// # Panics
-/// If there is none to be had.
-#[must_use]
 pub fn open() -> (File, File) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&controller).unwrap();
@@ -103,7 +89,6 @@ pub fn open() -> (File, File) {
 }
 
 /// Sends on what appears on the terminal, until no process holds its other side.
-#[must_use]
 pub fn show(mut terminal: File) -> Receiver<String> {
     let (send, shown) = channel();
     std::thread::spawn(move || {

@@ -107,9 +107,6 @@ impl Scene {
     }
 
     /// All that was told, for a snapshot.
-    ///
-    /// # Panics
-    /// If an attempt was not refused as it must be.
     #[track_caller]
     pub fn told(&self) -> &str {
         self.try_told().unwrap_or_else(|wrong| panic!("\n{wrong}"))
@@ -147,6 +144,7 @@ fn collect(directory: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
 }
 
 /// Something that must be refused.
+#[must_use = "it is made by `refused`"]
 pub struct Attempt<'s> {
     scene: &'s mut Scene,
     words: Vec<String>,

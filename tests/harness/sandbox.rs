@@ -18,19 +18,11 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// An empty directory, which is also the home of what runs there.
-    ///
-    /// # Panics
-    /// If it cannot be made.
-    #[must_use]
     pub fn new() -> Self {
         Self { root: tempfile::tempdir().unwrap(), furnished: false, recipient: String::new() }
     }
 
     /// One with a home, a directory for temporaries, one to work in and one for archives, and a key.
-    ///
-    /// # Panics
-    /// If the program cannot make a key.
-    #[must_use]
     pub fn furnished() -> Self {
         let mut sandbox = Self { furnished: true, ..Self::new() };
         for directory in ["home", "tmp", "work", "backups"] {
@@ -42,33 +34,26 @@ impl Sandbox {
     }
 
     /// The path of `name` in it.
-    #[must_use]
     pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
         self.root.path().join(name)
     }
 
     /// All of it.
-    #[must_use]
     pub fn root(&self) -> &Path {
         self.root.path()
     }
 
     /// Where archives go.
-    #[must_use]
     pub fn backups(&self) -> PathBuf {
         self.path("backups")
     }
 
     /// The identity file.
-    #[must_use]
     pub fn identity(&self) -> PathBuf {
         self.path("key.txt")
     }
 
     /// Writes a file in it, and returns its path.
-    ///
-    /// # Panics
-    /// If it cannot be written.
     pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
@@ -76,9 +61,6 @@ impl Sandbox {
     }
 
     /// Writes a program in it, such as a shell script that begins with `#!`, and returns its path.
-    ///
-    /// # Panics
-    /// If it cannot be written.
     pub fn write_script(&self, name: impl AsRef<Path>, script: impl AsRef<[u8]>) -> PathBuf {
         let path = self.write(name, script);
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -86,18 +68,11 @@ impl Sandbox {
     }
 
     /// The bytes of a file in it.
-    ///
-    /// # Panics
-    /// If it cannot be read.
-    #[must_use]
     pub fn read(&self, name: impl AsRef<Path>) -> Vec<u8> {
         std::fs::read(self.path(name)).unwrap()
     }
 
     /// Makes a directory in it, with those above it, and returns its path.
-    ///
-    /// # Panics
-    /// If it cannot be made.
     pub fn make_directory(&self, name: impl AsRef<Path>) -> PathBuf {
         let path = self.path(name);
         std::fs::create_dir_all(&path).unwrap();
@@ -105,22 +80,16 @@ impl Sandbox {
     }
 
     /// The names of what is in it, or in a directory in it, sorted.
-    #[must_use]
     pub fn names(&self, directory: impl AsRef<Path>) -> Vec<String> {
         names(&self.path(directory))
     }
 
     /// The names in the directory of archives, sorted.
-    #[must_use]
     pub fn published(&self) -> Vec<String> {
         self.names("backups")
     }
 
     /// The only archive there.
-    ///
-    /// # Panics
-    /// If there is none, or another file than its sidecar beside it.
-    #[must_use]
     pub fn archive(&self) -> PathBuf {
         let names = self.published();
         assert_eq!(names.len(), 2, "{names:?}");
@@ -130,10 +99,6 @@ impl Sandbox {
     }
 
     /// Every file in it.
-    ///
-    /// # Panics
-    /// If it cannot be read.
-    #[must_use]
     pub fn files(&self) -> Vec<PathBuf> {
         let mut files = Vec::new();
         let mut directories = vec![self.root().to_owned()];
@@ -154,21 +119,16 @@ impl Sandbox {
     }
 
     /// `save` for the sandbox's key.
-    #[must_use]
     pub fn save(&self) -> Program {
         self.seal(["save", "-r", &self.recipient])
     }
 
     /// One of the commands that open, with the sandbox's key.
-    #[must_use]
     pub fn open(&self, name: &str) -> Program {
         self.seal([name, "-i"]).arg(self.identity())
     }
 
     /// Asserts that neither stock age nor etcd-seal takes these bytes, which came out before a failure, for an archive.
-    ///
-    /// # Panics
-    /// If one does.
     #[track_caller]
     pub fn assert_no_archive(&self, bytes: &[u8], what: &str) {
         if can("age", &["--version"]) {
@@ -194,10 +154,6 @@ impl Default for Sandbox {
 }
 
 /// The names in a directory, sorted.
-///
-/// # Panics
-/// If it cannot be read.
-#[must_use]
 pub fn names(directory: &Path) -> Vec<String> {
     let mut names: Vec<String> = std::fs::read_dir(directory)
         .unwrap()

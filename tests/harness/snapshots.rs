@@ -5,10 +5,6 @@ use etcd_seal::low_level::database::bolt::page::{Bucket, leaf};
 use sha2::{Digest, Sha256};
 
 /// Random bytes.
-///
-/// # Panics
-/// If the system has none.
-#[must_use]
 pub fn random(length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     getrandom::fill(&mut bytes).unwrap();
@@ -24,16 +20,11 @@ const MEMBER: &[u8] = b"2";
 
 /// A snapshot of a database in which an etcd of one member has written once. Beside that its `pages` are of no use and
 /// random, so that it hardly compresses. For tests of how bytes travel.
-#[must_use]
 pub fn snapshot(pages: usize) -> Vec<u8> {
     snapshot_of(&random(pages * PAGE_SIZE))
 }
 
 /// The same with these bytes in the pages that are of no use.
-///
-/// # Panics
-/// If they do not fill pages.
-#[must_use]
 pub fn snapshot_of(unused: &[u8]) -> Vec<u8> {
     assert!(unused.len().is_multiple_of(PAGE_SIZE));
     let meta = Meta {

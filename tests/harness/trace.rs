@@ -53,19 +53,16 @@ pub struct Call {
 
 impl Call {
     /// Whether it succeeded.
-    #[must_use]
     pub fn succeeded(&self) -> bool {
         self.text.rsplit_once(" = ").is_some_and(|(_, result)| !result.starts_with('-'))
     }
 
     /// A string argument as a path.
-    #[must_use]
     pub fn path(&self, number: usize) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.strings[number].clone()))
     }
 
     /// Whether it opened a file for writing.
-    #[must_use]
     pub fn opens_to_write(&self) -> bool {
         let opens = ["open", "openat", "openat2", "creat"].contains(&self.name.as_str());
         opens && ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TMPFILE"].iter().any(|flag| self.text.contains(flag))
@@ -73,10 +70,6 @@ impl Call {
 }
 
 /// Runs a program under strace; returns how it ended and what it did, in order, children and threads included.
-///
-/// # Panics
-/// If strace cannot be run.
-#[must_use]
 pub fn traced(program: Program) -> (Outcome, Vec<Call>) {
     let logs = tempfile::tempdir().unwrap();
     // A log for each thread: then no call is torn apart by another's.
@@ -116,7 +109,6 @@ pub struct Markers {
 impl Markers {
     /// Cuts `secret`, which must be random, into markers of 32 bytes, and looks for each half of each of them, as it is
     /// and in hexadecimal: half a marker is found where a write ends in the middle of one.
-    #[must_use]
     pub fn of(secret: &[u8]) -> Self {
         let mut needles = HashMap::new();
         for half in secret.chunks_exact(16) {
@@ -129,7 +121,6 @@ impl Markers {
     }
 
     /// How many are in `bytes`.
-    #[must_use]
     pub fn count(&self, bytes: &[u8]) -> usize {
         let at = |&(at, window): &(usize, &[u8])| {
             let first: [u8; 8] = window.try_into().unwrap();
@@ -139,7 +130,6 @@ impl Markers {
     }
 
     /// How many left the process.
-    #[must_use]
     pub fn leaked(&self, calls: &[Call]) -> usize {
         let strings = calls.iter().flat_map(|call| &call.strings);
         strings.map(|bytes| self.count(bytes)).sum()
@@ -147,9 +137,6 @@ impl Markers {
 }
 
 /// Fails the test if bytes may have left a process unseen.
-///
-/// # Panics
-/// If one of `calls` is such a way.
 pub fn assert_nothing_is_invisible(calls: &[Call]) {
     for call in calls {
         assert!(!INVISIBLE.contains(&call.name.as_str()), "{call:?}");
@@ -162,7 +149,6 @@ pub fn assert_nothing_is_invisible(calls: &[Call]) {
 }
 
 /// Every file some call opened for writing, created or named.
-#[must_use]
 pub fn written_paths(calls: &[Call]) -> HashSet<PathBuf> {
     let mut paths = HashSet::new();
     for call in calls.iter().filter(|call| call.succeeded()) {

@@ -23,7 +23,6 @@ pub const BOTH: [Publishing; 2] = [Publishing::Save, Publishing::Restore];
 
 impl Publishing {
     /// The name it gives its file.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Save => "x.age",
@@ -48,10 +47,6 @@ pub struct Trial {
 
 impl Trial {
     /// With a snapshot of this many pages.
-    ///
-    /// # Panics
-    /// If it cannot be prepared.
-    #[must_use]
     pub fn new(pages: usize) -> Self {
         let (sandbox, snapshot) = (Sandbox::furnished(), snapshot(pages));
         let (file, archive) = (sandbox.write("snapshot.db", &snapshot), sandbox.path("sealed.age"));
@@ -60,13 +55,11 @@ impl Trial {
     }
 
     /// The snapshot.
-    #[must_use]
     pub fn snapshot(&self) -> &[u8] {
         &self.snapshot
     }
 
     /// The file that the command reads.
-    #[must_use]
     pub fn input(&self, publishing: Publishing) -> &Path {
         match publishing {
             Publishing::Save => &self.file,
@@ -75,13 +68,11 @@ impl Trial {
     }
 
     /// The command, publishing into the directory of the trial.
-    #[must_use]
     pub fn command(&self, publishing: Publishing) -> Program {
         self.command_from(publishing, self.input(publishing))
     }
 
     /// The command, reading its standard input.
-    #[must_use]
     pub fn command_fed(&self, publishing: Publishing) -> Program {
         self.command_from(publishing, Path::new("-"))
     }
@@ -96,9 +87,6 @@ impl Trial {
 
     /// The rule: under the final name there is nothing, or what is complete and verifies; who ended by himself, and was not
     /// killed, leaves nothing else. Returns whether it was published.
-    ///
-    /// # Panics
-    /// If it is broken.
     pub fn judge(&self, publishing: Publishing, ended: &Outcome, what: &str) -> bool {
         let told = format!("{what}: {publishing:?} ended with {}: {}", ended.code, ended.stderr);
         let left = self.sandbox.published();
@@ -132,9 +120,6 @@ impl Trial {
     }
 
     /// What lies in `directory` under the final name is complete.
-    ///
-    /// # Panics
-    /// If it is not.
     pub fn assert_whole(&self, publishing: Publishing, directory: &Path) {
         let path = directory.join(publishing.name());
         match publishing {
@@ -145,9 +130,6 @@ impl Trial {
     }
 
     /// A later run, when whatever is left has become old, succeeds and leaves what it published and nothing else.
-    ///
-    /// # Panics
-    /// If it does not.
     pub fn assert_a_later_run_cleans_up(&self) {
         self.clear();
         self.make_temporaries_old(Duration::from_secs(70));
@@ -158,9 +140,6 @@ impl Trial {
     }
 
     /// Removes what was published.
-    ///
-    /// # Panics
-    /// If it cannot be removed.
     pub fn clear(&self) {
         for name in self.sandbox.published().iter().filter(|name| !is_temporary(name)) {
             fs::remove_file(self.sandbox.backups().join(name)).unwrap();
@@ -168,9 +147,6 @@ impl Trial {
     }
 
     /// Lets every temporary look as if it had last been written so long ago.
-    ///
-    /// # Panics
-    /// If the time cannot be set.
     pub fn make_temporaries_old(&self, age: Duration) {
         let then = SystemTime::now() - age;
         for name in self.sandbox.published().iter().filter(|name| is_temporary(name)) {
@@ -181,7 +157,6 @@ impl Trial {
 }
 
 /// Whether `name` is that of a file in the making.
-#[must_use]
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(".etcd-seal-") && Path::new(name).extension().is_some_and(|extension| extension == "tmp")
 }
