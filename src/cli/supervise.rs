@@ -244,8 +244,8 @@ mod tests {
 
     static ALONE: Mutex<()> = Mutex::new(());
 
-    /// Longer than any scheduling delay.
-    const LONG: Duration = Duration::from_secs(60);
+    /// Longer than any scheduling delay, and short enough for a second signal to count.
+    const LONG: Duration = CLEANING_PATIENCE.saturating_sub(Duration::from_secs(1));
 
     fn watched(
         act: impl FnOnce(oneshot::Sender<Result<Exit>>, &Interrupt),
@@ -305,6 +305,7 @@ mod tests {
 
         // The second signal is sent once the first has been taken.
         let mut stuck = None;
+        let begun = std::time::Instant::now();
         let ended = watched(
             |done, interrupt| {
                 stuck = Some(done);
@@ -319,7 +320,7 @@ mod tests {
             Some(SignalKind::interrupt()),
             LONG,
         );
-        assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)));
+        assert!(matches!(ended, Ended::Stuck(Exit::Interrupted)) && begun.elapsed() < LONG);
 
         // Without a second signal, patience ends.
         let ended = watched(|done, _| stuck = Some(done), Some(SignalKind::interrupt()), SIGNAL_PATIENCE);

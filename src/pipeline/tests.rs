@@ -50,11 +50,6 @@ fn pieces(snapshot: &[u8], size: usize) -> Pieces {
     Pieces { pieces: snapshot.chunks(size).map(<[u8]>::to_vec).collect(), broken: false }
 }
 
-#[expect(clippy::print_stderr, reason = "what was not tested must be seen")]
-fn skip(why: &str) {
-    eprintln!("SKIPPED: {why}");
-}
-
 /// One identity and its recipient.
 struct Key {
     recipients: Recipients,

@@ -1,35 +1,23 @@
 //! Every exit code of the table, but the reserved one, produced honestly: by what it is documented for.
 
-use crate::harness::program::{Drain, Sandbox};
-use crate::harness::proxy::{Harm, proxy};
-use crate::harness::refusal::{RECIPIENT, fill_with_noise, scene, snapshot};
-use crate::harness::skip;
-use crate::harness::{Etcd, Options, dead_address, etcds};
 use age_core::format::{FileKey, Stanza};
-use rustix::process::{Pid, Signal, kill_process};
+use harness::process::{await_that, signal};
+use harness::program::Running;
+use harness::proxy::{Harm, proxy};
+use harness::refusal::{RECIPIENT, fill_with_noise, scene, snapshot};
+use harness::sandbox::Sandbox;
+use harness::skip;
+use harness::{Etcd, Options, dead_address, etcds};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
-
-/// How long anything may take before the test fails.
-const PATIENCE: Duration = Duration::from_secs(60);
+use std::process::Command;
 
 /// `save` of a file of the scene, to this destination.
 fn save(from: &str, destination: &str) -> Vec<String> {
     ["save", destination, "--from", from, "-r", RECIPIENT].map(str::to_owned).to_vec()
-}
-
-fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let begun = Instant::now();
-    while !holds() {
-        assert!(begun.elapsed() < PATIENCE, "{what}: not in time");
-        sleep(Duration::from_millis(5));
-    }
 }
 
 /// A recipient as a later version of this program may have it, which puts this description into the header.
@@ -128,21 +116,6 @@ fn sha256(bytes: &[u8]) -> String {
     hex::encode(sha2::Sha256::digest(bytes))
 }
 
-/// strace that injects this fault into the program that follows.
-fn faulty(fault: &str) -> Vec<&str> {
-    vec![
-        "-f",
-        "-qq",
-        "-o",
-        "trace",
-        "-e",
-        "trace=fsync,renameat,renameat2",
-        "-e",
-        fault,
-        env!("CARGO_BIN_EXE_etcd-seal"),
-    ]
-}
-
 #[test]
 fn partly_is_3_when_only_the_sidecar_or_the_directory_failed() {
     if !skip::can_trace() {
@@ -151,16 +124,15 @@ fn partly_is_3_when_only_the_sidecar_or_the_directory_failed() {
     let scene = scene!();
     let both: &[&str] = &["b.age", "b.age.sha256"];
     for (fault, left, code) in [
-        ("inject=fsync:error=EIO:when=1", &[][..], 1),
-        ("inject=fsync:error=EIO:when=2", &[], 1),
-        ("inject=renameat2:error=EACCES", &[], 1),
-        ("inject=renameat:error=EIO", &["b.age"], 3),
-        ("inject=fsync:error=EIO:when=3", both, 3),
+        ("fsync:error=EIO:when=1", &[][..], 1),
+        ("fsync:error=EIO:when=2", &[], 1),
+        ("renameat2:error=EACCES", &[], 1),
+        ("renameat:error=EIO", &["b.age"], 3),
+        ("fsync:error=EIO:when=3", both, 3),
     ] {
         for json in [false, true] {
-            let words = save("snapshot.db", "out/b.age");
-            let program = scene.sandbox.program("strace").args(faulty(fault)).args(&words);
-            let outcome = if json { program.arg("--json") } else { program }.run().ends_with(code);
+            let program = scene.sandbox.seal(save("snapshot.db", "out/b.age")).args(json.then_some("--json"));
+            let outcome = program.faulty(&[fault], &[]).run().ends_with(code);
             assert_eq!(scene.sandbox.names("out"), *left, "{fault}");
             if json {
                 let told = outcome.object();
@@ -212,7 +184,7 @@ fn a_newer_format_is_15() {
                 vec!["restore", "later.age", "-i", identity, "-o", "out/s.db"],
             ] {
                 let outcome = scene.sandbox.seal(&words).run();
-                assert_eq!(outcome.status.code(), Some(code), "{title} {words:?}: {}", outcome.stderr);
+                assert_eq!(Some(outcome.code), Some(code), "{title} {words:?}: {}", outcome.stderr);
                 assert_eq!(scene.sandbox.names("out"), [""; 0]);
             }
         }
@@ -278,49 +250,17 @@ fn the_other_codes() {
     assert_eq!(sandbox.names("out"), [""; 0]);
 }
 
-/// The program on its way, with standard input held open; killed when dropped.
-struct Running {
-    child: Child,
-    stdout: Option<Drain>,
-    stderr: Option<Drain>,
-}
+/// The signals that ask to stop: name, number and exit code.
+const SIGNALS: [(&str, u32, i32); 2] = [("INT", 2, 130), ("TERM", 15, 143)];
 
-impl Running {
-    fn start(sandbox: &Sandbox, words: &[String]) -> Self {
-        let mut program = sandbox.seal(words).command;
-        let piped = program.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
-        let stdout = Some(Drain::new(child.stdout.take().unwrap()));
-        let stderr = Some(Drain::new(child.stderr.take().unwrap()));
-        Self { child, stdout, stderr }
-    }
-
-    /// Sends a signal, and waits for the end with this code; what was told.
-    fn ends_by(mut self, signal: Signal, code: i32) -> (Vec<u8>, String) {
-        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).unwrap();
-        kill_process(id, signal).unwrap();
-        wait_until("the program ends", || self.child.try_wait().unwrap().is_some());
-        let stderr = String::from_utf8(self.stderr.take().unwrap().all()).unwrap();
-        assert_eq!(self.child.wait().unwrap().code(), Some(code), "{stderr}");
-        (self.stdout.take().unwrap().all(), stderr)
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-const SIGNALS: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
-
-/// What is told of a signal: that it was one, and the way out.
-fn assert_told(stderr: &str) {
-    let lines: Vec<&str> = stderr.lines().collect();
-    let [.., error, hint] = &lines[..] else { panic!("{stderr}") };
-    assert_eq!(*error, "etcd-seal: error: interrupted", "{stderr}");
-    assert_eq!(*hint, "etcd-seal: hint: nothing was published; run it again", "{stderr}");
+/// Sends a signal, and waits for the end with this code; what was told on standard output.
+fn ends_by(running: Running, signal: &str, code: i32) -> Vec<u8> {
+    running.signal(signal);
+    let ended = running.wait_with_input_open().ends_with(code);
+    let told = "etcd-seal: error: interrupted\netcd-seal: hint: nothing was published; run it again\n";
+    // With --json it is told elsewhere.
+    assert!(ended.stderr.ends_with(told) || ended.stdout.starts_with(b"{"), "{}", ended.stderr);
+    ended.stdout
 }
 
 #[test]
@@ -329,22 +269,20 @@ fn signals_while_waiting_for_input() {
     let sandbox = &scene.sandbox;
     let pipe = sandbox.path("pipe");
     assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
-    for (signal, code) in SIGNALS {
+    for (signal, _, code) in SIGNALS {
         // A FIFO without a writer: nothing has begun. Handlers are there once the process asks to open it.
-        let running = Running::start(sandbox, &save("pipe", "out"));
-        wait_until("signals are caught", || catches_signals(running.child.id()));
-        let (_, stderr) = running.ends_by(signal, code);
-        assert_told(&stderr);
+        let running = sandbox.seal(save("pipe", "out")).start_fed();
+        await_that("signals are caught", || catches_signals(running.child.id()));
+        ends_by(running, signal, code);
         assert_eq!(sandbox.names("out"), [""; 0]);
 
         // Half a snapshot has come, and there is a temporary.
-        let running = Running::start(sandbox, &save("pipe", "out"));
+        let running = sandbox.seal(save("pipe", "out")).start_fed();
         let mut writer = File::options().write(true).open(&pipe).unwrap();
         writer.write_all(&snapshot().unwrap()[..300_000]).unwrap();
-        wait_until("a temporary", || sandbox.names("out").len() == 1);
+        await_that("there is a temporary", || sandbox.names("out").len() == 1);
         assert!(sandbox.names("out")[0].starts_with(".etcd-seal-"));
-        let (_, stderr) = running.ends_by(signal, code);
-        assert_told(&stderr);
+        ends_by(running, signal, code);
         assert_eq!(sandbox.names("out"), [""; 0]);
         drop(writer);
 
@@ -354,19 +292,16 @@ fn signals_while_waiting_for_input() {
         let restore = ["restore", "-", "-i", "key.txt", "-o", "out/s.db"].map(str::to_owned).to_vec();
         for (words, half) in [(save("-", "out"), &snapshot().unwrap()[..300_000]), (restore, half_an_archive)]
         {
-            let mut running = Running::start(sandbox, &words);
-            running.child.stdin.as_mut().unwrap().write_all(half).unwrap();
-            wait_until("a temporary", || sandbox.names("out").len() == 1);
-            let (_, stderr) = running.ends_by(signal, code);
-            assert_told(&stderr);
+            let running = sandbox.seal(&words).input(half).start_fed();
+            await_that("there is a temporary", || sandbox.names("out").len() == 1);
+            ends_by(running, signal, code);
             assert_eq!(sandbox.names("out"), [""; 0]);
         }
 
         // Nothing is written by verify; the failure is told as JSON in the place of the result.
-        let mut running =
-            Running::start(sandbox, &["verify", "-", "-i", "key.txt", "--json"].map(str::to_owned));
-        running.child.stdin.as_mut().unwrap().write_all(half_an_archive).unwrap();
-        let (stdout, _) = running.ends_by(signal, code);
+        let verify = sandbox.seal(["verify", "-", "-i", "key.txt", "--json"]);
+        let running = verify.input(half_an_archive).start_fed();
+        let stdout = ends_by(running, signal, code);
         let told: serde_json::Value = serde_json::from_slice(&stdout).unwrap();
         assert_eq!((&told["exit_code"], &told["kind"]), (&code.into(), &"interrupted".into()), "{told}");
     }
@@ -377,7 +312,7 @@ fn catches_signals(process: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default();
     let caught = u64::from_str_radix(caught.trim(), 16).unwrap_or(0);
-    SIGNALS.iter().all(|(signal, _)| caught & (1 << (signal.as_raw() - 1)) != 0)
+    SIGNALS.iter().all(|(_, number, _)| caught & (1 << (number - 1)) != 0)
 }
 
 #[test]
@@ -390,41 +325,29 @@ fn signals_while_etcd_stands_still() {
     let stalled = proxy(&etcd.address(), Harm::Stall(300_000));
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let silent_address = silent.local_addr().unwrap().to_string();
-    for (signal, code) in SIGNALS {
-        let words = |destination: &str, endpoint: &str| {
-            [
-                "save",
-                destination,
-                "-r",
-                RECIPIENT,
-                "--dial-timeout=60s",
-                "--command-timeout=60s",
-                "--endpoints",
-                endpoint,
-            ]
-            .map(str::to_owned)
-            .to_vec()
+    for (signal, _, code) in SIGNALS {
+        let begin = |destination: &str, endpoint: &str| {
+            let save = sandbox.seal(["save", destination, "-r", RECIPIENT, "--endpoints", endpoint]);
+            save.args(["--dial-timeout=60s", "--command-timeout=60s"]).start_fed()
         };
         // In the midst of the stream.
-        let running = Running::start(sandbox, &words("out", &stalled));
-        wait_until("a temporary", || sandbox.names("out").len() == 1);
-        let (_, stderr) = running.ends_by(signal, code);
-        assert_told(&stderr);
+        let running = begin("out", &stalled);
+        await_that("there is a temporary", || sandbox.names("out").len() == 1);
+        ends_by(running, signal, code);
         assert_eq!(sandbox.names("out"), [""; 0]);
 
         // On standard output what has come is no archive.
-        let running = Running::start(sandbox, &words("-", &stalled));
-        wait_until("signals are caught", || catches_signals(running.child.id()));
-        let (stdout, _) = running.ends_by(signal, code);
+        let running = begin("-", &stalled);
+        await_that("signals are caught", || catches_signals(running.child.id()));
+        let stdout = ends_by(running, signal, code);
         sandbox.write("torn.age", stdout);
         sandbox.program("age").args(["-d", "-i", "key.txt", "torn.age"]).run().ends_with(1);
 
         // While a server that never answers is asked for the status.
-        let running = Running::start(sandbox, &words("out", &silent_address));
+        let running = begin("out", &silent_address);
         let accepted = silent.accept().unwrap();
-        wait_until("signals are caught", || catches_signals(running.child.id()));
-        let (_, stderr) = running.ends_by(signal, code);
-        assert_told(&stderr);
+        await_that("signals are caught", || catches_signals(running.child.id()));
+        ends_by(running, signal, code);
         assert_eq!(sandbox.names("out"), [""; 0]);
         drop(accepted);
     }
@@ -438,15 +361,12 @@ fn a_signal_after_the_commit_is_too_late() {
     let scene = scene!();
     let sandbox = &scene.sandbox;
     // The sidecar gets its name later than the archive by more than the program is given to stop when it may.
-    let strace = sandbox.program("strace").args(faulty("inject=renameat:delay_enter=4000000"));
-    let mut strace = strace.args(save("snapshot.db", "out/b.age")).command;
-    let mut strace = strace.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    wait_until("the archive", || sandbox.path("out/b.age").exists());
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.id())).unwrap();
-    let program = children.split_whitespace().next().unwrap().parse().ok().and_then(Pid::from_raw).unwrap();
-    kill_process(program, Signal::TERM).unwrap();
-    wait_until("the end", || strace.try_wait().unwrap().is_some());
-    assert_eq!(strace.wait().unwrap().code(), Some(0));
+    let save = sandbox.seal(save("snapshot.db", "out/b.age"));
+    let strace = save.faulty(&["renameat:delay_enter=4000000"], &[]).start();
+    await_that("the archive has its name", || sandbox.path("out/b.age").exists());
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", strace.child.id())).unwrap();
+    signal(children.split_whitespace().next().unwrap().parse().unwrap(), "TERM");
+    strace.wait().ends_with(0);
     assert_eq!(sandbox.names("out"), ["b.age", "b.age.sha256"]);
     scene.seal(["verify", "out/b.age"]);
 }
@@ -477,7 +397,7 @@ fn all_who_open_agree_on_what_is_wrong_with_a_header() {
             seal(&["restore", "-o", "out.db"]).arg(&file).run(),
             seal(&["restore", "-o", "out.db", "-"]).input(input()).run(),
         ];
-        let told = ways.map(|outcome| (outcome.status.code(), outcome.object()["kind"].take()));
+        let told = ways.map(|outcome| (Some(outcome.code), outcome.object()["kind"].take()));
         for (exit, told_kind) in &told {
             assert_eq!((exit, told_kind), (&told[0].0, &Value::from(kind)), "{}: {told:?}", file.display());
         }

@@ -1,14 +1,17 @@
 //! What the program says: JSON that holds every fact of the archive, lines and bars where they belong.
 
-use crate::harness::sandbox::{Ended, Running, Sandbox, await_that, finish, finish_with, snapshot};
-use crate::harness::trace::{traced, written_paths};
-use crate::harness::{Etcd, Options, can, dead_address, etcds};
+use harness::process::await_that;
+use harness::program::{Outcome, Program, etcd_seal};
+use harness::sandbox::Sandbox;
+use harness::snapshots::snapshot;
+use harness::trace::{traced, written_paths};
+use harness::{Etcd, an_etcd, can, dead_address, each_etcd};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 /// A text of one object on one line, with no key in it twice.
 fn object(line: &str) -> Map<String, Value> {
@@ -123,8 +126,8 @@ fn skippable(bytes: &[u8], magic: usize) -> &[u8] {
 
 /// Manifest and trailer of an archive, read with stock age and by the format's specification alone.
 fn documents(sandbox: &Sandbox, archive: &Path) -> (Map<String, Value>, Map<String, Value>) {
-    let mut age = Command::new("age");
-    let stream = finish(age.arg("-d").arg("-i").arg(sandbox.identity()).arg(archive)).with(0).stdout;
+    let age = sandbox.program("age").args(["-d", "-i"]).arg(sandbox.identity()).arg(archive);
+    let stream = age.succeed().stdout;
     let footer = stream.len() - 9;
     assert_eq!(
         (stream[footer + 4], u32_at(&stream, footer + 5)),
@@ -153,20 +156,13 @@ fn assert_part_of(part: &Map<String, Value>, whole: &Map<String, Value>) {
 
 /// An archive of a real etcd with everything said that can be said, and the JSON that told of it.
 fn told_save(sandbox: &Sandbox, etcd: &Etcd) -> Map<String, Value> {
-    let mut save = sandbox.save();
-    save.args([
-        "--json",
-        "--endpoints",
-        &etcd.address(),
-        "--cluster-name",
-        "prod",
-        "--note",
-        "before the upgrade",
-    ]);
-    save.args(["--tag", "daily", "--tag", "upgrade"]).arg(sandbox.backups());
-    let saved = finish(&mut save).with(0);
-    assert_eq!(saved.err(), "");
-    object(&saved.out())
+    let said =
+        ["--cluster-name", "prod", "--note", "before the upgrade", "--tag", "daily", "--tag", "upgrade"];
+    let save =
+        sandbox.save().args(["--json", "--endpoints", &etcd.address()]).args(said).arg(sandbox.backups());
+    let saved = save.succeed();
+    assert_eq!(saved.stderr, "");
+    object(saved.text())
 }
 
 #[test]
@@ -174,10 +170,9 @@ fn save_tells_every_fact_of_the_archive() {
     if !can("age", &["--version"]) {
         return;
     }
-    for binary in etcds() {
-        let etcd = Etcd::start(&binary, &Options::default());
+    for etcd in each_etcd() {
         etcd.fill("/registry", 300, 10_000);
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let told = told_save(&sandbox, &etcd);
         let archive = sandbox.archive();
         let (manifest, trailer) = documents(&sandbox, &archive);
@@ -203,7 +198,7 @@ fn save_tells_every_fact_of_the_archive() {
         assert_eq!((text("endpoint"), text("member_name")), (etcd.address(), etcd.name().to_owned()));
 
         // What was told is what is inside.
-        let restored = finish(sandbox.open("restore").arg(&archive).args(["-o", "-"])).with(0).stdout;
+        let restored = sandbox.open("restore").arg(&archive).args(["-o", "-"]).succeed().stdout;
         assert_eq!(number("snapshot_size"), restored.len() as u64);
         let database = &restored[..restored.len() - 32];
         assert_eq!(text("database_sha256"), hex::encode(Sha256::digest(database)));
@@ -219,26 +214,24 @@ fn save_tells_every_fact_of_the_archive() {
 
 #[test]
 fn the_fields_of_every_command_stay() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     etcd.fill("/registry", 10, 100);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let mut all = format!("## save\n{}", schema(&told_save(&sandbox, &etcd)));
     let archive = sandbox.archive();
-    let mut add = |title: &str, code: i32, command: &mut Command| {
-        let ended = finish(command.arg("--json")).with(code);
-        let text = if ended.stdout.is_empty() { ended.err() } else { ended.out() };
-        let object = object(&text);
+    let mut add = |title: &str, code: i32, command: Program| {
+        let ended = command.arg("--json").run().ends_with(code);
+        let object = object(if ended.stdout.is_empty() { &ended.stderr } else { ended.text() });
         assert_eq!(object["exit_code"], code);
         assert_eq!(object["ok"], code == 0);
         write!(all, "\n## {title}\n{}", schema(&object)).unwrap();
     };
-    add("info", 0, sandbox.program().arg("info").arg(&archive));
+    add("info", 0, sandbox.seal(["info"]).arg(&archive));
     add("info with a key", 0, sandbox.open("info").arg(&archive));
-    add("verify", 0, sandbox.program().arg("verify").arg(&archive));
+    add("verify", 0, sandbox.seal(["verify"]).arg(&archive));
     add("verify with a key", 0, sandbox.open("verify").arg(&archive));
     add("restore", 0, sandbox.open("restore").arg(&archive).arg("-o").arg(sandbox.path("x.db")));
-    add("keygen", 0, sandbox.program().arg("keygen").arg("-o").arg(sandbox.path("new.txt")));
+    add("keygen", 0, sandbox.seal(["keygen"]).arg("-o").arg(sandbox.path("new.txt")));
     add("save -n", 0, sandbox.save().arg("-n").arg(sandbox.backups()));
     add("restore -n", 0, sandbox.open("restore").arg("-n").arg(&archive).arg("-o").arg(sandbox.path("y.db")));
     let member = ["--data-dir", "member"];
@@ -253,7 +246,7 @@ fn the_fields_of_every_command_stay() {
     add("restore --output-dir", 0, sandbox.open("restore").arg(&archive).args(cluster));
     let aside = sandbox.path("aside.db.zst.age");
     fs::copy(&archive, &aside).unwrap();
-    add("verify without a sidecar", 3, sandbox.program().arg("verify").arg(&aside));
+    add("verify without a sidecar", 3, sandbox.seal(["verify"]).arg(&aside));
     let mut damaged = fs::read(&archive).unwrap();
     let middle = damaged.len() - 200;
     damaged[middle] ^= 1;
@@ -292,14 +285,13 @@ fn redacted(mut object: Map<String, Value>) -> String {
 
 #[test]
 fn members_are_told_with_all_that_etcd_needs_to_start() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     etcd.fill("/registry", 10, 100);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     told_save(&sandbox, &etcd);
     let told = |words: &[&str]| {
-        let ended = finish(sandbox.open("restore").arg("--json").arg(sandbox.archive()).args(words)).with(0);
-        redacted(object(&ended.out()))
+        let ended = sandbox.open("restore").arg("--json").arg(sandbox.archive()).args(words).succeed();
+        redacted(object(ended.text()))
     };
     let member = ["--data-dir", "member", "--name", "b", "--initial-cluster", PLAN];
     let more = ["--initial-advertise-peer-urls", "https://10.0.0.2:2380", "--initial-cluster-token", "new"];
@@ -314,14 +306,13 @@ fn a_key_adds_to_what_info_tells_and_verify_agrees() {
     if !can("age", &["--version"]) {
         return;
     }
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
-    let sandbox = Sandbox::new();
+    let Some(etcd) = an_etcd() else { return };
+    let sandbox = Sandbox::furnished();
     let saved = told_save(&sandbox, &etcd);
     let archive = sandbox.archive();
     let (manifest, trailer) = documents(&sandbox, &archive);
-    let tell = |command: &mut Command| object(&finish(command.arg("--json").arg(&archive)).with(0).out());
-    let public = tell(sandbox.program().arg("info"));
+    let tell = |command: Program| object(command.arg("--json").arg(&archive).succeed().text());
+    let public = tell(sandbox.seal(["info"]));
     assert_eq!((&public["authenticated"], &public["opened"]), (&false.into(), &false.into()));
     assert!(!public.contains_key("sealed_by"));
     for secret in ["endpoint", "member_name", "host", "tags", "note", "recipients", "database_sha256"] {
@@ -330,11 +321,11 @@ fn a_key_adds_to_what_info_tells_and_verify_agrees() {
     let sizes = ["archive_size", "header_size", "payload_size"].map(|name| public[name].as_u64().unwrap());
     assert_eq!(sizes[0], saved["archive_size"].as_u64().unwrap());
     assert!(sizes[0] >= sizes[1] + sizes[2], "{sizes:?}");
-    let opened = tell(&mut sandbox.open("info"));
+    let opened = tell(sandbox.open("info"));
     // That it opens proves nothing of who sealed it.
     assert_eq!((&opened["authenticated"], &opened["opened"]), (&false.into(), &true.into()));
     assert_eq!(opened["sealed_by"], "unknown");
-    let verified = tell(&mut sandbox.open("verify"));
+    let verified = tell(sandbox.open("verify"));
     assert_eq!((&verified["proved"], &verified["sidecar"]), (&"content".into(), &"equal".into()));
     assert_eq!((verified.get("authenticated"), &verified["sealed_by"]), (None, &"unknown".into()));
     for told in [&opened, &verified] {
@@ -352,17 +343,16 @@ fn a_key_adds_to_what_info_tells_and_verify_agrees() {
 
 #[test]
 fn several_archives_are_told_one_by_one() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     for name in ["1.age", "2.age"] {
-        let mut save = sandbox.save();
-        let _ =
-            finish_with(save.args(["--from", "-"]).arg(sandbox.backups().join(name)), &snapshot(2)).with(0);
+        let save = sandbox.save();
+        save.args(["--from", "-"]).arg(sandbox.backups().join(name)).input(snapshot(2)).succeed();
     }
     let paths = ["1.age", "missing.age", "2.age"].map(|name| sandbox.backups().join(name));
     for command in ["verify", "info"] {
-        let ended = finish(sandbox.open(command).arg("--json").args(&paths)).with(10);
-        assert_eq!(ended.err(), "");
-        let told: Vec<_> = ended.out().split_inclusive('\n').map(object).collect();
+        let ended = sandbox.open(command).arg("--json").args(&paths).run().ends_with(10);
+        assert_eq!(ended.stderr, "");
+        let told: Vec<_> = ended.text().split_inclusive('\n').map(object).collect();
         let oks: Vec<bool> = told.iter().map(|told| told["ok"].as_bool().unwrap()).collect();
         assert_eq!(oks, [true, false, true]);
         for (told, path) in told.iter().zip(&paths) {
@@ -373,10 +363,9 @@ fn several_archives_are_told_one_by_one() {
 
 #[test]
 fn what_is_unknown_is_left_out() {
-    let sandbox = Sandbox::new();
-    let mut save = sandbox.save();
-    save.args(["--from", "-", "--json"]).arg(sandbox.backups());
-    let told = object(&finish_with(&mut save, &snapshot(2)).with(0).out());
+    let sandbox = Sandbox::furnished();
+    let save = sandbox.save().args(["--from", "-", "--json"]).arg(sandbox.backups());
+    let told = object(save.input(snapshot(2)).succeed().text());
     assert_eq!(told["source"], "stdin");
     for unknown in [
         "cluster_name",
@@ -398,9 +387,9 @@ fn what_is_unknown_is_left_out() {
         assert!(!told.contains_key(unknown), "{unknown}");
     }
     assert!(
-        sandbox.names()[0].starts_with("snapshot-") && sandbox.names()[0].contains("-r0."),
+        sandbox.published()[0].starts_with("snapshot-") && sandbox.published()[0].contains("-r0."),
         "{:?}",
-        sandbox.names()
+        sandbox.published()
     );
 }
 
@@ -413,70 +402,65 @@ fn one_line(text: &str) -> &str {
 
 #[test]
 fn results_are_where_they_belong() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let bytes = snapshot(500);
     let file = sandbox.path("snapshot.db");
     fs::write(&file, &bytes).unwrap();
     for quiet in [false, true] {
         let more = quiet.then_some("-q");
         let archive = sandbox.backups().join(format!("{quiet}.age"));
-        let from = |destination: &Path| {
-            let mut save = sandbox.save();
-            save.args(more).arg("--from").arg(&file).arg(destination);
-            save
-        };
-        let saved = finish(&mut from(&archive)).with(0);
+        let from = |destination: &Path| sandbox.save().args(more).arg("--from").arg(&file).arg(destination);
+        let saved = from(&archive).succeed();
         let said = |line: &str, about: &str| {
             if quiet { assert_eq!(line, "") } else { assert!(one_line(line).starts_with(about), "{line}") }
         };
-        said(&saved.out(), archive.to_str().unwrap());
-        assert_eq!(saved.err(), "", "no bar, no log before half a minute");
-        let piped = finish(&mut from(Path::new("-"))).with(0);
-        said(&piped.err(), "-: ");
-        let told = finish(from(Path::new("-")).arg("--json")).with(0);
+        said(saved.text(), archive.to_str().unwrap());
+        assert_eq!(saved.stderr, "", "no bar, no log before half a minute");
+        let piped = from(Path::new("-")).succeed();
+        said(&piped.stderr, "-: ");
+        let told = from(Path::new("-")).arg("--json").succeed();
         let sha256 = hex::encode(Sha256::digest(&told.stdout));
-        assert_eq!(object(&told.err())["archive_sha256"], sha256);
+        assert_eq!(object(&told.stderr)["archive_sha256"], sha256);
 
-        let verified = finish(sandbox.open("verify").args(more).arg(&archive)).with(0);
-        assert_eq!(verified.err(), "");
-        said(&verified.out(), archive.to_str().unwrap());
+        let verified = sandbox.open("verify").args(more).arg(&archive).succeed();
+        assert_eq!(verified.stderr, "");
+        said(verified.text(), archive.to_str().unwrap());
         // What was asked for is shown even so.
-        let informed = finish(sandbox.open("info").args(more).arg(&archive)).with(0);
-        assert_eq!(informed.err(), "");
-        assert!(informed.out().starts_with(archive.to_str().unwrap()) && informed.out().ends_with('\n'));
-        let restored = finish(sandbox.open("restore").args(more).arg(&archive).args(["-o", "-"])).with(0);
+        let informed = sandbox.open("info").args(more).arg(&archive).succeed();
+        assert_eq!(informed.stderr, "");
+        assert!(informed.text().starts_with(archive.to_str().unwrap()) && informed.text().ends_with('\n'));
+        let restored = sandbox.open("restore").args(more).arg(&archive).args(["-o", "-"]).succeed();
         assert_eq!(restored.stdout, bytes);
-        said(&restored.err(), "-: ");
-        let key = finish(sandbox.program().arg("keygen").args(more).args(["-o", "-", "--json"])).with(0);
-        assert_eq!(object(&key.err())["command"], "keygen");
-        assert!(key.out().contains("\nAGE-SECRET-KEY-1"));
+        said(&restored.stderr, "-: ");
+        let key = sandbox.seal(["keygen"]).args(more).args(["-o", "-", "--json"]).succeed();
+        assert_eq!(object(&key.stderr)["command"], "keygen");
+        assert!(key.text().contains("\nAGE-SECRET-KEY-1"));
     }
     // Failures too, and as the last line where standard output is taken.
     let nowhere = ["--endpoints", &dead_address()].map(str::to_owned);
     for (destination, on_stdout) in [("../backups", true), ("-", false)] {
-        let failed = finish(sandbox.save().args(&nowhere).args([destination, "--json"])).with(14);
-        let told = if on_stdout { failed.out() } else { failed.err() };
-        assert_eq!(object(&told)["exit_code"], 14);
-        let text = finish(sandbox.save().args(&nowhere).arg(destination)).with(14);
+        let failed = sandbox.save().args(&nowhere).args([destination, "--json"]).run().ends_with(14);
+        let told = if on_stdout { failed.text() } else { &failed.stderr };
+        assert_eq!(object(told)["exit_code"], 14);
+        let text = sandbox.save().args(&nowhere).arg(destination).run().ends_with(14);
         assert!(text.stdout.is_empty());
         let lines: Vec<_> =
-            text.err().lines().map(|line| line.split_inclusive(": ").take(2).collect::<String>()).collect();
+            text.stderr.lines().map(|line| line.split_inclusive(": ").take(2).collect::<String>()).collect();
         assert_eq!(lines, ["etcd-seal: error: ", "etcd-seal: hint: "]);
     }
 }
 
 /// Runs `arguments` of the program at a terminal, with the snapshot coming from a pipe that waits for `seen`; returns
 /// all the terminal saw.
-fn at_a_terminal(sandbox: &Sandbox, arguments: &str, awaited: Option<&str>) -> (Ended, String) {
+fn at_a_terminal(sandbox: &Sandbox, arguments: &str, awaited: Option<&str>) -> (Outcome, String) {
     let (pipe, log) = (sandbox.path("tmp/pipe"), sandbox.path("tmp/log"));
     let _ = fs::remove_file(&log);
     if !pipe.exists() {
-        crate::harness::run(Command::new("mkfifo").arg(&pipe));
+        harness::run(Command::new("mkfifo").arg(&pipe));
     }
-    let line = format!("{} {arguments} <{}", env!("CARGO_BIN_EXE_etcd-seal"), pipe.display());
-    let mut command = sandbox.tame(Command::new("script"));
-    command.env("SHELL", "/bin/sh").env("TERM", "xterm").args(["-qfec", &line]).arg(&log);
-    let mut running = Running::start(command.stdin(Stdio::piped()));
+    let line = format!("{} {arguments} <{}", etcd_seal(), pipe.display());
+    let script = sandbox.program("script").args(["-qfec", &line]).arg(&log);
+    let mut running = script.env("SHELL", "/bin/sh").env("TERM", "xterm").start_fed();
     let terminal = running.child.stdin.take();
     let bytes = snapshot(2000);
     let mut writer = fs::File::options().write(true).open(&pipe).unwrap();
@@ -497,29 +481,25 @@ fn a_terminal_sees_a_bar_and_nothing_else_does() {
     if !can("script", &["--version"]) {
         return;
     }
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let save = format!("save -r {} --from -", sandbox.recipient);
     let (ended, seen) = at_a_terminal(&sandbox, &format!("{save} ../backups/1.age"), Some("sealing"));
-    let _ = ended.with(0);
+    ended.ends_with(0);
     assert!(seen.contains('\u{1b}') && seen.contains("ratio") && seen.contains("MiB"), "{seen:?}");
     let result = seen.lines().find(|line| line.contains("of snapshot in")).unwrap();
     assert!(result.contains("../backups/1.age: "), "{result:?}");
 
     for quiet in [format!("{save} -q ../backups/2.age"), format!("{save} ../backups/3.age 2>../tmp/err")] {
         let (ended, seen) = at_a_terminal(&sandbox, &quiet, None);
-        let _ = ended.with(0);
+        ended.ends_with(0);
         assert!(!seen.contains('\u{1b}') && !seen.contains("sealing"), "{seen:?}");
     }
     assert_eq!(fs::read(sandbox.path("tmp/err")).unwrap(), b"");
     // An archive is no sight for a terminal.
-    let refused = Command::new("script")
-        .args(["-qec", &format!("{} {save} - </dev/null", env!("CARGO_BIN_EXE_etcd-seal")), "/dev/null"])
-        .env("SHELL", "/bin/sh")
-        .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    assert_eq!(refused.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&refused.stdout).contains("standard output is a terminal"));
+    let line = format!("{} {save} - </dev/null", etcd_seal());
+    let script = sandbox.program("script").args(["-qec", &line, "/dev/null"]).env("SHELL", "/bin/sh");
+    let refused = script.run().ends_with(2);
+    assert!(refused.text().contains("standard output is a terminal"), "{}", refused.text());
 }
 
 #[test]
@@ -527,47 +507,43 @@ fn a_dry_run_asks_no_question_and_touches_nothing() {
     if !can("strace", &["--version"]) {
         return;
     }
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let file = sandbox.path("snapshot.db");
     fs::write(&file, snapshot(2)).unwrap();
     let archive = sandbox.path("x.age");
-    let _ = finish(sandbox.save().arg("--from").arg(&file).arg(&archive)).with(0);
+    sandbox.save().arg("--from").arg(&file).arg(&archive).succeed();
     let before = sandbox.files();
     let live = dead_address();
-    let mut commands = [
-        sandbox.save(),
-        sandbox.save(),
-        sandbox.save(),
-        sandbox.program(),
-        sandbox.open("restore"),
-        sandbox.open("restore"),
-        sandbox.open("restore"),
-        sandbox.open("restore"),
+    let (save, restore) = (sandbox.save(), sandbox.open("restore").arg(&archive));
+    let (save, restore) = (|| save.clone(), || restore.clone());
+    let commands = [
+        save().args(["--endpoints", &live, "--user", "root"]).arg(sandbox.backups()),
+        save().arg("--from").arg(&file).arg(sandbox.backups().join("y.age")),
+        save().args(["--endpoints", &live, "-"]),
+        sandbox.seal(["save", "-p", "--endpoints", &live]).arg(sandbox.backups()),
+        restore().arg("-o").arg(sandbox.path("y.db")),
+        restore().args(["-o", "-"]),
+        restore().args(["--data-dir", "../member", "--replace"]),
+        restore().args(["--output-dir", "../members", "--cluster-plan", PLAN]),
     ];
-    commands[0].args(["--endpoints", &live, "--user", "root"]).arg(sandbox.backups());
-    commands[1].arg("--from").arg(&file).arg(sandbox.backups().join("y.age"));
-    commands[2].args(["--endpoints", &live, "-"]);
-    commands[3].args(["save", "-p", "--endpoints", &live]).arg(sandbox.backups());
-    commands[4].arg(&archive).arg("-o").arg(sandbox.path("y.db"));
-    commands[5].arg(&archive).args(["-o", "-"]);
-    commands[6].arg(&archive).args(["--data-dir", "../member", "--replace"]);
-    commands[7].arg(&archive).args(["--output-dir", "../members", "--cluster-plan", PLAN]);
-    for command in &mut commands {
+    for command in commands {
+        let told = format!("{command:?}");
         let (ended, calls) = traced(command.arg("-n"));
-        let ended = ended.with(0);
+        let ended = ended.ends_with(0);
         // A password that TLS would not protect is warned of; of members a second line tells what they would be made from.
-        let (warnings, plan): (Vec<String>, Vec<String>) = (ended.out() + &ended.err())
+        let (warnings, plan): (Vec<String>, Vec<String>) = ended
+            .said()
             .lines()
             .map(str::to_owned)
             .partition(|line| line.starts_with("etcd-seal: warning: the password goes to"));
         let planned = plan[0].starts_with("would ") && plan[1..].iter().all(|line| line.starts_with("from "));
         assert!(warnings.len() <= 1 && plan.len() <= 2 && planned, "{warnings:?} {plan:?}");
-        assert_eq!(written_paths(&calls), [].into(), "{command:?}");
-        assert!(!calls.iter().any(|call| call.name == "connect"), "{command:?}");
+        assert_eq!(written_paths(&calls), [].into(), "{told}");
+        assert!(!calls.iter().any(|call| call.name == "connect"), "{told}");
         assert_eq!(sandbox.files(), before);
     }
     // What would be refused is refused.
-    let _ = finish(sandbox.save().arg("-n").arg("--from").arg(&file).arg(&archive)).with(2);
-    let _ = finish(sandbox.save().arg("-n").arg(sandbox.path("nowhere/x.age"))).with(2);
-    let _ = finish(sandbox.program().arg("save").arg("-n").arg(sandbox.backups())).with(2);
+    sandbox.save().arg("-n").arg("--from").arg(&file).arg(&archive).run().ends_with(2);
+    sandbox.save().arg("-n").arg(sandbox.path("nowhere/x.age")).run().ends_with(2);
+    sandbox.seal(["save"]).arg("-n").arg(sandbox.backups()).run().ends_with(2);
 }

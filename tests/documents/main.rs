@@ -7,6 +7,3 @@ mod exit_codes;
 mod json;
 mod readme;
 mod runbook;
-
-#[path = "../harness/mod.rs"]
-mod harness;

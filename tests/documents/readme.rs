@@ -2,14 +2,15 @@
 //! exit codes of etcd-seal(1); the cron file, checks and drill of etcd-seal-deploy(7); and every line of
 //! etcd-seal-compare(7). All of it is read from the files and run.
 
-use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, etcds, run};
+use harness::program::{Outcome, Program, etcd_seal};
+use harness::sandbox::Sandbox;
+use harness::snapshots::random;
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, etcds, run};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Read;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
-use tempfile::TempDir;
+use std::process::Command;
 
 const README: &str = include_str!("../../README.md");
 const PROGRAM: &str = include_str!("../../man/etcd-seal.1");
@@ -30,52 +31,41 @@ const SEALED_CHUNK: usize = CHUNK + 16;
 const NONCE: usize = 16;
 
 /// A directory to work in, with this program first on the path.
-struct Place(TempDir);
+struct Place(Sandbox);
 
 impl Place {
     fn new() -> Self {
-        let place = tempfile::tempdir().unwrap();
-        fs::create_dir(place.path().join("bin")).unwrap();
-        symlink(env!("CARGO_BIN_EXE_etcd-seal"), place.path().join("bin/etcd-seal")).unwrap();
-        Self(place)
+        let sandbox = Sandbox::new();
+        symlink(etcd_seal(), sandbox.make_directory("bin").join("etcd-seal")).unwrap();
+        Self(sandbox)
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.path(name)
     }
 
     /// bash with a clean environment; `beside` is where an etcd and its tools are.
-    fn bash(&self, script: &str, beside: Option<&Path>) -> Command {
-        let inherited = std::env::var_os("PATH").unwrap();
-        let first =
-            std::iter::once(self.path("bin")).chain(beside.map(|etcd| etcd.parent().unwrap().to_owned()));
-        let path = std::env::join_paths(first.chain(std::env::split_paths(&inherited))).unwrap();
-        let mut command = Command::new("timeout");
-        command
-            .args(["--kill-after=5", "120", "bash", "-c", script])
-            .current_dir(self.0.path())
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.0.path())
-            .stdin(Stdio::null());
-        command
+    fn bash(&self, script: &str, beside: Option<&Path>) -> Program {
+        let beside = beside.map(|etcd| etcd.parent().unwrap().to_owned());
+        self.0
+            .program("bash")
+            .args(["-c", script])
+            .find_first_in([self.path("bin")].into_iter().chain(beside))
     }
 
-    fn shell(&self, script: &str) -> Output {
-        self.bash(script, None).output().unwrap()
+    fn shell(&self, script: &str) -> Outcome {
+        self.bash(script, None).run()
     }
 
     fn must(&self, script: &str) -> String {
-        run(&mut self.bash(script, None))
+        self.bash(script, None).succeed().text().to_owned()
     }
 
     /// A snapshot of a real etcd, of some hundred KiB that cannot be compressed, as `snapshot`.
     fn snapshot(&self, etcd: &Path) {
         let source = Etcd::start(etcd, &Options::default());
-        let mut noise = vec![0; 30_000];
-        let mut random = fs::File::open("/dev/urandom").unwrap();
         for key in 0..20 {
-            random.read_exact(&mut noise).unwrap();
+            let noise = random(30_000);
             let value: String = noise.iter().map(|byte| char::from(b'0' + byte % 64)).collect();
             run(source.etcdctl().args(["put", &format!("key-{key}"), &value]));
         }
@@ -195,10 +185,10 @@ fn the_commands_of_the_readme_print_what_it_shows() {
         for (command, expected) in &commands {
             let script = format!("export ETCDCTL_ENDPOINTS={}\n{{ {command}\n}} 2>&1", server.address());
             let output = place.shell(&script);
-            let printed = String::from_utf8(output.stdout).unwrap();
-            assert!(output.status.success(), "{command}: {printed}");
+            let printed = output.text();
+            assert!(output.code == 0, "{command}: {printed}");
             assert!(
-                matches(&masked(expected), &masked(&printed)),
+                matches(&masked(expected), &masked(printed)),
                 "{command} prints\n{printed}\nand the README shows\n{expected}"
             );
         }
@@ -263,10 +253,10 @@ fn the_line_of_break_glass_refuses_every_truncated_archive() {
     for cut in cuts {
         fs::write(place.path("X"), &whole[..cut]).unwrap();
         let careful = place.shell(break_glass());
-        assert!(!careful.status.success(), "cut to {cut} of {} bytes", whole.len());
-        let code = place.shell("etcd-seal verify X -i key.txt").status.code();
-        assert_eq!(code, Some(13), "cut to {cut} of {} bytes", whole.len());
-        lies += usize::from(place.shell("age -d -i key.txt X | zstd -d > lie.db").status.success());
+        assert!(careful.code != 0, "cut to {cut} of {} bytes", whole.len());
+        let code = place.shell("etcd-seal verify X -i key.txt").code;
+        assert_eq!(code, 13, "cut to {cut} of {} bytes", whole.len());
+        lies += usize::from(place.shell("age -d -i key.txt X | zstd -d > lie.db").code == 0);
     }
     assert!(lies > 0, "the README says that a plain pipe takes some of these for whole, and none was");
     fs::write(place.path("X"), &whole).unwrap();
@@ -274,7 +264,7 @@ fn the_line_of_break_glass_refuses_every_truncated_archive() {
     let damage = "head -c -1000 X > Y";
     assert!(README.contains(&format!("`{damage}`")), "the README proposes another way to try it");
     place.must(damage);
-    assert!(!place.shell(&break_glass().replace(" X ", " Y ")).status.success());
+    place.shell(&break_glass().replace(" X ", " Y ")).fails();
 }
 
 /// Where the payload of an age file begins.
@@ -289,7 +279,7 @@ fn note_that_aligns_a_frame(place: &Place, recipient: &str) -> Option<String> {
     place.must(&format!(
         "etcd-seal save plain.age --force --from snapshot --frame-size 64KiB -r {recipient} --note n"
     ));
-    let stream = place.bash("age -d -i key.txt plain.age", None).output().unwrap().stdout;
+    let stream = place.shell("age -d -i key.txt plain.age").stdout;
     let number = |offset: usize| u32::from_le_bytes(stream[offset..offset + 4].try_into().unwrap()) as usize;
     // Zstandard Seekable Format: at the end the number of frames, a descriptor and a magic number; before them 8
     // bytes a frame, its compressed size first. Neither the manifest, which is first, nor the trailer, which is
@@ -307,7 +297,7 @@ fn note_that_aligns_a_frame(place: &Place, recipient: &str) -> Option<String> {
 
 #[test]
 fn the_exit_codes_are_those_of_the_program() {
-    let help = run(Command::new(env!("CARGO_BIN_EXE_etcd-seal")).arg("--help"));
+    let help = run(Command::new(etcd_seal()).arg("--help"));
     let (_, list) = help.split_once("Exit status:\n").unwrap();
     let mut program: BTreeMap<u8, String> = BTreeMap::new();
     for line in list.lines().map(str::trim).filter(|line| !line.is_empty()) {
@@ -376,9 +366,8 @@ fn every_line_of_the_comparison_prints_what_it_says() {
         }
         assert_eq!(claims.len(), compared.len(), "each example says what it prints: {claims:?}");
         let script = script.replace("127.0.0.1:2379", &server.address()).replace("timeout 60 ", "timeout 3 ");
-        let output = place.bash(&script, Some(&etcd)).output().unwrap();
-        let printed = String::from_utf8(output.stdout).unwrap();
-        let printed: Vec<&str> = printed.lines().collect();
+        let output = place.bash(&script, Some(&etcd)).run();
+        let printed: Vec<&str> = output.text().lines().collect();
         let errors = fs::read_to_string(place.path("err")).unwrap();
         assert_eq!(printed.len(), claims.len(), "{printed:?}\n{errors}");
         for (((name, _), (command, expected)), printed) in compared.iter().zip(&claims).zip(printed) {
@@ -422,11 +411,11 @@ fn the_page_on_daily_operation_works_for_a_cluster_of_three_with_client_certific
     // Five times, a user, and then the command.
     let command = job.splitn(7, ' ').nth(6).unwrap().replace("/usr/local/bin/", "");
     let script = format!("export {}\n{command}\n", environment.join("\nexport "));
-    let root = place.0.path().display();
+    let root = place.path("");
+    let root = root.to_str().unwrap().trim_end_matches('/');
     let script = script.replace("/etc/", &format!("{root}/etc/")).replace("=/backups/", "=backups/");
-    let output = place.shell(&script);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    assert!(output.stdout.is_empty() && output.stderr.is_empty(), "cron would mail this: {output:?}");
+    let output = place.shell(&script).ends_with(0);
+    assert_eq!(output.said(), "", "cron would mail this");
     place.must("ls backups/prod-*.age");
     for name in ["check-without-key", "check-with-key", "drill"] {
         place.must(&format!("set -e\n{}", example(DEPLOY, name).replace("/backups/", "backups/")));

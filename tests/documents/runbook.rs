@@ -2,15 +2,16 @@
 //! into bash in its order, and what runs in the end must serve what was saved: with this program and with stock tools
 //! alone, one member and three, on every etcd found.
 
-use crate::harness::{Etcd, Options, can, dead_address, etcds, run, say, skip};
+use harness::program::{Outcome, etcd_seal};
+use harness::sandbox::Sandbox;
+use harness::{Etcd, Options, can, dead_address, etcds, run, say, skip};
 use rustix::process::{getgid, getuid};
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-use tempfile::TempDir;
+use std::process::Command;
 
 const PAGE: &str = include_str!("../../man/etcd-seal-recovery.7");
 
@@ -88,7 +89,7 @@ fn bump() -> String {
 /// One archive of a real etcd with users and leases, and all that is needed to recover it.
 struct Disaster {
     etcd: PathBuf,
-    place: TempDir,
+    sandbox: Sandbox,
     archive: PathBuf,
     contents: Value,
 }
@@ -96,7 +97,7 @@ struct Disaster {
 impl Disaster {
     /// Fills an etcd, saves it, and loses it.
     fn new(etcd: &Path) -> Self {
-        let place = tempfile::tempdir().unwrap();
+        let sandbox = Sandbox::new();
         let source = Etcd::start(etcd, &Options::default());
         source.fill("/registry/pods", 250, 400);
         run(source.etcdctl().args(["del", "/registry/pods/000007"]));
@@ -108,19 +109,13 @@ impl Disaster {
         source.enable_authentication(password, &[]);
         let contents = contents(source.etcdctl().args(["--user", USER]));
 
-        fs::create_dir(place.path().join("backups")).unwrap();
-        let seal = || {
-            let mut seal = Command::new(env!("CARGO_BIN_EXE_etcd-seal"));
-            seal.env_clear().env("HOME", place.path()).current_dir(place.path());
-            seal
-        };
-        let recipient = run(seal().args(["keygen", "-o", "key.txt"]));
+        sandbox.make_directory("backups");
+        let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
         for cluster in ["other", "prod"] {
-            run(seal()
-                .args(["save", "backups/", "-q", "--cluster-name", cluster, "-r", recipient.trim()])
-                .args(["--user", USER, "--endpoints", &source.address()]));
+            let save = ["save", "backups/", "-q", "--cluster-name", cluster, "-r", recipient.text().trim()];
+            sandbox.seal(save).args(["--user", USER, "--endpoints", &source.address()]).succeed();
         }
-        let archive = fs::read_dir(place.path().join("backups"))
+        let archive = fs::read_dir(sandbox.path("backups"))
             .unwrap()
             .map(|entry| entry.unwrap().path())
             .find(|path| {
@@ -128,18 +123,17 @@ impl Disaster {
                 name.starts_with("prod-") && name.ends_with(".db.zst.age")
             })
             .unwrap();
-        Self { etcd: etcd.to_owned(), place, archive, contents }
+        Self { etcd: etcd.to_owned(), sandbox, archive, contents }
     }
 
     fn path(&self, name: &str) -> PathBuf {
-        self.place.path().join(name)
+        self.sandbox.path(name)
     }
 
     /// Begins a shell session on the bare host; `program` is what `etcd-seal` is there.
     fn host(&self, program: &Path) -> Session<'_> {
-        let host = tempfile::tempdir().unwrap();
-        fs::create_dir(host.path().join("bin")).unwrap();
-        symlink(program, host.path().join("bin/etcd-seal")).unwrap();
+        let host = Sandbox::new();
+        symlink(program, host.make_directory("bin").join("etcd-seal")).unwrap();
         let mut session = Session { disaster: self, host, script: String::new() };
         let (archive, identity) =
             (self.archive.display().to_string(), self.path("key.txt").display().to_string());
@@ -149,7 +143,7 @@ impl Disaster {
     }
 
     fn host_with_etcd_seal(&self) -> Session<'_> {
-        self.host(Path::new(env!("CARGO_BIN_EXE_etcd-seal")))
+        self.host(Path::new(etcd_seal()))
     }
 
     /// On this host every call of etcd-seal fails.
@@ -175,7 +169,7 @@ fn contents(etcdctl: &mut Command) -> Value {
 /// What is pasted into one bash. Every block must succeed, as the page demands, or the session ends there.
 struct Session<'a> {
     disaster: &'a Disaster,
-    host: TempDir,
+    host: Sandbox,
     script: String,
 }
 
@@ -242,7 +236,7 @@ impl Session<'_> {
 
     /// Runs it all. Servers are children of the shell, which ends them by their process ids; should it not end
     /// itself, `timeout` ends the whole group.
-    fn run(&self) -> Output {
+    fn run(&self) -> Outcome {
         let end_servers = r#"
 end_servers() {
     code=$? servers=$(jobs -p)
@@ -252,30 +246,17 @@ end_servers() {
     exit $code
 }
 trap end_servers EXIT"#;
-        let script = self.host.path().join("script");
-        fs::write(&script, format!("{end_servers}\n{}", self.script)).unwrap();
-        let inherited = std::env::var_os("PATH").unwrap();
-        let first = [self.host.path().join("bin"), self.disaster.etcd.parent().unwrap().to_owned()];
-        let path = std::env::join_paths(first.into_iter().chain(std::env::split_paths(&inherited))).unwrap();
-        Command::new("timeout")
-            .args(["--kill-after=5", "120", "bash"])
-            .arg(&script)
-            .current_dir(self.host.path())
-            .env_clear()
-            .env("PATH", path)
-            .env("HOME", self.host.path())
-            .env("ETCDCTL_USER", USER)
-            .output()
-            .unwrap()
+        self.host.write("script", format!("{end_servers}\n{}", self.script));
+        let bash = self.host.program("timeout").args(["--kill-after=5", "120", "bash", "script"]);
+        let first = [self.host.path("bin"), self.disaster.etcd.parent().unwrap().to_owned()];
+        bash.find_first_in(first).env("ETCDCTL_USER", USER).run()
     }
 
     /// Runs it to the end, and returns what was shown after each marker.
     fn succeed(&self) -> Vec<Value> {
         let output = self.run();
-        let (stdout, stderr) =
-            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-        assert!(output.status.success(), "{}\n{}\n{stdout}\n{stderr}", output.status, self.script);
-        let shown = stdout.split("\nCONTENTS\n").skip(1);
+        assert_eq!(output.code, 0, "{}\n{}", self.script, output.said());
+        let shown = output.text().split("\nCONTENTS\n").skip(1);
         shown
             .map(|text| serde_json::Deserializer::from_str(text).into_iter().next().unwrap().unwrap())
             .collect()
@@ -284,15 +265,13 @@ trap end_servers EXIT"#;
     /// Runs it, expecting it to end at this block with this exit code, where it matters.
     fn fails_at(&self, name: &str, code: Option<i32>) {
         let output = self.run();
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(stderr.contains(&format!("block {name}: exit code ")), "{}\n{stderr}", output.status);
-        assert!(!output.status.success());
-        assert!(code.is_none() || output.status.code() == code, "{}\n{stderr}", output.status);
+        let output = output.says(&format!("block {name}: exit code ")).fails();
+        assert!(code.is_none() || Some(output.code) == code, "{}\n{}", output.code, output.stderr);
     }
 
     /// A path in the place to work.
     fn file(&self, name: &str) -> PathBuf {
-        self.host.path().join("recovery").join(name)
+        self.host.path("recovery").join(name)
     }
 }
 
@@ -346,7 +325,7 @@ fn every_block_is_shown_as_it_must_be_typed() {
             say(&format!("not run: {}: {why}", block.name));
         }
     }
-    let printed = run(Command::new(env!("CARGO_BIN_EXE_etcd-seal")).arg("recovery"));
+    let printed = run(Command::new(etcd_seal()).arg("recovery"));
     shows_every_block(&printed);
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/man/etcd-seal-recovery.7");
     if can("groff", &["-v"]) {
@@ -669,14 +648,9 @@ fn the_check_finds_members_that_are_unequal() {
 fn the_instructions_beside_a_member_are_those_of_the_page() {
     let Some(etcd) = etcds().into_iter().next() else { return };
     let disaster = Disaster::new(&etcd);
-    let output = Command::new(env!("CARGO_BIN_EXE_etcd-seal"))
-        .args(["restore", "-i", "key.txt", "--output-dir", "members", "--cluster-plan"])
-        .arg("etcd-1=https://10.0.0.1:2380,etcd-2=https://10.0.0.2:2380")
-        .arg(&disaster.archive)
-        .current_dir(disaster.place.path())
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
+    let plan = "etcd-1=https://10.0.0.1:2380,etcd-2=https://10.0.0.2:2380";
+    let restore = ["restore", "-i", "key.txt", "--output-dir", "members", "--cluster-plan", plan];
+    disaster.sandbox.seal(restore).arg(&disaster.archive).succeed();
     let text = fs::read_to_string(disaster.path("members/etcd-2/RESTORE.txt")).unwrap();
     let pasted: Vec<String> =
         text.split("\n\n").filter(|block| block.starts_with("    ")).map(str::to_owned).collect();

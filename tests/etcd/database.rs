@@ -6,7 +6,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{bolt, etcds, skip};
 use etcd_seal::Kind;
 use etcd_seal::low_level::database::bolt::Database;
 use etcd_seal::low_level::database::bolt::meta::Meta;
@@ -17,6 +16,7 @@ use etcd_seal::low_level::database::member::Membership;
 use etcd_seal::low_level::database::member::{Bump, become_member};
 use etcd_seal::low_level::database::mvcc::Revision;
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::{bolt, etcds, skip};
 
 fn fixture(name: &str) -> Option<PathBuf> {
     skip::fixtures().map(|fixtures| fixtures.join(name))

@@ -1,20 +1,18 @@
 //! `drill`: what is proved by a real etcd, what is blamed on whom, and that nothing of it stays.
 
-use crate::harness::bolt;
-use crate::harness::contents::{Access, Client, KEYS_LOADED};
-use crate::harness::program::{Outcome, Program, Sandbox};
-use crate::harness::{Etcd, Options, etcds, skip};
 use etcd_seal::low_level::database::mvcc::Revision;
+use harness::bolt;
+use harness::contents::{Access, Client, KEYS_LOADED};
+use harness::process::await_that;
+use harness::program::{Outcome, Program, Running, etcd_seal};
+use harness::sandbox::Sandbox;
+use harness::{Etcd, Options, etcds, skip};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
-
-/// How long anything that is waited for may take.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A key, and a place for scratch directories.
 struct Scene {
@@ -30,11 +28,20 @@ impl Scene {
         Self { sandbox, recipient }
     }
 
+    /// With a small archive, where there is an etcd to make one.
+    fn small() -> Option<Self> {
+        let (scene, etcd) = (Self::new(), etcds().pop()?);
+        let member = Etcd::start(&etcd, &Options::default());
+        member.fill("/k", 50, 100);
+        scene.save(&member, "a.age", &[]);
+        Some(scene)
+    }
+
     /// Saves `member`, reached with these flags, into an archive.
     fn save(&self, member: &Etcd, name: &str, flags: &[&str]) {
         let save = ["save", name, "-q", "--cluster-name", "prod", "-r", &self.recipient];
         let endpoint = member.address();
-        let _ = self.sandbox.seal(save).args(["--endpoints", &endpoint]).args(flags).succeed();
+        self.sandbox.seal(save).args(["--endpoints", &endpoint]).args(flags).succeed();
     }
 
     /// An archive of a member with contents of every kind.
@@ -52,9 +59,7 @@ impl Scene {
 
     /// A script that stands for etcd.
     fn script(&self, name: &str, text: &str) -> PathBuf {
-        let path = self.sandbox.write(name, format!("#!/bin/sh\n{text}\n"));
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
-        path
+        self.sandbox.write_script(name, format!("#!/bin/sh\n{text}\n"))
     }
 
     /// Nothing of a drill is left: neither its directory nor a process that worked in it.
@@ -168,10 +173,10 @@ fn data_with_a_raised_revision_and_no_digest_are_drilled() {
         scene.loaded(&etcd, "a.age");
         let restore = ["restore", "a.age", "-i", "key.txt", "--data-dir", "member", "-q"];
         let raise = ["--bump-revision", "1000", "--mark-compacted"];
-        let _ = scene.sandbox.seal(restore).args(raise).succeed();
+        scene.sandbox.seal(restore).args(raise).succeed();
         let from = ["--from", "member/member/snap/db", "--allow-missing-digest"];
         let save = scene.sandbox.seal(["save", "b.age", "-q", "-r", &scene.recipient]).args(from);
-        let _ = save.run().ends_with(3);
+        save.run().ends_with(3);
         let report = scene.drill("b.age", &etcd).run().ends_with(3).object();
         assert_eq!(report["keys"], KEYS_LOADED, "{report}");
         assert_eq!(report["database"]["compact_revision"], report["database"]["revision"], "{report}");
@@ -201,7 +206,7 @@ fn an_unfinished_compaction_above_the_last_write_is_drilled() {
         scene.sandbox.write("db", bolt::database(4096, &buckets));
         let from = ["--from", "db", "--allow-missing-digest"];
         let save = scene.sandbox.seal(["save", "a.age", "-q", "--force", "-r", &scene.recipient]).args(from);
-        let _ = save.run().ends_with(3);
+        save.run().ends_with(3);
         let report = scene.drill("a.age", &etcd).run().ends_with(3).object();
         assert_eq!(report["database"]["revision"], 1000, "{report}");
         assert_eq!(report["keys"], 10, "{report}");
@@ -250,35 +255,21 @@ fn the_outcome_is_written_for_prometheus() {
 
     let fails = scene.script("fails", "exit 1");
     let failing = scene.drill("a.age", &fails).args(["--metrics-file", "drill.prom"]);
-    let _ = failing.run().ends_with(1);
+    failing.run().ends_with(1);
     let told = metrics(&std::fs::read_to_string(&file).unwrap());
     assert_eq!((told["success"], told["exit_code"]), (0.0, 1.0));
     assert!(!told.contains_key("recovery_seconds"));
-    let _ = scene.drill("a.age", &etcd).args(["--metrics-file", "nowhere/drill.prom"]).run().ends_with(2);
+    scene.drill("a.age", &etcd).args(["--metrics-file", "nowhere/drill.prom"]).run().ends_with(2);
     scene.is_clean();
-}
-
-/// A small archive, where there is an etcd to make one.
-fn small(scene: &Scene) -> bool {
-    let Some(etcd) = etcds().pop() else { return false };
-    let member = Etcd::start(&etcd, &Options::default());
-    member.fill("/k", 50, 100);
-    scene.save(&member, "a.age", &[]);
-    true
 }
 
 #[test]
 fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
-    // Nothing but what the test itself needs.
+    let Some(scene) = Scene::small() else { return };
     let programs = scene.sandbox.make_directory("programs");
-    std::os::unix::fs::symlink("/usr/bin/setsid", programs.join("setsid")).unwrap();
     let drill = ["drill", "a.age", "-i", "key.txt", "--scratch", "scratch"];
     let outcome = scene.sandbox.seal(drill).env("PATH", &programs).run().ends_with(1);
-    let _ = outcome.says("no etcd on PATH").says("apt install etcd-server");
+    outcome.says("no etcd on PATH").says("apt install etcd-server");
 
     let dies = scene.script("dies", "echo starting; echo 'panic: out of order'; exit 4");
     let failure = scene.drill("a.age", &dies).run().ends_with(1).object();
@@ -306,27 +297,24 @@ fn what_is_wrong_with_the_host_is_no_fault_of_the_archive() {
 
     let no_interpreter = scene.sandbox.write("broken", "#!/nowhere/sh\n");
     std::fs::set_permissions(&no_interpreter, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let _ = scene.drill("a.age", &no_interpreter).run().ends_with(1);
+    scene.drill("a.age", &no_interpreter).run().ends_with(1);
     scene.is_clean();
 }
 
 #[test]
 fn what_is_wrong_with_the_archive_is_told_before_any_etcd_starts() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let started = scene.sandbox.path("started");
     let etcd = scene.script("etcd", &format!("touch {}; exit 1", started.display()));
-    let _ = scene.sandbox.seal(["keygen", "-o", "other.txt"]).succeed();
+    scene.sandbox.seal(["keygen", "-o", "other.txt"]).succeed();
     let other = ["drill", "a.age", "-i", "other.txt", "--scratch", "scratch", "--etcd", "./etcd"];
-    let _ = scene.sandbox.seal(other).run().ends_with(12);
+    scene.sandbox.seal(other).run().ends_with(12);
     let mut archive = std::fs::read(scene.sandbox.path("a.age")).unwrap();
     let middle = archive.len() / 2;
     archive[middle] ^= 1;
     scene.sandbox.write("b.age", archive);
-    let _ = scene.drill("b.age", &etcd).run().ends_with(13);
-    let _ = scene.drill("missing.age", &etcd).run().ends_with(10);
+    scene.drill("b.age", &etcd).run().ends_with(13);
+    scene.drill("missing.age", &etcd).run().ends_with(10);
     let plan = scene.drill("a.age", &etcd).arg("-n").succeed().object();
     assert_eq!(plan["dry_run"], true);
     assert!(!started.exists());
@@ -366,7 +354,7 @@ fn an_etcd_that_serves_something_else_is_noticed() {
 
 /// Major and minor number of an etcd.
 fn version(etcd: &Path) -> Vec<u64> {
-    let told = crate::harness::run(std::process::Command::new(etcd).arg("--version"));
+    let told = harness::run(std::process::Command::new(etcd).arg("--version"));
     let version = told.lines().next().unwrap().rsplit(' ').next().unwrap();
     version.split('.').take(2).map(|number| number.parse().unwrap()).collect()
 }
@@ -395,60 +383,41 @@ fn an_etcd_too_old_for_the_data_is_told_so() {
 }
 
 /// A drill whose etcd waits for ever, and the process id of that.
-fn started_and_stuck(scene: &Scene, more: &[&str]) -> (std::process::Child, Pid) {
+fn started_and_stuck(scene: &Scene, more: &[&str]) -> (Running, Pid) {
     let id_file = scene.sandbox.path("id");
     let script = format!("echo $$ > {}.new; mv {0}.new {0}; exec sleep 600", id_file.display());
     let waits = scene.script("waits", &script);
-    let mut command = scene.drill("a.age", &waits).args(more).command;
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    (child, written_id(&id_file))
+    (scene.drill("a.age", &waits).args(more).start(), written_id(&id_file))
 }
 
 /// A drill with a script for etcd that writes the id of a process to `id_file`, and that process.
-fn started(scene: &Scene, etcd: &Path, id_file: &Path) -> (std::process::Child, Pid) {
+fn started(scene: &Scene, etcd: &Path, id_file: &Path) -> (Running, Pid) {
     // An earlier script may have written it.
     let _ = std::fs::remove_file(id_file);
-    let mut command = scene.drill("a.age", etcd).command;
-    let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    (child, written_id(id_file))
+    (scene.drill("a.age", etcd).start(), written_id(id_file))
 }
 
 /// The process id in the file, once it is there.
 fn written_id(file: &Path) -> Pid {
-    let began = Instant::now();
-    loop {
-        if let Ok(id) = std::fs::read_to_string(file) {
-            return Pid::from_raw(id.trim().parse().unwrap()).unwrap();
-        }
-        assert!(began.elapsed() < PATIENCE, "the drill starts no etcd");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+    await_that("the drill starts an etcd", || file.exists());
+    Pid::from_raw(std::fs::read_to_string(file).unwrap().trim().parse().unwrap()).unwrap()
 }
 
 /// Waits until a process that is no child of the test is gone; a zombie counts as gone.
 fn is_gone(id: Pid) {
-    let began = Instant::now();
-    while test_kill_process(id).is_ok() {
+    await_that("etcd ends with the drill", || {
         let status = std::fs::read_to_string(format!("/proc/{}/stat", id.as_raw_nonzero()));
-        if status.is_ok_and(|status| status.contains(") Z ")) {
-            return;
-        }
-        assert!(began.elapsed() < PATIENCE, "etcd outlives the drill");
-        std::thread::sleep(Duration::from_millis(10));
-    }
+        test_kill_process(id).is_err() || status.is_ok_and(|status| status.contains(") Z "))
+    });
 }
 
 #[test]
 fn a_signal_leaves_neither_processes_nor_plaintext() {
-    for (signal, code) in [(Signal::TERM, 143), (Signal::HUP, 143), (Signal::INT, 130)] {
-        let scene = Scene::new();
-        if !small(&scene) {
-            return;
-        }
-        let (child, etcd) = started_and_stuck(&scene, &["--metrics-file", "drill.prom"]);
-        kill_process(Pid::from_child(&child), signal).unwrap();
-        let output = child.wait_with_output().unwrap();
-        assert_eq!(output.status.code(), Some(code), "{output:?}");
+    for (signal, code) in [("TERM", 143), ("HUP", 143), ("INT", 130)] {
+        let Some(scene) = Scene::small() else { return };
+        let (running, etcd) = started_and_stuck(&scene, &["--metrics-file", "drill.prom"]);
+        running.signal(signal);
+        running.wait().ends_with(code);
         let told = metrics(&std::fs::read_to_string(scene.sandbox.path("drill.prom")).unwrap());
         assert!((told["success"], told["exit_code"]) == (0.0, code.into()), "{told:?}");
         is_gone(etcd);
@@ -458,20 +427,16 @@ fn a_signal_leaves_neither_processes_nor_plaintext() {
 
 #[test]
 fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
-    let (mut child, etcd) = started_and_stuck(&scene, &[]);
-    child.kill().unwrap();
-    child.wait().unwrap();
+    let Some(scene) = Scene::small() else { return };
+    let (running, etcd) = started_and_stuck(&scene, &[]);
+    drop(running);
     is_gone(etcd);
     let left = scene.sandbox.names("scratch");
     assert_eq!(left.len(), 1, "{left:?}");
     let aged = scene.sandbox.program("touch").args(["-d", "2 hours ago"]);
-    let _ = aged.arg(scene.sandbox.path("scratch").join(&left[0])).succeed();
+    aged.arg(scene.sandbox.path("scratch").join(&left[0])).succeed();
     let fails = scene.script("fails", "exit 1");
-    let _ = scene.drill("a.age", &fails).run().ends_with(1);
+    scene.drill("a.age", &fails).run().ends_with(1);
     scene.is_clean();
 }
 
@@ -479,10 +444,7 @@ fn a_killed_drill_leaves_no_etcd_and_the_next_removes_the_rest() {
 /// fails, nothing of it stays.
 #[test]
 fn nothing_that_etcd_starts_outlives_the_drill() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let id_file = scene.sandbox.path("id");
     let told = format!("echo $! > {}.new; mv {0}.new {0}", id_file.display());
     for (number, script) in [
@@ -494,14 +456,13 @@ fn nothing_that_etcd_starts_outlives_the_drill() {
     .enumerate()
     {
         let etcd = scene.script(&format!("forks-{number}"), script);
-        let (mut child, sleeper) = started(&scene, &etcd, &id_file);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let (running, sleeper) = started(&scene, &etcd, &id_file);
+        drop(running);
         is_gone(sleeper);
         // And when it ends by itself.
         let _ = std::fs::remove_file(&id_file);
         let drill = scene.drill("a.age", &etcd).args(["--timeout", "1s"]);
-        let _ = drill.run().ends_with(1);
+        drill.run().ends_with(1);
         is_gone(written_id(&id_file));
     }
     // One that leaves it behind and ends.
@@ -520,10 +481,7 @@ fn nothing_that_etcd_starts_outlives_the_drill() {
 /// What holds etcd and all that it starts is a process, too, and may be killed alone: then the drill ends the rest itself.
 #[test]
 fn what_has_left_its_session_ends_even_where_only_the_tether_is_killed() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let id_file = scene.sandbox.path("id");
     let told = format!("echo $! > {}.new; mv {0}.new {0}", id_file.display());
     for (number, script) in [
@@ -534,11 +492,11 @@ fn what_has_left_its_session_ends_even_where_only_the_tether_is_killed() {
     .enumerate()
     {
         let etcd = scene.script(&format!("daemon-{number}"), script);
-        let (mut child, sleeper) = started(&scene, &etcd, &id_file);
-        let tethers = children_of(child.id());
+        let (running, sleeper) = started(&scene, &etcd, &id_file);
+        let tethers = children_of(running.child.id());
         assert_eq!(tethers.len(), 1, "{tethers:?}");
         kill_process(tethers[0], Signal::KILL).unwrap();
-        assert_eq!(child.wait().unwrap().code(), Some(1));
+        running.wait().ends_with(1);
         is_gone(sleeper);
     }
     scene.is_clean();
@@ -568,21 +526,18 @@ fn tether_serves_nothing_but_a_drill() {
             let tether = sandbox.seal(["tether", owner]).args(more).args(["--", "touch", "ran"]);
             tether.run().ends_with(1)
         };
-        let _ = words(&own).says("for etcd-seal drill alone");
-        let _ = words("1").says("the drill is gone");
+        words(&own).says("for etcd-seal drill alone");
+        words("1").says("the drill is gone");
         let script = format!(": | \"$0\" tether $$ {} -- touch ran; exit $?", more.join(" "));
-        let shell = sandbox.program("bash").args(["-c", &script, env!("CARGO_BIN_EXE_etcd-seal")]);
-        let _ = shell.run().ends_with(1).says("for etcd-seal drill alone");
+        let shell = sandbox.program("bash").args(["-c", &script, etcd_seal()]);
+        shell.fails_with(1, "for etcd-seal drill alone");
     }
     assert!(!sandbox.path("ran").exists());
 }
 
 #[test]
 fn a_scratch_place_that_others_can_write_is_refused() {
-    let scene = Scene::new();
-    if !small(&scene) {
-        return;
-    }
+    let Some(scene) = Scene::small() else { return };
     let place = scene.sandbox.path("scratch");
     let starts = scene.sandbox.path("started");
     let etcd = scene.script("etcd", &format!("touch {}; exit 1", starts.display()));
@@ -599,12 +554,12 @@ fn a_scratch_place_that_others_can_write_is_refused() {
     if skip::is_root("only root can give directories away") {
         set(0o755);
         std::os::unix::fs::chown(&place, Some(1234), Some(1234)).unwrap();
-        let _ = scene.drill("a.age", &etcd).run().ends_with(2);
+        scene.drill("a.age", &etcd).run().ends_with(2);
         std::os::unix::fs::chown(&place, Some(0), Some(0)).unwrap();
     }
     assert!(!starts.exists());
     set(0o1777);
-    let _ = scene.drill("a.age", &etcd).run().ends_with(1);
+    scene.drill("a.age", &etcd).run().ends_with(1);
     assert!(starts.exists());
     scene.is_clean();
 }

@@ -1,13 +1,13 @@
 //! What passes over the connection to a member: how fast, and how long without.
 
-use crate::harness::fake::Step::{Hang, Send};
-use crate::harness::fake::{Fake, Script};
-use crate::harness::proxy::{Harm, Tally, counting, proxy};
-use crate::harness::sandbox::random;
-use crate::harness::{Etcd, Options, Pki, ServerTls, connection, etcds, say};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::fake::Step::{Hang, Send};
+use harness::fake::{Fake, Script};
+use harness::proxy::{Harm, Tally, counting, proxy};
+use harness::snapshots::random;
+use harness::{Etcd, Options, Pki, ServerTls, an_etcd, connection, etcds, say};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -88,8 +88,7 @@ async fn assert_keeps_the_limit(address: &str, reached: impl Fn(&str) -> Connect
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_limit_is_kept_at_the_socket() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill(&etcd, &[], VALUES);
     assert_keeps_the_limit(&etcd.address(), |here| connection(&[here])).await;
 }
@@ -164,8 +163,7 @@ async fn a_stall_is_found_under_a_limit_too() {
 /// wait in memory.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_is_not_taken_for_dead_while_its_stream_is_not_read() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill(&etcd, &[], 30);
     let mortal = Connection { keepalive_timeout: Duration::from_secs(1), ..connection(&[etcd.address()]) };
     let mut snapshot = etcd::open(&mortal, &Interrupt::new()).await.ok().unwrap();

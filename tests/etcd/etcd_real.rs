@@ -2,13 +2,13 @@
 //!
 //! Each test goes through every etcd there is, see `harness::etcds`.
 
-use crate::harness::{
-    Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, etcds, run,
-};
 use etcd_client::{AlarmAction, AlarmOptions, AlarmType};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, MemberCondition, Snapshot, TlsMode};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::{
+    Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, each_etcd, etcds, run,
+};
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
 use std::net::TcpListener;
@@ -74,8 +74,7 @@ fn start_tls(binary: &Path, leaf: Leaf, client_authority: Option<&Pki>) -> Etcd 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plain_member_serves_a_snapshot_of_many_messages() {
-    for binary in etcds() {
-        let member = Etcd::start(&binary, &Options::default());
+    for member in each_etcd() {
         member.fill("key", 1000, 4096);
         let snapshot = taken(&connection(&[member.address()])).await;
         assert_eq!(snapshot.endpoint, member.address());
@@ -96,8 +95,7 @@ async fn a_plain_member_serves_a_snapshot_of_many_messages() {
 /// etcd tells the alarms of the whole cluster, in words.
 #[tokio::test(flavor = "multi_thread")]
 async fn alarms_are_told_apart_by_the_member_they_name() {
-    for binary in etcds() {
-        let member = Etcd::start(&binary, &Options::default());
+    for member in each_etcd() {
         let connection = connection(&[member.address()]);
         assert_eq!(open(&connection).await.conditions, []);
         let own = open(&connection).await.status.member_id;
@@ -171,8 +169,7 @@ async fn client_certificates_and_users_open_the_door() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn users_without_the_root_role_are_told_so() {
-    for binary in etcds() {
-        let member = Etcd::start(&binary, &Options::default());
+    for member in each_etcd() {
         // Superfluous credentials are no reason to go without a backup.
         taken(&as_user("root", "whatever", connection(&[member.address()]))).await;
 
@@ -314,8 +311,7 @@ async fn two_clusters_are_not_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_interrupt_ends_the_stream() {
-    for binary in etcds() {
-        let member = Etcd::start(&binary, &Options::default());
+    for member in each_etcd() {
         let interrupt = Interrupt::new();
         let mut snapshot = etcd::open(&connection(&[member.address()]), &interrupt).await.ok().unwrap();
         assert!(interrupt.raise());

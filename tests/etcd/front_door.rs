@@ -1,7 +1,7 @@
 //! The library's front door against real etcds: sealed, restored into members, drilled, stopped.
 
-use crate::harness::{Etcd, Options, etcds};
 use etcd_seal::{Connection, Drill, Identities, Input, Kind, Recipients, Restore, Seal, Watch};
+use harness::{Etcd, Options, etcds};
 use secrecy::ExposeSecret;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};

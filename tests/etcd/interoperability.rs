@@ -2,9 +2,10 @@
 //!
 //! Each test goes through every etcd there is, see `harness::etcds`, and every age, see `harness::program::tools`.
 
-use crate::harness::contents::{Access, Client, KEYS_LOADED, etcdctl};
-use crate::harness::program::{Outcome, Sandbox, tools};
-use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds};
+use harness::contents::{Access, Client, KEYS_LOADED, etcdctl};
+use harness::program::{Outcome, tools};
+use harness::sandbox::Sandbox;
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -56,9 +57,8 @@ fn judge_with_age_and_zstd(sandbox: &Sandbox, archive: &Path, snapshot: &[u8]) {
 
 fn judge_with_sha256sum(sandbox: &Sandbox, archive: &Path) {
     let sidecar = format!("{}.sha256", archive.file_name().unwrap().to_str().unwrap());
-    let mut checking = sandbox.program("sha256sum").args(["--strict", "-c", &sidecar]);
-    checking.command.current_dir(archive.parent().unwrap());
-    checking.succeed();
+    let checking = sandbox.program("sha256sum").args(["--strict", "-c", &sidecar]);
+    checking.working_in(archive.parent().unwrap()).succeed();
     for file in [archive.to_owned(), archive.with_file_name(sidecar)] {
         assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
     }
@@ -320,7 +320,7 @@ fn the_environment_of_etcdctl_serves_and_flags_beat_it() {
             .succeed();
         let flags = &certificates.with(&["--user", "root:pass:word"]).flags;
         for wrong in ["ETCDCTL_ENDPOINTS", "ETCDCTL_CACERT", "ETCDCTL_CERT", "ETCDCTL_KEY"] {
-            let _ = with("wrong.age", Some(wrong)).env("ETCDCTL_USER", "root:pass:word").run().fails();
+            with("wrong.age", Some(wrong)).env("ETCDCTL_USER", "root:pass:word").run().fails();
             with("flags.age", Some(wrong)).env("ETCDCTL_USER", "root:wrong").args(flags).succeed();
         }
         assert!(!sandbox.path("wrong.age").exists());

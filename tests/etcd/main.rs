@@ -14,6 +14,3 @@ mod member;
 mod plaintext;
 mod recipients;
 mod tls;
-
-#[path = "../harness/mod.rs"]
-mod harness;

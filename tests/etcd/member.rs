@@ -1,10 +1,5 @@
 //! Members that `restore --data-dir` and `--output-dir` made: what a real etcd does with them.
 
-use crate::harness::contents::{Access, Client};
-use crate::harness::dice::Dice;
-use crate::harness::program::Sandbox;
-use crate::harness::sandbox::Running;
-use crate::harness::{Etcd, Options, bolt, dead_address, etcds, run, say, skip};
 use etcd_seal::Kind;
 use etcd_seal::low_level::database::bolt::Database;
 use etcd_seal::low_level::database::bolt::page::LeafEntry;
@@ -12,6 +7,10 @@ use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::hash_kv::read_keys;
 use etcd_seal::low_level::database::mvcc::Revision;
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::contents::{Access, Client};
+use harness::dice::Dice;
+use harness::sandbox::Sandbox;
+use harness::{Etcd, Options, bolt, dead_address, etcds, run, say, skip};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -165,8 +164,11 @@ fn a_running_member_is_not_replaced() {
         let mut member = lost.boot(&binary, "restored", &[]);
         let words = ["restore", "-i", "key.txt", "--data-dir", "restored", "--replace"];
         for more in [&[][..], &["-n"]] {
-            let refused = lost.sandbox.seal(words).arg(&lost.archive).args(more).run().ends_with(2);
-            assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
+            lost.sandbox
+                .seal(words)
+                .arg(&lost.archive)
+                .args(more)
+                .fails_with(2, "is in use: an etcd runs on it");
         }
         assert_eq!(lost.sandbox.names("restored"), ["member"]);
         // Nor through a link, nor its log alone.
@@ -176,8 +178,11 @@ fn a_running_member_is_not_replaced() {
         std::os::unix::fs::symlink("restored/member/wal", lost.sandbox.path("log")).unwrap();
         for place in [&["--data-dir", "linked"][..], &["--data-dir", "other", "--wal-dir", "log"]] {
             let words = ["restore", "-i", "key.txt", "--replace"];
-            let refused = lost.sandbox.seal(words).arg(&lost.archive).args(place).run().ends_with(2);
-            assert!(refused.stderr.contains("is in use: an etcd runs on it"), "{}", refused.stderr);
+            lost.sandbox
+                .seal(words)
+                .arg(&lost.archive)
+                .args(place)
+                .fails_with(2, "is in use: an etcd runs on it");
         }
         assert_eq!(lost.sandbox.names("linked"), ["member"]);
         lost.assert_contents(&member);
@@ -691,14 +696,14 @@ const MEMORY_MAX: u64 = 96 * 1024 * 1024;
 
 /// Restores `snapshot` and says how much memory that took; it ends with `code`.
 fn restore_watched(sandbox: &Sandbox, snapshot: &str, peer_url: Option<(&str, &str)>, code: i32) -> u64 {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_etcd-seal"));
-    command.current_dir(sandbox.path("")).args(["restore", "--skip-hash-check", "--force"]);
-    command.args(["--data-dir", "restored", "--from-snapshot", snapshot]);
-    if let Some((name, peer_url)) = peer_url {
-        command.args(["--name", name, "--initial-cluster", &format!("{name}={peer_url}")]);
-        command.args(["--initial-advertise-peer-urls", peer_url]);
-    }
-    let (ended, memory) = Running::start(&mut command).wait_and_watch();
+    let words =
+        ["restore", "--skip-hash-check", "--force", "--data-dir", "restored", "--from-snapshot", snapshot];
+    let restore = sandbox.seal(words);
+    let restore = peer_url.iter().fold(restore, |restore, (name, peer_url)| {
+        let restore = restore.args(["--name", name, "--initial-cluster", &format!("{name}={peer_url}")]);
+        restore.args(["--initial-advertise-peer-urls", peer_url])
+    });
+    let (ended, memory) = restore.start().wait_and_watch();
     assert_eq!(ended.code, code, "{ended:?}");
     memory
 }

@@ -3,14 +3,15 @@
 //! Random markers are planted in the values of a real etcd, and strace shows every buffer the program hands to the
 //! kernel. That this finds what it is looking for is shown with commands that do spool plaintext.
 
-use crate::harness::sandbox::{Sandbox, finish, names, random};
-use crate::harness::skip;
-use crate::harness::trace::{Call, Markers, assert_nothing_is_invisible, traced, written_paths};
-use crate::harness::{Etcd, Options, etcds};
+use harness::program::{Program, etcd_seal};
+use harness::sandbox::{Sandbox, names};
+use harness::skip;
+use harness::snapshots::random;
+use harness::trace::{Call, Markers, assert_nothing_is_invisible, traced, written_paths};
+use harness::{Etcd, an_etcd, each_etcd, run};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// How many values are planted, and how many bytes each has: all of it is markers, which zstd therefore leaves as
 /// they are, so that even a compressed spool would show them.
@@ -37,10 +38,8 @@ fn plant(etcd: &Etcd) -> Markers {
 }
 
 /// A command that runs `script` with a shell, and may spool.
-fn shell(sandbox: &Sandbox, script: &str, arguments: &[&OsStr]) -> Command {
-    let mut command = sandbox.tame(Command::new("sh"));
-    command.env("ETCDCTL_API", "3").args(["-euc", script, "sh"]).args(arguments);
-    command
+fn shell(sandbox: &Sandbox, script: &str, arguments: &[&OsStr]) -> Program {
+    sandbox.program("sh").env("ETCDCTL_API", "3").args(["-euc", script, "sh"]).args(arguments)
 }
 
 /// Whether any file in the sandbox, or a new one in shared memory, holds a marker.
@@ -56,40 +55,38 @@ fn assert_no_file_holds(markers: &Markers, sandbox: &Sandbox, shared_before: &[S
 }
 
 /// Runs a command that must succeed and let no marker out.
-fn assert_silent(markers: &Markers, command: &Command) -> Vec<Call> {
+fn assert_silent(markers: &Markers, command: Program) -> Vec<Call> {
+    let told = format!("{command:?}");
     let (ended, calls) = traced(command);
-    let ended = ended.with(0);
-    assert_eq!(markers.count(&ended.stdout) + markers.count(&ended.stderr), 0);
+    let ended = ended.ends_with(0);
+    assert_eq!(markers.count(&ended.stdout) + markers.count(ended.stderr.as_bytes()), 0);
     assert_nothing_is_invisible(&calls);
-    assert_eq!(markers.leaked(&calls), 0, "{command:?}");
+    assert_eq!(markers.leaked(&calls), 0, "{told}");
     calls
 }
 
 /// `verify` and `info` open an archive, with a key and without, from a file and from a pipe, and write nothing at all.
 fn assert_reading_is_silent(markers: &Markers, sandbox: &Sandbox, archive: &Path) {
     for name in ["verify", "info"] {
-        for mut command in [sandbox.program(), sandbox.open(name)] {
-            if command.get_args().next().is_none() {
-                command.arg(name);
-            }
+        for command in [sandbox.seal([name]), sandbox.open(name)] {
             let calls = assert_silent(markers, command.arg(archive).arg("-v"));
             assert_eq!(written_paths(&calls), [].into(), "{name}");
         }
         let script = r#"cat "$1" | "$2" "$3" -i "$4" -"#;
-        let program = OsStr::new(env!("CARGO_BIN_EXE_etcd-seal"));
-        let identity = sandbox.identity();
+        let (program, identity) = (OsStr::new(etcd_seal()), sandbox.identity());
         let piped =
             shell(sandbox, script, &[archive.as_os_str(), program, OsStr::new(name), identity.as_os_str()]);
-        let calls = assert_silent_but_for_cat(markers, &piped);
+        let calls = assert_silent_but_for_cat(markers, piped);
         assert_eq!(written_paths(&calls), [].into(), "{name}");
     }
 }
 
 /// The same for a pipeline: `cat` may use calls that show nothing.
-fn assert_silent_but_for_cat(markers: &Markers, command: &Command) -> Vec<Call> {
+fn assert_silent_but_for_cat(markers: &Markers, command: Program) -> Vec<Call> {
+    let told = format!("{command:?}");
     let (ended, calls) = traced(command);
-    let _ = ended.with(0);
-    assert_eq!(markers.leaked(&calls), 0, "{command:?}");
+    ended.ends_with(0);
+    assert_eq!(markers.leaked(&calls), 0, "{told}");
     calls
 }
 
@@ -148,13 +145,12 @@ fn no_marker_leaves_save_verify_or_info() {
     if !skip::can_trace() {
         return;
     }
-    for binary in etcds() {
-        let etcd = Etcd::start(&binary, &Options::default());
+    for etcd in each_etcd() {
         let markers = plant(&etcd);
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let shared_before = names(Path::new(SHARED_MEMORY));
         let snapshot = sandbox.path("snapshot.db");
-        let _ = finish(etcd.etcdctl().args(["snapshot", "save"]).arg(&snapshot)).with(0);
+        run(etcd.etcdctl().args(["snapshot", "save"]).arg(&snapshot));
         let there = markers.count(&std::fs::read(&snapshot).unwrap());
         assert!(there > MOST_MARKERS, "they are in the snapshot: {there}");
 
@@ -167,7 +163,7 @@ fn no_marker_leaves_save_verify_or_info() {
 
         // What was sealed holds them all the same.
         for archive in archives {
-            let restored = finish(sandbox.open("restore").arg(archive).args(["-o", "-"])).with(0);
+            let restored = sandbox.open("restore").arg(archive).args(["-o", "-"]).succeed();
             assert!(markers.count(&restored.stdout) > MOST_MARKERS);
         }
     }
@@ -178,26 +174,24 @@ fn a_save_that_fails_lets_no_marker_out_either() {
     if !skip::can_trace() {
         return;
     }
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     let markers = plant(&etcd);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let shared_before = names(Path::new(SHARED_MEMORY));
     let snapshot = sandbox.path("snapshot.db");
-    let _ = finish(etcd.etcdctl().args(["snapshot", "save"]).arg(&snapshot)).with(0);
+    run(etcd.etcdctl().args(["snapshot", "save"]).arg(&snapshot));
     let mut damaged = std::fs::read(&snapshot).unwrap();
     let last = damaged.len() - 1;
     damaged[last] ^= 1;
     std::fs::write(&snapshot, damaged).unwrap();
     for destination in [sandbox.backups().as_os_str(), OsStr::new("-")] {
-        let mut command = sandbox.save();
-        let (ended, calls) = traced(command.arg(destination).arg("--from").arg(&snapshot).arg("-v"));
-        let ended = ended.with(13);
+        let (ended, calls) = traced(sandbox.save().arg(destination).arg("--from").arg(&snapshot).arg("-v"));
+        let ended = ended.ends_with(13);
         assert_eq!(markers.count(&ended.stdout) + markers.leaked(&calls), 0);
         assert_nothing_is_invisible(&calls);
-        assert!(ended.err().contains(snapshot.to_str().unwrap()), "it names the file: {}", ended.err());
+        assert!(ended.stderr.contains(snapshot.to_str().unwrap()), "it names the file: {}", ended.stderr);
     }
-    assert!(sandbox.names().is_empty());
+    assert!(sandbox.published().is_empty());
     assert_no_file_holds(&markers, &sandbox, &shared_before, &[&snapshot]);
 }
 
@@ -206,13 +200,12 @@ fn the_search_finds_the_markers_of_commands_that_spool() {
     if !skip::can_trace() {
         return;
     }
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     let markers = plant(&etcd);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let etcdctl = etcd.etcdctl();
     let (etcdctl, address) = (etcdctl.get_program(), etcd.address());
-    let (program, backups) = (OsStr::new(env!("CARGO_BIN_EXE_etcd-seal")), sandbox.backups());
+    let (program, backups) = (OsStr::new(etcd_seal()), sandbox.backups());
     let arguments = [etcdctl, address.as_ref(), program, sandbox.recipient.as_ref(), backups.as_os_str()];
     for script in [
         // What etcd-seal is there to replace.
@@ -224,8 +217,8 @@ fn the_search_finds_the_markers_of_commands_that_spool() {
         // It keeps the plaintext off the disks but in a pipe.
         r#""$1" --endpoints "$2" snapshot save "$TMPDIR/spool2" >"$TMPDIR/log" && cat "$TMPDIR/spool2" | wc -c"#,
     ] {
-        let (ended, calls) = traced(&shell(&sandbox, script, &arguments));
-        let _ = ended.with(0);
+        let (ended, calls) = traced(shell(&sandbox, script, &arguments));
+        ended.ends_with(0);
         let leaked = markers.leaked(&calls);
         assert!(leaked > MOST_MARKERS, "{script}: {leaked}");
         let _ = std::fs::remove_file(sandbox.path("tmp/spool"));
@@ -236,6 +229,6 @@ fn the_search_finds_the_markers_of_commands_that_spool() {
     // And of our own program, where it is asked to give the plaintext out.
     let archive = sandbox.archive();
     let (ended, calls) = traced(sandbox.open("restore").arg(archive).args(["-o", "-"]));
-    assert!(markers.count(&ended.with(0).stdout) > MOST_MARKERS);
+    assert!(markers.count(&ended.ends_with(0).stdout) > MOST_MARKERS);
     assert!(markers.leaked(&calls) > MOST_MARKERS);
 }

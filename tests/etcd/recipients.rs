@@ -1,10 +1,11 @@
 //! Whom an archive is for, through the program: every kind of recipient, passphrases on a real terminal, and archives
 //! that others made. Stock age judges in both directions, in every version there is.
 
-use crate::harness::contents::{Access, Client, etcdctl};
-use crate::harness::program::{Program, Sandbox, tools};
-use crate::harness::pty::Dialogue;
-use crate::harness::{Etcd, Options, etcds};
+use harness::contents::{Access, Client, etcdctl};
+use harness::program::{Program, tools};
+use harness::pty::Dialogue;
+use harness::sandbox::Sandbox;
+use harness::{Etcd, Options, etcds};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -205,7 +206,7 @@ fn wrong_keys_open_nothing() {
     {
         for command in [&["restore", "x.age", "-o", "out.db"][..], &["verify", "x.age"], &["info", "x.age"]] {
             let opening = sandbox.seal(command).args(wrong).env("ETCD_SEAL_PASSPHRASE_FILE", &passphrase);
-            let refused = opening.run().ends_with(12).says("etcd-seal: hint: ");
+            let refused = opening.fails_with(12, "etcd-seal: hint: ");
             assert!(refused.stdout.is_empty(), "{refused:?}");
         }
     }
@@ -288,7 +289,7 @@ fn a_passphrase_is_age_s_in_both_directions() {
         // A reader without the passphrase has no key; a reader with only keys has none either.
         let _ = sandbox.seal(["keygen", "-o", "key.txt"]).run();
         for archive in ["ours.age", "theirs.age"] {
-            restoring(&sandbox, archive).args(["-i", "key.txt"]).run().ends_with(12).says("passphrase");
+            restoring(&sandbox, archive).args(["-i", "key.txt"]).fails_with(12, "passphrase");
         }
         fs::remove_file(sandbox.path("theirs.age")).unwrap();
     }
@@ -368,7 +369,7 @@ fn locked_identities_are_unlocked_at_the_terminal_or_from_the_file() {
         assert!(unlocking(&opening(), identity) == snapshot, "{identity}");
         let from_file = opening().env("ETCD_SEAL_PASSPHRASE_FILE", "passphrase").succeed();
         assert!(from_file.stdout == snapshot, "{identity}");
-        opening().run().ends_with(2).says("ETCD_SEAL_PASSPHRASE_FILE");
+        opening().fails_with(2, "ETCD_SEAL_PASSPHRASE_FILE");
         let stock = sandbox.program("age").args(["-d", "-i", identity, "x.age"]);
         assert!(unpacked(&sandbox, unlocking(&stock, "passphrase")) == snapshot);
         let mut wrong = Dialogue::begin(&opening());

@@ -1,10 +1,10 @@
 //! TLS as etcd's own client takes it: etcdctl is the judge, certificate by certificate.
 
-use crate::harness::fake::{Fake, Script, Step};
-use crate::harness::{Etcd, Options, ServerTls, connection, etcds, run};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::fake::{Fake, Script, Step};
+use harness::{Etcd, Options, ServerTls, connection, etcds, run};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -35,8 +35,8 @@ struct Made {
 }
 
 impl Made {
-    fn leaf(&self) -> crate::harness::Leaf {
-        crate::harness::Leaf { certificate: self.certificate.clone(), key: self.key.clone() }
+    fn leaf(&self) -> harness::Leaf {
+        harness::Leaf { certificate: self.certificate.clone(), key: self.key.clone() }
     }
 }
 

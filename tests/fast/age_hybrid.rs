@@ -1,8 +1,9 @@
 //! The age test vectors for post-quantum keys, through the program and age's own plugin for them: the age crate has no such
 //! identity. Every other vector is tried in `src/pipeline/tests/age_vectors.rs`.
 
-use crate::harness::program::{Sandbox, tools};
-use crate::harness::skip;
+use harness::program::tools;
+use harness::sandbox::Sandbox;
+use harness::skip;
 
 /// What verifying each must come to: what is decrypted holds no snapshot. That a stanza is malformed only the plugin can see,
 /// and the same word of a plugin may mean that its device does not answer, so that is never called damage. The last one

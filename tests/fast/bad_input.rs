@@ -1,10 +1,11 @@
 //! What cannot be: each is refused with its exit code, in words that name what is wrong and the way out, and leaves
 //! nothing behind. The words are held by snapshots, a file for each test.
 
-use crate::harness::program::Sandbox;
-use crate::harness::proxy::{Harm, proxy};
-use crate::harness::refusal::{IDENTITY, RECIPIENT, Scene, fill_with_noise, scene, snapshot};
-use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, dead_address, etcds, run};
+use harness::program::etcd_seal;
+use harness::proxy::{Harm, proxy};
+use harness::refusal::{RECIPIENT, Scene, fill_with_noise, scene, snapshot};
+use harness::sandbox::Sandbox;
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, dead_address, etcds, run};
 use std::fs;
 use std::net::TcpListener;
 use std::path::Path;
@@ -33,7 +34,7 @@ fn a_terminal_is_no_destination() {
     }
     let scene = scene!();
     for words in [save_to("-"), "restore a.age -i key.txt -o -".to_owned()] {
-        let program = env!("CARGO_BIN_EXE_etcd-seal");
+        let program = etcd_seal();
         let line = format!("{program} {words} 2>errors");
         let outcome = scene.sandbox.program("script").args(["-qec", &line, "/dev/null"]).run().ends_with(2);
         let said = fs::read_to_string(scene.sandbox.path("errors")).unwrap();
@@ -99,7 +100,7 @@ fn a_directory_without_permission() {
     let other_user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"];
     let mut wrapper: &[&str] = &["env"];
     if rustix::process::geteuid().is_root() {
-        let program = env!("CARGO_BIN_EXE_etcd-seal");
+        let program = etcd_seal();
         if !can(other_user[0], &[&other_user[1..], &["test", "-x", program]].concat()) {
             return;
         }
@@ -116,79 +117,31 @@ fn a_directory_without_permission() {
     insta::assert_snapshot!(scene.told());
 }
 
+/// What tests/scenarios/recipients.txt cannot say.
 #[test]
 fn recipients_that_are_none() {
     let mut scene = scene!();
     let to_out = "save out --from snapshot.db ";
-    scene.attempt(to_out).refused(2, "no_recipient");
-    for recipient in ["nobody", "age1qqqq", "ssh-dss AAAA", "ssh-ed25519 AAAA", ""] {
+    for recipient in ["ssh-dss AAAA", "ssh-ed25519 AAAA", ""] {
         scene.attempt(to_out).word("-r").word(recipient).refused(2, "recipient");
     }
-    // As its README has it; the plugin is on no machine that tests.
-    let yubikey = "age1yubikey1qwt50d05nh5vutpdzmlg5wn80xq5negm4uj9ghv0snvdd3yysf5yw3rhl3t";
-    scene.attempt(to_out).word("-r").word(yubikey).refused(2, "recipient");
-    scene.attempt(to_out).word("-r").word(IDENTITY).never_showing(&IDENTITY[..20]).refused(2, "recipient");
-    scene.attempt(to_out).word("-R").word(IDENTITY).never_showing(&IDENTITY[..20]).refused(2, "recipient");
-    scene
-        .attempt(to_out)
-        .env("ETCD_SEAL_RECIPIENTS", IDENTITY)
-        .never_showing(&IDENTITY[..20])
-        .refused(2, "recipient");
-    scene.attempt(to_out).env("ETCD_SEAL_RECIPIENTS_FILE", "missing.txt").refused(2, "recipient");
-
     scene.sandbox.write("bad-line.txt", format!("# ours\n{RECIPIENT}\n\nage1typo\n"));
     scene.attempt(&format!("{to_out}-R bad-line.txt")).refused(2, "recipient");
-    scene.sandbox.write("private.txt", format!("{RECIPIENT}\n{IDENTITY}\n"));
-    scene.attempt(&format!("{to_out}-R private.txt")).never_showing(&IDENTITY[..20]).refused(2, "recipient");
-    scene.attempt(&format!("{to_out}-R key.txt")).never_showing(&IDENTITY[..20]).refused(2, "recipient");
-    run(Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(scene.sandbox.path("ssh")));
+    ssh_key(&scene, "");
     let ssh = fs::read_to_string(scene.sandbox.path("ssh")).unwrap();
     let inside = ssh.lines().nth(1).unwrap();
     scene.attempt(&format!("{to_out}-R ssh")).never_showing(inside).refused(2, "recipient");
-    scene.sandbox.write("empty.txt", "# empty so far\n");
-    scene.attempt(&format!("{to_out}-R empty.txt")).refused(2, "recipient");
-    scene.attempt(&format!("{to_out}-R missing.txt")).refused(2, "recipient");
-    scene.attempt(&format!("{to_out}-R out")).refused(2, "recipient");
-    scene.attempt(&format!("{to_out}-R a.age")).refused(2, "recipient");
-    scene.attempt(&format!("{to_out}-R -")).input("age1typo\n").refused(2, "recipient");
+    scene.attempt("verify a.age -i ssh.pub").refused(2, "identity");
     insta::assert_snapshot!(scene.told());
 }
 
-#[test]
-fn identities_that_are_none() {
-    let mut scene = scene!();
-    scene.attempt("verify a.age -i missing.txt").refused(2, "identity");
-    scene.attempt("verify a.age -i out").refused(2, "identity");
-    scene.sandbox.write("recipient.txt", format!("{RECIPIENT}\n"));
-    scene.attempt("verify a.age -i recipient.txt").refused(2, "identity");
-    run(Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "", "-f"])
-        .arg(scene.sandbox.path("ssh")));
-    scene.attempt("verify a.age -i ssh.pub").refused(2, "identity");
-    scene.sandbox.write("empty.txt", "");
-    scene.attempt("verify a.age -i empty.txt").refused(2, "identity");
-    scene.attempt("verify a.age -i snapshot.db").refused(2, "identity");
-    scene.sandbox.write("typo.txt", format!("{}Q\n", &IDENTITY[..73]));
-    scene.attempt("verify a.age -i typo.txt").never_showing(&IDENTITY[..20]).refused(2, "identity");
+/// An ssh key in the files `ssh` and `ssh.pub`.
+fn ssh_key(scene: &Scene, passphrase: &str) {
     scene
-        .attempt(&format!("verify a.age -i {IDENTITY}"))
-        .never_showing(&IDENTITY[..20])
-        .refused(2, "identity");
-    scene
-        .attempt("info a.age")
-        .env("ETCD_SEAL_IDENTITY", IDENTITY)
-        .never_showing(&IDENTITY[..20])
-        .refused(2, "identity");
-    // An archive is an encrypted file, but not of identities.
-    scene.attempt("verify a.age -i a.age").refused(2, "identity");
-    scene.attempt("verify a.age -i -").input("nonsense\n").refused(2, "identity");
-    scene.attempt("verify a.age -i other.txt").refused(12, "no_matching_identity");
-    scene.attempt("info a.age -i other.txt").refused(12, "no_matching_identity");
-    scene.attempt("restore a.age -i other.txt -o out/s.db").refused(12, "no_matching_identity");
-    scene.attempt("restore a.age -i other.txt -o -").refused(12, "no_matching_identity");
-    insta::assert_snapshot!(scene.told());
+        .sandbox
+        .program("ssh-keygen")
+        .args(["-q", "-t", "ed25519", "-N", passphrase, "-f", "ssh"])
+        .succeed();
 }
 
 #[test]
@@ -219,9 +172,7 @@ fn passphrases_that_are_none() {
         .attempt("verify p.age -p --max-work-factor 10")
         .env(variable, "passphrase")
         .refused(12, "no_matching_identity");
-    run(Command::new("ssh-keygen")
-        .args(["-q", "-t", "ed25519", "-N", "secret", "-f"])
-        .arg(scene.sandbox.path("ssh")));
+    ssh_key(&scene, "secret");
     let public = fs::read_to_string(scene.sandbox.path("ssh.pub")).unwrap();
     scene.sandbox.seal(["save", "s.age", "--from", "snapshot.db", "-r", public.trim()]).succeed();
     scene.attempt("verify s.age -i ssh").refused(2, "no_terminal");
@@ -563,7 +514,7 @@ impl Damage {
         self.sandbox.write("a.age", bytes);
         let code = |words: &[&str]| {
             let outcome = self.sandbox.seal(words).run();
-            let code = outcome.status.code().unwrap();
+            let code = outcome.code;
             if code != 0 {
                 let last = outcome.stderr.lines().last().unwrap_or_default();
                 assert!(last.starts_with("etcd-seal: hint: "), "{what}: {}", outcome.stderr);

@@ -1,9 +1,9 @@
 //! Flags that cannot work are refused before anything is dialed, naming flag and file.
 
-use crate::harness::{LOOPBACK_NAMES, Pki, connection, dead_address, run};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::{LOOPBACK_NAMES, Pki, connection, dead_address, run};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -1,7 +1,5 @@
 //! Snapshots and databases made elsewhere, from the directory named by `ETCD_SEAL_TEST_FIXTURES`.
 
-use crate::harness::program::Sandbox;
-use crate::harness::skip;
 use etcd_seal::low_level::database::bolt::{Database, PageSource};
 use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::query::newest_revision;
@@ -9,6 +7,8 @@ use etcd_seal::low_level::database::stream_check::{StreamCheck, StreamFacts};
 use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::keys::{DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, NoPrompt};
 use etcd_seal::low_level::pipeline::snapshot_pages::SnapshotPages;
+use harness::sandbox::Sandbox;
+use harness::skip;
 use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};

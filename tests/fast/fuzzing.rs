@@ -12,9 +12,8 @@ mod bodies;
 use std::io::Read as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
-use crate::harness::again;
+use harness::again;
 
 use self::bodies::{TARGETS, Target};
 
@@ -117,8 +116,8 @@ const ALONE: &str = "ETCD_SEAL_FUZZ_ALONE";
 
 fn fuzz<T: Fn()>(test: T, name: &str) {
     if std::env::var_os(ALONE).is_none() {
-        let mut alone = Command::new(again::binary());
-        let output = alone.args(again::words(test)).env(ALONE, "1").output().unwrap();
+        // It may take longer than a program may.
+        let output = again::program(test).env(ALONE, "1").command(&[]).output().unwrap();
         let told = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && told.contains("1 passed"), "{told}");
         return;

@@ -2,17 +2,16 @@
 //!
 //! The age crate finds plugins on PATH, which a test cannot change for itself: each test runs itself again with its own.
 
-use crate::harness::again;
-use crate::harness::keys::{
-    Answering, PLAINTEXT, identities, open, run, run_well, seal, shared, tool_or_skip,
-};
+use super::keys::{Answering, PLAINTEXT, identities, open, seal, shared};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::keys::Recipients;
+use harness::again;
+use harness::program::tools;
+use harness::sandbox::Sandbox;
 use std::fmt::Write;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 /// Set in the second run of a test: the directory that is on PATH.
 const PLUGINS: &str = "ETCD_SEAL_TEST_PLUGINS";
@@ -26,13 +25,8 @@ fn within<T: Fn()>(test: T, plugins: &Path) -> Option<PathBuf> {
     if let Some(directory) = std::env::var_os(PLUGINS) {
         return Some(directory.into());
     }
-    let inherited = std::env::var_os("PATH").unwrap_or_default();
-    let path =
-        std::env::join_paths(std::iter::once(plugins.to_path_buf()).chain(std::env::split_paths(&inherited)));
-    let mut again = Command::new(again::binary());
-    again.args(again::words(test)).env("PATH", path.unwrap()).env(PLUGINS, plugins);
-    let output = String::from_utf8(run_well(&mut again, b"")).unwrap();
-    assert!(output.contains("1 passed"), "{output}");
+    let again = again::program(test).find_first_in([plugins]).env(PLUGINS, plugins).succeed();
+    assert!(again.text().contains("1 passed"), "{}", again.text());
     None
 }
 
@@ -42,26 +36,26 @@ fn to(strings: &[&str], answering: &std::sync::Arc<Answering>) -> Result<Recipie
 }
 
 /// A native identity of age 1.3, the same for its plugin, and their recipient.
-fn post_quantum_key(directory: &Path, plugins: &Path, name: &str) -> (PathBuf, PathBuf, String) {
-    let native = directory.join(name);
-    run_well(Command::new(plugins.join("age-keygen")).arg("-pq").arg("-o").arg(&native), b"");
-    let recipient = run_well(Command::new(plugins.join("age-keygen")).arg("-y").arg(&native), b"");
-    let converted = directory.join(format!("{name}.plugin"));
-    let identity = run_well(Command::new(plugins.join("age-plugin-pq")).arg("-identity").arg(&native), b"");
-    fs::write(&converted, identity).unwrap();
-    (native, converted, String::from_utf8(recipient).unwrap().trim_end().to_owned())
+fn post_quantum_key(sandbox: &Sandbox, plugins: &Path, name: &str) -> (PathBuf, PathBuf, String) {
+    let native = sandbox.path(name);
+    let tool = |name: &str| sandbox.program(plugins.join(name));
+    tool("age-keygen").args(["-pq", "-o"]).arg(&native).succeed();
+    let recipient = tool("age-keygen").arg("-y").arg(&native).succeed();
+    let identity = tool("age-plugin-pq").arg("-identity").arg(&native).succeed();
+    let converted = sandbox.write(format!("{name}.plugin"), identity.stdout);
+    (native, converted, recipient.text().trim_end().to_owned())
 }
 
 #[test]
 fn post_quantum_recipients_of_a_plugin() {
-    let Some(plugin) = tool_or_skip("age-plugin-pq") else { return };
+    let Some(plugin) = tools("age-plugin-pq").into_iter().next() else { return };
     let Some(plugins) = within(post_quantum_recipients_of_a_plugin, plugin.parent().unwrap()) else {
         return;
     };
-    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new();
     let unattended = Answering::unattended();
-    let (native, converted, first) = post_quantum_key(directory.path(), &plugins, "first");
-    let (_, other, second) = post_quantum_key(directory.path(), &plugins, "second");
+    let (native, converted, first) = post_quantum_key(&sandbox, &plugins, "first");
+    let (_, other, second) = post_quantum_key(&sandbox, &plugins, "second");
     let both = to(&[&first, &second, &first], &unattended).unwrap();
     assert_eq!(both.names(), [first.clone(), second]);
     assert_eq!(both.iter().count(), 1, "one run of the plugin for both");
@@ -70,10 +64,10 @@ fn post_quantum_recipients_of_a_plugin() {
         let opened = open(&sealed, &identities(&[key], &unattended).unwrap()).unwrap();
         assert_eq!(opened.as_deref(), Some(PLAINTEXT));
     }
-    let stock = run(Command::new(plugins.join("age")).args(["-d", "-i"]).arg(&native), &sealed);
-    assert_eq!(stock.stdout, PLAINTEXT, "{}", String::from_utf8_lossy(&stock.stderr));
+    let stock = sandbox.program(plugins.join("age")).args(["-d", "-i"]).arg(&native).input(&sealed).run();
+    assert_eq!(stock.stdout, PLAINTEXT, "{}", stock.stderr);
 
-    let (_, stranger, _) = post_quantum_key(directory.path(), &plugins, "stranger");
+    let (_, stranger, _) = post_quantum_key(&sandbox, &plugins, "stranger");
     assert_eq!(open(&sealed, &identities(&[&stranger], &unattended).unwrap()).unwrap(), None);
     let error = identities(&[&native], &unattended).unwrap_err();
     assert!(error.hint().contains("age-plugin-pq -identity"), "{}", error.hint());

@@ -1,18 +1,17 @@
 //! Recipients and identities, judged by the tools whose formats they are: age, age-keygen, ssh-keygen.
 
-use crate::harness::keys::{
-    Answering, PLAINTEXT, identities, open, recipients, run, run_well, seal, shared, ssh_key, tool_or_skip,
-};
+use super::keys::{Answering, PLAINTEXT, identities, open, recipients, seal, shared, ssh_key};
 use age::Recipient as _;
 use age_core::format::{FileKey, Stanza};
 use etcd_seal::low_level::error::Kind;
 use etcd_seal::low_level::keys::{
     DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Recipients, generate_identity,
 };
+use harness::program::{Outcome, tools};
+use harness::sandbox::Sandbox;
 use secrecy::{ExposeSecret, SecretString};
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
@@ -23,29 +22,30 @@ fn public(private: &Path) -> PathBuf {
 }
 
 /// An age identity made by age-keygen, its recipient in a file beside it.
-fn age_key(directory: &Path, name: &str) -> PathBuf {
-    let path = directory.join(name);
-    run_well(Command::new("age-keygen").arg("-o").arg(&path), b"");
-    fs::write(public(&path), run_well(Command::new("age-keygen").arg("-y").arg(&path), b"")).unwrap();
+fn age_key(sandbox: &Sandbox, name: &str) -> PathBuf {
+    let path = sandbox.path(name);
+    sandbox.program("age-keygen").arg("-o").arg(&path).succeed();
+    fs::write(public(&path), sandbox.program("age-keygen").arg("-y").arg(&path).succeed().stdout).unwrap();
     path
 }
 
 fn age_opens(sealed: &[u8], identity: &Path) -> bool {
-    let output = run(Command::new("age").args(["-d", "-i"]).arg(identity), sealed);
-    output.status.success() && output.stdout == PLAINTEXT
+    let sandbox = Sandbox::new();
+    let output = sandbox.program("age").args(["-d", "-i"]).arg(identity).input(sealed).run();
+    output.code == 0 && output.stdout == PLAINTEXT
 }
 
-fn skip(tools: &[&str]) -> bool {
-    tools.iter().any(|name| tool_or_skip(name).is_none())
+fn skip(names: &[&str]) -> bool {
+    names.iter().any(|name| tools(name).is_empty())
 }
 
 /// The kinds of key that need no passphrase.
-fn open_keys(directory: &Path) -> Vec<PathBuf> {
+fn open_keys(sandbox: &Sandbox) -> Vec<PathBuf> {
     vec![
-        age_key(directory, "age.txt"),
-        ssh_key(directory, "ed25519", &["-t", "ed25519", "-N", ""]),
-        ssh_key(directory, "rsa", &["-t", "rsa", "-b", "2048", "-N", ""]),
-        ssh_key(directory, "pem", &["-t", "rsa", "-b", "3072", "-m", "PEM", "-N", ""]),
+        age_key(sandbox, "age.txt"),
+        ssh_key(sandbox, "ed25519", &["-t", "ed25519", "-N", ""]),
+        ssh_key(sandbox, "rsa", &["-t", "rsa", "-b", "2048", "-N", ""]),
+        ssh_key(sandbox, "pem", &["-t", "rsa", "-b", "3072", "-m", "PEM", "-N", ""]),
     ]
 }
 
@@ -54,17 +54,14 @@ fn each_key_alone_opens_what_is_sealed_to_all() {
     if skip(&["age", "age-keygen", "ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let keys = open_keys(directory.path());
+    let sandbox = Sandbox::new();
+    let keys = open_keys(&sandbox);
     let publics: Vec<_> = keys.iter().map(|key| public(key)).collect();
     let all = recipients(&publics.iter().map(PathBuf::as_path).collect::<Vec<_>>()).unwrap();
     assert_eq!(all.names().len(), keys.len());
     let ours = seal(&all).unwrap();
-    let mut age = Command::new("age");
-    for path in &publics {
-        age.arg("-R").arg(path);
-    }
-    let theirs = run_well(&mut age, PLAINTEXT);
+    let age = publics.iter().fold(sandbox.program("age"), |age, path| age.arg("-R").arg(path));
+    let theirs = age.input(PLAINTEXT).succeed().stdout;
     for key in &keys {
         assert!(age_opens(&ours, key), "{key:?}");
         for sealed in [&ours, &theirs] {
@@ -72,7 +69,7 @@ fn each_key_alone_opens_what_is_sealed_to_all() {
             assert_eq!(opened.as_deref(), Some(PLAINTEXT), "{key:?}");
         }
     }
-    let stranger = age_key(directory.path(), "stranger.txt");
+    let stranger = age_key(&sandbox, "stranger.txt");
     assert_eq!(open(&ours, &identities(&[&stranger], &Answering::unattended()).unwrap()).unwrap(), None);
 }
 
@@ -81,12 +78,11 @@ fn ssh_recipients_are_named_as_ssh_keygen_names_them() {
     if skip(&["ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new();
     for kind in ["ed25519", "rsa"] {
-        let key = ssh_key(directory.path(), kind, &["-t", kind, "-N", ""]);
-        let listed = run_well(Command::new("ssh-keygen").arg("-lf").arg(public(&key)), b"");
-        let listed = String::from_utf8(listed).unwrap();
-        let fingerprint = listed.split(' ').nth(1).unwrap();
+        let key = ssh_key(&sandbox, kind, &["-t", kind, "-N", ""]);
+        let listed = sandbox.program("ssh-keygen").arg("-lf").arg(public(&key)).succeed();
+        let fingerprint = listed.text().split(' ').nth(1).unwrap();
         assert_eq!(recipients(&[&public(&key)]).unwrap().names(), [format!("ssh-{kind} {fingerprint}")]);
     }
 }
@@ -96,11 +92,11 @@ fn a_locked_ssh_key_asks_once_and_only_for_its_own_stanza() {
     if skip(&["age-keygen", "ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let age = age_key(directory.path(), "age.txt");
-    let other = ssh_key(directory.path(), "other", &["-t", "ed25519", "-N", ""]);
+    let sandbox = Sandbox::new();
+    let age = age_key(&sandbox, "age.txt");
+    let other = ssh_key(&sandbox, "other", &["-t", "ed25519", "-N", ""]);
     for kind in ["ed25519", "rsa"] {
-        let key = ssh_key(directory.path(), kind, &["-t", kind, "-N", PASSPHRASE]);
+        let key = ssh_key(&sandbox, kind, &["-t", kind, "-N", PASSPHRASE]);
         let (age, other, key) = (public(&age), public(&other), key);
         let own = public(&key);
         for order in [[&own, &age, &other], [&age, &own, &other], [&other, &age, &own]] {
@@ -124,9 +120,9 @@ fn a_locked_ssh_key_is_not_asked_for_when_another_key_opens() {
     if skip(&["age-keygen", "ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let age = age_key(directory.path(), "age.txt");
-    let key = ssh_key(directory.path(), "ssh", &["-t", "ed25519", "-N", PASSPHRASE]);
+    let sandbox = Sandbox::new();
+    let age = age_key(&sandbox, "age.txt");
+    let key = ssh_key(&sandbox, "ssh", &["-t", "ed25519", "-N", PASSPHRASE]);
     let sealed = seal(&recipients(&[&public(&age), &public(&key)]).unwrap()).unwrap();
     let answering = Answering::unattended();
     let both = identities(&[&key, &age], &answering).unwrap();
@@ -139,8 +135,8 @@ fn a_locked_ssh_key_tells_why_it_did_not_open() {
     if skip(&["ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    let key = ssh_key(directory.path(), "key", &["-t", "ed25519", "-N", PASSPHRASE]);
+    let sandbox = Sandbox::new();
+    let key = ssh_key(&sandbox, "key", &["-t", "ed25519", "-N", PASSPHRASE]);
     let sealed = seal(&recipients(&[&public(&key)]).unwrap()).unwrap();
     let wrong = Answering::with("wrong passphrase");
     let with_wrong = identities(&[&key], &wrong).unwrap();
@@ -159,7 +155,7 @@ fn ssh_keys_that_age_does_not_read_are_refused_with_the_way_out() {
     if skip(&["ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new();
     let private = [
         ("locked_pem", &["-t", "rsa", "-m", "PEM", "-N", PASSPHRASE][..], "ssh-keygen -p"),
         ("pkcs8", &["-t", "rsa", "-m", "PKCS8", "-N", ""], "ssh-keygen -p"),
@@ -168,7 +164,7 @@ fn ssh_keys_that_age_does_not_read_are_refused_with_the_way_out() {
         ("chacha", &["-t", "ed25519", "-Z", "chacha20-poly1305@openssh.com", "-N", PASSPHRASE], "aes256-ctr"),
     ];
     for (name, arguments, way_out) in private {
-        let key = ssh_key(directory.path(), name, arguments);
+        let key = ssh_key(&sandbox, name, arguments);
         let error = identities(&[&key], &Answering::with(PASSPHRASE)).unwrap_err();
         assert_eq!(error.kind(), Kind::Identity, "{error}");
         assert!(error.to_string().contains(name), "{error}");
@@ -176,15 +172,15 @@ fn ssh_keys_that_age_does_not_read_are_refused_with_the_way_out() {
     }
     for (name, arguments) in [("small", ["-t", "rsa", "-b", "1024"]), ("p384", ["-t", "ecdsa", "-b", "384"])]
     {
-        let key = ssh_key(directory.path(), name, &[&arguments[..], &["-N", ""]].concat());
+        let key = ssh_key(&sandbox, name, &[&arguments[..], &["-N", ""]].concat());
         let error = recipients(&[&public(&key)]).unwrap_err();
         assert_eq!(error.kind(), Kind::Recipient, "{error}");
         assert!(error.to_string().contains("line 1"), "{error}");
     }
     // The way out works.
-    let key = directory.path().join("locked_pem");
+    let key = sandbox.path("locked_pem");
     let convert = ["-p", "-P", PASSPHRASE, "-N", PASSPHRASE, "-f"];
-    run_well(Command::new("ssh-keygen").args(convert).arg(&key), b"");
+    sandbox.program("ssh-keygen").args(convert).arg(&key).succeed();
     let sealed = seal(&recipients(&[&public(&key)]).unwrap()).unwrap();
     let opened = open(&sealed, &identities(&[&key], &Answering::with(PASSPHRASE)).unwrap()).unwrap();
     assert_eq!(opened.as_deref(), Some(PLAINTEXT));
@@ -195,8 +191,8 @@ fn private_and_public_halves_are_told_apart() {
     if skip(&["age-keygen", "ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
-    for key in open_keys(directory.path()) {
+    let sandbox = Sandbox::new();
+    for key in open_keys(&sandbox) {
         let error = recipients(&[&key]).unwrap_err();
         assert!(error.to_string().contains("a private key"), "{error}");
         let error = identities(&[&public(&key)], &Answering::unattended()).unwrap_err();
@@ -209,24 +205,23 @@ fn a_generated_identity_is_one_of_ages() {
     if skip(&["age", "age-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new();
     let (text, recipient) = generate_identity("2026-11-03T04:05:06Z");
-    let path = directory.path().join("key.txt");
+    let path = sandbox.path("key.txt");
     fs::write(&path, text.expose_secret()).unwrap();
-    let stock = run_well(Command::new("age-keygen").arg("-y").arg(&path), b"");
-    assert_eq!(String::from_utf8(stock).unwrap().trim_end(), recipient);
+    let stock = sandbox.program("age-keygen").arg("-y").arg(&path).succeed();
+    assert_eq!(stock.text().trim_end(), recipient);
     let to_it = Recipients::parse(&[recipient], &[], &shared(&Answering::unattended())).unwrap();
     assert!(age_opens(&seal(&to_it).unwrap(), &path));
 }
 
 /// age 1.3 with its plugin that takes a passphrase from the environment.
-fn batchpass(passphrase: &str, arguments: &[&str], input: &[u8]) -> Option<std::process::Output> {
-    let plugin = tool_or_skip("age-plugin-batchpass")?;
-    let directory = plugin.parent().unwrap();
-    let mut command = Command::new(directory.join("age"));
-    command.args(arguments).args(["-j", "batchpass"]);
-    command.env("PATH", directory).env("AGE_PASSPHRASE", passphrase).env("AGE_PASSPHRASE_WORK_FACTOR", "12");
-    Some(run(&mut command, input))
+fn batchpass(passphrase: &str, arguments: &[&str], input: &[u8]) -> Option<Outcome> {
+    let plugin = tools("age-plugin-batchpass").into_iter().next()?;
+    let (sandbox, directory) = (Sandbox::new(), plugin.parent().unwrap());
+    let age = sandbox.program(directory.join("age")).args(arguments).args(["-j", "batchpass"]);
+    let age = age.env("PATH", directory).env("AGE_PASSPHRASE", passphrase);
+    Some(age.env("AGE_PASSPHRASE_WORK_FACTOR", "12").input(input).run())
 }
 
 #[test]
@@ -237,20 +232,20 @@ fn passphrases_are_ages() {
     assert_eq!(open(&theirs.stdout, &opening("wrong")).unwrap(), None);
     let ours = seal(&Recipients::passphrase(SecretString::from(PASSPHRASE)).unwrap()).unwrap();
     let opened = batchpass(PASSPHRASE, &["-d"], &ours).unwrap();
-    assert_eq!(opened.stdout, PLAINTEXT, "{}", String::from_utf8_lossy(&opened.stderr));
+    assert_eq!(opened.stdout, PLAINTEXT, "{}", opened.stderr);
 }
 
 #[test]
 fn identity_files_encrypted_by_age_open() {
-    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new();
     if skip(&["age-keygen"]) {
         return;
     }
-    let key = age_key(directory.path(), "key.txt");
+    let key = age_key(&sandbox, "key.txt");
     let sealed = seal(&recipients(&[&public(&key)]).unwrap()).unwrap();
     for arguments in [&["-e"][..], &["-e", "-a"]] {
         let Some(locked) = batchpass(PASSPHRASE, arguments, &fs::read(&key).unwrap()) else { return };
-        let path = directory.path().join("key.age");
+        let path = sandbox.path("key.age");
         fs::write(&path, locked.stdout).unwrap();
         let answering = Answering::with(PASSPHRASE);
         let opened = open(&sealed, &identities(&[&path], &answering).unwrap()).unwrap();
@@ -265,14 +260,14 @@ fn a_header_full_of_stanzas_that_name_a_key_is_refused_soon() {
     if skip(&["ssh-keygen"]) {
         return;
     }
-    let directory = tempfile::tempdir().unwrap();
+    let sandbox = Sandbox::new();
     let locked = ["-t", "ed25519", "-a", "100", "-N", PASSPHRASE];
     for (name, arguments) in [
         ("ed25519", &["-t", "ed25519", "-N", ""][..]),
         ("rsa", &["-t", "rsa", "-b", "2048", "-N", ""]),
         ("locked", &locked),
     ] {
-        let key = ssh_key(directory.path(), name, arguments);
+        let key = ssh_key(&sandbox, name, arguments);
         let recipient: age::ssh::Recipient = fs::read_to_string(public(&key)).unwrap().parse().unwrap();
         let stanzas = |count: usize, bad: bool| -> Vec<Stanza> {
             let file_key = || FileKey::new(Box::new([7; 16]));

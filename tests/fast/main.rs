@@ -9,12 +9,10 @@ mod errors;
 mod etcd_flags;
 mod fixtures;
 mod fuzzing;
+mod keys;
 mod keys_plugins;
 mod keys_stock_tools;
 mod member_warnings;
 mod operator;
 mod scenarios;
 mod vectors;
-
-#[path = "../harness/mod.rs"]
-mod harness;

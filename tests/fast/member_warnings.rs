@@ -1,9 +1,10 @@
 //! What `restore --data-dir` tells the operator who will start the member, and would find out too late.
 
-use crate::harness::bolt;
-use crate::harness::program::{Outcome, Sandbox};
 use etcd_seal::low_level::database::bolt::page::LeafEntry;
 use etcd_seal::low_level::database::mvcc::Revision;
+use harness::bolt;
+use harness::program::Outcome;
+use harness::sandbox::Sandbox;
 use std::fs::File;
 use std::time::{Duration, SystemTime};
 

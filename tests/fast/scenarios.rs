@@ -1,7 +1,7 @@
 //! The scenarios in `tests/scenarios`: each file is a sentence and one or more commands that must be refused, with their exit
 //! code, kind and words. tests/README.md describes the format.
 
-use crate::harness::refusal::{RECIPIENT, Scene};
+use harness::refusal::{IDENTITY, RECIPIENT, Scene};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -42,24 +42,46 @@ fn play(mut scene: Scene, written: &str) -> Result<String, String> {
     }
     let mut played = format!("{sentence}\n");
     for block in blocks {
-        let mut lines = block.lines();
-        let command = lines.next().and_then(|line| line.strip_prefix("$ ")).ok_or("a block begins with $")?;
-        let (code, kind) = lines.next().and_then(|line| line.split_once(' ')).ok_or("no code and kind")?;
-        let code = code.parse().map_err(|_| format!("{code} is no exit code"))?;
-        let (variables, words) = command.split_once("etcd-seal").ok_or("it does not run etcd-seal")?;
-        let mut attempt = scene.attempt(&words.replace("RECIPIENT", RECIPIENT));
-        for variable in variables.split_whitespace() {
-            let (name, value) = variable.split_once('=').ok_or("a variable has no value")?;
-            attempt = attempt.env(name, value);
-        }
-        if command.contains("hunter2") {
-            attempt = attempt.never_showing("hunter2");
-        }
-        attempt.refused(code, kind);
-        // Without the command, which the file has as it is typed.
-        let told = scene.try_told()?.split_once('\n').ok_or("nothing was told")?.1.trim_end().to_owned();
-        scene.forget();
-        played += &["\n$ ", command, "\n", &told, "\n"].concat();
+        let (first, rest) = block.split_once('\n').unwrap_or((block, ""));
+        let told = if let Some(name) = first.strip_prefix("> ") {
+            let content = if rest.is_empty() { String::new() } else { format!("{rest}\n") };
+            scene.sandbox.write(name, meant(&content));
+            rest.to_owned()
+        } else {
+            let command = first.strip_prefix("$ ").ok_or("a block begins with $ or >")?;
+            attempt(&mut scene, command, rest)?
+        };
+        played += &["\n", first, "\n", &told].concat();
+        played.truncate(played.trim_end().len());
+        played.push('\n');
     }
-    if played == format!("{sentence}\n") { Err("it has no command".to_owned()) } else { Ok(played) }
+    if played.contains("\n$ ") { Ok(played) } else { Err("it has no command".to_owned()) }
+}
+
+/// What the words that stand for others mean.
+fn meant(words: &str) -> String {
+    words.replace("RECIPIENT", RECIPIENT).replace("IDENTITY", IDENTITY)
+}
+
+/// Runs the command, which must end with the code and kind that `expected` begins with; what was told of that.
+fn attempt(scene: &mut Scene, command: &str, expected: &str) -> Result<String, String> {
+    let (code, kind) =
+        expected.lines().next().and_then(|line| line.split_once(' ')).ok_or("no code and kind")?;
+    let code = code.parse().map_err(|_| format!("{code} is no exit code"))?;
+    let (variables, words) = command.split_once("etcd-seal").ok_or("it does not run etcd-seal")?;
+    let (words, input) = words.split_once(" <").unwrap_or((words, ""));
+    let input = if input.is_empty() { Vec::new() } else { scene.sandbox.read(input) };
+    let mut attempt = scene.attempt(&meant(words)).input(input).never_showing(&IDENTITY[..20]);
+    for variable in variables.split_whitespace() {
+        let (name, value) = variable.split_once('=').ok_or("a variable has no value")?;
+        attempt = attempt.env(name, meant(value));
+    }
+    if command.contains("hunter2") {
+        attempt = attempt.never_showing("hunter2");
+    }
+    attempt.refused(code, kind);
+    // Without the command, which the file has as it is typed.
+    let told = scene.try_told()?.split_once('\n').ok_or("nothing was told")?.1.trim_end().to_owned();
+    scene.forget();
+    Ok(told)
 }

@@ -6,12 +6,12 @@
 mod maker;
 
 use std::collections::BTreeSet;
-use std::io::{Cursor, Write as _};
+use std::io::Cursor;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use crate::harness::can;
+use harness::can;
+use harness::sandbox::Sandbox;
 
 use self::maker::index::{Entry, Foreign, Index, Inspect, Look, Open};
 use self::maker::{KEY, Maker, SECOND_KEY, Vector};
@@ -98,43 +98,16 @@ fn stock_tools_make_the_same_of_every_success() {
         let Open::Success { snapshot_size, snapshot_sha256, foreign, .. } = &entry.open else { continue };
         // Without an identity file age asks a terminal for the passphrase.
         let Some(identity) = &entry.identity else { continue };
-        let age = Command::new("age")
-            .arg("-d")
-            .arg("-i")
-            .arg(directory().join(identity))
-            .stdin_of(&read(&entry.file));
-        let plaintext = age.unwrap_or_else(|error| panic!("{}: age: {error}", entry.file));
+        let sandbox = Sandbox::new();
+        let age = sandbox.program("age").args(["-d", "-i"]).arg(directory().join(identity));
+        let plaintext = age.input(read(&entry.file)).succeed().stdout;
         let snapshot = if foreign.is_some_and(|foreign| !foreign.zstd) {
             plaintext
         } else {
-            Command::new("zstd")
-                .args(["-d", "-c", "-q"])
-                .stdin_of(&plaintext)
-                .unwrap_or_else(|error| panic!("{}: zstd: {error}", entry.file))
+            sandbox.program("zstd").args(["-d", "-c", "-q"]).input(plaintext).succeed().stdout
         };
         assert_eq!(snapshot.len() as u64, *snapshot_size, "{}", entry.file);
         assert_eq!(hex::encode(Sha256::digest(&snapshot)), *snapshot_sha256, "{}", entry.file);
-    }
-}
-
-trait StdinOf {
-    /// Standard output of the program given `input`, or what it said against it.
-    fn stdin_of(&mut self, input: &[u8]) -> Result<Vec<u8>, String>;
-}
-
-impl StdinOf for Command {
-    fn stdin_of(&mut self, input: &[u8]) -> Result<Vec<u8>, String> {
-        let piped = self.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = piped.spawn().unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_vec();
-        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-        let output = child.wait_with_output().unwrap();
-        writer.join().unwrap();
-        if output.status.success() {
-            return Ok(output.stdout);
-        }
-        Err(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 }
 

@@ -1,17 +1,16 @@
 //! Our own death at any moment: whatever ends the program, under the final name there is nothing or a complete file, and a
 //! later run cleans up, but never what another run is still writing.
 
-use crate::harness::dice::Dice;
-use crate::harness::fake::{Fake, Script};
-use crate::harness::sandbox::{Ended, Running, await_that, finish, signal};
-use crate::harness::skip;
-use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
-use crate::harness::{can, say};
+use harness::dice::Dice;
+use harness::fake::{Fake, Script};
+use harness::process::{await_that, signal};
+use harness::program::{Outcome, Program, Running};
+use harness::skip;
+use harness::trial::{BOTH, Publishing, Trial, is_temporary};
+use harness::{can, say};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write;
-use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Pages of the snapshot: more than one frame, and some dozens of writes.
@@ -29,7 +28,7 @@ const CALLS: usize = 14;
 struct Ends(BTreeMap<i32, usize>);
 
 impl Ends {
-    fn count(&mut self, ended: &Ended) {
+    fn count(&mut self, ended: &Outcome) {
         *self.0.entry(ended.code).or_default() += 1;
     }
 
@@ -43,9 +42,9 @@ impl Ends {
 }
 
 /// Starts `command`, lets `moment` pass, and signals it; how it ended, and how long it took.
-fn signalled_after(command: &mut Command, moment: Duration, name: &str) -> (Ended, Duration) {
+fn signalled_after(command: &Program, moment: Duration, name: &str) -> (Outcome, Duration) {
     let begun = Instant::now();
-    let mut running = Running::start(command.stdin(Stdio::null()));
+    let mut running = command.start();
     // The moment itself is what is tested, so this is no waiting for anything.
     while running.is_alive() && begun.elapsed() < moment {
         std::thread::sleep(Duration::from_millis(1));
@@ -63,10 +62,10 @@ fn signal_at_random_moments(
     publishing: Publishing,
     moments: usize,
     what: &str,
-    command: impl Fn() -> Command,
+    command: impl Fn() -> Program,
 ) {
     let begun = Instant::now();
-    let _ = finish(&mut command()).with(0);
+    command().succeed();
     let mut whole = begun.elapsed();
     trial.clear();
     let mut dice = Dice::new(what);
@@ -76,8 +75,8 @@ fn signal_at_random_moments(
         // The first of each signal comes so early that it is never too late. None comes much later than the end.
         let share = if number < SIGNALS.len() { 0 } else { dice.roll(1050) };
         let moment = whole * u32::try_from(share).unwrap() / 1000;
-        let (ended, took) = signalled_after(&mut command(), moment, name);
-        assert!([0, code].contains(&ended.code), "{what}: SIG{name} after {moment:?}: {}", ended.err());
+        let (ended, took) = signalled_after(&command(), moment, name);
+        assert!([0, code].contains(&ended.code), "{what}: SIG{name} after {moment:?}: {}", ended.stderr);
         trial.judge(publishing, &ended, &format!("{what}: SIG{name} after {moment:?} of {whole:?}"));
         trial.clear();
         ends.count(&ended);
@@ -111,10 +110,8 @@ fn a_signal_at_any_moment_of_a_save_from_etcd_leaves_all_or_nothing() {
     let trial = Trial::new(PAGES);
     let member = Fake::start(Script::sending(trial.snapshot(), trial.snapshot().len(), &[]));
     let command = || {
-        let mut save = trial.sandbox.save();
-        save.args(["--endpoints", &member.address.to_string()]);
-        save.arg(trial.sandbox.backups().join(Publishing::Save.name()));
-        save
+        let save = trial.sandbox.save().args(["--endpoints", &member.address.to_string()]);
+        save.arg(trial.sandbox.backups().join(Publishing::Save.name()))
     };
     signal_at_random_moments(&trial, Publishing::Save, MOMENTS / 2, "save from etcd", command);
 }
@@ -123,12 +120,11 @@ fn a_signal_at_any_moment_of_a_save_from_etcd_leaves_all_or_nothing() {
 const STEPS: &str =
     "openat,write,fsync,flock,renameat2,renameat,unlinkat,fchmod,newfstatat,clone3,munmap,close,exit_group";
 
-fn strace(log: &str, inject: &[&str]) -> Vec<String> {
-    let words = ["strace", "-f", "-qq", "-o", log, "-e", "signal=none", "-e"];
-    let mut words: Vec<String> = words.map(str::to_owned).to_vec();
-    words.push(format!("trace={STEPS}"));
-    words.extend(inject.iter().flat_map(|inject| ["-e".to_owned(), format!("inject={inject}")]));
-    words
+/// Runs the command under strace, which writes its steps to a log.
+fn traced(trial: &Trial, publishing: Publishing, faults: &[&str]) -> Outcome {
+    let log = trial.sandbox.path("tmp/log");
+    let more = ["-o", log.to_str().unwrap(), "-e", &format!("trace={STEPS}")];
+    trial.command(publishing).faulty(faults, &more).run()
 }
 
 /// The same, by what it does instead of by the clock: in the midst of a system call that it was seen to make.
@@ -139,13 +135,11 @@ fn a_signal_in_any_system_call_leaves_all_or_nothing() {
     }
     let mut trial = Trial::new(PAGES / 4);
     trial.slowed = true;
-    let log = trial.sandbox.path("tmp/log");
-    let log = log.to_str().unwrap();
     let mut dice = Dice::new("system calls");
     for publishing in BOTH {
-        let _ = finish(&mut trial.behind(&strace(log, &[]), &trial.command(publishing))).with(0);
+        traced(&trial, publishing, &[]).ends_with(0);
         trial.clear();
-        let seen = fs::read_to_string(log).unwrap();
+        let seen = fs::read_to_string(trial.sandbox.path("tmp/log")).unwrap();
         // Thread and name.
         let call = |line: &str| {
             let (thread, rest) = line.split_once(' ')?;
@@ -161,8 +155,8 @@ fn a_signal_in_any_system_call_leaves_all_or_nothing() {
             let when = calls[..=at].iter().filter(|other| **other == calls[at]).count();
             let (name, code) = SIGNALS[number % SIGNALS.len()];
             let fault = format!("{}:signal={name}:when={when}", calls[at].1);
-            let ended = finish(&mut trial.behind(&strace(log, &[&fault]), &trial.command(publishing)));
-            assert!([0, code].contains(&ended.code), "{fault}: {}", ended.err());
+            let ended = traced(&trial, publishing, &[&fault]);
+            assert!([0, code].contains(&ended.code), "{fault}: {}", ended.stderr);
             trial.judge(publishing, &ended, &fault);
             trial.clear();
             ends.count(&ended);
@@ -175,15 +169,12 @@ fn a_signal_in_any_system_call_leaves_all_or_nothing() {
 
 /// A `save` behind `wrapper` that waits for the rest of its input, with a temporary that looks a day old.
 fn waiting_save(trial: &Trial, wrapper: &[&str]) -> (Running, String) {
-    let mut save = trial.command_fed(Publishing::Save);
-    if !wrapper.is_empty() {
-        save = trial.behind(wrapper, &save);
-    }
-    let before = trial.sandbox.names();
-    let running = Running::start_with(&mut save, &trial.snapshot()[..trial.snapshot().len() - 1000]);
+    let before = trial.sandbox.published();
+    let save = trial.command_fed(Publishing::Save).behind(wrapper);
+    let running = save.input(&trial.snapshot()[..trial.snapshot().len() - 1000]).start_fed();
     let mut new = None;
     await_that("there is a temporary", || {
-        new = trial.sandbox.names().into_iter().find(|name| is_temporary(name) && !before.contains(name));
+        new = trial.sandbox.published().into_iter().find(|name| is_temporary(name) && !before.contains(name));
         new.is_some()
     });
     trial.make_temporaries_old(Duration::from_secs(86_400));
@@ -193,9 +184,9 @@ fn waiting_save(trial: &Trial, wrapper: &[&str]) -> (Running, String) {
 /// Gives it the rest, and lets it end well.
 fn let_it_end(trial: &Trial, mut running: Running) {
     let rest = &trial.snapshot()[trial.snapshot().len() - 1000..];
-    running.child.stdin.as_mut().unwrap().write_all(rest).unwrap();
-    let _ = running.wait().with(0);
-    assert_eq!(trial.sandbox.names(), ["x.age", "x.age.sha256"]);
+    running.feed(rest);
+    running.wait().ends_with(0);
+    assert_eq!(trial.sandbox.published(), ["x.age", "x.age.sha256"]);
     trial.assert_whole(Publishing::Save, &trial.sandbox.backups());
     trial.clear();
 }
@@ -203,12 +194,8 @@ fn let_it_end(trial: &Trial, mut running: Running) {
 /// No later run, in whatever way it is started, takes `temporary` for a dead one.
 fn assert_others_spare(trial: &Trial, temporary: &str, wrapper: &[&str], what: &str) {
     let publishing = Publishing::Restore;
-    let mut other = trial.command(publishing);
-    if !wrapper.is_empty() {
-        other = trial.behind(wrapper, &other);
-    }
-    let _ = finish(&mut other).with(0);
-    assert_eq!(trial.sandbox.names(), [temporary, publishing.name()], "{what}");
+    trial.command(publishing).behind(wrapper).succeed();
+    assert_eq!(trial.sandbox.published(), [temporary, publishing.name()], "{what}");
     trial.assert_whole(publishing, &trial.sandbox.backups());
     trial.clear();
 }
@@ -239,7 +226,7 @@ fn a_living_temporary_is_spared_through_another_mount_and_from_another_namespace
         // Dead, it is found from anywhere.
         let (running, temporary) = waiting_save(&trial, &first_process);
         signal(running.child.id(), "KILL");
-        let _ = running.wait_with_input_open().with(137);
+        running.wait_with_input_open().ends_with(137);
         await_that("no process holds it", || is_unlocked(&trial, &temporary));
         trial.assert_a_later_run_cleans_up();
     }

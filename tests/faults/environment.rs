@@ -1,22 +1,23 @@
 //! A host that is short of everything: descriptors, memory, threads, room, a directory. Whatever is missing, the program
 //! ends with a code of its table and an error in its own words, and keeps the rule of [`Trial::judge`].
 
-use crate::harness::sandbox::{Ended, Running, finish, names};
-use crate::harness::skip;
-use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
-use crate::harness::{can, say};
+use harness::process::await_that;
+use harness::program::{Outcome, Running};
+use harness::sandbox::names;
+use harness::skip;
+use harness::trial::{BOTH, Publishing, Trial, is_temporary};
+use harness::{can, say};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
-use std::process::Command;
 use std::time::Duration;
 
 /// Pages of the snapshot: some writes, and several frames of the least size.
 const PAGES: usize = 100;
 
 /// An error in our words, with a way out.
-fn assert_told(ended: &Ended, what: &str) {
-    let told = ended.err();
+fn assert_told(ended: &Outcome, what: &str) {
+    let told = &ended.stderr;
     assert!(told.contains("etcd-seal: error: ") && told.contains("etcd-seal: hint: "), "{what}: {told}");
     assert!(!told.contains("panicked"), "{what}: {told}");
 }
@@ -25,20 +26,25 @@ fn assert_told(ended: &Ended, what: &str) {
 /// program that the system could not even start.
 fn under(trial: &Trial, limit: &str) -> Vec<i32> {
     let wrapper = ["prlimit", &format!("--{limit}"), "--"];
-    let version = finish(trial.behind(&wrapper, &trial.sandbox.program()).arg("--version"));
+    let version = trial.sandbox.seal(["--version"]).behind(wrapper).run();
     if version.code != 0 {
         return vec![127];
     }
     let mut codes = Vec::new();
     for publishing in BOTH {
-        let ended = finish(&mut trial.behind(&wrapper, &trial.command(publishing)));
+        let ended = trial.command(publishing).behind(&wrapper).run();
         trial.judge(publishing, &ended, limit);
-        assert!([0, 1, 134].contains(&ended.code), "{limit}: {publishing:?}: {} {}", ended.code, ended.err());
+        assert!(
+            [0, 1, 134].contains(&ended.code),
+            "{limit}: {publishing:?}: {} {}",
+            ended.code,
+            ended.stderr
+        );
         if ended.code == 1 {
             assert_told(&ended, limit);
             let resource = limit.split('=').next().unwrap();
             let flag = if resource == "nofile" { "ulimit -n" } else { "-v" };
-            assert!(ended.err().contains(flag), "{limit}: {}", ended.err());
+            assert!(ended.stderr.contains(flag), "{limit}: {}", ended.stderr);
         }
         codes.push(ended.code);
         trial.clear();
@@ -80,18 +86,6 @@ fn little_memory_leaves_all_or_nothing() {
     trial.assert_a_later_run_cleans_up();
 }
 
-/// `command` under strace with these faults.
-fn faulty(trial: &Trial, command: &Command, more: &[&str], faults: &[&str]) -> Ended {
-    let mut wrapper = vec!["strace", "-f", "-qq", "-o", "/dev/null", "-e", "signal=none"];
-    let calls: Vec<&str> = faults.iter().map(|fault| fault.split(':').next().unwrap()).collect();
-    let traced = format!("trace={}", calls.join(","));
-    let injected: Vec<String> = faults.iter().map(|fault| format!("inject={fault}")).collect();
-    wrapper.extend(["-e", &traced]);
-    wrapper.extend(injected.iter().flat_map(|fault| ["-e", fault.as_str()]));
-    wrapper.extend(more);
-    finish(&mut trial.behind(&wrapper, command))
-}
-
 #[test]
 fn no_thread_to_be_had_is_an_error() {
     if !skip::can_trace() {
@@ -102,13 +96,13 @@ fn no_thread_to_be_had_is_an_error() {
         let mut failed = 0;
         for first in 1..=7 {
             let fault = format!("clone3:error=EAGAIN:when={first}+");
-            let ended = faulty(&trial, &trial.command(publishing), &[], &[&fault]);
+            let ended = trial.command(publishing).faulty(&[&fault], &[]).run();
             trial.judge(publishing, &ended, &fault);
-            assert!([0, 1].contains(&ended.code), "{fault}: {}", ended.err());
+            assert!([0, 1].contains(&ended.code), "{fault}: {}", ended.stderr);
             if ended.code == 1 {
                 failed += 1;
                 assert_told(&ended, &fault);
-                assert!(ended.err().contains("thread"), "{}", ended.err());
+                assert!(ended.stderr.contains("thread"), "{}", ended.stderr);
             }
             trial.clear();
         }
@@ -164,9 +158,9 @@ fn one_fault_anywhere_leaves_all_or_nothing() {
     for publishing in BOTH {
         let mut failed = 0;
         for fault in FAULTS {
-            let ended = faulty(&trial, &trial.command(publishing), &[], &[fault]);
+            let ended = trial.command(publishing).faulty(&[fault], &[]).run();
             trial.judge(publishing, &ended, fault);
-            assert!([0, 1, 3].contains(&ended.code), "{fault}: {} {}", ended.code, ended.err());
+            assert!([0, 1, 3].contains(&ended.code), "{fault}: {} {}", ended.code, ended.stderr);
             if ended.code != 0 {
                 failed += 1;
                 assert_told(&ended, fault);
@@ -175,8 +169,8 @@ fn one_fault_anywhere_leaves_all_or_nothing() {
         }
         assert!(failed > FAULTS.len() / 2, "{publishing:?}: only {failed} of {} had an effect", FAULTS.len());
         for fault in HARMLESS {
-            let ended = faulty(&trial, &trial.command(publishing), &[], &[fault]);
-            assert_eq!(ended.code, 0, "{publishing:?} {fault}: {}", ended.err());
+            let ended = trial.command(publishing).faulty(&[fault], &[]).run();
+            assert_eq!(ended.code, 0, "{publishing:?} {fault}: {}", ended.stderr);
             trial.judge(publishing, &ended, fault);
             trial.clear();
         }
@@ -193,9 +187,9 @@ fn a_failure_whose_remains_cannot_be_removed_still_publishes_nothing() {
     let trial = Trial::new(PAGES);
     for publishing in BOTH {
         let faults = ["renameat2:error=EIO", "unlinkat:error=EIO"];
-        let ended = faulty(&trial, &trial.command(publishing), &[], &faults).with(1);
+        let ended = trial.command(publishing).faulty(&faults, &[]).run().ends_with(1);
         assert_told(&ended, "renameat2 and unlinkat");
-        let left = trial.sandbox.names();
+        let left = trial.sandbox.published();
         assert!(!left.is_empty() && left.iter().all(|name| is_temporary(name)), "{left:?}");
         trial.assert_a_later_run_cleans_up();
     }
@@ -214,12 +208,12 @@ fn an_input_that_cannot_be_read_is_an_error() {
         let of_input = ["-P", input.as_str()];
         let command = trial.command(publishing);
         for fault in ["read:error=EIO:when=1", "read:error=EIO:when=2", "read:error=ESTALE:when=2"] {
-            let ended = faulty(&trial, &command, &of_input, &[fault]).with(1);
+            let ended = command.clone().faulty(&[fault], &of_input).run().ends_with(1);
             trial.judge(publishing, &ended, fault);
             assert_told(&ended, fault);
-            assert!(ended.err().contains(&input), "{fault}: {}", ended.err());
+            assert!(ended.stderr.contains(&input), "{fault}: {}", ended.stderr);
         }
-        let ended = faulty(&trial, &command, &of_input, &["read:error=EINTR:when=1+2"]).with(0);
+        let ended = command.clone().faulty(&["read:error=EINTR:when=1+2"], &of_input).run().ends_with(0);
         trial.judge(publishing, &ended, "interrupted reads");
         trial.clear();
     }
@@ -237,7 +231,7 @@ fn an_error_while_writing_back_is_not_lost() {
     let trial = Trial::new(PAGES_WRITTEN_BACK);
     for (publishing, error) in [(Publishing::Save, "EIO"), (Publishing::Restore, "ENOSPC")] {
         let fault = format!("fdatasync:error={error}:when=1");
-        let ended = faulty(&trial, &trial.command(publishing), &[], &[&fault]).with(1);
+        let ended = trial.command(publishing).faulty(&[&fault], &[]).run().ends_with(1);
         trial.judge(publishing, &ended, &fault);
         assert_told(&ended, &fault);
     }
@@ -250,21 +244,21 @@ fn a_file_size_limit_anywhere_leaves_nothing() {
     }
     let trial = Trial::new(PAGES);
     for publishing in BOTH {
-        let _ = finish(&mut trial.command(publishing)).with(0);
+        trial.command(publishing).succeed();
         let path = trial.sandbox.backups().join(publishing.name());
         // An archive of the same snapshot is as long each time, but for grease in its header.
         let whole = fs::metadata(path).unwrap().len();
         trial.clear();
         for limit in [0, 1, 100, 4095, 65_537, whole / 2, whole - 300] {
             let limit = format!("--fsize={limit}");
-            let ended = finish(&mut trial.behind(&["prlimit", &limit, "--"], &trial.command(publishing)));
+            let ended = trial.command(publishing).behind(["prlimit", &limit, "--"]).run();
             trial.judge(publishing, &ended, &limit);
-            let ended = ended.with(1);
+            let ended = ended.ends_with(1);
             assert_told(&ended, &limit);
-            assert!(ended.err().contains("ulimit -f"), "{}", ended.err());
+            assert!(ended.stderr.contains("ulimit -f"), "{}", ended.stderr);
         }
         let limit = format!("--fsize={}", whole + 1000);
-        let _ = finish(&mut trial.behind(&["prlimit", &limit, "--"], &trial.command(publishing))).with(0);
+        trial.command(publishing).behind(["prlimit", &limit, "--"]).succeed();
         trial.clear();
     }
 }
@@ -300,22 +294,22 @@ fn a_full_disk_is_an_error_and_once_there_is_room_it_works() {
                 \"$@\"; echo \"second $?\"; ls -A"
             );
             let wrapper = private_mounts(&trial, &script);
-            let ended = finish(&mut trial.behind(&wrapper, &trial.command(publishing))).with(0);
+            let ended = trial.command(publishing).behind(&wrapper).succeed();
             let names = match publishing {
                 Publishing::Save => "x.age\nx.age.sha256\n",
                 Publishing::Restore => "x.db\n",
             };
             let lines: Vec<String> =
-                ended.out().lines().filter(|line| !line.contains(':')).map(str::to_owned).collect();
+                ended.text().lines().filter(|line| !line.contains(':')).map(str::to_owned).collect();
             let expected = format!("first 1\nsecond 0\n{names}");
-            assert_eq!(lines.join("\n") + "\n", expected, "{publishing:?} in {size}: {}", ended.err());
+            assert_eq!(lines.join("\n") + "\n", expected, "{publishing:?} in {size}: {}", ended.stderr);
             assert_told(&ended, size);
             // A restore knows beforehand.
             let words = match publishing {
                 Publishing::Save => "No space left on device",
                 Publishing::Restore => "are free there",
             };
-            assert!(ended.err().contains(words), "{}", ended.err());
+            assert!(ended.stderr.contains(words), "{}", ended.stderr);
         }
     }
 }
@@ -329,26 +323,26 @@ fn a_directory_that_may_not_be_written_to_is_an_error() {
     if can_mount(&trial, read_only) {
         for publishing in BOTH {
             let wrapper = private_mounts(&trial, &format!("{read_only} && exec \"$@\""));
-            let ended = finish(&mut trial.behind(&wrapper, &trial.command(publishing)));
+            let ended = trial.command(publishing).behind(&wrapper).run();
             trial.judge(publishing, &ended, "read-only");
-            let ended = ended.with(1);
-            assert!(ended.err().contains("Read-only file system"), "{}", ended.err());
-            assert!(ended.err().contains("mounted for writing"), "{}", ended.err());
+            let ended = ended.ends_with(1);
+            assert!(ended.stderr.contains("Read-only file system"), "{}", ended.stderr);
+            assert!(ended.stderr.contains("mounted for writing"), "{}", ended.stderr);
         }
     }
     // Root ignores permissions, but not this.
     if can("chattr", &["+i", directory]) {
-        let ended = BOTH.map(|publishing| (publishing, finish(&mut trial.command(publishing))));
+        let ended = BOTH.map(|publishing| (publishing, trial.command(publishing).run()));
         assert!(can("chattr", &["-i", directory]));
         for (publishing, ended) in ended {
             trial.judge(publishing, &ended, "immutable");
-            let ended = ended.with(1);
-            assert!(ended.err().contains("Operation not permitted"), "{}", ended.err());
+            let ended = ended.ends_with(1);
+            assert!(ended.stderr.contains("Operation not permitted"), "{}", ended.stderr);
             assert_told(&ended, "immutable");
         }
     }
     for publishing in BOTH {
-        let _ = finish(&mut trial.command(publishing)).with(0);
+        trial.command(publishing).succeed();
         trial.assert_whole(publishing, &backups);
     }
 }
@@ -357,12 +351,12 @@ fn a_directory_that_may_not_be_written_to_is_an_error() {
 fn waiting(trial: &Trial, publishing: Publishing) -> (Running, Vec<u8>) {
     let mut input = fs::read(trial.input(publishing)).unwrap();
     let rest = input.split_off(input.len() - 1000);
-    let running = Running::start_with(&mut trial.command_fed(publishing), &input);
-    crate::harness::sandbox::await_that("there is a temporary", || !trial.sandbox.names().is_empty());
+    let running = trial.command_fed(publishing).input(&input).start_fed();
+    await_that("there is a temporary", || !trial.sandbox.published().is_empty());
     (running, rest)
 }
 
-fn resumed((mut running, rest): (Running, Vec<u8>)) -> Ended {
+fn resumed((mut running, rest): (Running, Vec<u8>)) -> Outcome {
     // Who has failed already does not read it.
     let _ = running.child.stdin.as_mut().unwrap().write_all(&rest);
     running.wait()
@@ -376,9 +370,9 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         // Removed with all that is in it.
         let run = waiting(&trial, publishing);
         fs::remove_dir_all(&backups).unwrap();
-        let ended = resumed(run).with(1);
+        let ended = resumed(run).ends_with(1);
         assert_told(&ended, "removed");
-        assert!(ended.err().contains(backups.to_str().unwrap()), "{}", ended.err());
+        assert!(ended.stderr.contains(backups.to_str().unwrap()), "{}", ended.stderr);
         assert!(!backups.exists(), "it was created again");
 
         // Another in its place: a later run would not find the file there, nor look where it was.
@@ -386,17 +380,17 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         let run = waiting(&trial, publishing);
         fs::rename(&backups, &elsewhere).unwrap();
         fs::create_dir(&backups).unwrap();
-        let ended = resumed(run).with(1);
+        let ended = resumed(run).ends_with(1);
         assert_told(&ended, "replaced");
         assert_eq!((names(&backups), names(&elsewhere)), (Vec::new(), Vec::new()));
         fs::remove_dir(&elsewhere).unwrap();
 
         // The temporary alone: what is left to publish belongs to no run.
         let run = waiting(&trial, publishing);
-        fs::remove_file(backups.join(&trial.sandbox.names()[0])).unwrap();
+        fs::remove_file(backups.join(&trial.sandbox.published()[0])).unwrap();
         let ended = resumed(run);
         trial.judge(publishing, &ended, "its temporary was removed");
-        assert_told(&ended.with(1), "its temporary was removed");
+        assert_told(&ended.ends_with(1), "its temporary was removed");
     }
     trial.assert_a_later_run_cleans_up();
 }
@@ -409,20 +403,20 @@ fn a_clock_that_steps_back_does_no_harm() {
     running.signal("KILL");
     let ended = running.wait_with_input_open();
     trial.judge(Publishing::Save, &ended, "killed");
-    let left = trial.sandbox.names();
+    let left = trial.sandbox.published();
     assert_eq!(left.len(), 1);
     let path = trial.sandbox.backups().join(&left[0]);
     let file = fs::File::options().write(true).open(&path).unwrap();
     for ahead in [1, 3600, 30 * 365 * 86_400] {
         file.set_modified(std::time::SystemTime::now() + Duration::from_secs(ahead)).unwrap();
-        let ended = finish(&mut trial.command(Publishing::Save)).with(0);
+        let ended = trial.command(Publishing::Save).succeed();
         trial.judge(Publishing::Save, &ended, "beside a temporary of the future");
         assert!(path.exists(), "one of the future may be alive");
         trial.clear();
     }
     // Long before there were clocks, too.
     file.set_modified(std::time::UNIX_EPOCH).unwrap();
-    let ended = finish(&mut trial.command(Publishing::Restore)).with(0);
+    let ended = trial.command(Publishing::Restore).succeed();
     trial.judge(Publishing::Restore, &ended, "beside a temporary of 1970");
     assert!(!path.exists());
     drop(file);
@@ -437,7 +431,7 @@ fn faked_time(trial: &Trial) {
             return;
         }
         for publishing in BOTH {
-            let ended = finish(&mut trial.behind(&["faketime", when], &trial.command(publishing))).with(0);
+            let ended = trial.command(publishing).behind(["faketime", when]).succeed();
             trial.judge(publishing, &ended, when);
             trial.clear();
         }
@@ -450,10 +444,9 @@ fn a_home_that_is_nowhere_does_no_harm() {
     let trial = Trial::new(PAGES);
     for home in [None, Some(""), Some("/nowhere"), Some("/dev/null")] {
         for publishing in BOTH {
-            let mut command = trial.command(publishing);
-            command.env_remove("HOME").env_remove("TMPDIR").env_remove("PATH").current_dir("/");
-            command.envs(home.map(|home| ("HOME", home))).envs(home.map(|home| ("TMPDIR", home)));
-            let ended = finish(&mut command).with(0);
+            let bare = trial.command(publishing).without_environment().working_in("/");
+            let ended =
+                home.iter().fold(bare, |bare, home| bare.env("HOME", home).env("TMPDIR", home)).succeed();
             trial.judge(publishing, &ended, &format!("home {home:?}"));
             trial.clear();
         }

@@ -1,19 +1,20 @@
 //! The source against servers that do what no real etcd can be made to do.
 
-use crate::harness::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
-use crate::harness::fake::{Ending, Fake, Script, Step};
-use crate::harness::sandbox::{Ended, PAGE_SIZE, Running, Sandbox, finish, finish_with, random, snapshot_of};
-use crate::harness::{can, connection};
 use etcd_client::proto::{PbResponseHeader, PbStatusResponse};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, Snapshot};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::connection;
+use harness::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
+use harness::fake::{Ending, Fake, Script, Step};
+use harness::program::{Outcome, Program};
+use harness::sandbox::Sandbox;
+use harness::snapshots::{PAGE_SIZE, random, snapshot_of};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::marker;
 use std::net::{SocketAddr, TcpListener};
-use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -251,7 +252,7 @@ async fn learners_and_alarmed_members_stand_back() {
     assert_eq!(chosen(&[&learner, &alarmed, &cut_off]).await.unwrap(), cut_off);
     assert_eq!(chosen(&[&learner, &alarmed]).await.unwrap(), alarmed);
     assert_eq!(chosen(&[&learner]).await.unwrap(), learner);
-    let dead = crate::harness::dead_address();
+    let dead = harness::dead_address();
     assert_eq!(chosen(&[&learner, &dead]).await.unwrap_err().kind(), Kind::EtcdUnreachable);
 }
 
@@ -285,7 +286,7 @@ async fn who_never_answers_is_given_up() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_tells_most_is_told_and_every_endpoint_is_named() {
     let denying = Fake::start(Script::of(&[Fail(Code::PermissionDenied, "etcdserver: permission denied")]));
-    let dead = crate::harness::dead_address();
+    let dead = harness::dead_address();
     let error = open(&connection(&[dead.clone(), denying.address.to_string()])).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdAuthentication);
     assert!(error.to_string().contains(&dead), "{error}");
@@ -616,17 +617,15 @@ const BOUND: Duration = Duration::from_secs(25);
 const MEMORY: u64 = 96 << 20;
 
 /// The program with short patience and small frames, so that much of a bad stream comes out before its end.
-fn impatient(sandbox: &Sandbox, endpoint: &str) -> Command {
-    let mut save = sandbox.save();
-    save.args(["--endpoints", endpoint, "--stall-timeout", STALL_TIMEOUT, "--dial-timeout", "1s"]);
-    save.args(["--frame-size", "64KiB", "--jobs", "1"]).stdin(Stdio::null());
-    save
+fn impatient(sandbox: &Sandbox, endpoint: &str) -> Program {
+    let patience = ["--stall-timeout", STALL_TIMEOUT, "--dial-timeout", "1s"];
+    sandbox.save().args(["--endpoints", endpoint, "--frame-size", "64KiB", "--jobs", "1"]).args(patience)
 }
 
 /// Runs it to its end, which must be soon, a failure of etcd's, and cheap.
-fn fails(name: &str, save: &mut Command) -> Ended {
+fn fails(name: &str, save: &Program) -> Outcome {
     let began = Instant::now();
-    let (ended, memory) = Running::start(save).wait_and_watch();
+    let (ended, memory) = save.start().wait_and_watch();
     let took = began.elapsed();
     assert_eq!(ended.code, 14, "{name}: {ended:?}");
     assert!(took < BOUND, "{name}: {took:?}");
@@ -637,27 +636,18 @@ fn fails(name: &str, save: &mut Command) -> Ended {
 
 /// Saves to a directory and to standard output, each time from a server of its own, whom the first may have cost its
 /// life; returns the failure, and how much came out in vain.
-fn judged<S>(
-    sandbox: &Sandbox,
-    name: &str,
-    mut serve: impl FnMut() -> (S, String),
-) -> (serde_json::Value, usize) {
+fn judged<S>(sandbox: &Sandbox, name: &str, mut serve: impl FnMut() -> (S, String)) -> (Value, usize) {
     let before = sandbox.files();
     let (_server, endpoint) = &serve();
-    let told = fails(name, impatient(sandbox, endpoint).arg("--json").arg(sandbox.backups()));
+    let told = fails(name, &impatient(sandbox, endpoint).arg("--json").arg(sandbox.backups()));
     assert_eq!(sandbox.files(), before, "{name}");
-    let failure: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let failure = told.object();
     assert!(failure["error"].as_str().unwrap().contains(endpoint.as_str()), "{name}: {failure}");
 
     let (_server, endpoint) = &serve();
-    let piped = fails(name, impatient(sandbox, endpoint).args(["-", "-v"]));
-    assert!(!piped.err().contains('\u{1b}'), "{name}: {:?}", piped.err());
-    if can("age", &["--version"]) {
-        let mut age = Command::new("age");
-        age.arg("-d").arg("-i").arg(sandbox.identity()).args(["-o", "/dev/null"]);
-        assert_ne!(finish_with(&mut age, &piped.stdout).code, 0, "{name}: stock age takes it");
-    }
-    let _ = finish_with(sandbox.open("verify").arg("-"), &piped.stdout).with(13);
+    let piped = fails(name, &impatient(sandbox, endpoint).args(["-", "-v"]));
+    assert!(!piped.stderr.contains('\u{1b}'), "{name}: {:?}", piped.stderr);
+    sandbox.assert_no_archive(&piped.stdout, name);
     assert_eq!(sandbox.files(), before, "{name}");
     (failure, piped.stdout.len())
 }
@@ -668,7 +658,7 @@ fn for_each<T: marker::Send>(all: Vec<T>, judge: impl Fn(&Sandbox, T) + Sync) {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let sandbox = Sandbox::new();
+                let sandbox = Sandbox::furnished();
                 while let Some(one) = { left.lock().unwrap().next() } {
                     judge(&sandbox, one);
                 }
@@ -705,7 +695,7 @@ fn after_every_stranger_nothing_is_left_and_the_hint_says_what_to_look_at() {
 
 #[test]
 fn a_member_without_tls_says_so_to_a_client_that_wants_it() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let fake = Fake::start(Script::of(&[]));
     let (failure, _) = judged(&sandbox, "no TLS", || ((), format!("https://{}", fake.address)));
     assert_eq!(failure["kind"], "etcd_tls");
@@ -742,11 +732,11 @@ fn honest_members_of_every_kind_are_believed() {
         ("version told", Script { version: "3.6.0", ..whole }),
     ];
     for_each(honest, |_, (name, script)| {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let fake = Fake::start(script);
-        let saved = finish(impatient(&sandbox, &fake.address.to_string()).arg(sandbox.backups()));
-        assert_eq!(saved.code, 0, "{name}: {}", saved.err());
-        let restored = finish(sandbox.open("restore").arg(sandbox.archive()).args(["-o", "-"])).with(0);
+        let saved = impatient(&sandbox, &fake.address.to_string()).arg(sandbox.backups()).run();
+        assert_eq!(saved.code, 0, "{name}: {}", saved.stderr);
+        let restored = sandbox.open("restore").arg(sandbox.archive()).args(["-o", "-"]).succeed();
         assert!(restored.stdout == good, "{name}: byte for byte");
     });
 }
@@ -795,15 +785,15 @@ fn what_a_member_reports_is_recorded_and_what_makes_its_data_doubtful_is_exit_3(
     ];
     let good = recognizable_snapshot();
     for_each(cases, |_, (change, code, kind, conditions)| {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let mut script = Script::sending(&good, good.len(), &[]);
         change(&mut script.status);
         let fake = Fake::start(script);
         let endpoint = fake.address.to_string();
 
-        let saved =
-            finish(impatient(&sandbox, &endpoint).args(["--json", "-q"]).arg(sandbox.backups())).with(code);
-        let told: Value = serde_json::from_slice(&saved.stdout).unwrap();
+        let save = impatient(&sandbox, &endpoint).args(["--json", "-q"]).arg(sandbox.backups());
+        let saved = save.run().ends_with(code);
+        let told = saved.object();
         assert_eq!(told["exit_code"], code, "{told}");
         assert_eq!(told["kind"].as_str(), kind, "{told}");
         assert_eq!(
@@ -812,18 +802,15 @@ fn what_a_member_reports_is_recorded_and_what_makes_its_data_doubtful_is_exit_3(
             "{told}"
         );
         let count = conditions.as_array().unwrap().len();
-        assert_eq!(saved.err().matches(" the member reports ").count(), count, "{}", saved.err());
-        assert!(!saved.err().contains('\u{1b}'), "{}", saved.err());
+        assert_eq!(saved.stderr.matches(" the member reports ").count(), count, "{}", saved.stderr);
+        assert!(!saved.stderr.contains('\u{1b}'), "{}", saved.stderr);
 
         for command in ["info", "verify"] {
-            let open = || {
-                let mut open = sandbox.open(command);
-                open.arg(sandbox.archive());
-                open
-            };
-            let told: Value = serde_json::from_slice(&finish(open().arg("--json")).with(0).stdout).unwrap();
+            let open = sandbox.open(command).arg(sandbox.archive());
+            let told = open.clone().arg("--json").succeed().object();
             assert_eq!(told["conditions"], conditions, "{command}: {told}");
-            let text = finish(&mut open()).with(0).out();
+            let opened = open.succeed();
+            let text = opened.text();
             let said = conditions[0]["condition"].as_str().unwrap();
             let said = match said {
                 "no_leader" => "no leader",

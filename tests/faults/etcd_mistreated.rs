@@ -5,15 +5,16 @@
 //! the next save, once the trouble is over, succeeds. The stream is held in its middle by a proxy that lets no more
 //! pass, not by luck; what has not passed is more than all buffers on the way hold.
 
-use crate::harness::proxy::{Hold, delaying, holding};
-use crate::harness::sandbox::{
-    Ended, Running, Sandbox, await_that, finish, finish_with, names, random, signal,
-};
-use crate::harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, etcds, run, say};
+use harness::process::{await_that, signal};
+use harness::program::{Outcome, Program, Running};
+use harness::proxy::{Hold, delaying, holding};
+use harness::sandbox::{Sandbox, names};
+use harness::snapshots::random;
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, etcds, run, say};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -71,7 +72,7 @@ struct Held {
 
 impl Held {
     /// Lets it go on, to its end.
-    fn release(self) -> Ended {
+    fn release(self) -> Outcome {
         self.hold.release();
         let mut ended = self.running.wait();
         ended.stdout.splice(..0, self.early);
@@ -90,7 +91,7 @@ impl Scene {
 
     fn of(etcd: Etcd, flags: &[String]) -> Self {
         etcd.fill("value", VALUES, VALUE_SIZE);
-        Self { sandbox: Sandbox::new(), etcd, flags: flags.to_vec(), early: 1 }
+        Self { sandbox: Sandbox::furnished(), etcd, flags: flags.to_vec(), early: 1 }
     }
 
     /// With an etcd full of what does not shrink.
@@ -101,13 +102,11 @@ impl Scene {
             let noise: Vec<u8> = random(NOISE_SIZE).iter().map(|byte| byte | 0x80).collect();
             assert!(put(&etcd, &format!("noise/{number}"), &noise));
         }
-        Self { sandbox: Sandbox::new(), etcd, flags: Vec::new(), early: NOISE_SIZE }
+        Self { sandbox: Sandbox::furnished(), etcd, flags: Vec::new(), early: NOISE_SIZE }
     }
 
-    fn save_from(&self, endpoint: &str, more: &[&str]) -> Command {
-        let mut save = self.sandbox.save();
-        save.args(["--endpoints", endpoint]).args(&self.flags).args(more).stdin(Stdio::null());
-        save
+    fn save_from(&self, endpoint: &str, more: &[&str]) -> Program {
+        self.sandbox.save().args(["--endpoints", endpoint]).args(&self.flags).args(more)
     }
 
     /// Begins to save, and has the stream held in its middle.
@@ -119,12 +118,12 @@ impl Scene {
     fn held_from(&self, address: &str, others: &[&str], destination: Destination, more: &[&str]) -> Held {
         let (proxy, hold) = holding(address, HELD_AT);
         let endpoints = [&[proxy.as_str()], others].concat().join(",");
-        let mut save = self.save_from(&endpoints, more);
-        match destination {
+        let save = self.save_from(&endpoints, more);
+        let save = match destination {
             Destination::Directory => save.arg(self.sandbox.backups()),
             Destination::Pipe => save.args(["-", "--frame-size", "64KiB"]),
         };
-        let mut running = Running::start_unread(&mut save);
+        let mut running = save.start_unread();
         await_that("the stream is held", || {
             assert!(running.is_alive(), "it ended before the middle of its stream");
             hold.is_reached()
@@ -138,35 +137,25 @@ impl Scene {
     }
 
     /// Lets it go on, and asserts that it fails as etcd's fault and leaves nothing that passes for an archive.
-    fn fails(&self, held: Held) -> Ended {
+    fn fails(&self, held: Held) -> Outcome {
         let destination = held.destination;
         self.failed(destination, held.release())
     }
 
-    fn failed(&self, destination: Destination, ended: Ended) -> Ended {
-        let ended = ended.with(14);
-        assert!(ended.err().contains("etcd-seal: hint: "), "{}", ended.err());
-        let left = self.sandbox.names();
+    fn failed(&self, destination: Destination, ended: Outcome) -> Outcome {
+        let ended = ended.ends_with(14);
+        assert!(ended.stderr.contains("etcd-seal: hint: "), "{}", ended.stderr);
+        let left = self.sandbox.published();
         assert!(left.is_empty(), "{destination:?}: {left:?}");
         if matches!(destination, Destination::Pipe) {
-            self.refuse(&ended.stdout);
+            self.sandbox.assert_no_archive(&ended.stdout, "a pipe");
         }
         ended
     }
 
-    /// Neither stock age nor we take these bytes for an archive.
-    fn refuse(&self, bytes: &[u8]) {
-        if can("age", &["--version"]) {
-            let mut age = Command::new("age");
-            age.arg("-d").arg("-i").arg(self.sandbox.identity()).args(["-o", "/dev/null"]);
-            assert_ne!(finish_with(&mut age, bytes).code, 0, "stock age takes {} bytes", bytes.len());
-        }
-        let _ = finish_with(self.sandbox.open("verify").arg("-"), bytes).with(13);
-    }
-
     /// Lets it go on into the directory, and asserts that a good archive comes of it; returns the snapshot in it.
     fn succeeds(&self, held: Held) -> PathBuf {
-        let ended = held.release().with(0);
+        let ended = held.release().ends_with(0);
         self.judged(&ended)
     }
 
@@ -178,7 +167,7 @@ impl Scene {
     /// Saves from an etcd that may die at any moment, because it writes to its disk by itself. False when it died;
     /// then the save may have failed.
     fn saves_unless_etcd_died(&mut self) -> bool {
-        let ended = finish(self.save_from(&self.etcd.address(), &[]).arg(self.sandbox.backups()));
+        let ended = self.save_from(&self.etcd.address(), &[]).arg(self.sandbox.backups()).run();
         if ended.code == 0 {
             self.judged(&ended);
             return self.etcd.is_alive();
@@ -189,22 +178,22 @@ impl Scene {
     }
 
     fn saves_from(&self, endpoint: &str) -> PathBuf {
-        let ended = finish(self.save_from(endpoint, &[]).arg(self.sandbox.backups())).with(0);
+        let ended = self.save_from(endpoint, &[]).arg(self.sandbox.backups()).succeed();
         self.judged(&ended)
     }
 
     /// Fails to save without a proxy, and leaves nothing.
-    fn fails_from(&self, endpoint: &str, more: &[&str]) -> Ended {
+    fn fails_from(&self, endpoint: &str, more: &[&str]) -> Outcome {
         let elsewhere = tempfile::tempdir().unwrap();
-        let ended = finish(self.save_from(endpoint, more).arg(elsewhere.path())).with(14);
-        assert!(ended.err().contains("etcd-seal: hint: "), "{}", ended.err());
+        let ended = self.save_from(endpoint, more).arg(elsewhere.path()).run().ends_with(14);
+        assert!(ended.stderr.contains("etcd-seal: hint: "), "{}", ended.stderr);
         assert_eq!(names(elsewhere.path()), [""; 0]);
         ended
     }
 
     /// The only archive there is whole, and etcd's own tool finds the database in it consistent. Takes it away, and
     /// returns the snapshot.
-    fn judged(&self, ended: &Ended) -> PathBuf {
+    fn judged(&self, ended: &Outcome) -> PathBuf {
         assert_eq!(ended.code, 0);
         self.whole()
     }
@@ -212,22 +201,19 @@ impl Scene {
     /// The same, however the save ended.
     fn whole(&self) -> PathBuf {
         let (archive, snapshot) = (self.sandbox.archive(), self.sandbox.path("snapshot.db"));
-        let mut restore = self.sandbox.open("restore");
-        let _ = finish(restore.arg(&archive).arg("--force").arg("-o").arg(&snapshot)).with(0);
-        run(self.snapshot_tool().args(["snapshot", "status"]).arg(&snapshot));
-        for name in self.sandbox.names() {
+        self.sandbox.open("restore").arg(&archive).args(["--force", "-o"]).arg(&snapshot).succeed();
+        self.snapshot_tool().args(["snapshot", "status"]).arg(&snapshot).succeed();
+        for name in self.sandbox.published() {
             fs::remove_file(self.sandbox.backups().join(name)).unwrap();
         }
         snapshot
     }
 
     /// etcdutl where this etcd came with one, else etcdctl.
-    fn snapshot_tool(&self) -> Command {
+    fn snapshot_tool(&self) -> Program {
         let beside = ["etcdutl", "etcdctl"].map(|tool| self.etcd.binary().with_file_name(tool));
         let found = beside.into_iter().find(|tool| tool.is_file());
-        let mut command = Command::new(found.unwrap_or_else(|| "etcdctl".into()));
-        command.env("ETCDCTL_API", "3");
-        command
+        self.sandbox.program(found.unwrap_or_else(|| "etcdctl".into())).env("ETCDCTL_API", "3")
     }
 }
 
@@ -240,12 +226,8 @@ fn quick(options: &Options) -> Options {
 
 /// Puts a value; whether etcd took it.
 fn put(etcd: &Etcd, key: &str, value: &[u8]) -> bool {
-    let mut put = etcd.etcdctl();
-    put.args(["put", key, "--command-timeout", "2s", "--dial-timeout", "2s"]);
-    let mut put = put.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // An etcdctl that fails need not have read all of it.
-    let _ = put.stdin.take().unwrap().write_all(value);
-    put.wait().unwrap().success()
+    let put = ["put", key, "--command-timeout", "2s", "--dial-timeout", "2s"];
+    Program::of(&etcd.etcdctl()).args(put).input(value).run().code == 0
 }
 
 /// Puts a large value that shrinks under one of many keys; whether etcd took it.
@@ -257,20 +239,20 @@ fn put_more(etcd: &Etcd, number: usize) -> bool {
 fn a_member_killed_leaves_nothing_behind_even_if_it_comes_back_at_once() {
     for binary in versions() {
         let mut scene = Scene::noisy(&binary);
-        let broken = |ended: &Ended| ended.err().contains("the snapshot stream broke after");
+        let broken = |ended: &Outcome| ended.stderr.contains("the snapshot stream broke after");
         let held = scene.held(Destination::Directory, &[]);
         scene.etcd.kill();
         assert!(broken(&scene.fails(held)));
         let ended = scene.fails_from(&scene.etcd.address(), &[]);
-        assert!(ended.err().contains("cannot connect"), "{}", ended.err());
+        assert!(ended.stderr.contains("cannot connect"), "{}", ended.stderr);
         scene.etcd.restart();
 
         // Back at the same port before a client knew, and never a second stream behind the first.
         let held = scene.held(Destination::Pipe, &[]);
         scene.etcd.restart();
         assert!(broken(&scene.fails(held)));
-        let ended = finish(scene.save_from(&scene.etcd.address(), &[]).arg(scene.sandbox.backups()));
-        let _ = ended.with(0);
+        let ended = scene.save_from(&scene.etcd.address(), &[]).arg(scene.sandbox.backups()).run();
+        ended.ends_with(0);
     }
 }
 
@@ -299,9 +281,9 @@ fn a_member_that_falls_asleep_is_waited_for_as_long_as_it_was_said() {
             let asleep = Asleep::put(&scene.etcd);
             let ended = scene.fails(held);
             assert!(
-                ended.err().contains("stood still") && ended.err().contains("--stall-timeout"),
+                ended.stderr.contains("stood still") && ended.stderr.contains("--stall-timeout"),
                 "{}",
-                ended.err()
+                ended.stderr
             );
             drop(asleep);
         }
@@ -311,17 +293,17 @@ fn a_member_that_falls_asleep_is_waited_for_as_long_as_it_was_said() {
             let held = scene.held(destination, &[]);
             let asleep = Asleep::put(&scene.etcd);
             held.running.signal(name);
-            let ended = held.release().with(code);
-            assert_eq!(scene.sandbox.names(), [""; 0]);
+            let ended = held.release().ends_with(code);
+            assert_eq!(scene.sandbox.published(), [""; 0]);
             if matches!(destination, Destination::Pipe) {
-                scene.refuse(&ended.stdout);
+                scene.sandbox.assert_no_archive(&ended.stdout, "a pipe");
             }
             drop(asleep);
         }
         let asleep = Asleep::put(&scene.etcd);
         let more = ["--command-timeout", "1s", "--dial-timeout", "1s"];
         let ended = scene.fails_from(&scene.etcd.address(), &more);
-        assert!(ended.err().contains("within 1s"), "{}", ended.err());
+        assert!(ended.stderr.contains("within 1s"), "{}", ended.stderr);
         drop(asleep);
         let held = scene.held(Destination::Directory, &[]);
         drop(Asleep::put(&scene.etcd));
@@ -424,11 +406,10 @@ fn an_alarm_for_want_of_space_is_no_reason_to_go_without_a_backup() {
         assert!(run(scene.etcd.etcdctl().args(["alarm", "list"])).contains("NOSPACE"));
         scene.succeeds(held);
         // Not even -q hides it.
-        let ended =
-            finish(scene.save_from(&scene.etcd.address(), &["-q"]).arg(scene.sandbox.backups())).with(0);
-        assert_eq!(ended.out(), "");
+        let ended = scene.save_from(&scene.etcd.address(), &["-q"]).arg(scene.sandbox.backups()).succeed();
+        assert_eq!(ended.text(), "");
         let warning = format!("{}: the member reports NOSPACE alarm of member ", scene.etcd.address());
-        assert!(ended.err().contains(&warning), "{}", ended.err());
+        assert!(ended.stderr.contains(&warning), "{}", ended.stderr);
         scene.judged(&ended);
     }
 }
@@ -444,11 +425,11 @@ fn compaction_and_defragmentation_under_the_stream_do_no_harm() {
         let revision = status[0]["Status"]["header"]["revision"].to_string();
         run(scene.etcd.etcdctl().args(["compact", "--physical", &revision]));
         // It waits for the stream, and everything else in etcd for it.
-        let mut defragment = scene.etcd.etcdctl();
-        let defragment = Running::start(defragment.args(["defrag", "--command-timeout", "60s"]));
+        let defragment =
+            Program::of(&scene.etcd.etcdctl()).args(["defrag", "--command-timeout", "60s"]).start();
         await_that("it defragments", || scene.etcd.log().contains("defragment"));
         let before = scene.succeeds(held);
-        let _ = defragment.wait().with(0);
+        defragment.wait().ends_with(0);
         let size = |snapshot: &Path| fs::metadata(snapshot).unwrap().len();
         let before = size(&before);
         let after = size(&scene.saves());
@@ -515,8 +496,8 @@ fn what_is_written_together_under_the_stream_is_saved_together_or_not_at_all() {
             scene.succeeds(held)
         });
         let data_dir = snapshot.with_extension("etcd");
-        let mut restore = scene.snapshot_tool();
-        run(restore.args(["snapshot", "restore"]).arg(&snapshot).arg("--data-dir").arg(&data_dir));
+        let restore = scene.snapshot_tool().args(["snapshot", "restore"]).arg(&snapshot);
+        restore.arg("--data-dir").arg(&data_dir).succeed();
         let restored = Options { data_dir: Some(data_dir), ..Options::default() };
         let restored = Etcd::start(&binary, &quick(&restored));
         let (a, b) = (below(&restored, "pair/a"), below(&restored, "pair/b"));
@@ -533,10 +514,10 @@ fn install(from: &Path, to: &Path) {
 #[test]
 fn certificates_may_be_replaced_between_saves_and_under_the_stream() {
     for binary in versions() {
-        let place = Sandbox::new();
+        let place = Sandbox::furnished();
         let file = |name: &str| place.path(name);
         let [cacert, cert, key, old] = ["ca.pem", "client.pem", "client.key", "old.pem"].map(file);
-        let leaf = crate::harness::Leaf { certificate: file("server.pem"), key: file("server.key") };
+        let leaf = harness::Leaf { certificate: file("server.pem"), key: file("server.key") };
         let pkis = [Pki::new(), Pki::new()];
         let clients = pkis.each_ref().map(|pki| pki.issue("client", LOOPBACK_NAMES));
         let replace_server = |pki: &Pki| {
@@ -569,9 +550,9 @@ fn certificates_may_be_replaced_between_saves_and_under_the_stream() {
         // Half of it done: a client that knows only the old authority does not get in.
         let ended = scene.fails_from(&scene.etcd.address(), &["--stall-timeout", "5s"]);
         assert!(
-            ended.err().contains("has another key") && ended.err().contains("--cacert"),
+            ended.stderr.contains("has another key") && ended.stderr.contains("--cacert"),
             "{}",
-            ended.err()
+            ended.stderr
         );
         replace_client(1);
         // Who was let in stays in.
@@ -579,7 +560,7 @@ fn certificates_may_be_replaced_between_saves_and_under_the_stream() {
         // The same files, read anew.
         scene.saves();
         let ended = scene.fails_from(&format!("http://{}", scene.etcd.address()), &[]);
-        assert!(ended.err().contains("serves TLS") && ended.err().contains("https://"), "{}", ended.err());
+        assert!(ended.stderr.contains("serves TLS") && ended.stderr.contains("https://"), "{}", ended.stderr);
     }
 }
 
@@ -595,21 +576,20 @@ fn authentication_may_be_turned_on_and_off_under_the_stream() {
         scene.succeeds(held);
         let ended = scene.fails_from(&address, &[]);
         assert!(
-            ended.err().contains("user name is empty") && ended.err().contains("--user"),
+            ended.stderr.contains("user name is empty") && ended.stderr.contains("--user"),
             "{}",
-            ended.err()
+            ended.stderr
         );
         scene.flags = as_root("first");
         scene.saves();
 
         // Another password.
         let held = scene.held(Destination::Directory, &[]);
-        let mut passwd = scene.etcd.etcdctl();
-        passwd.args(["--user", "root:first", "user", "passwd", "root", "--interactive=false"]);
-        let _ = finish_with(&mut passwd, b"second\n").with(0);
+        let passwd = ["--user", "root:first", "user", "passwd", "root", "--interactive=false"];
+        Program::of(&scene.etcd.etcdctl()).args(passwd).input("second\n").succeed();
         scene.succeeds(held);
         let ended = scene.fails_from(&address, &[]);
-        assert!(ended.err().contains("authentication failed"), "{}", ended.err());
+        assert!(ended.stderr.contains("authentication failed"), "{}", ended.stderr);
         scene.flags = as_root("second");
         scene.saves();
 
@@ -639,14 +619,11 @@ fn a_network_that_is_cut_is_given_up_and_one_that_comes_back_is_not() {
         let scene = Scene::with(&binary, &Options { within: network.enter.clone(), ..Options::default() });
         let (up, down) = ("ip link set lo up", "ip link set lo down");
         let save = |more: &[&str]| {
-            let save = scene.save_from(&scene.etcd.address(), more);
-            let mut within = scene.sandbox.tame(Command::new(&network.enter[0]));
-            within.args(&network.enter[1..]).arg(save.get_program()).args(save.get_args());
-            within.arg(scene.sandbox.backups()).stdin(Stdio::null());
-            within
+            let save = scene.save_from(&scene.etcd.address(), more).arg(scene.sandbox.backups());
+            save.behind(&network.enter)
         };
         let begun = |more: &[&str]| {
-            let running = Running::start(&mut save(more));
+            let running = save(more).start();
             await_that("something is written", || written(&scene.sandbox.backups()) > 0);
             running
         };
@@ -654,16 +631,16 @@ fn a_network_that_is_cut_is_given_up_and_one_that_comes_back_is_not() {
         let running = begun(&["--limit-rate", "1MiB", "--stall-timeout", "1s"]);
         run(&mut network.shell(down));
         let ended = scene.failed(Destination::Directory, running.wait());
-        assert!(ended.err().contains("stood still"), "{}", ended.err());
+        assert!(ended.stderr.contains("stood still"), "{}", ended.stderr);
         let unreachable = save(&["--dial-timeout", "1s", "--command-timeout", "1s"]);
-        let ended = scene.failed(Destination::Directory, finish(&mut { unreachable }));
-        assert!(ended.err().contains("--endpoints"), "{}", ended.err());
+        let ended = scene.failed(Destination::Directory, unreachable.run());
+        assert!(ended.stderr.contains("--endpoints"), "{}", ended.stderr);
 
         run(&mut network.shell(up));
         let running = begun(&["--limit-rate", "4MiB"]);
         run(&mut network.shell(down));
         run(&mut network.shell(up));
-        let ended = running.wait().with(0);
+        let ended = running.wait().ends_with(0);
         scene.judged(&ended);
     }
 }
@@ -698,7 +675,7 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
             let held = scene.held_from(&here, &[&there, &leader.address()], destination, &[]);
             scene.etcd.kill();
             let ended = scene.fails(held);
-            assert!(ended.err().contains("broke after"), "{}", ended.err());
+            assert!(ended.stderr.contains("broke after"), "{}", ended.stderr);
             // The next save takes another.
             scene.saves_from(&[here.as_str(), &there].join(","));
             scene.etcd.restart();
@@ -711,22 +688,23 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
         await_that("the member notices", || {
             status(&scene.etcd)["leader"].as_u64().is_none_or(|leader| leader == 0)
         });
-        let ended = held.release().with(3);
+        let ended = held.release().ends_with(3);
         let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
         assert_eq!((&told["kind"], &told["conditions"]), (&json!("no_leader"), &Value::Null), "{told}");
         assert_eq!(told["status_after"]["conditions"], json!([{"condition": "no_leader"}]), "{told}");
         assert!(
-            ended.err().contains("by the end of the stream the member reports no leader"),
+            ended.stderr.contains("by the end of the stream the member reports no leader"),
             "{}",
-            ended.err()
+            ended.stderr
         );
         scene.whole();
 
         // Cut off from the beginning, and the only one that answers.
         let both = [here.as_str(), &there].join(",");
-        let ended = finish(scene.save_from(&both, &["-q"]).arg(scene.sandbox.backups())).with(3);
-        assert!(ended.out().contains("saved, but the member had no leader"), "{}", ended.out());
-        let told = finish(scene.sandbox.open("info").arg(scene.sandbox.archive())).with(0).out();
+        let ended = scene.save_from(&both, &["-q"]).arg(scene.sandbox.backups()).run().ends_with(3);
+        assert!(ended.text().contains("saved, but the member had no leader"), "{}", ended.text());
+        let told = scene.sandbox.open("info").arg(scene.sandbox.archive()).succeed();
+        let told = told.text();
         assert_eq!(told.matches("no leader").count(), 2, "before and after: {told}");
         scene.whole();
         say("saved without a quorum");
@@ -741,7 +719,7 @@ struct GrpcProxy {
 
 impl GrpcProxy {
     fn start(binary: &Path, endpoints: &[String]) -> Self {
-        let address = crate::harness::dead_address();
+        let address = harness::dead_address();
         let child = Command::new(binary)
             .args(["grpc-proxy", "start"])
             .arg(format!("--endpoints={}", endpoints.join(",")))
@@ -784,10 +762,10 @@ fn what_a_proxy_mixes_is_no_archive() {
         let proxy = GrpcProxy::start(&binary, &addresses);
         let mut refused = 0;
         for number in 0..TRIES {
-            let sandbox = Sandbox::new();
+            let sandbox = Sandbox::furnished();
             let archive = sandbox.path(&format!("{number}.age"));
-            let mut save = sandbox.save();
-            let ended = finish(save.args(["--endpoints", &proxy.address, "--json"]).arg(&archive));
+            let save = sandbox.save();
+            let ended = save.args(["--endpoints", &proxy.address, "--json"]).arg(&archive).run();
             let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
             if ended.code == 0 {
                 let member = told["member_id"].as_str().unwrap();

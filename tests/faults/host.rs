@@ -1,17 +1,17 @@
 //! What the program is like to the host it runs on: whom it lets go first, how many threads it has, what it takes of a
 //! processor while there is nothing to do, and how soon it goes when it is told to.
 
-use crate::harness::fake::{Fake, Script, Step};
-use crate::harness::pty;
-use crate::harness::sandbox::{Process, Running, Sandbox, await_that, finish, snapshot};
-use crate::harness::say;
-use crate::harness::skip;
+use harness::fake::{Fake, Script, Step};
+use harness::process::{Process, await_that};
+use harness::program::{Program, Running};
+use harness::pty;
+use harness::sandbox::Sandbox;
+use harness::say;
+use harness::skip;
+use harness::snapshots::snapshot;
 use std::fs;
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -29,10 +29,9 @@ struct Scene {
 impl Scene {
     /// Of a snapshot of so many pages.
     fn new(pages: usize) -> Self {
-        let scene = Self { sandbox: Sandbox::new(), snapshot: snapshot(pages) };
-        fs::write(scene.snapshot_file(), &scene.snapshot).unwrap();
-        let mut save = scene.sandbox.save();
-        let _ = finish(save.arg("--from").arg(scene.snapshot_file()).arg(scene.archive())).with(0);
+        let scene = Self { sandbox: Sandbox::furnished(), snapshot: snapshot(pages) };
+        scene.sandbox.write("snapshot.db", &scene.snapshot);
+        scene.save_from_file().arg(scene.archive()).succeed();
         scene
     }
 
@@ -55,38 +54,29 @@ impl Scene {
         Fake::start(Script::sending(&self.snapshot, self.snapshot.len() - 32, &[]))
     }
 
-    fn save_from(&self, member: &Fake) -> Command {
-        let mut save = self.sandbox.save();
-        save.args(["--endpoints", &member.address.to_string()]).stdin(Stdio::null());
-        save
+    fn save_from(&self, member: &Fake) -> Program {
+        self.sandbox.save().args(["--endpoints", &member.address.to_string()])
     }
 
-    fn save_from_file(&self) -> Command {
-        let mut save = self.sandbox.save();
-        save.arg("--from").arg(self.snapshot_file()).stdin(Stdio::null());
-        save
+    fn save_from_file(&self) -> Program {
+        self.sandbox.save().arg("--from").arg(self.snapshot_file())
     }
 
-    fn restore(&self) -> Command {
-        let mut restore = self.sandbox.open("restore");
-        restore.arg(self.archive()).arg("-o").stdin(Stdio::null());
-        restore
+    fn restore(&self) -> Program {
+        self.sandbox.open("restore").arg(self.archive()).arg("-o")
     }
 
     /// The commands that read all of their standard input, with all of it but its end.
-    fn reading_input(&self) -> Vec<(&'static str, Command, Vec<u8>)> {
-        let (mut save, mut verify) = (self.sandbox.save(), self.sandbox.open("verify"));
-        let mut restore = self.sandbox.open("restore");
-        save.args(["--from", "-"]).arg(self.sandbox.backups());
-        verify.arg("-");
-        restore.args(["-", "-o"]).arg(self.sandbox.backups().join("x.db"));
-        let begun = |bytes: &[u8]| bytes[..bytes.len() - KEPT_BACK].to_vec();
+    fn reading_input(&self) -> [(&'static str, Program, Vec<u8>); 3] {
+        let (sandbox, backups) = (&self.sandbox, self.sandbox.backups());
         let archive = fs::read(self.archive()).unwrap();
-        vec![
-            ("save", save, begun(&self.snapshot)),
-            ("verify", verify, begun(&archive)),
-            ("restore", restore, begun(&archive)),
+        let restore = sandbox.open("restore").args(["-", "-o"]).arg(backups.join("x.db"));
+        [
+            ("save", sandbox.save().args(["--from", "-"]).arg(backups), &self.snapshot),
+            ("verify", sandbox.open("verify").arg("-"), &archive),
+            ("restore", restore, &archive),
         ]
+        .map(|(name, command, input)| (name, command, input[..input.len() - KEPT_BACK].to_vec()))
     }
 }
 
@@ -108,9 +98,9 @@ fn every_thread_of_a_polite_program_lets_others_go_first() {
         (&[], "true", 19, 1),
         (&["--nice=false"], "true", 0, cores.min(4)),
     ] {
-        for (name, mut command, input) in scene.reading_input() {
-            command.args(flags).env("ETCD_SEAL_NICE", variable);
-            let running = Running::start_with(&mut command, &input);
+        for (name, command, input) in scene.reading_input() {
+            let command = command.args(flags).env("ETCD_SEAL_NICE", variable);
+            let running = command.input(input).start_fed();
             let process = running.process();
             let (parallel, last) = stages(name);
             await_that("every stage has been started", || process.count(last) == 1);
@@ -134,12 +124,10 @@ fn a_priority_that_cannot_be_set_is_no_failure() {
         return;
     }
     let scene = Scene::new(10);
-    let mut strace = scene.sandbox.tame(Command::new("strace"));
-    strace.args(["-f", "-qq", "-o", "/dev/null", "-e", "inject=setpriority:error=EPERM", "--"]);
-    let save = scene.save_from_file();
-    strace.arg(save.get_program()).args(save.get_args()).arg("--nice").arg(scene.sandbox.backups());
-    let ended = finish(&mut strace).with(0);
-    assert!(ended.err().contains("etcd-seal: warning: cannot lower the priority"), "{}", ended.err());
+    let save = scene.save_from_file().arg("--nice").arg(scene.sandbox.backups());
+    save.faulty(&["setpriority:error=EPERM"], &[])
+        .succeed()
+        .says("etcd-seal: warning: cannot lower the priority");
     let _ = scene.sandbox.archive();
 }
 
@@ -169,13 +157,10 @@ fn assert_waits_asleep(what: &str, process: Process) {
 }
 
 /// Starts a command that has a terminal for its standard error, and returns what appears there.
-fn start_with_bar(command: &mut Command) -> (Running, File, Receiver<String>) {
+fn start_with_bar(command: &Program) -> (Running, File, Receiver<String>) {
     let (terminal, user_side) = pty::open();
     let shown = pty::show(terminal.try_clone().unwrap());
-    let child = command.env("TERM", "xterm").stdout(Stdio::piped()).stderr(user_side).spawn().unwrap();
-    // It holds the terminal, too.
-    command.stderr(Stdio::null());
-    (Running::of(child), terminal, shown)
+    (command.clone().env("TERM", "xterm").start_telling(user_side), terminal, shown)
 }
 
 /// Waits until the bar has been drawn several times.
@@ -191,27 +176,26 @@ fn await_bar(shown: &Receiver<String>, doing: &str) {
 fn no_thread_spins_while_etcd_stalls() {
     let scene = Scene::new(2000);
     let member = scene.stalling_member();
-    let running = Running::start(scene.save_from(&member).arg(scene.sandbox.backups()));
+    let running = scene.save_from(&member).arg(scene.sandbox.backups()).start();
     assert_waits_asleep("save from a member that stalls", running.process());
     drop(running);
 
-    let mut save = scene.save_from(&member);
-    let (running, _terminal, shown) = start_with_bar(save.arg(scene.sandbox.backups()));
+    let (running, _terminal, shown) = start_with_bar(&scene.save_from(&member).arg(scene.sandbox.backups()));
     await_bar(&shown, "sealing");
     assert_waits_asleep("save from a member that stalls, with a bar", running.process());
     drop(running);
 
     let silent = Fake::start(Script { silent_at_snapshot: true, ..Script::of(&[]) });
-    let running = Running::start(scene.save_from(&silent).arg(scene.sandbox.backups()));
-    await_that("a member is chosen", || !scene.sandbox.names().is_empty());
+    let running = scene.save_from(&silent).arg(scene.sandbox.backups()).start();
+    await_that("a member is chosen", || !scene.sandbox.published().is_empty());
     assert_waits_asleep("save from a member that says nothing", running.process());
 }
 
 #[test]
 fn no_thread_spins_while_the_input_stalls() {
     let scene = Scene::new(2000);
-    for (name, mut command, input) in scene.reading_input() {
-        let running = Running::start_with(&mut command, &input);
+    for (name, command, input) in scene.reading_input() {
+        let running = command.input(input).start_fed();
         assert_waits_asleep(&format!("{name} of an input that stalls"), running.process());
     }
 }
@@ -221,28 +205,23 @@ fn no_thread_spins_while_the_output_is_not_read() {
     let scene = Scene::new(2000);
     let member = scene.whole_member();
     // As little as can be between etcd and the pipe, so that etcd has to wait too.
-    let mut from_member = scene.save_from(&member);
-    from_member.args(["--jobs=1", "--frame-size=64KiB"]);
-    for (what, doing, mut command) in [
+    let from_member = scene.save_from(&member).args(["--jobs=1", "--frame-size=64KiB"]);
+    for (what, doing, command) in [
         ("save from a member", "sealing", from_member),
         ("save from a file", "sealing", scene.save_from_file()),
         ("restore", "restoring", scene.restore()),
     ] {
-        let mut running = Running::start_unread(command.arg("-"));
-        begin_to_read(&mut running);
+        let command = command.arg("-");
+        let mut running = command.start_unread();
+        running.begin_to_read();
         assert_waits_asleep(&format!("{what} to a pipe that is not read"), running.process());
         drop(running);
 
-        let (mut running, _terminal, shown) = start_with_bar(&mut command);
-        begin_to_read(&mut running);
+        let (mut running, _terminal, shown) = start_with_bar(&command);
+        running.begin_to_read();
         await_bar(&shown, doing);
         assert_waits_asleep(&format!("{what} to a pipe that is not read, with a bar"), running.process());
     }
-}
-
-/// Reads one byte of the output: it has begun.
-fn begin_to_read(running: &mut Running) {
-    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
 }
 
 /// How long the end may take after a signal before the test fails: 200 ms are what is aimed at, and measured by
@@ -256,8 +235,8 @@ fn assert_goes(what: &str, mut running: Running) {
     await_that(&format!("{what} ends"), || !running.is_alive());
     let took = began.elapsed();
     say(&format!("{what}: gone {} ms after the signal", took.as_millis()));
-    let ended = running.wait().with(INTERRUPTED);
-    assert!(ended.err().contains("interrupted"), "{what}: {}", ended.err());
+    let ended = running.wait().ends_with(INTERRUPTED);
+    assert!(ended.stderr.contains("interrupted"), "{what}: {}", ended.stderr);
     assert!(took < SOON, "{what} takes {took:?} to end");
 }
 
@@ -268,75 +247,69 @@ fn a_save_goes_when_it_is_told_to() {
     let deaf = Fake::start(Script { silent_at_status: true, ..Script::of(&[]) });
     let silent = Fake::start(Script { silent_at_snapshot: true, ..Script::of(&[]) });
     let backups = scene.sandbox.backups();
-    let nothing_is_left = || assert_eq!(scene.sandbox.names(), [""; 0]);
+    let nothing_is_left = || assert_eq!(scene.sandbox.published(), [""; 0]);
 
-    let running = Running::start(scene.save_from(&deaf).arg(&backups));
+    let running = scene.save_from(&deaf).arg(&backups).start();
     await_that("it watches for signals", || running.process().count("command") == 1);
     assert_goes("save that looks for a member", running);
     nothing_is_left();
 
-    let running = Running::start(scene.save_from(&silent).arg(&backups));
-    await_that("there is a temporary", || !scene.sandbox.names().is_empty());
+    let running = scene.save_from(&silent).arg(&backups).start();
+    await_that("there is a temporary", || !scene.sandbox.published().is_empty());
     assert_goes("save from a member that says nothing", running);
     nothing_is_left();
 
-    let running = Running::start(scene.save_from(&stalling).arg(&backups));
+    let running = scene.save_from(&stalling).arg(&backups).start();
     await_that("the stream has begun", || running.process().count("order") == 1);
     assert_goes("save from a member that stalls", running);
     nothing_is_left();
 
-    for (what, mut command) in
+    for (what, command) in
         [("save from a member", scene.save_from(&whole)), ("save from a file", scene.save_from_file())]
     {
-        let mut running = Running::start_unread(command.arg("-"));
-        begin_to_read(&mut running);
+        let mut running = command.arg("-").start_unread();
+        running.begin_to_read();
         assert_goes(&format!("{what} to a pipe that is not read"), running);
     }
 
     // A frame of this size takes many seconds at this level, and none can be left half compressed.
-    let mut slow = scene.save_from_file();
-    let running = Running::start(slow.args(["--level=19", "--frame-size=16MiB"]).arg(&backups));
+    let slow = scene.save_from_file();
+    let running = slow.args(["--level=19", "--frame-size=16MiB"]).arg(&backups).start();
     await_that("it compresses", || running.process().count("order") == 1);
     assert_goes("save in the middle of a frame", running);
     nothing_is_left();
 
-    let mut asking = asking_unattended(&scene.sandbox);
-    let running = Running::start(asking.arg("--from").arg(scene.snapshot_file()).arg(&backups));
+    let asking = asking_unattended(&scene.sandbox);
+    let running = asking.arg("--from").arg(scene.snapshot_file()).arg(&backups).start();
     await_that("it asks the plugin", || scene.sandbox.path("asked").exists());
     assert_goes("save that waits for a plugin", running);
     nothing_is_left();
 }
 
 /// A `save` to a recipient whose plugin never answers. It ends with its input.
-fn asking_unattended(sandbox: &Sandbox) -> Command {
-    let plugins = sandbox.path("plugins");
-    fs::create_dir(&plugins).unwrap();
-    let plugin = plugins.join("age-plugin-asking");
+fn asking_unattended(sandbox: &Sandbox) -> Program {
+    let plugins = sandbox.make_directory("plugins");
     // Its standard output stays open with nothing in it.
     let asked = sandbox.path("asked");
     let script = format!("#!/bin/sh\n: >{}\nexec 3>&1\nexec cat >/dev/null\n", asked.display());
-    fs::write(&plugin, script).unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
-    let mut save = sandbox.program();
-    save.env("PATH", format!("{}:{}", plugins.display(), std::env::var("PATH").unwrap()));
-    save.args(["save", "-r", "age1asking18hqs4j"]).stdin(Stdio::null());
-    save
+    sandbox.write_script("plugins/age-plugin-asking", script);
+    sandbox.seal(["save", "-r", "age1asking18hqs4j"]).find_first_in([plugins])
 }
 
 #[test]
 fn a_program_that_waits_for_input_goes_when_it_is_told_to() {
     let scene = Scene::new(2000);
-    for (name, mut command, input) in scene.reading_input() {
+    for (name, command, input) in scene.reading_input() {
         for bytes in [&input[..], &[]] {
-            let running = Running::start_with(&mut command, bytes);
+            let running = command.clone().input(bytes).start_fed();
             let began = if bytes.is_empty() { "command" } else { "order" };
             await_that("it has begun", || running.process().count(began) == 1);
             assert_goes(&format!("{name} of an input of {} bytes so far", bytes.len()), running);
-            assert_eq!(scene.sandbox.names(), [""; 0]);
+            assert_eq!(scene.sandbox.published(), [""; 0]);
         }
     }
     let archive = fs::read(scene.archive()).unwrap();
-    let running = Running::start_with(scene.sandbox.program().args(["verify", "-"]), &archive);
+    let running = scene.sandbox.seal(["verify", "-"]).input(&archive).start_fed();
     await_that("it has begun", || running.process().count("command") == 1);
     assert_goes("verify without a key", running);
 }
@@ -344,19 +317,19 @@ fn a_program_that_waits_for_input_goes_when_it_is_told_to() {
 #[test]
 fn a_reader_of_a_large_archive_goes_when_it_is_told_to() {
     let scene = Scene::new(6000);
-    let mut verify = scene.sandbox.open("verify");
-    let mut restore = scene.restore();
+    let verify = scene.sandbox.open("verify");
+    let restore = scene.restore();
     for (what, command) in [
         ("verify", verify.arg(scene.archive())),
         ("restore", restore.arg(scene.sandbox.backups().join("x.db"))),
     ] {
-        let running = Running::start(command.stdin(Stdio::null()));
+        let running = command.start();
         await_that("it reads", || running.process().count("order") == 1);
         assert_goes(what, running);
-        assert_eq!(scene.sandbox.names(), [""; 0]);
+        assert_eq!(scene.sandbox.published(), [""; 0]);
     }
-    let mut running = Running::start_unread(scene.restore().arg("-"));
-    begin_to_read(&mut running);
+    let mut running = scene.restore().arg("-").start_unread();
+    running.begin_to_read();
     assert_goes("restore to a pipe that is not read", running);
 }
 
@@ -367,11 +340,9 @@ const MEMORY_MAX: u64 = 96 << 20;
 fn frames_of_any_size_are_opened_in_the_same_memory() {
     let scene = Scene::new(16_500);
     let (archive, output) = (scene.sandbox.path("large.age"), scene.sandbox.backups().join("x.db"));
-    let mut save = scene.save_from_file();
-    let _ = finish(save.args(["--frame-size", "16MiB"]).arg(&archive)).with(0);
-    let mut restore = scene.sandbox.open("restore");
-    restore.args(["--jobs", "4", "-o"]).arg(&output).arg(&archive);
-    let (ended, memory) = Running::start(&mut restore).wait_and_watch();
+    scene.save_from_file().args(["--frame-size", "16MiB"]).arg(&archive).succeed();
+    let restore = scene.sandbox.open("restore").args(["--jobs", "4", "-o"]).arg(&output).arg(&archive);
+    let (ended, memory) = restore.start().wait_and_watch();
     assert_eq!(ended.code, 0, "{ended:?}");
     assert!(memory > 0 && memory < MEMORY_MAX, "{memory} bytes of memory");
     assert!(fs::read(output).unwrap() == scene.snapshot);

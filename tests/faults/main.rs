@@ -10,6 +10,3 @@ mod etcd_mistreated;
 mod host;
 mod processes;
 mod secrets;
-
-#[path = "../harness/mod.rs"]
-mod harness;

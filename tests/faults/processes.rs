@@ -1,16 +1,18 @@
 //! The program as a process: what others see of its secrets, and what is left of it when it is stopped at any moment.
 
-use crate::harness::sandbox::{
-    Ended, PATIENCE, Running, Sandbox, await_that, finish, finish_with, names, random, signal, snapshot,
-};
-use crate::harness::skip;
-use crate::harness::{Etcd, Options, can, etcds};
+use harness::process::{PATIENCE, await_that, signal};
+use harness::program::{Outcome, Program, Running, etcd_seal};
+use harness::pty::Dialogue;
+use harness::sandbox::{Sandbox, names};
+use harness::snapshots::{random, snapshot};
+use harness::trial::is_temporary;
+use harness::{Etcd, an_etcd, can, skip};
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What must never be seen anywhere. Each is planted where it belongs, and where people put it by mistake.
@@ -27,27 +29,21 @@ const BOUND: Duration = Duration::from_secs(20);
 
 /// A `save` from its standard input that has been given all of a snapshot but the end, and is asked to wait for it.
 fn stalled_save(sandbox: &Sandbox, snapshot: &[u8]) -> Running {
-    let mut command = sandbox.save();
-    command.args(["--from", "-", "-v"]).arg(sandbox.backups());
-    stalled(sandbox, &mut command, snapshot)
+    stalled(sandbox, sandbox.save().args(["--from", "-", "-v"]).arg(sandbox.backups()), snapshot)
 }
 
 /// The same with a command of one's own.
-fn stalled(sandbox: &Sandbox, command: &mut Command, snapshot: &[u8]) -> Running {
-    let before = sandbox.names().len();
-    let running = Running::start_with(command, &snapshot[..snapshot.len() - 1000]);
-    await_that("there is a temporary", || sandbox.names().len() > before);
+fn stalled(sandbox: &Sandbox, command: Program, snapshot: &[u8]) -> Running {
+    let before = sandbox.published().len();
+    let running = command.input(&snapshot[..snapshot.len() - 1000]).start_fed();
+    await_that("there is a temporary", || sandbox.published().len() > before);
     running
 }
 
 /// Gives a stalled save the rest and lets it end.
-fn resume(mut running: Running, snapshot: &[u8]) -> Ended {
-    running.child.stdin.as_mut().unwrap().write_all(&snapshot[snapshot.len() - 1000..]).unwrap();
+fn resume(mut running: Running, snapshot: &[u8]) -> Outcome {
+    running.feed(&snapshot[snapshot.len() - 1000..]);
     running.wait()
-}
-
-fn is_temporary(name: &str) -> bool {
-    name.starts_with(".etcd-seal-") && Path::new(name).extension().is_some_and(|extension| extension == "tmp")
 }
 
 /// The program among the children of strace, which has others of its own at first.
@@ -59,15 +55,15 @@ fn traced_program(strace: u32) -> u32 {
     children.split_whitespace().find(is_program).unwrap().parse().unwrap()
 }
 
-fn assert_no_secret(secrets: &[&str], ended: &Ended, what: &str) {
+fn assert_no_secret(secrets: &[&str], ended: &Outcome, what: &str) {
     for secret in secrets {
-        assert!(!ended.out().contains(secret) && !ended.err().contains(secret), "{what}: {}", ended.err());
+        assert!(!ended.said().contains(secret), "{what}: {}", ended.stderr);
     }
 }
 
 #[test]
 fn secrets_are_neither_said_nor_repeated() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let identity = fs::read_to_string(sandbox.identity()).unwrap();
     let identity = identity.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
     let secrets = [identity, &identity.to_lowercase(), PASSPHRASE, PASSWORD];
@@ -76,11 +72,11 @@ fn secrets_are_neither_said_nor_repeated() {
     let damaged_key = fs::read_to_string(&damaged).unwrap();
     let secrets = [&secrets[..], &[damaged_key.trim_end()]].concat();
     let archive = sandbox.backups().join("x.age");
-    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(&archive), &snapshot(3)).with(0);
+    sandbox.save().args(["--from", "-"]).arg(&archive).input(snapshot(3)).succeed();
     let (archive, damaged) = (archive.to_str().unwrap(), damaged.to_str().unwrap());
     let key_file = sandbox.identity();
     let (key_file, recipient) = (key_file.to_str().unwrap(), sandbox.recipient.as_str());
-    let dead = crate::harness::dead_address();
+    let dead = harness::dead_address();
     let userinfo = format!("http://root:{PASSWORD}@{dead}");
     let user = format!("root:{PASSWORD}");
     let lower = identity.to_lowercase();
@@ -117,8 +113,8 @@ fn secrets_are_neither_said_nor_repeated() {
     ];
     for arguments in cases {
         for more in [&[][..], &["-v"], &["--json"], &["-v", "--json"], &["-q"]] {
-            let ended = finish(sandbox.program().args(*arguments).args(more));
-            assert!(ended.code < 100, "{arguments:?}: {}", ended.err());
+            let ended = sandbox.seal(*arguments).args(more).run();
+            assert!(ended.code < 100, "{arguments:?}: {}", ended.stderr);
             assert_no_secret(&secrets, &ended, &format!("{arguments:?} {more:?}"));
         }
     }
@@ -131,31 +127,28 @@ fn secrets_are_neither_said_nor_repeated() {
         ("ETCDCTL_ENDPOINTS", &userinfo),
     ] {
         for more in ["-v", "--json"] {
-            let ended = finish(sandbox.program().env(variable, value).args(["save", ".", more]));
+            let ended = sandbox.seal(["save", ".", more]).env(variable, value).run();
             assert_ne!(ended.code, 0);
             assert_no_secret(&secrets, &ended, variable);
         }
     }
-    let ended =
-        finish(sandbox.program().env("ETCD_SEAL_IDENTITY", identity).args(["verify", archive])).with(2);
+    let ended = sandbox.seal(["verify", archive]).env("ETCD_SEAL_IDENTITY", identity).run().ends_with(2);
     assert_no_secret(&secrets, &ended, "ETCD_SEAL_IDENTITY");
 }
 
 #[test]
 fn a_passphrase_is_never_said() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let file = sandbox.path("passphrase");
     fs::write(&file, format!("{PASSPHRASE}\n")).unwrap();
     let archive = sandbox.backups().join("x.age");
     let with = |arguments: &[&OsStr]| {
-        let mut command = sandbox.program();
-        command.env("ETCD_SEAL_PASSPHRASE_FILE", &file).args(arguments).args(["-p", "-v", "--json"]);
-        command
+        sandbox.seal(arguments).env("ETCD_SEAL_PASSPHRASE_FILE", &file).args(["-p", "-v", "--json"])
     };
     let save = &["save".as_ref(), "--from".as_ref(), "-".as_ref(), archive.as_os_str()];
-    let saved = finish_with(&mut with(save), &snapshot(3)).with(0);
-    let verified = finish(&mut with(&["verify".as_ref(), archive.as_os_str()])).with(0);
-    let shown = finish(&mut with(&["info".as_ref(), archive.as_os_str()])).with(0);
+    let saved = with(save).input(snapshot(3)).succeed();
+    let verified = with(&["verify".as_ref(), archive.as_os_str()]).succeed();
+    let shown = with(&["info".as_ref(), archive.as_os_str()]).succeed();
     for ended in [saved, verified, shown] {
         assert_no_secret(&[PASSPHRASE], &ended, "passphrase");
     }
@@ -168,14 +161,14 @@ fn a_passphrase_is_never_said() {
 
 #[test]
 fn no_other_process_can_look_into_a_running_save() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let bytes = snapshot(100);
     let running = stalled_save(&sandbox, &bytes);
     let process = running.child.id();
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
     let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
     assert_eq!(core.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"]);
-    let _ = resume(running, &bytes).with(0);
+    resume(running, &bytes).ends_with(0);
 }
 
 /// Only root can trace a process that is not dumpable, and root owns its files in /proc. It is seen only as another user.
@@ -185,140 +178,128 @@ fn a_running_save_is_not_dumpable() {
     if !can("setpriv", &[&other_user[..], &["true"]].concat()) {
         return;
     }
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     for path in [sandbox.root().to_owned(), sandbox.backups(), sandbox.path("work")] {
         fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
     }
     // Where the program was built only its owner may be able to go.
     let program = sandbox.path("etcd-seal");
-    fs::copy(env!("CARGO_BIN_EXE_etcd-seal"), &program).unwrap();
+    fs::copy(etcd_seal(), &program).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
     let bytes = snapshot(100);
-    let mut command = sandbox.tame(Command::new("setpriv"));
-    command.args(other_user).arg("--").arg(&program).args(["save", "--from", "-", "-r", &sandbox.recipient]);
-    let running = stalled(&sandbox, command.arg(sandbox.backups()), &bytes);
+    let save = sandbox.program(&program).args(["save", "--from", "-", "-r", &sandbox.recipient]);
+    let save = save.arg(sandbox.backups()).behind([&["setpriv"], &other_user[..], &["--"]].concat());
+    let running = stalled(&sandbox, save, &bytes);
     let process = running.child.id();
     let status = fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     assert!(status.contains("Uid:\t65534\t65534"), "{status}");
     assert_eq!(fs::metadata(format!("/proc/{process}/status")).unwrap().uid(), 0);
-    let _ = resume(running, &bytes).with(0);
+    resume(running, &bytes).ends_with(0);
 }
 
 #[test]
 fn files_are_private_under_every_umask() {
     for umask in ["0", "022", "0777"] {
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let bytes = snapshot(100);
         let file = sandbox.path("snapshot.db");
         fs::write(&file, &bytes).unwrap();
-        let under = |command: &Command| {
-            let mut shell = sandbox.tame(Command::new("sh"));
-            shell
-                .args(["-c", r#"umask "$0"; exec "$@""#, umask])
-                .arg(command.get_program())
-                .args(command.get_args());
-            shell
-        };
-        let mut save = under(sandbox.save().args(["--from", "-"]).arg(sandbox.backups()));
-        let running = stalled(&sandbox, &mut save, &bytes);
+        let under = |command: Program| command.behind(["sh", "-c", r#"umask "$0"; exec "$@""#, umask]);
+        let save = under(sandbox.save().args(["--from", "-"]).arg(sandbox.backups()));
+        let running = stalled(&sandbox, save, &bytes);
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o7777;
-        assert_eq!(mode(&sandbox.backups().join(&sandbox.names()[0])), 0o600, "the temporary");
-        let _ = resume(running, &bytes).with(0);
+        assert_eq!(mode(&sandbox.backups().join(&sandbox.published()[0])), 0o600, "the temporary");
+        resume(running, &bytes).ends_with(0);
         let archive = sandbox.archive();
         assert_eq!(mode(&archive), 0o600);
-        assert_eq!(mode(&sandbox.backups().join(&sandbox.names()[1])), 0o600, "the sidecar");
+        assert_eq!(mode(&sandbox.backups().join(&sandbox.published()[1])), 0o600, "the sidecar");
         let restored = sandbox.path("restored.db");
-        let _ = finish(&mut under(sandbox.open("restore").arg(&archive).arg("-o").arg(&restored))).with(0);
+        under(sandbox.open("restore").arg(&archive).arg("-o").arg(&restored)).succeed();
         assert_eq!(mode(&restored), 0o600);
         assert_eq!(fs::read(&restored).unwrap(), bytes);
         let key = sandbox.path("new.txt");
-        let _ = finish(&mut under(sandbox.program().arg("keygen").arg("-o").arg(&key))).with(0);
+        under(sandbox.seal(["keygen"]).arg("-o").arg(&key)).succeed();
         assert_eq!(mode(&key), 0o600);
     }
 }
 
 /// Runs `script` with bash; `$SEAL` is the program, `$R` the recipient, `$I` the identity, `$B` the backups, `$S` a
 /// snapshot.
-fn bash(sandbox: &Sandbox, script: &str) -> Ended {
+fn bash(sandbox: &Sandbox, script: &str) -> Outcome {
     let snapshot_file = sandbox.path("snapshot.db");
     if !snapshot_file.exists() {
         fs::write(&snapshot_file, snapshot(2000)).unwrap();
     }
-    let mut command = sandbox.tame(Command::new("bash"));
-    command.env("SEAL", env!("CARGO_BIN_EXE_etcd-seal")).env("R", &sandbox.recipient);
-    command.env("I", sandbox.identity()).env("B", sandbox.backups()).env("S", snapshot_file);
-    finish(command.args(["-uc", script]))
+    let bash = sandbox.program("bash").args(["-uc", script]).env("SEAL", etcd_seal()).env("S", snapshot_file);
+    bash.env("R", &sandbox.recipient).env("I", sandbox.identity()).env("B", sandbox.backups()).run()
 }
 
 #[test]
 fn a_reader_that_goes_away_is_a_failure_where_it_was_to_get_the_archive() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let early = bash(
         &sandbox,
         r#""$SEAL" save -r "$R" --from "$S" - | head -c 1 >/dev/null; echo "${PIPESTATUS[0]}""#,
     );
-    assert_eq!(early.out(), "1\n");
+    assert_eq!(early.text(), "1\n");
     assert!(
-        early.err().contains("etcd-seal: error: ") && early.err().contains("etcd-seal: hint: "),
+        early.stderr.contains("etcd-seal: error: ") && early.stderr.contains("etcd-seal: hint: "),
         "{}",
-        early.err()
+        early.stderr
     );
     // Even where the program is asked to die of it.
     let early = bash(
         &sandbox,
         r#"trap - PIPE; "$SEAL" save --json -r "$R" --from "$S" - | true; echo "${PIPESTATUS[0]}""#,
     );
-    assert_eq!(early.out(), "1\n");
-    let full = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/full"#).with(1);
-    assert!(full.err().contains("error: "), "{}", full.err());
+    assert_eq!(early.text(), "1\n");
+    let full = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/full"#).ends_with(1);
+    assert!(full.stderr.contains("error: "), "{}", full.stderr);
 }
 
 #[test]
 fn a_reader_of_the_result_may_go_away() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let saved = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B" | true; echo "${PIPESTATUS[0]}""#);
-    assert_eq!(saved.out(), "0\n", "{}", saved.err());
+    assert_eq!(saved.text(), "0\n", "{}", saved.stderr);
     let archive = sandbox.archive();
     for command in ["info", "verify"] {
         let script = format!(r#""$SEAL" {command} -i "$I" "$B"/*.age | true; echo "${{PIPESTATUS[0]}}""#);
-        assert_eq!(bash(&sandbox, &script).out(), "0\n");
+        assert_eq!(bash(&sandbox, &script).text(), "0\n");
     }
     // A result that cannot be written is a failure, and the archive stays.
-    let lost = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B/2.age" >/dev/full"#).with(1);
-    assert!(lost.err().contains("only this report of it is lost"), "{}", lost.err());
+    let lost = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B/2.age" >/dev/full"#).ends_with(1);
+    assert!(lost.stderr.contains("only this report of it is lost"), "{}", lost.stderr);
     for archive in [archive, sandbox.backups().join("2.age")] {
-        let _ = finish(sandbox.open("verify").arg(archive)).with(0);
+        sandbox.open("verify").arg(archive).succeed();
     }
 }
 
 #[test]
 fn closed_standard_streams_are_never_taken_for_files() {
-    let sandbox = Sandbox::new();
-    let _ = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B" >&- 2>&- <&-"#).with(0);
+    let sandbox = Sandbox::furnished();
+    bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" "$B" >&- 2>&- <&-"#).ends_with(0);
     let archive = sandbox.archive();
-    let _ = finish(sandbox.open("verify").arg(&archive)).with(0);
-    let _ = bash(
-        &sandbox,
-        r#""$SEAL" restore -i "$I" "$B"/*.age -o "$HOME/x" >&- 2>&- <&- && cmp "$HOME/x" "$S""#,
-    )
-    .with(0);
-    let _ = bash(&sandbox, r#""$SEAL" info -i "$I" "$B"/*.age >&- 2>&-"#).with(0);
+    sandbox.open("verify").arg(&archive).succeed();
+    bash(&sandbox, r#""$SEAL" restore -i "$I" "$B"/*.age -o "$HOME/x" >&- 2>&- <&- && cmp "$HOME/x" "$S""#)
+        .ends_with(0);
+    bash(&sandbox, r#""$SEAL" info -i "$I" "$B"/*.age >&- 2>&-"#).ends_with(0);
     // An archive, a snapshot or a key that went nowhere is no success.
     for script in [
         r#""$SEAL" save -r "$R" --from "$S" - >&-"#,
         r#""$SEAL" restore -i "$I" "$B"/*.age -o - >&-"#,
         r#""$SEAL" keygen -o - >&-"#,
     ] {
-        let refused = bash(&sandbox, script).with(2);
-        assert!(refused.err().contains("standard output is closed"), "{}", refused.err());
+        let refused = bash(&sandbox, script).ends_with(2);
+        assert!(refused.stderr.contains("standard output is closed"), "{}", refused.stderr);
     }
     // Who wants that can say so.
-    let _ = bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/null"#).with(0);
+    bash(&sandbox, r#""$SEAL" save -r "$R" --from "$S" - >/dev/null"#).ends_with(0);
 }
 
 #[test]
 fn neither_home_nor_terminal_is_needed() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let run = "env -u HOME -u TMPDIR -u PATH setsid -w";
     let scripts = [
         format!(
@@ -333,7 +314,7 @@ fn neither_home_nor_terminal_is_needed() {
         return;
     }
     for script in scripts {
-        let _ = bash(&sandbox, &script).with(0);
+        bash(&sandbox, &script).ends_with(0);
     }
     // What needs a terminal says so and does not wait.
     for script in [
@@ -341,8 +322,8 @@ fn neither_home_nor_terminal_is_needed() {
         r#"setsid -w "$SEAL" save -r "$R" --user root "$B/y.age""#,
         r#"setsid -w "$SEAL" verify -p "$B"/*.age"#,
     ] {
-        let refused = bash(&sandbox, script).with(2);
-        assert!(refused.err().contains("terminal"), "{}", refused.err());
+        let refused = bash(&sandbox, script).ends_with(2);
+        assert!(refused.stderr.contains("terminal"), "{}", refused.stderr);
     }
     let _ = sandbox.archive();
 }
@@ -350,22 +331,22 @@ fn neither_home_nor_terminal_is_needed() {
 #[test]
 fn a_signal_ends_a_save_and_nothing_is_left() {
     let bytes = snapshot(2000);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
         for json in [false, true] {
-            let mut command = sandbox.save();
-            command.args(["--from", "-"]).arg(sandbox.backups()).args(json.then_some("--json"));
-            let running = stalled(&sandbox, &mut command, &bytes);
+            let command =
+                sandbox.save().args(["--from", "-"]).arg(sandbox.backups()).args(json.then_some("--json"));
+            let running = stalled(&sandbox, command, &bytes);
             running.signal(name);
             let began = Instant::now();
-            let ended = running.wait_with_input_open().with(code);
+            let ended = running.wait_with_input_open().ends_with(code);
             assert!(began.elapsed() < BOUND);
-            assert_eq!(sandbox.names(), [""; 0], "{name}");
+            assert_eq!(sandbox.published(), [""; 0], "{name}");
             if json {
-                let failure: serde_json::Value = serde_json::from_str(&ended.out()).unwrap();
+                let failure: serde_json::Value = serde_json::from_str(&ended.text()).unwrap();
                 assert_eq!((&failure["ok"], &failure["exit_code"]), (&false.into(), &code.into()));
             } else {
-                assert!(ended.err().contains("interrupted"), "{}", ended.err());
+                assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
             }
         }
     }
@@ -375,67 +356,64 @@ fn a_signal_ends_a_save_and_nothing_is_left() {
     running.signal("TERM");
     let ended = running.wait_with_input_open();
     assert!([INTERRUPTED, TERMINATED].contains(&ended.code), "{ended:?}");
-    assert!(sandbox.names().is_empty());
+    assert!(sandbox.published().is_empty());
     // And then it works.
-    let _ = resume(stalled_save(&sandbox, &bytes), &bytes).with(0);
-    let _ = finish(sandbox.open("verify").arg(sandbox.archive())).with(0);
+    resume(stalled_save(&sandbox, &bytes), &bytes).ends_with(0);
+    sandbox.open("verify").arg(sandbox.archive()).succeed();
 }
 
 #[test]
 fn a_signal_ends_a_restore_and_nothing_is_left() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let bytes = snapshot(2000);
     let archive = sandbox.path("x.age");
-    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(&archive), &bytes).with(0);
+    sandbox.save().args(["--from", "-"]).arg(&archive).input(&bytes).succeed();
     let archive = fs::read(&archive).unwrap();
     for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
-        let mut command = sandbox.open("restore");
-        command.arg("-").arg("-o").arg(sandbox.backups().join("x.db"));
-        let running = stalled(&sandbox, &mut command, &archive);
+        let command = sandbox.open("restore").arg("-").arg("-o").arg(sandbox.backups().join("x.db"));
+        let running = stalled(&sandbox, command, &archive);
         running.signal(name);
-        let _ = running.wait_with_input_open().with(code);
-        assert!(sandbox.names().is_empty());
+        running.wait_with_input_open().ends_with(code);
+        assert!(sandbox.published().is_empty());
     }
     // To standard output, whose reader reads no further.
-    let mut command = sandbox.open("restore");
-    let mut running =
-        Running::start_unread(command.args(["-o", "-"]).arg(sandbox.path("x.age")).stdin(Stdio::null()));
-    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let command = sandbox.open("restore");
+    let mut running = command.args(["-o", "-"]).arg(sandbox.path("x.age")).start_unread();
+    running.begin_to_read();
     running.signal("TERM");
     let unread = running.child.stdout.take();
-    let _ = running.wait().with(TERMINATED);
+    running.wait().ends_with(TERMINATED);
     drop(unread);
 }
 
 #[test]
 fn two_saves_at_once_do_not_touch_each_other() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let bytes = snapshot(500);
     let first = stalled_save(&sandbox, &bytes);
-    let temporary = sandbox.names().remove(0);
+    let temporary = sandbox.published().remove(0);
     assert!(is_temporary(&temporary));
     // However old it looks, it is alive.
     let file = File::options().write(true).open(sandbox.backups().join(&temporary)).unwrap();
     file.set_modified(SystemTime::now() - Duration::from_secs(86_400)).unwrap();
     drop(file);
-    let mut second = sandbox.save();
-    second.args(["--from", "-"]).arg(sandbox.backups().join("second.age"));
-    let _ = finish_with(&mut second, &bytes).with(0);
-    assert!(sandbox.names().contains(&temporary));
+    let second = sandbox.save().args(["--from", "-"]).arg(sandbox.backups().join("second.age"));
+    second.input(&bytes).succeed();
+    assert!(sandbox.published().contains(&temporary));
     let third = stalled_save(&sandbox, &bytes);
-    let _ = resume(first, &bytes).with(0);
+    resume(first, &bytes).ends_with(0);
     third.signal("TERM");
-    let _ = third.wait_with_input_open().with(TERMINATED);
-    let names = sandbox.names();
+    third.wait_with_input_open().ends_with(TERMINATED);
+    let names = sandbox.published();
     assert_eq!(names.len(), 4, "{names:?}");
     for name in names.iter().filter(|name| !name.ends_with(".sha256")) {
-        let _ = finish(sandbox.open("verify").arg(sandbox.backups().join(name))).with(0);
+        sandbox.open("verify").arg(sandbox.backups().join(name)).succeed();
     }
 }
 
 #[test]
 fn many_saves_at_once_to_the_same_name_publish_one() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let bytes = snapshot(100);
     let archive = sandbox.backups().join("x.db.zst.age");
     let mut running = Vec::new();
@@ -446,18 +424,18 @@ fn many_saves_at_once_to_the_same_name_publish_one() {
     codes.sort_unstable();
     assert_eq!(codes, [0, 2, 2, 2]);
     assert_eq!(sandbox.archive(), archive);
-    let _ = finish(sandbox.open("verify").arg(&archive)).with(0);
-    let _ = finish(sandbox.program().arg("verify").arg(&archive)).with(0);
+    sandbox.open("verify").arg(&archive).succeed();
+    sandbox.seal(["verify"]).arg(&archive).succeed();
 }
 
 #[test]
 fn what_a_killed_save_leaves_is_removed_when_it_is_old() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let bytes = snapshot(500);
     let running = stalled_save(&sandbox, &bytes);
     running.signal("KILL");
-    let _ = running.wait_with_input_open().with(KILLED);
-    let left = sandbox.names();
+    running.wait_with_input_open().ends_with(KILLED);
+    let left = sandbox.published();
     assert!(left.len() == 1 && is_temporary(&left[0]), "{left:?}");
     let left = sandbox.backups().join(&left[0]);
     let mut strangers =
@@ -467,8 +445,7 @@ fn what_a_killed_save_leaves_is_removed_when_it_is_old() {
         File::create(sandbox.backups().join(name)).unwrap().set_modified(old).unwrap();
     }
     let next = |name: &str| {
-        let mut command = sandbox.save();
-        finish_with(command.args(["--from", "-"]).arg(sandbox.backups().join(name)), &bytes).with(0)
+        sandbox.save().args(["--from", "-"]).arg(sandbox.backups().join(name)).input(&bytes).succeed()
     };
     let _ = next("1.age");
     assert!(left.exists(), "a minute has not passed");
@@ -479,26 +456,16 @@ fn what_a_killed_save_leaves_is_removed_when_it_is_old() {
     assert!(!left.exists());
     strangers.extend(["1.age", "1.age.sha256", "2.age", "2.age.sha256"]);
     strangers.sort_unstable();
-    assert_eq!(sandbox.names(), strangers);
+    assert_eq!(sandbox.published(), strangers);
 }
 
 /// `save` of a small snapshot under strace, which holds it for two seconds at `moment`. Once `arrived` says it is
 /// there it gets a signal.
-fn signalled_at(sandbox: &Sandbox, moment: &str, name: &str, arrived: impl Fn(&[String]) -> bool) -> Ended {
-    let file = sandbox.path("snapshot.db");
-    fs::write(&file, snapshot(100)).unwrap();
-    let save = sandbox.save();
-    let mut strace = sandbox.tame(Command::new("strace"));
-    strace.args(["-f", "-qq", "-e", "signal=none", "-e", "trace=renameat2,renameat,fsync", "-o"]);
-    strace.arg(sandbox.path("tmp/log")).args(["-e", &format!("inject={moment}")]).arg("--");
-    strace
-        .arg(save.get_program())
-        .args(save.get_args())
-        .arg("--from")
-        .arg(file)
-        .arg(sandbox.backups().join("x.age"));
-    let running = Running::start(strace.stdin(Stdio::null()));
-    await_that("the moment comes", || arrived(&sandbox.names()));
+fn signalled_at(sandbox: &Sandbox, moment: &str, name: &str, arrived: impl Fn(&[String]) -> bool) -> Outcome {
+    let file = sandbox.write("snapshot.db", snapshot(100));
+    let save = sandbox.save().arg("--from").arg(file).arg(sandbox.backups().join("x.age"));
+    let running = save.faulty(&[moment], &["-e", "trace=renameat2,renameat,fsync"]).start();
+    await_that("the moment comes", || arrived(&sandbox.published()));
     signal(traced_program(running.child.id()), name);
     running.wait()
 }
@@ -515,32 +482,32 @@ fn a_signal_around_the_commit_is_before_or_after_it() {
     let is_published = |names: &[String]| names.iter().any(|name| name == "x.age");
     for (name, code) in [("INT", INTERRUPTED), ("TERM", TERMINATED)] {
         // While the archive has its name and the sidecar does not: the end is waited for.
-        let sandbox = Sandbox::new();
-        let _ = signalled_at(&sandbox, &delay("renameat2", 1), name, is_published).with(0);
-        assert_eq!(sandbox.names(), ["x.age", "x.age.sha256"]);
-        let _ = finish(sandbox.program().arg("verify").arg(sandbox.backups().join("x.age"))).with(0);
+        let sandbox = Sandbox::furnished();
+        signalled_at(&sandbox, &delay("renameat2", 1), name, is_published).ends_with(0);
+        assert_eq!(sandbox.published(), ["x.age", "x.age.sha256"]);
+        sandbox.seal(["verify"]).arg(sandbox.backups().join("x.age")).succeed();
 
         // While both have theirs and the directory is being synced.
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let both = |names: &[String]| names.iter().any(|name| name == "x.age.sha256");
-        let _ = signalled_at(&sandbox, &delay("fsync", 3), name, both).with(0);
-        assert_eq!(sandbox.names(), ["x.age", "x.age.sha256"]);
+        signalled_at(&sandbox, &delay("fsync", 3), name, both).ends_with(0);
+        assert_eq!(sandbox.published(), ["x.age", "x.age.sha256"]);
 
         // While the sidecar's temporary is being synced, nothing is published and nothing will be.
-        let sandbox = Sandbox::new();
+        let sandbox = Sandbox::furnished();
         let prepared = |names: &[String]| names.iter().filter(|name| is_temporary(name)).count() == 2;
-        let _ = signalled_at(&sandbox, &delay("fsync", 1), name, prepared).with(code);
-        assert!(sandbox.names().is_empty());
+        signalled_at(&sandbox, &delay("fsync", 1), name, prepared).ends_with(code);
+        assert!(sandbox.published().is_empty());
     }
 
     // Killed right after the commit: the archive is whole, and the rest is a temporary.
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let ended = signalled_at(&sandbox, &delay("renameat2", 1), "KILL", is_published);
     assert_ne!(ended.code, 0);
-    let names = sandbox.names();
+    let names = sandbox.published();
     assert!(names.len() == 2 && is_temporary(&names[0]) && names[1] == "x.age", "{names:?}");
-    let _ = finish(sandbox.open("verify").arg(sandbox.backups().join("x.age"))).with(0);
-    let _ = finish(sandbox.program().arg("verify").arg(sandbox.backups().join("x.age"))).with(3);
+    sandbox.open("verify").arg(sandbox.backups().join("x.age")).succeed();
+    sandbox.seal(["verify"]).arg(sandbox.backups().join("x.age")).run().ends_with(3);
 }
 
 #[test]
@@ -548,7 +515,7 @@ fn what_fails_after_the_commit_is_partly_done() {
     if !skip::can_trace() {
         return;
     }
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let file = sandbox.path("snapshot.db");
     fs::write(&file, snapshot(100)).unwrap();
     for (number, (injected, names)) in [
@@ -563,19 +530,10 @@ fn what_fails_after_the_commit_is_partly_done() {
     {
         let backups = sandbox.path(&format!("backups{number}"));
         fs::create_dir(&backups).unwrap();
-        let save = sandbox.save();
-        let mut strace = sandbox.tame(Command::new("strace"));
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injected}"), "--"]);
-        strace
-            .arg(save.get_program())
-            .args(save.get_args())
-            .arg("--from")
-            .arg(&file)
-            .arg(backups.join("x.age"));
-        let ended = finish(&mut strace).with(3);
-        assert!(ended.err().contains("is complete, but"), "{}", ended.err());
-        assert_eq!(crate::harness::sandbox::names(&backups), names);
-        let _ = finish(sandbox.open("verify").arg(backups.join("x.age"))).with(0);
+        let save = sandbox.save().arg("--from").arg(&file).arg(backups.join("x.age"));
+        save.faulty(&[injected], &[]).fails_with(3, "is complete, but");
+        assert_eq!(harness::sandbox::names(&backups), names);
+        sandbox.open("verify").arg(backups.join("x.age")).succeed();
     }
 }
 
@@ -584,7 +542,7 @@ fn what_fails_before_the_commit_leaves_nothing() {
     if !skip::can_trace() {
         return;
     }
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let file = sandbox.path("snapshot.db");
     fs::write(&file, snapshot(100)).unwrap();
     for injected in [
@@ -593,12 +551,9 @@ fn what_fails_before_the_commit_leaves_nothing() {
         "fsync:error=ENOSPC:when=2",
         "renameat2:error=EIO",
     ] {
-        let save = sandbox.save();
-        let mut strace = sandbox.tame(Command::new("strace"));
-        strace.args(["-f", "-qq", "-o", "/dev/null", "-e", &format!("inject={injected}"), "--"]);
-        strace.arg(save.get_program()).args(save.get_args()).arg("--from").arg(&file).arg(sandbox.backups());
-        let _ = finish(&mut strace).with(1);
-        assert!(sandbox.names().is_empty(), "{injected}: {:?}", sandbox.names());
+        let save = sandbox.save().arg("--from").arg(&file).arg(sandbox.backups());
+        save.faulty(&[injected], &[]).run().ends_with(1);
+        assert!(sandbox.published().is_empty(), "{injected}: {:?}", sandbox.published());
     }
 }
 
@@ -618,20 +573,18 @@ fn fill_with_noise(etcd: &Etcd) {
 
 /// A save to a pipe whose reader reads no further.
 fn save_to_pipe(sandbox: &Sandbox, etcd: &Etcd, arguments: &[&str]) -> Running {
-    let mut command = sandbox.save();
-    command.args(["-", "--jobs", "1", "--endpoints", &etcd.address()]).args(arguments).stdin(Stdio::null());
-    let mut running = Running::start_unread(&mut command);
-    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let command = sandbox.save().args(["-", "--jobs", "1", "--endpoints", &etcd.address()]).args(arguments);
+    let mut running = command.start_unread();
+    running.begin_to_read();
     running
 }
 
 /// A reader that takes its time is no stall of etcd's, however long it takes.
 #[test]
 fn a_slow_reader_is_no_stall() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill_with_noise(&etcd);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "2s"]);
     let stdout = running.child.stdout.as_mut().unwrap();
     // Longer than the timeout in all, but never without a byte for as long: this is what is tested, not waited for.
@@ -639,29 +592,28 @@ fn a_slow_reader_is_no_stall() {
         stdout.read_exact(&mut vec![0; 64 * 1024]).unwrap();
         std::thread::sleep(Duration::from_millis(250));
     }
-    let _ = running.wait().with(0);
+    running.wait().ends_with(0);
 }
 
 #[test]
 fn a_reader_that_takes_nothing_does_not_keep_etcd_waiting() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill_with_noise(&etcd);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let mut running = save_to_pipe(&sandbox, &etcd, &["--stall-timeout", "500ms"]);
     // The pipe is not read further: it ends all the same.
     await_that("the program gives up", || !running.is_alive());
-    let ended = running.wait().with(1);
-    assert!(ended.err().contains("the output stood still"), "{}", ended.err());
-    assert_refused_by_age(&sandbox, &ended.stdout);
+    let ended = running.wait().ends_with(1);
+    assert!(ended.stderr.contains("the output stood still"), "{}", ended.stderr);
+    sandbox.assert_no_archive(&ended.stdout, "a pipe that is not read");
 }
 
 #[test]
 fn a_full_output_is_told_while_the_input_still_waits() {
-    let sandbox = Sandbox::new();
-    let mut command = sandbox.save();
+    let sandbox = Sandbox::furnished();
     let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-    command.args(["-", "--from", "-"]).stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
+    let mut command = sandbox.save().args(["-", "--from", "-"]).command(&[]);
+    command.stdin(Stdio::piped()).stdout(full).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut input = child.stdin.take().unwrap();
     // The program may be gone before it has read all of it.
@@ -678,84 +630,42 @@ fn a_full_output_is_told_while_the_input_still_waits() {
 
 #[test]
 fn a_hang_up_leaves_nothing_unless_it_is_ignored() {
-    let Some(binary) = etcds().into_iter().next() else { return };
-    let etcd = Etcd::start(&binary, &Options::default());
+    let Some(etcd) = an_etcd() else { return };
     fill_with_noise(&etcd);
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let running = save_to_pipe(&sandbox, &etcd, &[]);
     running.signal("HUP");
-    let _ = running.wait().with(TERMINATED);
+    running.wait().ends_with(TERMINATED);
 
-    let command = sandbox.save();
-    let words: Vec<_> = command.get_args().map(std::ffi::OsStr::to_owned).collect();
-    let mut ignoring = Command::new("nohup");
-    ignoring.arg(command.get_program()).args(words).args(["-", "--endpoints", &etcd.address()]);
-    ignoring.env_clear().current_dir(command.get_current_dir().unwrap()).stdin(Stdio::null());
-    ignoring.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    let mut running = Running::start_unread(&mut ignoring);
-    running.child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+    let save = sandbox.save().args(["-", "--endpoints", &etcd.address()]);
+    let mut running = save.behind(["nohup"]).start_unread();
+    running.begin_to_read();
     running.signal("HUP");
-    let _ = running.wait().with(0);
-}
-
-/// What went to standard output before a failure is no archive, neither to stock age nor to us.
-fn assert_refused_by_age(sandbox: &Sandbox, bytes: &[u8]) {
-    if can("age", &["--version"]) {
-        let mut age = Command::new("age");
-        let refused =
-            finish_with(age.arg("-d").arg("-i").arg(sandbox.identity()).arg("-o").arg("/dev/null"), bytes);
-        assert_ne!(refused.code, 0, "stock age takes {} bytes of a failed save", bytes.len());
-    }
-    let _ = finish_with(sandbox.open("verify").arg("-"), bytes).with(13);
-}
-
-/// Runs `save -p` at a terminal of its own and answers each question once the echo is off; returns what was to be seen,
-/// with the terminal's settings after it.
-fn at_a_terminal(sandbox: &Sandbox, run: &str, answers: &[(&str, &str)]) -> String {
-    let program = env!("CARGO_BIN_EXE_etcd-seal");
-    let (log, device) = (sandbox.path(&format!("tmp/{run}.log")), sandbox.path(&format!("tmp/{run}.tty")));
-    let line = format!(
-        "trap : INT; tty >{}; {program} save -p --from ../snapshot.db ../backups; echo ended $?; stty -a",
-        device.display()
-    );
-    let mut command = sandbox.tame(Command::new("script"));
-    command.env("SHELL", "/bin/sh").args(["-qfec", &line]).arg(&log).stdin(Stdio::piped());
-    let mut running = Running::start(&mut command);
-    let mut stdin = running.child.stdin.take().unwrap();
-    let seen = || fs::read(&log).map(|log| String::from_utf8_lossy(&log).into_owned()).unwrap_or_default();
-    for (question, answer) in answers {
-        await_that(question, || seen().contains(question));
-        let terminal = fs::read_to_string(&device).unwrap();
-        await_that("the echo is off", || {
-            crate::harness::run(Command::new("stty").args(["-a", "-F", terminal.trim_end()]))
-                .contains(" -echo ")
-        });
-        stdin.write_all(answer.as_bytes()).unwrap();
-    }
-    await_that("it is over", || seen().contains("iexten"));
-    drop(stdin);
-    let _ = running.wait();
-    seen()
+    running.wait().ends_with(0);
 }
 
 /// The prompt turns the echo off, and whatever ends it turns it on again.
 #[test]
 fn a_passphrase_at_the_terminal_is_not_shown_and_the_echo_comes_back() {
-    if !can("script", &["--version"]) {
-        return;
-    }
-    let sandbox = Sandbox::new();
-    fs::write(sandbox.path("snapshot.db"), snapshot(3)).unwrap();
+    let sandbox = Sandbox::furnished();
+    sandbox.write("snapshot.db", snapshot(3));
+    let save = sandbox.seal(["save", "-p", "--from", "../snapshot.db", "../backups"]);
+    // The end of the dialogue asserts that the echo is back.
+    let answered = |answers: &[(&str, &str)]| {
+        let mut dialogue = Dialogue::begin(&save);
+        for (question, answer) in answers {
+            dialogue.answer(question, answer);
+        }
+        let (code, _, screen) = dialogue.end();
+        assert!(!screen.contains(PASSPHRASE), "{screen}");
+        (code, screen)
+    };
     let (first, second) = ("passphrase for the archive: ", "the same again: ");
-    let line = format!("{PASSPHRASE}\n");
-    let seen = at_a_terminal(&sandbox, "interrupted", &[(first, "\u{3}")]);
-    assert!(seen.contains("ended 130") && seen.contains(" echo "), "{seen}");
-    let seen = at_a_terminal(&sandbox, "different", &[(first, &line), (second, "another\n")]);
-    assert!(seen.contains("ended 2") && seen.contains("differ") && seen.contains(" echo "), "{seen}");
-    assert!(sandbox.names().is_empty());
-    let seen = at_a_terminal(&sandbox, "answered", &[(first, &line), (second, &line)]);
-    assert!(seen.contains("ended 0") && seen.contains(" echo "), "{seen}");
-    assert!(!seen.contains(PASSPHRASE), "{seen}");
+    assert_eq!(answered(&[(first, "\u{3}")]).0, 130);
+    let (code, screen) = answered(&[(first, PASSPHRASE), (second, "another")]);
+    assert!(code == 2 && screen.contains("differ"), "{code}: {screen}");
+    assert!(sandbox.published().is_empty());
+    assert_eq!(answered(&[(first, PASSPHRASE), (second, PASSPHRASE)]).0, 0);
     let _ = sandbox.archive();
 }
 
@@ -764,10 +674,9 @@ const _: () = assert!(BOUND.as_secs() < PATIENCE.as_secs());
 
 #[test]
 fn a_directory_is_left_as_it_was_found() {
-    let sandbox = Sandbox::new();
-    let missing: PathBuf = sandbox.path("missing");
-    let _ =
-        finish_with(sandbox.save().args(["--from", "-"]).arg(missing.join("x.age")), &snapshot(3)).with(2);
+    let sandbox = Sandbox::furnished();
+    let missing = sandbox.path("missing");
+    sandbox.save().args(["--from", "-"]).arg(missing.join("x.age")).input(snapshot(3)).run().ends_with(2);
     assert!(!missing.exists());
     assert!(names(&sandbox.path("home")).is_empty() && names(&sandbox.path("tmp")).is_empty());
 }

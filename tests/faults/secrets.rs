@@ -1,16 +1,18 @@
 //! Secrets and those who would like them: what a plugin gets to see, what is said, where a planted link leads, and what text
 //! from elsewhere does to a terminal.
 
-use crate::harness::fake::{Fake, Script, Step};
-use crate::harness::sandbox::{Ended, Sandbox, finish, finish_with, snapshot};
-use crate::harness::skip;
-use crate::harness::trace::{Call, traced};
-use crate::harness::trial::{BOTH, Publishing, Trial, is_temporary};
+use harness::fake::{Fake, Script, Step};
+use harness::program::{Outcome, Program};
+use harness::sandbox::Sandbox;
+use harness::skip;
+use harness::snapshots::snapshot;
+use harness::trace::{Call, traced};
+use harness::trial::{BOTH, Publishing, Trial, is_temporary};
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
-use std::process::Command;
+use std::os::unix::fs::symlink;
+use std::path::PathBuf;
 
 const PASSWORD: &str = "hunter2-password-91ab";
 const PASSPHRASE: &str = "hunter2-passphrase-7c5d";
@@ -23,10 +25,8 @@ const IDENTITY: &str = "AGE-PLUGIN-ASKING-1R23CLXD5MZFSH79VN6PG0KAYTJEQ8W4QLP89X
 const PAGES: usize = 100;
 
 /// Installs a plugin that notes all that it is told and all that it can see, and then fails.
-fn install_plugin(sandbox: &Sandbox) -> String {
-    let plugins = sandbox.path("plugins");
-    fs::create_dir(&plugins).unwrap();
-    let plugin = plugins.join("age-plugin-asking");
+fn install_plugin(sandbox: &Sandbox) -> PathBuf {
+    let plugins = sandbox.make_directory("plugins");
     // Its standard output stays open, so that it is waited for.
     let noting = "#!/bin/sh\n\
         exec 3>&1 >>SEEN 2>&1\n\
@@ -35,20 +35,15 @@ fn install_plugin(sandbox: &Sandbox) -> String {
         while read -r line; do echo \"$line\"; [ \"$line\" = '-> done' ] && break; done\n\
         exit 1\n";
     let noting = noting.replace("SEEN", sandbox.path("seen").to_str().unwrap());
-    fs::write(&plugin, noting).unwrap();
-    fs::set_permissions(&plugin, fs::Permissions::from_mode(0o700)).unwrap();
-    format!("{}:{}", plugins.display(), std::env::var("PATH").unwrap())
+    sandbox.write_script("plugins/age-plugin-asking", noting);
+    plugins
 }
 
 /// What a plugin that was run by `command` saw, and how the command ended.
-fn seen_by_plugin(sandbox: &Sandbox, path: &str, command: &mut Command) -> (String, Ended) {
-    command
-        .env("PATH", path)
-        .env("ETCDCTL_PASSWORD", PASSWORD)
-        .env("ETCDCTL_USER", format!("root:{PASSWORD}"))
-        .env("ETCDCTL_ENDPOINTS", "127.0.0.1:1")
-        .env("AGEDEBUG", "plugin");
-    let ended = finish_with(command, &snapshot(3));
+fn seen_by_plugin(sandbox: &Sandbox, plugins: &PathBuf, command: Program) -> (String, Outcome) {
+    let command = command.find_first_in([plugins]).env("ETCDCTL_PASSWORD", PASSWORD);
+    let command = command.env("ETCDCTL_USER", format!("root:{PASSWORD}")).env("AGEDEBUG", "plugin");
+    let ended = command.env("ETCDCTL_ENDPOINTS", "127.0.0.1:1").input(snapshot(3)).run();
     let seen = fs::read_to_string(sandbox.path("seen")).unwrap();
     fs::remove_file(sandbox.path("seen")).unwrap();
     (seen, ended)
@@ -58,52 +53,45 @@ fn seen_by_plugin(sandbox: &Sandbox, path: &str, command: &mut Command) -> (Stri
 /// line and environment nor of ours.
 #[test]
 fn a_plugin_sees_no_password() {
-    let sandbox = Sandbox::new();
-    let path = install_plugin(&sandbox);
+    let sandbox = Sandbox::furnished();
+    let plugins = install_plugin(&sandbox);
     let archive = sandbox.path("x.age");
-    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(&archive), &snapshot(3)).with(0);
-    let identity = sandbox.path("plugin.txt");
-    fs::write(&identity, format!("{IDENTITY}\n")).unwrap();
+    sandbox.save().args(["--from", "-"]).arg(&archive).input(snapshot(3)).succeed();
+    let identity = sandbox.write("plugin.txt", format!("{IDENTITY}\n"));
 
-    let mut save = sandbox.program();
-    save.args(["save", "-r", RECIPIENT, "--from", "-", "-v"]).arg(sandbox.backups());
-    let mut verify = sandbox.program();
-    verify.args(["verify", "-v", "-i"]).arg(&identity).arg(&archive);
-    for (command, state_machine) in [(&mut save, "recipient-v1"), (&mut verify, "identity-v1")] {
-        let (seen, ended) = seen_by_plugin(&sandbox, &path, command);
+    let save = sandbox.seal(["save", "-r", RECIPIENT, "--from", "-", "-v"]).arg(sandbox.backups());
+    let verify = sandbox.seal(["verify", "-v", "-i"]).arg(&identity).arg(&archive);
+    for (command, state_machine) in [(save, "recipient-v1"), (verify, "identity-v1")] {
+        let (seen, ended) = seen_by_plugin(&sandbox, &plugins, command);
         assert_ne!(ended.code, 0);
-        let words = format!(
-            "words: {}/age-plugin-asking --age-plugin={state_machine}\n",
-            sandbox.path("plugins").display()
-        );
+        let plugin = plugins.join("age-plugin-asking");
+        let words = format!("words: {} --age-plugin={state_machine}\n", plugin.display());
         assert!(seen.starts_with(&words), "{seen}");
         assert!(seen.contains("ETCDCTL_ENDPOINTS=") && seen.contains("PATH="), "{seen}");
         assert!(!seen.contains(PASSWORD) && !seen.contains("AGEDEBUG"), "{seen}");
-        assert!(!ended.out().contains(PASSWORD) && !ended.err().contains(PASSWORD), "{}", ended.err());
+        assert!(!ended.said().contains(PASSWORD), "{}", ended.stderr);
         // What it is told on its standard input, its own identity and the file key, is told to no other process.
         let told = seen.lines().skip_while(|line| !line.starts_with("-> ")).filter(|line| line.len() > 20);
         let secrets: Vec<&str> = told.collect();
         assert!(!secrets.is_empty(), "{seen}");
         for secret in secrets {
             let secret = secret.rsplit(' ').next().unwrap();
-            assert!(!ended.err().contains(secret), "{secret} in {}", ended.err());
+            assert!(!ended.stderr.contains(secret), "{secret} in {}", ended.stderr);
         }
     }
-    assert!(sandbox.names().is_empty());
+    assert!(sandbox.published().is_empty());
 }
 
 /// Where the program may not execute itself again, it says that the password stays visible and does its work.
 #[test]
 fn a_password_that_cannot_be_taken_away_is_warned_of() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     // More than a pipe holds.
     let long = "x".repeat(100_000);
-    let mut save = sandbox.save();
-    save.env("ETCDCTL_PASSWORD", &long).args(["--from", "-"]).arg(sandbox.backups());
-    let ended = finish_with(&mut save, &snapshot(3)).with(0);
-    assert!(ended.err().contains("warning: age plugins can read"), "{}", ended.err());
-    let refused = finish_with(save.env("AGEDEBUG", "plugin"), &snapshot(3)).with(2);
-    assert!(refused.err().contains("hint: unset AGEDEBUG"), "{}", refused.err());
+    let save = sandbox.save().env("ETCDCTL_PASSWORD", &long).args(["--from", "-"]).arg(sandbox.backups());
+    let save = save.input(snapshot(3));
+    save.clone().succeed().says("warning: age plugins can read");
+    save.env("AGEDEBUG", "plugin").fails_with(2, "hint: unset AGEDEBUG");
     let _ = sandbox.archive();
 }
 
@@ -111,28 +99,24 @@ fn a_password_that_cannot_be_taken_away_is_warned_of() {
 /// what belongs together are the best witness.
 #[test]
 fn a_password_that_was_taken_away_is_used() {
-    let sandbox = Sandbox::new();
-    let dead = crate::harness::dead_address();
-    let mut save = sandbox.save();
-    save.args(["--endpoints", &dead, "-n"]).arg(sandbox.backups()).env("ETCDCTL_PASSWORD", PASSWORD);
-    let ended = finish(&mut save).with(0);
-    assert!(ended.err().contains("a password without a user is ignored"), "{}", ended.err());
+    let sandbox = Sandbox::furnished();
+    let dead = harness::dead_address();
+    let save = sandbox.save().args(["--endpoints", &dead, "-n"]).arg(sandbox.backups());
+    let with_password = save.clone().env("ETCDCTL_PASSWORD", PASSWORD);
+    with_password.clone().succeed().says("a password without a user is ignored");
     let user = OsStr::from_bytes(b"root:\xff");
-    let ended = finish(save.env("ETCDCTL_USER", user)).with(2);
-    assert!(ended.err().contains("ETCDCTL_USER is not UTF-8"), "{}", ended.err());
+    with_password.env("ETCDCTL_USER", user).fails_with(2, "ETCDCTL_USER is not UTF-8");
     // Another process's secrets are not taken for one's own.
-    let mut save = sandbox.save();
-    save.args(["--endpoints", &dead, "-n"]).arg(sandbox.backups()).env("ETCD_SEAL_HANDED_OVER", "1:0");
-    assert!(!finish(&mut save).with(0).err().contains("password"));
+    assert!(!save.env("ETCD_SEAL_HANDED_OVER", "1:0").succeed().stderr.contains("password"));
 }
 
 /// Private keys of every kind in the place of anything else: whatever is said of them does not repeat them.
 #[test]
 fn private_keys_in_the_wrong_place_are_not_repeated() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let post_quantum = format!("AGE-SECRET-KEY-PQ-1{}", "QPZRY9X8".repeat(12));
     let archive = sandbox.path("x.age");
-    let _ = finish_with(sandbox.save().args(["--from", "-"]).arg(&archive), &snapshot(3)).with(0);
+    sandbox.save().args(["--from", "-"]).arg(&archive).input(snapshot(3)).succeed();
     let archive = archive.to_str().unwrap();
     for key in [post_quantum.as_str(), IDENTITY] {
         let (lower, secret) = (key.to_lowercase(), &key[key.len() - 20..]);
@@ -160,11 +144,10 @@ fn private_keys_in_the_wrong_place_are_not_repeated() {
             ];
             for words in cases {
                 for more in [&["-v"][..], &["--json"], &[]] {
-                    let mut command = sandbox.program();
-                    command.args(*words).args(more).env("RUST_LOG", "trace").env("RUST_BACKTRACE", "full");
-                    let ended = finish(&mut command);
+                    let command = sandbox.seal(*words).args(more).env("RUST_LOG", "trace");
+                    let ended = command.env("RUST_BACKTRACE", "full").run();
                     assert!((1..100).contains(&ended.code), "{words:?}: {}", ended.code);
-                    let told = (ended.out() + &ended.err()).to_uppercase();
+                    let told = ended.said().to_uppercase();
                     assert!(!told.contains(secret), "{words:?} {more:?}: {told}");
                 }
             }
@@ -176,8 +159,8 @@ fn private_keys_in_the_wrong_place_are_not_repeated() {
 const TRICKS: &str = "\u{1b}[31mA\u{9b}2JB\u{202e}C\u{2066}D\u{7}E\rF\nFORGED\u{200b}";
 
 /// Nothing but what may be shown, and no line that another program began.
-fn assert_tame(ended: &Ended, what: &str) {
-    let told = ended.out() + &ended.err();
+fn assert_tame(ended: &Outcome, what: &str) {
+    let told = ended.said();
     let tricky = |character: &char| {
         character.is_control() && *character != '\n'
             || ('\u{200b}'..='\u{200f}').contains(character)
@@ -190,18 +173,19 @@ fn assert_tame(ended: &Ended, what: &str) {
 
 #[test]
 fn text_from_elsewhere_is_tame() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let (work, recipient) = (sandbox.path("work"), sandbox.recipient.clone());
     fs::write(sandbox.path("snapshot.db"), snapshot(3)).unwrap();
     let named = work.join(format!("{TRICKS}.age"));
     let named = named.to_str().unwrap();
     let told_by = |words: &[&str], code: Option<i32>| {
         for more in [&[][..], &["-v"], &["--json"]] {
-            let ended = finish(sandbox.program().args(words).args(more));
+            let ended = sandbox.seal(words).args(more).run();
             assert_tame(&ended, &format!("{words:?} {more:?}"));
-            assert!(code.is_none_or(|code| code == ended.code), "{words:?}: {} {}", ended.code, ended.err());
+            assert!(code.is_none_or(|code| code == ended.code), "{words:?}: {} {}", ended.code, ended.stderr);
             if more == ["--json"] {
-                let _: serde_json::Value = serde_json::from_str(ended.out().lines().next().unwrap()).unwrap();
+                let _: serde_json::Value =
+                    serde_json::from_str(ended.text().lines().next().unwrap()).unwrap();
             }
         }
     };
@@ -222,9 +206,9 @@ fn text_from_elsewhere_is_tame() {
     ] {
         told_by(words, Some(0));
     }
-    let shown = finish(sandbox.program().args(["info", named, "-i", key])).with(0).out();
+    let shown = sandbox.seal(["info", named, "-i", key]).succeed();
     for what in ["cluster name", "tag", "note"] {
-        let line = shown.lines().find(|line| line.trim_start().starts_with(what)).unwrap();
+        let line = shown.text().lines().find(|line| line.trim_start().starts_with(what)).unwrap();
         assert!(line.ends_with("\\nFORGED\\u{200b}"), "{line}");
     }
     let restored = format!("{named}.db");
@@ -268,7 +252,7 @@ fn text_from_elsewhere_is_tame() {
         ("ETCD_SEAL_DESTINATION", TRICKS),
     ] {
         let passphrase = variable.contains("PASSPHRASE").then_some("-p");
-        let ended = finish(sandbox.program().env(variable, value).arg("save").args(passphrase).arg("-v"));
+        let ended = sandbox.seal(["save", "-v"]).env(variable, value).args(passphrase).run();
         assert_tame(&ended, variable);
     }
 }
@@ -276,7 +260,7 @@ fn text_from_elsewhere_is_tame() {
 /// What a member says of itself, and of its failures.
 #[test]
 fn text_from_a_member_is_tame() {
-    let sandbox = Sandbox::new();
+    let sandbox = Sandbox::furnished();
     let mut script = Script::of(&[Step::Fail(tonic::Code::Internal, TRICKS)]);
     script.status.version = format!("3.5.0{TRICKS}");
     script.status.errors = vec![TRICKS.to_owned()];
@@ -287,15 +271,14 @@ fn text_from_a_member_is_tame() {
     for (script, code) in [(script, 14), (whole, 0)] {
         let member = Fake::start(script);
         for more in ["-v", "--json"] {
-            let mut save = sandbox.save();
-            save.args(["--endpoints", &member.address.to_string(), more]).arg(sandbox.backups());
-            let ended = finish(&mut save).with(code);
+            let save = sandbox.save().args(["--endpoints", &member.address.to_string(), more]);
+            let ended = save.arg(sandbox.backups()).run().ends_with(code);
             assert_tame(&ended, more);
-            for name in sandbox.names() {
+            for name in sandbox.published() {
                 assert!(!name.contains(|character: char| character.is_control()), "{name:?}");
                 let path = sandbox.backups().join(name);
                 if code == 0 && path.extension().is_some_and(|extension| extension == "age") {
-                    assert_tame(&finish(sandbox.open("info").arg(&path)).with(0), "info");
+                    assert_tame(&sandbox.open("info").arg(&path).succeed(), "info");
                 }
                 fs::remove_file(path).unwrap();
             }
@@ -323,12 +306,11 @@ fn planted_links_are_not_followed() {
             };
             // At the final name.
             place(publishing.name());
-            let refused = finish(&mut trial.command(publishing)).with(2);
-            assert!(refused.err().contains("exists already"), "{}", refused.err());
+            trial.command(publishing).fails_with(2, "exists already");
             assert_untouched();
             assert_eq!(fs::read_link(backups.join(publishing.name())).unwrap(), victim);
-            assert_eq!(trial.sandbox.names(), [publishing.name()]);
-            let _ = finish(trial.command(publishing).arg("--force")).with(0);
+            assert_eq!(trial.sandbox.published(), [publishing.name()]);
+            trial.command(publishing).arg("--force").succeed();
             assert_untouched();
             assert!(fs::symlink_metadata(backups.join(publishing.name())).unwrap().is_file());
             trial.assert_whole(publishing, &backups);
@@ -337,7 +319,7 @@ fn planted_links_are_not_followed() {
             // At that of the sidecar, which no other process may have: it is made anew.
             if publishing == Publishing::Save {
                 place("x.age.sha256");
-                let _ = finish(&mut trial.command(publishing)).with(0);
+                trial.command(publishing).succeed();
                 assert_untouched();
                 assert!(fs::symlink_metadata(backups.join("x.age.sha256")).unwrap().is_file());
                 trial.assert_whole(publishing, &backups);
@@ -346,15 +328,15 @@ fn planted_links_are_not_followed() {
         }
         // A key is never written through one, nor in its place.
         symlink(&victim, backups.join("key.txt")).unwrap();
-        let _ = finish(trial.sandbox.program().arg("keygen").arg("-o").arg(backups.join("key.txt"))).with(2);
+        trial.sandbox.seal(["keygen"]).arg("-o").arg(backups.join("key.txt")).run().ends_with(2);
         assert_eq!(victim.exists(), !dangling);
         trial.clear();
     }
     // One that looks like something stale is neither followed nor removed: it is no run's temporary.
     let planted = ".etcd-seal-0123456789abcdef.tmp";
     symlink(&victim, backups.join(planted)).unwrap();
-    let _ = finish(&mut trial.command(Publishing::Restore)).with(0);
-    assert_eq!(trial.sandbox.names(), [planted, "x.db"]);
+    trial.command(Publishing::Restore).succeed();
+    assert_eq!(trial.sandbox.published(), [planted, "x.db"]);
     assert_eq!(fs::read(&victim).unwrap(), b"precious");
 }
 
@@ -367,13 +349,11 @@ fn files_are_private_from_their_first_moment() {
     }
     let trial = Trial::new(PAGES);
     let sandbox = &trial.sandbox;
-    let mut keygen = sandbox.program();
-    keygen.arg("keygen").arg("-o").arg(sandbox.backups().join("key.txt"));
+    let keygen = sandbox.seal(["keygen", "-o"]).arg(sandbox.backups().join("key.txt"));
     let cases = [(trial.command(Publishing::Save), 2), (trial.command(Publishing::Restore), 1), (keygen, 1)];
     for (command, files) in cases {
-        let unmasked = trial.behind(&["sh", "-c", "umask 0; exec \"$0\" \"$@\""], &command);
-        let (ended, calls) = traced(&unmasked);
-        let _ = ended.with(0);
+        let (ended, calls) = traced(command.behind(["sh", "-c", "umask 0; exec \"$0\" \"$@\""]));
+        ended.ends_with(0);
         let created: Vec<&Call> = calls.iter().filter(|call| call.text.contains("O_CREAT")).collect();
         assert_eq!(created.len(), files, "{created:?}");
         for call in created {
@@ -398,7 +378,7 @@ fn no_way_of_failing_says_a_secret() {
     fs::write(&file, format!("{PASSPHRASE}\n{PASSPHRASE}\n")).unwrap();
     let archive = trial.input(Publishing::Restore).to_str().unwrap().to_owned();
     let planted = file.to_str().unwrap();
-    let dead = crate::harness::dead_address();
+    let dead = harness::dead_address();
     let member = Fake::start(Script::of(&[Step::Fail(tonic::Code::Unauthenticated, "invalid auth token")]));
     let address = member.address.to_string();
     let recipient = sandbox.recipient.clone();
@@ -420,19 +400,12 @@ fn no_way_of_failing_says_a_secret() {
     ];
     for words in cases {
         for more in [&[][..], &["-v"], &["--json"], &["-v", "--json"], &["-q"]] {
-            let mut command = sandbox.program();
-            command
-                .args(*words)
-                .args(more)
-                .env("RUST_LOG", "trace")
-                .env("ETCD_SEAL_PASSPHRASE_FILE", &file)
-                .env("ETCDCTL_USER", "root")
-                .env("ETCDCTL_PASSWORD", PASSWORD);
-            let ended = finish(&mut command);
-            assert!((1..100).contains(&ended.code), "{words:?}: {} {}", ended.code, ended.err());
+            let command = sandbox.seal(*words).args(more).env("RUST_LOG", "trace");
+            let command = command.env("ETCD_SEAL_PASSPHRASE_FILE", &file).env("ETCDCTL_USER", "root");
+            let ended = command.env("ETCDCTL_PASSWORD", PASSWORD).run();
+            assert!((1..100).contains(&ended.code), "{words:?}: {} {}", ended.code, ended.stderr);
             for secret in [PASSWORD, PASSPHRASE] {
-                let said = ended.out().contains(secret) || ended.err().contains(secret);
-                assert!(!said, "{words:?} {more:?}: {}", ended.err());
+                assert!(!ended.said().contains(secret), "{words:?} {more:?}: {}", ended.stderr);
             }
         }
     }

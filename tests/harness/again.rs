@@ -1,18 +1,13 @@
 //! A test that runs itself again, in a process of its own: with another environment, or to be killed or measured there.
 
+use super::program::Program;
 use std::any::type_name;
-use std::path::PathBuf;
+use std::process::Command;
 
-/// The words that make this test binary run `test` alone: `--exact` and its path, and that it may print.
-#[must_use]
-pub fn words<T: Fn()>(_: T) -> [&'static str; 3] {
+/// This test binary, which runs `test` alone and lets it print, with the environment and in the directory of this run.
+pub fn program<T: Fn()>(_: T) -> Program {
     // `fast::fuzzing::header`: libtest knows it without the name of the binary.
     let (_, path) = type_name::<T>().split_once("::").unwrap();
-    ["--exact", path, "--nocapture"]
-}
-
-/// This test binary.
-#[must_use]
-pub fn binary() -> PathBuf {
-    std::env::current_exe().unwrap()
+    let mut again = Command::new(std::env::current_exe().unwrap());
+    Program::of(again.args(["--exact", path, "--nocapture"]).envs(std::env::vars_os()))
 }

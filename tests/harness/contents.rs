@@ -1,7 +1,8 @@
 //! What an etcd holds, put there and read back with etcdctl: keys, leases, users and roles.
 
 use super::Etcd;
-use super::program::{Program, Sandbox};
+use super::program::Program;
+use super::sandbox::Sandbox;
 use serde_json::{Value, json};
 use std::fmt::Write;
 
@@ -14,7 +15,6 @@ pub struct Access {
 
 impl Access {
     /// At this endpoint, with these other flags.
-    #[must_use]
     pub fn new<F: AsRef<str>>(endpoint: &str, flags: &[F]) -> Self {
         let endpoint = ["--endpoints".to_owned(), endpoint.to_owned()];
         Self {
@@ -23,7 +23,6 @@ impl Access {
     }
 
     /// The same with more flags.
-    #[must_use]
     pub fn with(&self, flags: &[&str]) -> Self {
         let more = flags.iter().map(|&flag| flag.to_owned());
         Self { flags: self.flags.iter().cloned().chain(more).collect() }
@@ -31,7 +30,6 @@ impl Access {
 }
 
 /// The etcdctl that came with `member`, or the one on `PATH`.
-#[must_use]
 pub fn etcdctl(sandbox: &Sandbox, member: &Etcd) -> Program {
     let beside = member.binary().with_file_name("etcdctl");
     let program = if beside.is_file() { beside } else { "etcdctl".into() };
@@ -50,15 +48,11 @@ pub const KEYS_LOADED: usize = 387;
 
 impl<'a> Client<'a> {
     /// Talks to `member`.
-    #[must_use]
     pub fn new(sandbox: &'a Sandbox, member: &'a Etcd, access: Access) -> Self {
         Self { sandbox, member, access }
     }
 
     /// Runs etcdctl and returns what it prints.
-    ///
-    /// # Panics
-    /// If it fails.
     pub fn run(&self, words: &[&str]) -> String {
         self.feed(words, "")
     }
@@ -113,7 +107,6 @@ impl<'a> Client<'a> {
     }
 
     /// All of it, in a form that can be compared.
-    #[must_use]
     pub fn contents(&self) -> String {
         let mut contents = String::new();
         let mut tell = |what: &str, value: &Value| writeln!(contents, "{what}: {value}").unwrap();

@@ -7,10 +7,6 @@ pub struct Dice(u64);
 
 impl Dice {
     /// Says that `what` is tried with a seed, and with which.
-    ///
-    /// # Panics
-    /// If the system has no random numbers.
-    #[must_use]
     pub fn new(what: &str) -> Self {
         let given = std::env::var("ETCD_SEAL_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
         let seed = given.unwrap_or_else(|| {
@@ -23,9 +19,6 @@ impl Dice {
     }
 
     /// Below `bound`, by splitmix64.
-    ///
-    /// # Panics
-    /// If `bound` is 0.
     pub fn roll(&mut self, bound: usize) -> usize {
         self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

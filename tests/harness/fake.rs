@@ -94,7 +94,6 @@ pub struct Script {
 
 impl Script {
     /// A healthy member that takes these steps.
-    #[must_use]
     pub fn of(steps: &[Step]) -> Self {
         let header = PbResponseHeader { cluster_id: 1, member_id: 2, revision: 3, raft_term: 4 };
         // Another member leads.
@@ -105,7 +104,6 @@ impl Script {
 
     /// A member that sends `bytes` as etcd does, saying how much is left of `announced` after each message, and then
     /// takes `more` steps.
-    #[must_use]
     pub fn sending(bytes: &[u8], announced: usize, more: &[Step]) -> Self {
         let mut left = announced as u64;
         let mut steps = Vec::new();
@@ -120,10 +118,6 @@ impl Script {
 
 impl Fake {
     /// Starts it.
-    ///
-    /// # Panics
-    /// If it cannot listen.
-    #[must_use]
     pub fn start(script: Script) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -150,7 +144,6 @@ impl Fake {
     }
 
     /// How to reach it.
-    #[must_use]
     pub fn connection(&self) -> Connection {
         connection(&[self.address.to_string()])
     }

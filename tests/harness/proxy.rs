@@ -69,7 +69,6 @@ struct Held {
 
 impl Hold {
     /// Whether some connection is held, or was.
-    #[must_use]
     pub fn is_reached(&self) -> bool {
         self.0.0.lock().unwrap().reached
     }

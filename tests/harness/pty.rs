@@ -1,5 +1,6 @@
 //! A terminal, and a user at it who answers questions.
 
+use super::process::PATIENCE;
 use super::program::{Drain, Program};
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -12,9 +13,6 @@ use std::process::{Child, ChildStdout, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
-
-/// How long the program may take to the next question, or to its end.
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A program that runs on a terminal: its standard input and error and /dev/tty, but not its standard output.
 pub struct Dialogue {
@@ -29,17 +27,9 @@ pub struct Dialogue {
 
 impl Dialogue {
     /// Begins.
-    ///
-    /// # Panics
-    /// If there is no terminal to be had, or the program cannot be run.
-    #[must_use]
     pub fn begin(program: &Program) -> Self {
         let (terminal, user_side) = open();
-        // `setsid PROGRAM …` becomes `setsid --ctty PROGRAM …`, which makes standard input the controlling terminal.
-        let mut command = std::process::Command::new(program.command.get_program());
-        command.arg("--ctty").args(program.command.get_args()).env_clear();
-        command.current_dir(program.command.get_current_dir().unwrap());
-        command.envs(program.command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut command = program.command(&["--ctty"]);
         command.stdin(user_side.try_clone().unwrap()).stderr(user_side).stdout(Stdio::piped());
         let mut child = command.spawn().unwrap();
         // The command holds the terminal's other side, whose end is only seen when no process does.
@@ -50,9 +40,6 @@ impl Dialogue {
     }
 
     /// Waits for the question, and for the echo to be off, and answers it. The answer must not show.
-    ///
-    /// # Panics
-    /// If the question does not come, or echo stays on.
     pub fn answer(&mut self, question: &str, answer: &str) {
         let begun = Instant::now();
         let found = loop {
@@ -74,9 +61,6 @@ impl Dialogue {
     }
 
     /// Waits for the end: the exit code, standard output, and all that was on the screen.
-    ///
-    /// # Panics
-    /// If it does not come, or the program was killed, or leaves the echo off.
     pub fn end(mut self) -> (i32, Vec<u8>, String) {
         if !self.stdout.ends_in_time() {
             self.child.kill().unwrap();
@@ -93,10 +77,6 @@ impl Dialogue {
 }
 
 /// A new terminal: the user's side, and that of the programs.
-///
-/// # Panics
-/// If there is none to be had.
-#[must_use]
 pub fn open() -> (File, File) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&controller).unwrap();
@@ -109,7 +89,6 @@ pub fn open() -> (File, File) {
 }
 
 /// Sends on what appears on the terminal, until no process holds its other side.
-#[must_use]
 pub fn show(mut terminal: File) -> Receiver<String> {
     let (send, shown) = channel();
     std::thread::spawn(move || {

@@ -3,7 +3,8 @@
 //! Every attempt is made twice, the second time with `--json`, and both must tell the same. What was told is
 //! collected, without what differs from run to run, for one snapshot.
 
-use super::program::{Outcome, Sandbox};
+use super::program::Outcome;
+use super::sandbox::Sandbox;
 use super::{Etcd, Options, etcds, run};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -51,15 +52,16 @@ pub fn fill_with_noise(etcd: &Etcd) {
 }
 
 /// A scene, or the end of the test where there is no etcd to take a snapshot of, and that is allowed.
+#[macro_export]
 macro_rules! scene {
     () => {
-        match $crate::harness::refusal::Scene::new() {
+        match $crate::refusal::Scene::new() {
             Some(scene) => scene,
             None => return,
         }
     };
 }
-pub(crate) use scene;
+pub use scene;
 
 /// A sandbox with a key, a snapshot, an archive of it and an empty `out`, and what was told in it.
 pub struct Scene {
@@ -105,9 +107,6 @@ impl Scene {
     }
 
     /// All that was told, for a snapshot.
-    ///
-    /// # Panics
-    /// If an attempt was not refused as it must be.
     #[track_caller]
     pub fn told(&self) -> &str {
         self.try_told().unwrap_or_else(|wrong| panic!("\n{wrong}"))
@@ -145,6 +144,7 @@ fn collect(directory: &Path, found: &mut BTreeMap<PathBuf, Option<Vec<u8>>>) {
 }
 
 /// Something that must be refused.
+#[must_use = "it is made by `refused`"]
 pub struct Attempt<'s> {
     scene: &'s mut Scene,
     words: Vec<String>,
@@ -225,13 +225,8 @@ impl Attempt<'_> {
     }
 
     fn run(&self, json: bool) -> Outcome {
-        let program = env!("CARGO_BIN_EXE_etcd-seal");
-        let sandbox = &self.scene.sandbox;
-        let program = match self.wrapper.split_first() {
-            None => sandbox.seal(&self.words),
-            Some((wrapper, words)) => sandbox.program(wrapper).args(words).arg(program).args(&self.words),
-        };
-        let program = if json { program.arg("--json") } else { program };
+        let program =
+            self.scene.sandbox.seal(&self.words).args(json.then_some("--json")).behind(&self.wrapper);
         let program = self.variables.iter().fold(program, |program, (name, value)| program.env(name, value));
         program.input(self.input.clone()).run()
     }
@@ -283,10 +278,10 @@ impl Attempt<'_> {
 
     fn check_end(&self, outcome: &Outcome, code: i32) -> Result<(), String> {
         let stdout = String::from_utf8_lossy(&outcome.stdout);
-        check(outcome.status.code() == Some(code), || {
+        check(outcome.code == code, || {
             format!(
                 "{}, not {code}\n{}{}",
-                outcome.status,
+                outcome.code,
                 String::from_utf8_lossy(&outcome.stdout[..outcome.stdout.len().min(500)]),
                 outcome.stderr
             )

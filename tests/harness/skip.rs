@@ -37,9 +37,6 @@ pub fn refused(why: &str) {
 }
 
 /// Passes over a part that lacks what could be had.
-///
-/// # Panics
-/// Unless that is allowed.
 #[track_caller]
 pub fn lacking(what: &str) {
     let allowed = std::env::var_os(ALLOW).is_some_and(|value| value == "1");
@@ -48,9 +45,6 @@ pub fn lacking(what: &str) {
 }
 
 /// Passes over a part that lacks the tool `name`.
-///
-/// # Panics
-/// If that is a tool of `scripts/setup test`, unless it is allowed.
 #[track_caller]
 pub fn lacking_tool(name: &str) {
     let what = format!("no {name} on PATH or in ETCD_SEAL_TEST_ETCDS");
@@ -58,10 +52,6 @@ pub fn lacking_tool(name: &str) {
 }
 
 /// Whether `program` can be run with `arguments` here; where it cannot, the part is passed over.
-///
-/// # Panics
-/// If it is missing and is a tool of `scripts/setup test`, unless that is allowed.
-#[must_use]
 #[track_caller]
 pub fn can(program: &str, arguments: &[&str]) -> bool {
     let status = Command::new(program).args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -74,14 +64,12 @@ pub fn can(program: &str, arguments: &[&str]) -> bool {
 }
 
 /// Whether strace works here: it may be missing, and a container may forbid it.
-#[must_use]
 #[track_caller]
 pub fn can_trace() -> bool {
     can("strace", &["-e", "trace=none", "true"])
 }
 
 /// Whether the test runs as root; where it does not, the part that is `what` is passed over.
-#[must_use]
 pub fn is_root(what: &str) -> bool {
     let root = rustix::process::geteuid().is_root();
     if !root {
@@ -91,10 +79,6 @@ pub fn is_root(what: &str) -> bool {
 }
 
 /// The directory of snapshots and databases made elsewhere.
-///
-/// # Panics
-/// If there is none, unless that is allowed.
-#[must_use]
 #[track_caller]
 pub fn fixtures() -> Option<PathBuf> {
     let named = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from);

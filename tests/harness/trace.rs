@@ -1,11 +1,10 @@
 //! What a command really did, by strace: every buffer it handed to the kernel, every file it opened.
 
-use super::sandbox::{Ended, finish};
+use super::program::{Outcome, Program};
 use std::collections::{HashMap, HashSet};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
-use std::process::Command;
 
 /// Every system call that can carry bytes out of a process, makes memory others see, or names files.
 const CALLS: &str = "trace=write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,splice,tee,vmsplice,sendfile,\
@@ -54,48 +53,37 @@ pub struct Call {
 
 impl Call {
     /// Whether it succeeded.
-    #[must_use]
     pub fn succeeded(&self) -> bool {
         self.text.rsplit_once(" = ").is_some_and(|(_, result)| !result.starts_with('-'))
     }
 
     /// A string argument as a path.
-    #[must_use]
     pub fn path(&self, number: usize) -> PathBuf {
         PathBuf::from(OsString::from_vec(self.strings[number].clone()))
     }
 
     /// Whether it opened a file for writing.
-    #[must_use]
     pub fn opens_to_write(&self) -> bool {
         let opens = ["open", "openat", "openat2", "creat"].contains(&self.name.as_str());
         opens && ["O_WRONLY", "O_RDWR", "O_CREAT", "O_TMPFILE"].iter().any(|flag| self.text.contains(flag))
     }
 }
 
-/// Runs a command under strace; returns how it ended and what it did, in order, children and threads included.
-///
-/// # Panics
-/// If strace cannot be run.
-#[must_use]
-pub fn traced(command: &Command) -> (Ended, Vec<Call>) {
+/// Runs a program under strace; returns how it ended and what it did, in order, children and threads included.
+pub fn traced(program: Program) -> (Outcome, Vec<Call>) {
     let logs = tempfile::tempdir().unwrap();
-    let mut strace = Command::new("strace");
     // A log for each thread: then no call is torn apart by another's.
-    strace.args(["-ff", "-ttt", "-xx", "-s", "16777216", "-e", CALLS, "-e", "signal=none", "-o"]);
-    strace.arg(logs.path().join("log")).arg("--").arg(command.get_program()).args(command.get_args());
-    strace.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-    if let Some(directory) = command.get_current_dir() {
-        strace.current_dir(directory);
-    }
-    let ended = finish(&mut strace);
+    let strace = ["strace", "-ff", "-ttt", "-xx", "-s", "16777216", "-e", CALLS, "-e", "signal=none", "-o"];
+    let log = logs.path().join("log");
+    let ended =
+        program.behind(strace.map(OsStr::new).into_iter().chain([log.as_os_str(), OsStr::new("--")])).run();
     let mut calls = Vec::new();
     for log in std::fs::read_dir(logs.path()).unwrap() {
         let log = std::fs::read_to_string(log.unwrap().path()).unwrap();
         calls.extend(log.lines().filter_map(call));
     }
     calls.sort_by(|one, other| one.time.cmp(&other.time));
-    assert!(!calls.is_empty(), "strace saw nothing: {}", ended.err());
+    assert!(!calls.is_empty(), "strace saw nothing: {}", ended.stderr);
     (ended, calls)
 }
 
@@ -121,7 +109,6 @@ pub struct Markers {
 impl Markers {
     /// Cuts `secret`, which must be random, into markers of 32 bytes, and looks for each half of each of them, as it is
     /// and in hexadecimal: half a marker is found where a write ends in the middle of one.
-    #[must_use]
     pub fn of(secret: &[u8]) -> Self {
         let mut needles = HashMap::new();
         for half in secret.chunks_exact(16) {
@@ -134,7 +121,6 @@ impl Markers {
     }
 
     /// How many are in `bytes`.
-    #[must_use]
     pub fn count(&self, bytes: &[u8]) -> usize {
         let at = |&(at, window): &(usize, &[u8])| {
             let first: [u8; 8] = window.try_into().unwrap();
@@ -144,7 +130,6 @@ impl Markers {
     }
 
     /// How many left the process.
-    #[must_use]
     pub fn leaked(&self, calls: &[Call]) -> usize {
         let strings = calls.iter().flat_map(|call| &call.strings);
         strings.map(|bytes| self.count(bytes)).sum()
@@ -152,9 +137,6 @@ impl Markers {
 }
 
 /// Fails the test if bytes may have left a process unseen.
-///
-/// # Panics
-/// If one of `calls` is such a way.
 pub fn assert_nothing_is_invisible(calls: &[Call]) {
     for call in calls {
         assert!(!INVISIBLE.contains(&call.name.as_str()), "{call:?}");
@@ -167,7 +149,6 @@ pub fn assert_nothing_is_invisible(calls: &[Call]) {
 }
 
 /// Every file some call opened for writing, created or named.
-#[must_use]
 pub fn written_paths(calls: &[Call]) -> HashSet<PathBuf> {
     let mut paths = HashSet::new();
     for call in calls.iter().filter(|call| call.succeeded()) {

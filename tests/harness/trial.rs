@@ -1,12 +1,12 @@
 //! The two commands that publish a file, run under adverse conditions, and the one rule for what they leave behind.
 
-use super::sandbox::{Ended, Sandbox, finish, finish_with, names, snapshot};
+use super::program::{Outcome, Program};
+use super::sandbox::Sandbox;
+use super::snapshots::snapshot;
 use std::cell::RefCell;
 use std::collections::HashSet;
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, SystemTime};
 
 /// A command that publishes.
@@ -23,7 +23,6 @@ pub const BOTH: [Publishing; 2] = [Publishing::Save, Publishing::Restore];
 
 impl Publishing {
     /// The name it gives its file.
-    #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Save => "x.age",
@@ -48,27 +47,19 @@ pub struct Trial {
 
 impl Trial {
     /// With a snapshot of this many pages.
-    ///
-    /// # Panics
-    /// If it cannot be prepared.
-    #[must_use]
     pub fn new(pages: usize) -> Self {
-        let sandbox = Sandbox::new();
-        let (file, archive) = (sandbox.path("snapshot.db"), sandbox.path("sealed.age"));
-        let snapshot = snapshot(pages);
-        fs::write(&file, &snapshot).unwrap();
-        let _ = finish(sandbox.save().arg("--from").arg(&file).arg(&archive)).with(0);
+        let (sandbox, snapshot) = (Sandbox::furnished(), snapshot(pages));
+        let (file, archive) = (sandbox.write("snapshot.db", &snapshot), sandbox.path("sealed.age"));
+        sandbox.save().arg("--from").arg(&file).arg(&archive).succeed();
         Self { slowed: false, sandbox, snapshot, file, archive, dead: RefCell::default() }
     }
 
     /// The snapshot.
-    #[must_use]
     pub fn snapshot(&self) -> &[u8] {
         &self.snapshot
     }
 
     /// The file that the command reads.
-    #[must_use]
     pub fn input(&self, publishing: Publishing) -> &Path {
         match publishing {
             Publishing::Save => &self.file,
@@ -77,60 +68,28 @@ impl Trial {
     }
 
     /// The command, publishing into the directory of the trial.
-    #[must_use]
-    pub fn command(&self, publishing: Publishing) -> Command {
-        self.command_into(publishing, &self.sandbox.backups())
-    }
-
-    /// The command, publishing into `directory`.
-    #[must_use]
-    pub fn command_into(&self, publishing: Publishing, directory: &Path) -> Command {
-        self.command_from(publishing, self.input(publishing), directory)
+    pub fn command(&self, publishing: Publishing) -> Program {
+        self.command_from(publishing, self.input(publishing))
     }
 
     /// The command, reading its standard input.
-    #[must_use]
-    pub fn command_fed(&self, publishing: Publishing) -> Command {
-        self.command_from(publishing, Path::new("-"), &self.sandbox.backups())
+    pub fn command_fed(&self, publishing: Publishing) -> Program {
+        self.command_from(publishing, Path::new("-"))
     }
 
-    fn command_from(&self, publishing: Publishing, input: &Path, directory: &Path) -> Command {
-        let output = directory.join(publishing.name());
+    fn command_from(&self, publishing: Publishing, input: &Path) -> Program {
+        let output = self.sandbox.backups().join(publishing.name());
         match publishing {
-            Publishing::Save => {
-                let mut save = self.sandbox.save();
-                save.arg("--from").arg(input).arg(output);
-                save
-            }
-            Publishing::Restore => {
-                let mut restore = self.sandbox.open("restore");
-                restore.arg(input).arg("-o").arg(output);
-                restore
-            }
+            Publishing::Save => self.sandbox.save().arg("--from").arg(input).arg(output),
+            Publishing::Restore => self.sandbox.open("restore").arg(input).arg("-o").arg(output),
         }
-    }
-
-    /// `command` behind `wrapper`.
-    ///
-    /// # Panics
-    /// If that is empty.
-    #[must_use]
-    pub fn behind<W: AsRef<OsStr>>(&self, wrapper: &[W], command: &Command) -> Command {
-        let [program, words @ ..] = wrapper else { panic!("no wrapper") };
-        let mut behind = self.sandbox.tame(Command::new(program));
-        behind.args(words).arg(command.get_program()).args(command.get_args());
-        behind.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
-        behind
     }
 
     /// The rule: under the final name there is nothing, or what is complete and verifies; who ended by himself, and was not
     /// killed, leaves nothing else. Returns whether it was published.
-    ///
-    /// # Panics
-    /// If it is broken.
-    pub fn judge(&self, publishing: Publishing, ended: &Ended, what: &str) -> bool {
-        let told = format!("{what}: {publishing:?} ended with {}: {}", ended.code, ended.err());
-        let left = self.sandbox.names();
+    pub fn judge(&self, publishing: Publishing, ended: &Outcome, what: &str) -> bool {
+        let told = format!("{what}: {publishing:?} ended with {}: {}", ended.code, ended.stderr);
+        let left = self.sandbox.published();
         let published = left.iter().any(|name| name == publishing.name());
         let sidecar = format!("{}.sha256", publishing.name());
         let has_sidecar = left.contains(&sidecar);
@@ -161,49 +120,36 @@ impl Trial {
     }
 
     /// What lies in `directory` under the final name is complete.
-    ///
-    /// # Panics
-    /// If it is not.
     pub fn assert_whole(&self, publishing: Publishing, directory: &Path) {
         let path = directory.join(publishing.name());
         match publishing {
             // With its sidecar, if there is one.
-            Publishing::Save => drop(finish(self.sandbox.open("verify").arg(path)).with(0)),
+            Publishing::Save => drop(self.sandbox.open("verify").arg(path).succeed()),
             Publishing::Restore => assert!(fs::read(path).unwrap() == self.snapshot, "another snapshot"),
         }
     }
 
     /// A later run, when whatever is left has become old, succeeds and leaves what it published and nothing else.
-    ///
-    /// # Panics
-    /// If it does not.
     pub fn assert_a_later_run_cleans_up(&self) {
         self.clear();
         self.make_temporaries_old(Duration::from_secs(70));
-        let mut save = self.command_fed(Publishing::Save);
-        let _ = finish_with(&mut save, &self.snapshot).with(0);
-        assert_eq!(self.sandbox.names(), ["x.age", "x.age.sha256"]);
+        self.command_fed(Publishing::Save).input(&self.snapshot).succeed();
+        assert_eq!(self.sandbox.published(), ["x.age", "x.age.sha256"]);
         self.assert_whole(Publishing::Save, &self.sandbox.backups());
         self.clear();
     }
 
     /// Removes what was published.
-    ///
-    /// # Panics
-    /// If it cannot be removed.
     pub fn clear(&self) {
-        for name in self.sandbox.names().iter().filter(|name| !is_temporary(name)) {
+        for name in self.sandbox.published().iter().filter(|name| !is_temporary(name)) {
             fs::remove_file(self.sandbox.backups().join(name)).unwrap();
         }
     }
 
     /// Lets every temporary look as if it had last been written so long ago.
-    ///
-    /// # Panics
-    /// If the time cannot be set.
     pub fn make_temporaries_old(&self, age: Duration) {
         let then = SystemTime::now() - age;
-        for name in names(&self.sandbox.backups()).iter().filter(|name| is_temporary(name)) {
+        for name in self.sandbox.published().iter().filter(|name| is_temporary(name)) {
             let path = self.sandbox.backups().join(name);
             File::options().write(true).open(path).unwrap().set_modified(then).unwrap();
         }
@@ -211,7 +157,6 @@ impl Trial {
 }
 
 /// Whether `name` is that of a file in the making.
-#[must_use]
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(".etcd-seal-") && Path::new(name).extension().is_some_and(|extension| extension == "tmp")
 }

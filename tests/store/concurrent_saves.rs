@@ -1,7 +1,7 @@
 //! Many saves into one directory at the same time, as of several hosts with one schedule: each becomes an archive.
 
-use crate::harness::sandbox::{Running, Sandbox, await_that, finish, names, snapshot};
 use etcd_seal::low_level::store::name::ArchiveName;
+use harness::sandbox::{Running, Sandbox, await_that, finish, names, snapshot};
 use sha2::{Digest, Sha256};
 use std::fs;
 use std::io::Write;

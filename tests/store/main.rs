@@ -6,6 +6,3 @@
 mod concurrent_saves;
 mod member_place;
 mod store_process;
-
-#[path = "../harness/mod.rs"]
-mod harness;

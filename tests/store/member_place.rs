@@ -1,13 +1,14 @@
 //! Where a restored member appears, and that it appears whole or not at all: whatever is there before, whatever fails, and
 //! whenever it is killed.
 
-use crate::harness::bolt;
-use crate::harness::program::{Program, Sandbox};
-use crate::harness::{can, say, skip};
 use etcd_seal::low_level::database::bolt::meta::Meta;
 use etcd_seal::low_level::database::mvcc::Revision;
 use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::store::member::MemberPlace;
+use harness::bolt;
+use harness::program::{Program, etcd_seal};
+use harness::sandbox::Sandbox;
+use harness::{can, say, skip};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
@@ -81,6 +82,15 @@ impl Scene {
         assert!(self.files(&format!("{directory}/member")) == self.whole, "{directory}");
     }
 
+    /// Nothing but an old member, with a log apart.
+    fn leave_old_member(&self) {
+        self.reset(&["data", "log"]);
+        self.make_directory("data/member");
+        self.sandbox.write("data/member/data", "old");
+        self.make_directory("log");
+        self.sandbox.write("log/old.wal", "old");
+    }
+
     fn make_directory(&self, name: &str) {
         fs::create_dir_all(self.sandbox.path(name)).unwrap();
     }
@@ -143,8 +153,7 @@ fn everything_is_for_its_owner_alone_whatever_the_umask() {
     let scene = Scene::new();
     let bash = |umask: &str, directory: &str| {
         let script = format!("umask {umask}; exec \"$@\"");
-        let program =
-            scene.sandbox.program("bash").args(["-c", &script, "bash", env!("CARGO_BIN_EXE_etcd-seal")]);
+        let program = scene.sandbox.program("bash").args(["-c", &script, "bash", etcd_seal()]);
         program.args(Scene::words(directory)).succeed();
     };
     for umask in ["0", "0777"] {
@@ -222,8 +231,7 @@ fn a_log_apart_is_published_with_its_member() {
         assert_eq!(scene.sandbox.names(format!("{data}/member")), ["snap"]);
     }
     // That of another member is not taken, and moves aside only with it.
-    let refused = scene.restore("c").args(["--wal-dir", "log-empty"]).run().ends_with(2);
-    assert!(refused.stderr.contains("log-empty is not empty"), "{}", refused.stderr);
+    scene.restore("c").args(["--wal-dir", "log-empty"]).fails_with(2, "log-empty is not empty");
     assert!(!scene.sandbox.path("c").exists());
     scene.restore("b").args(["--wal-dir", "log-empty", "--replace"]).succeed();
     let names = scene.sandbox.names("log-empty");
@@ -232,14 +240,12 @@ fn a_log_apart_is_published_with_its_member() {
     // One in the other, neither could be moved aside alone.
     scene.make_directory("d/data");
     for (data, log) in [("d", "d/member/wal"), ("d/data", "d"), ("d", "d"), ("d/data", "d/data/../../d")] {
-        let refused = scene.restore(data).args(["--wal-dir", log, "--replace"]).run().ends_with(2);
-        assert!(refused.stderr.contains("lie one in the other"), "{}", refused.stderr);
+        scene.restore(data).args(["--wal-dir", log, "--replace"]).fails_with(2, "lie one in the other");
     }
     // What is no log is not moved aside as one.
     scene.make_directory("not-a-log");
     scene.sandbox.write("not-a-log/notes", "mine");
-    let refused = scene.restore("e").args(["--wal-dir", "not-a-log", "--replace"]).run().ends_with(2);
-    assert!(refused.stderr.contains("there is \"notes\""), "{}", refused.stderr);
+    scene.restore("e").args(["--wal-dir", "not-a-log", "--replace"]).fails_with(2, "there is \"notes\"");
     assert_eq!(scene.sandbox.names("not-a-log"), ["notes"]);
 }
 
@@ -252,10 +258,8 @@ fn a_log_that_was_used_is_never_taken_for_a_leftover() {
     let scene = Scene::new();
     scene.make_directory("log");
     // The first removes what marks the data directory as unfinished, the second the marker of the log.
-    let strace =
-        ["-f", "-qq", "-o", "trace", "-e", "trace=unlinkat", "-e", "inject=unlinkat:signal=KILL:when=2"];
-    let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
-    let _ = program.args(Scene::words("data")).args(["--wal-dir", "log"]).run();
+    let restore = scene.restore("data").args(["--wal-dir", "log"]);
+    assert_ne!(restore.faulty(&["unlinkat:signal=KILL:when=2"], &[]).run().code, 0);
     assert!(scene.sandbox.path("data/member").exists());
     assert!(scene.sandbox.names("log").iter().any(|name| name == MARKER));
     fs::rename(scene.sandbox.path("data/member"), scene.sandbox.path("data/member.replaced-by-hand"))
@@ -314,22 +318,17 @@ fn killed_while_it_replaces_it_loses_nothing() {
     let scene = Scene::new();
     for call in ["fsync", "renameat,renameat2"] {
         for when in 1.. {
-            scene.reset(&["data", "log"]);
-            scene.make_directory("data/member");
-            scene.sandbox.write("data/member/data", "old");
-            scene.make_directory("log");
-            scene.sandbox.write("log/old.wal", "old");
-            let fault = format!("inject={call}:signal=KILL:when={when}");
-            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
-            let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
-            let ended = program.args(Scene::words("data")).args(["--wal-dir", "log", "--replace"]).run();
+            scene.leave_old_member();
+            let fault = format!("{call}:signal=KILL:when={when}");
+            let ended =
+                scene.restore("data").args(["--wal-dir", "log", "--replace"]).faulty(&[fault], &[]).run();
             let copies = |directory: &str, name: &str| {
                 let found =
                     scene.sandbox.program("find").args([directory, "-type", "f", "-name", name]).succeed();
                 found.text().lines().count()
             };
             assert_eq!((copies("data", "data"), copies("log", "old.wal")), (1, 1), "{call} {when}");
-            if ended.status.success() {
+            if ended.code == 0 {
                 break;
             }
             assert!(when < 80, "{call} is called without end");
@@ -454,12 +453,9 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
                 if there {
                     scene.make_directory("log");
                 }
-                let fault = format!("inject={call}:signal=KILL:when={when}");
-                let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+                let fault = format!("{call}:signal=KILL:when={when}");
                 let log: &[&str] = if apart { &["--wal-dir", "log"] } else { &[] };
-                let program =
-                    scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
-                let ended = program.args(Scene::words("data")).args(log).run();
+                let ended = scene.restore("data").args(log).faulty(&[fault], &[]).run();
                 let complete = scene.sandbox.path("data/member").exists();
                 if complete {
                     let expected = scene.whole.clone();
@@ -469,7 +465,7 @@ fn killed_at_any_moment_it_leaves_nothing_or_all_and_the_next_run_works() {
                     }
                     assert!(found == expected, "{call} {when}");
                 }
-                if ended.status.success() {
+                if ended.code == 0 {
                     break;
                 }
                 killed += 1;
@@ -530,20 +526,15 @@ fn a_failure_before_the_commit_is_undone() {
     ] {
         let mut failed = 0;
         for when in 1.. {
-            scene.reset(&["data", "log"]);
-            scene.make_directory("data/member");
-            scene.sandbox.write("data/member/data", "old");
-            scene.make_directory("log");
-            scene.sandbox.write("log/old.wal", "old");
-            let fault = format!("inject={call}:error={error}:when={when}");
-            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
-            let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
-            let ended = program.args(Scene::words("data")).args(["--wal-dir", "log", "--replace"]).run();
-            if ended.status.code() != Some(code) {
+            scene.leave_old_member();
+            let fault = format!("{call}:error={error}:when={when}");
+            let ended =
+                scene.restore("data").args(["--wal-dir", "log", "--replace"]).faulty(&[fault], &[]).run();
+            if ended.code != code {
                 // After the commit it is done, at worst with a shortfall.
-                assert!(matches!(ended.status.code(), Some(0 | 3)), "{call} {when}: {}", ended.stderr);
+                assert!(matches!(ended.code, 0 | 3), "{call} {when}: {}", ended.stderr);
                 assert!(scene.sandbox.path("data/member/snap/db").exists());
-                if ended.status.success() {
+                if ended.code == 0 {
                     break;
                 }
                 continue;
@@ -597,7 +588,7 @@ fn mount_points_are_places_too() {
         echo "mounted: $code"
     "#;
     let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
-    let words = [env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"];
+    let words = [etcd_seal(), "restore", "x.age", "-i", "key.txt"];
     let ended = program.args(words).succeed();
     let lines: Vec<&str> = ended.text().lines().collect();
     let told: Value = serde_json::from_str(lines[0]).unwrap();
@@ -854,10 +845,8 @@ fn killed_while_it_replaces_it_always_leaves_a_member() {
             scene.reset(&["data"]);
             scene.make_directory("data/member");
             scene.sandbox.write("data/member/data", "old");
-            let fault = format!("inject={call}:signal=KILL:when={when}");
-            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
-            let program = scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
-            let ended = program.args(Scene::words("data")).arg("--replace").run();
+            let fault = format!("{call}:signal=KILL:when={when}");
+            let ended = scene.restore("data").arg("--replace").faulty(&[fault], &[]).run();
             if scene.sandbox.path("data/member/data").exists() {
                 age_leftovers(&scene);
                 scene.restore("data").arg("--replace").succeed();
@@ -865,7 +854,7 @@ fn killed_while_it_replaces_it_always_leaves_a_member() {
             scene.assert_whole("data/member/..");
             let found = scene.sandbox.program("find").args(["data", "-name", "data", "-type", "f"]).succeed();
             assert_eq!(found.text().lines().count(), 1, "{call} {when}: the old member");
-            if ended.status.success() {
+            if ended.code == 0 {
                 break;
             }
             killed += 1;
@@ -882,29 +871,25 @@ fn no_etcd_starts_between_a_log_and_its_member() {
         return;
     }
     let scene = Scene::new();
-    for etcd in crate::harness::etcds() {
+    for etcd in harness::etcds() {
         for call in ["renameat,renameat2", "fsync", "unlinkat"] {
             let (mut marked, mut when) = (0, 0);
             loop {
                 when += 1;
                 scene.reset(&["data", "log"]);
                 scene.restore("data").args(["--wal-dir", "log"]).succeed();
-                let fault = format!("inject={call}:signal=KILL:when={when}");
-                let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
-                let program =
-                    scene.sandbox.program("strace").args(strace).arg(env!("CARGO_BIN_EXE_etcd-seal"));
+                let fault = format!("{call}:signal=KILL:when={when}");
                 let words = ["--wal-dir", "log", "--replace"];
-                let ended = program.args(Scene::words("data")).args(words).run();
+                let ended = scene.restore("data").args(words).faulty(&[fault], &[]).run();
                 assert!(scene.sandbox.path("data/member").exists(), "{call} {when}");
-                if ended.status.success() {
+                if ended.code == 0 {
                     break;
                 }
                 if !scene.sandbox.names("log").contains(&MARKER.to_owned()) {
                     continue;
                 }
                 marked += 1;
-                let told = scene.restore("data").args(["--wal-dir", "log"]).run().ends_with(2);
-                assert!(told.stderr.contains("did not come to its end"), "{}", told.stderr);
+                scene.restore("data").args(["--wal-dir", "log"]).fails_with(2, "did not come to its end");
                 let urls =
                     ["--listen-client-urls=unix://localhost:1", "--advertise-client-urls=unix://localhost:1"];
                 let member =
@@ -912,10 +897,7 @@ fn no_etcd_starts_between_a_log_and_its_member() {
                 let member = member.arg("--listen-peer-urls=unix://localhost:2");
                 let refused = member.args(["--data-dir=data", "--wal-dir=log"]).run();
                 let said = format!("{}{}", refused.stderr, refused.text());
-                assert!(
-                    refused.status.code().is_some_and(|code| code != 0 && code != 137),
-                    "{call} {when}: {said}"
-                );
+                assert!(refused.code != 0 && refused.code != 137, "{call} {when}: {said}");
                 // The marker's wrong checksum, or, while it is the only file there, that no log begins in it.
                 assert!(said.contains("wal: "), "{call} {when}: {said}");
                 // And the next run puts it right.
@@ -937,11 +919,8 @@ fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
     let scene = Scene::new();
     let inode = |path: &str| fs::metadata(scene.sandbox.path(path)).ok().map(|metadata| metadata.ino());
     let replace = |faults: &[String]| {
-        let strace = ["-f", "-qq", "-o", "trace", "-e", "trace=renameat,renameat2,fsync,unlinkat"];
-        let faults = faults.iter().flat_map(|fault| ["-e".to_owned(), format!("inject={fault}")]);
-        let program = scene.sandbox.program("strace").args(strace).args(faults);
-        let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal")).args(Scene::words("data"));
-        program.args(["--wal-dir", "log", "--replace"]).run()
+        let restore = scene.restore("data").args(["--wal-dir", "log", "--replace"]);
+        restore.faulty(faults, &["-o", "trace", "-e", "trace=renameat,renameat2,fsync,unlinkat"]).run()
     };
     let has_marker = || scene.sandbox.names("log").contains(&MARKER.to_owned());
     // Killed at the commit, where its log has its name and its member has none; of this data directory or as if of another.
@@ -982,7 +961,7 @@ fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
                 let old = first(foreign);
                 let ended = replace(&[format!("{call}:signal=KILL:when={when}")]);
                 judge(old, &format!("killed in {call} {when}"));
-                if ended.status.success() {
+                if ended.code == 0 {
                     break;
                 }
                 killed += 1;
@@ -993,7 +972,7 @@ fn killed_twice_it_leaves_no_unfinished_log_without_its_marker() {
             let old = first(foreign);
             let fault = format!("fsync:error=EIO:when={error}");
             let ended = replace(std::slice::from_ref(&fault));
-            if ended.status.success() || inode("data/member") != old {
+            if ended.code == 0 || inode("data/member") != old {
                 break;
             }
             assert!(has_marker(), "{fault}: its marker is gone");
@@ -1021,12 +1000,11 @@ fn without_exchange_the_old_way_is_taken_and_said() {
     let scene = Scene::new();
     scene.make_directory("data/member");
     scene.sandbox.write("data/member/data", "old");
-    let strace = ["-f", "-qq", "-o", "trace", "-e", "trace=renameat2"];
-    let fault = ["-e", "inject=renameat2:error=EINVAL:when=2"];
-    let program =
-        scene.sandbox.program("strace").args(strace).args(fault).arg(env!("CARGO_BIN_EXE_etcd-seal"));
-    let restored = program.args(Scene::words("data")).arg("--replace").succeed();
-    assert!(restored.stderr.contains("data/member cannot exchange two names"), "{}", restored.stderr);
+    let restore = scene.restore("data").arg("--replace");
+    restore
+        .faulty(&["renameat2:error=EINVAL:when=2"], &[])
+        .succeed()
+        .says("data/member cannot exchange two names");
     let names = scene.sandbox.names("data");
     assert_eq!((names.len(), &names[0][..]), (2, "member"), "{names:?}");
     assert_eq!(fs::read(scene.sandbox.path(format!("data/{}/data", names[1]))).unwrap(), b"old");
@@ -1047,8 +1025,8 @@ fn a_member_in_the_lower_layer_of_an_overlay_stays() {
         "$@" --data-dir merged/etcd --replace; code=$?; find merged/etcd; exit $code
     "#;
     let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
-    let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
-    if ended.status.code() == Some(77) {
+    let ended = program.args([etcd_seal(), "restore", "x.age", "-i", "key.txt"]).run();
+    if ended.code == 77 {
         return skip::refused("no overlay can be mounted here");
     }
     let ended = ended.ends_with(1);
@@ -1069,8 +1047,8 @@ fn a_member_that_is_a_mount_point_stays() {
         "$@" --data-dir data --replace; code=$?; find data; exit $code
     "#;
     let program = scene.sandbox.program("unshare").args(["-m", "bash", "-c", script, "bash"]);
-    let ended = program.args([env!("CARGO_BIN_EXE_etcd-seal"), "restore", "x.age", "-i", "key.txt"]).run();
-    if ended.status.code() == Some(77) {
+    let ended = program.args([etcd_seal(), "restore", "x.age", "-i", "key.txt"]).run();
+    if ended.code == 77 {
         return skip::refused("no tmpfs can be mounted here");
     }
     let ended = ended.ends_with(1);
@@ -1091,7 +1069,7 @@ fn an_old_log_keeps_its_owner_and_so_does_its_directory() {
     scene.sandbox.program("chmod").args(["750", "log"]).succeed();
     let expected = fs::metadata(scene.sandbox.path("log")).unwrap();
     let script = "umask 0777; exec \"$@\"";
-    let program = scene.sandbox.program("bash").args(["-c", script, "bash", env!("CARGO_BIN_EXE_etcd-seal")]);
+    let program = scene.sandbox.program("bash").args(["-c", script, "bash", etcd_seal()]);
     program.args(Scene::words("data")).args(["--wal-dir", "log", "--replace"]).succeed();
     let names = scene.sandbox.names("log");
     let aside = names.iter().find(|name| name.starts_with("wal.replaced-2")).unwrap();
@@ -1114,14 +1092,11 @@ fn an_error_at_any_step_leaves_no_empty_directory() {
         let mut failed = 0;
         for when in 1..400 {
             scene.reset(&["new", "log"]);
-            let fault = format!("inject={call}:error=EIO:when={when}");
-            let strace = ["-f", "-qq", "-o", "trace", "-e", &format!("trace={call}"), "-e", &fault];
+            let fault = format!("{call}:error=EIO:when={when}");
             // Those of the programs and libraries are no step of ours.
-            let paths = ["-P", "."].iter().filter(|_| call == "openat");
-            let program = scene.sandbox.program("strace").args(strace).args(paths);
-            let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal")).args(Scene::words("new"));
-            let ended = program.args(["--wal-dir", "log"]).run();
-            if ended.status.success() {
+            let paths: &[&str] = if call == "openat" { &["-P", "."] } else { &[] };
+            let ended = scene.restore("new").args(["--wal-dir", "log"]).faulty(&[fault], paths).run();
+            if ended.code == 0 {
                 break;
             }
             failed += 1;
@@ -1172,7 +1147,7 @@ fn what_does_not_fit_is_refused_before_a_byte_is_written() {
         let mount = format!("mount -t tmpfs -o size={room}m tmpfs small || exit 99");
         let script = format!("{mount}; \"$@\"; code=$?; ls -A small; exit $code");
         let program = sandbox.program("unshare").args(["-m", "bash", "-c", &script, "bash"]);
-        let program = program.arg(env!("CARGO_BIN_EXE_etcd-seal"));
+        let program = program.arg(etcd_seal());
         let words = ["restore", archive, "-i", "key.txt"];
         let outcome = program.args(words).args(target.split(' ')).args(more).run().ends_with(1);
         assert_eq!(outcome.text(), "", "something was left");

@@ -3,19 +3,22 @@
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, SystemTime};
 
-use crate::harness::skip;
-use crate::harness::{again, can};
 use etcd_seal::low_level::interrupt::Interrupt;
 use etcd_seal::low_level::store::local::{UnpublishedFile, abandon_all};
 use etcd_seal::low_level::store::sidecar::{Agreement, Sidecar};
 use etcd_seal::low_level::store::{Existing, Published};
 use etcd_seal::{Error, Result};
+use harness::process::await_that;
+use harness::program::Program;
+use harness::sandbox::names;
+use harness::skip;
+use harness::{again, can};
 use tempfile::TempDir;
 
 /// What the child is to do, and where.
@@ -75,7 +78,6 @@ fn whole(published: Published) -> Result<()> {
 fn hold(directory: &Path) -> Result<()> {
     let mut unpublished = UnpublishedFile::create(directory)?;
     unpublished.write_all(&[0; 1000]).map_err(|error| Error::io("write", "the archive", error))?;
-    say("holding");
     // Until the parent kills it, or is gone itself.
     std::io::stdin().read_line(&mut String::new()).unwrap();
     Ok(())
@@ -91,30 +93,18 @@ fn abandon(directory: &Path) -> Result<()> {
     late.publish("late.age", Existing::Refuse, None, &Interrupt::new()).and_then(whole)
 }
 
-/// A command that runs the child, behind `wrapper`; killed after a minute.
-fn command(wrapper: &[&str], action: &str, directory: &Path) -> Command {
-    let mut command = Command::new("timeout");
-    command.args(["-s", "KILL", "60"]).args(wrapper).arg(again::binary());
-    command.args(again::words(child)).args(["--ignored", "--test-threads=1"]);
-    command.env(ACTION, action).env(DIRECTORY, directory).stdin(Stdio::null());
-    command
+/// The child, behind `wrapper`.
+fn command(wrapper: &[&str], action: &str, directory: &Path) -> Program {
+    let again = again::program(child).args(["--ignored", "--test-threads=1"]).behind(wrapper);
+    again.env(ACTION, action).env(DIRECTORY, directory)
 }
 
 /// Runs the child and returns what it said.
 fn run(wrapper: &[&str], action: &str, directory: &Path) -> String {
-    let output = command(wrapper, action, directory).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(said.contains("outcome: "), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let outcome = command(wrapper, action, directory).run();
+    let said = outcome.text().to_owned();
+    assert!(said.contains("outcome: "), "{said}\n{}", outcome.stderr);
     said
-}
-
-fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs::read_dir(directory)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 /// Judged by `sha256sum`, and by what reads sidecars here.
@@ -216,10 +206,12 @@ fn a_directory_without_permission_is_refused_with_a_hint() {
 #[test]
 fn a_killed_run_leaves_a_temporary_that_a_later_run_removes() {
     let place = place();
-    let mut held =
-        command(&[], "hold", place.path()).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
-    let mut said = BufReader::new(held.stdout.take().unwrap()).lines().map_while(std::io::Result::ok);
-    assert!(said.any(|line| line == "holding"));
+    let held = command(&[], "hold", place.path()).start_fed();
+    let left = || names(place.path());
+    let written = || left().first().map(|name| fs::metadata(place.path().join(name)).unwrap().len());
+    await_that("it has written", || written() == Some(1000));
+    let left = left();
+    assert_eq!(left.len(), 1);
     let left = names(place.path());
     assert_eq!(left.len(), 1);
     make_old(&place.path().join(&left[0]));
@@ -229,12 +221,8 @@ fn a_killed_run_leaves_a_temporary_that_a_later_run_removes() {
     assert!(place.path().join(&left[0]).exists());
 
     fs::remove_file(place.path().join("x.age")).unwrap();
-    // timeout passes nothing on from a KILL: the child's own id is needed.
-    let children = format!("/proc/{0}/task/{0}/children", held.id());
-    for child in fs::read_to_string(children).unwrap().split_whitespace() {
-        assert!(Command::new("kill").args(["-KILL", child]).status().unwrap().success());
-    }
-    held.wait().unwrap();
+    held.signal("KILL");
+    held.wait_with_input_open().ends_with(137);
     assert!(place.path().join(&left[0]).exists());
     run(&[], "publish", place.path());
     assert_published(place.path());
@@ -249,23 +237,15 @@ fn a_process_that_must_exit_leaves_nothing_but_what_is_published() {
     assert_published(place.path());
 }
 
-/// The wrapper that runs the child under strace with `faults` injected into its system calls.
-fn strace<'a>(log: &'a Path, faults: &'a [&'a str]) -> Vec<&'a str> {
-    let mut wrapper = vec!["strace", "-f", "-y", "-qq", "-o", log.to_str().unwrap(), "-e"];
-    wrapper.push("trace=openat,flock,write,fsync,fdatasync,unlinkat,linkat,renameat,renameat2");
-    for fault in faults {
-        wrapper.extend(["-e", fault]);
-    }
-    wrapper
-}
-
 /// Runs the child with `faults` injected. Returns what it said and the system calls it made, in order.
 fn run_with_faults(faults: &[&str], action: &str, directory: &Path) -> (String, Vec<String>) {
     let place = place();
     let log = place.path().join("log");
-    let said = command(&strace(&log, faults), action, directory).output().unwrap();
+    let calls = "trace=openat,flock,write,fsync,fdatasync,unlinkat,linkat,renameat,renameat2";
+    let more = ["-y", "-o", log.to_str().unwrap(), "-e", calls];
+    let said = command(&[], action, directory).faulty(faults, &more).run();
     let calls = fs::read_to_string(&log).unwrap().lines().map(str::to_owned).collect();
-    (String::from_utf8_lossy(&said.stdout).into_owned(), calls)
+    (said.text().to_owned(), calls)
 }
 
 /// The first word and the final names of the calls that matter, in order.
@@ -321,11 +301,11 @@ fn every_fallback_of_publishing_without_replacing_is_taken() {
         return;
     }
     let cases = [
-        (&["inject=renameat2:error=EINVAL"][..], &["linkat x.age", "unlinkat temporary"][..]),
-        (&["inject=renameat2:error=ENOSYS"], &["linkat x.age", "unlinkat temporary"]),
-        (&["inject=renameat2:error=EOPNOTSUPP", "inject=linkat:error=EPERM"], &["renameat x.age"]),
-        (&["inject=renameat2:error=EINVAL", "inject=linkat:error=EOPNOTSUPP"], &["renameat x.age"]),
-        (&["inject=renameat2:error=EINVAL", "inject=linkat:error=EMLINK"], &["renameat x.age"]),
+        (&["renameat2:error=EINVAL"][..], &["linkat x.age", "unlinkat temporary"][..]),
+        (&["renameat2:error=ENOSYS"], &["linkat x.age", "unlinkat temporary"]),
+        (&["renameat2:error=EOPNOTSUPP", "linkat:error=EPERM"], &["renameat x.age"]),
+        (&["renameat2:error=EINVAL", "linkat:error=EOPNOTSUPP"], &["renameat x.age"]),
+        (&["renameat2:error=EINVAL", "linkat:error=EMLINK"], &["renameat x.age"]),
     ];
     for (faults, commit) in cases {
         let place = place();
@@ -348,24 +328,16 @@ fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
     }
     let both: &[&str] = &["x.age", "x.age.sha256"];
     let cases = [
-        (&["inject=fsync:error=EIO:when=1"][..], "io", &[][..]),
-        (&["inject=fsync:error=ENOSPC:when=2"], "no_space", &[]),
-        (&["inject=renameat2:error=EACCES"], "io", &[]),
-        (&["inject=renameat2:error=EINVAL", "inject=linkat:error=EIO"], "io", &[]),
-        (
-            &[
-                "inject=renameat2:error=EINVAL",
-                "inject=linkat:error=EPERM",
-                "inject=renameat:error=EIO:when=1",
-            ],
-            "io",
-            &[],
-        ),
-        (&["inject=renameat:error=EIO"], "partly_published", &["x.age"]),
-        (&["inject=fsync:error=EIO:when=3"], "partly_published", both),
+        (&["fsync:error=EIO:when=1"][..], "io", &[][..]),
+        (&["fsync:error=ENOSPC:when=2"], "no_space", &[]),
+        (&["renameat2:error=EACCES"], "io", &[]),
+        (&["renameat2:error=EINVAL", "linkat:error=EIO"], "io", &[]),
+        (&["renameat2:error=EINVAL", "linkat:error=EPERM", "renameat:error=EIO:when=1"], "io", &[]),
+        (&["renameat:error=EIO"], "partly_published", &["x.age"]),
+        (&["fsync:error=EIO:when=3"], "partly_published", both),
         // Filesystems that cannot sync directories at all.
-        (&["inject=fsync:error=EINVAL:when=3"], "done", both),
-        (&["inject=fsync:error=EOPNOTSUPP:when=3"], "done", both),
+        (&["fsync:error=EINVAL:when=3"], "done", both),
+        (&["fsync:error=EOPNOTSUPP:when=3"], "done", both),
     ];
     for (faults, kind, left) in cases {
         let place = place();
@@ -398,8 +370,7 @@ fn killed_at_any_step_there_is_a_whole_archive_or_none() {
     ];
     for (step, published) in steps {
         let place = place();
-        let fault = format!("inject={step}");
-        let (said, _) = run_with_faults(&[&fault], "publish", place.path());
+        let (said, _) = run_with_faults(&[step], "publish", place.path());
         assert!(!said.contains("outcome: "), "{step}: it was not killed");
         let left = names(place.path());
         assert_eq!(left.iter().any(|name| name == "x.age"), published, "{step}: {left:?}");
@@ -423,7 +394,7 @@ fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
         let stale = place.path().join(".etcd-seal-0123456789abcdef.tmp");
         fs::write(&stale, "").unwrap();
         make_old(&stale);
-        let fault = format!("inject=flock:error={error}");
+        let fault = format!("flock:error={error}");
         let (said, _) = run_with_faults(&[&fault], "publish", place.path());
         assert!(said.contains("outcome: done"), "{said}");
         assert!(stale.exists());
@@ -438,7 +409,7 @@ fn a_temporary_lost_to_another_run_before_it_was_locked_is_given_up_for_a_new_on
         return;
     }
     let place = place();
-    let (said, calls) = run_with_faults(&["inject=flock:error=EAGAIN:when=1"], "publish", place.path());
+    let (said, calls) = run_with_faults(&["flock:error=EAGAIN:when=1"], "publish", place.path());
     assert!(said.contains("outcome: done"), "{said}");
     assert_published(place.path());
     let created = calls.iter().filter(|line| line.contains("O_EXCL") && line.contains(".etcd-seal-"));

@@ -2,16 +2,10 @@
 
 use super::*;
 use crate::database::protobuf::Fields;
-use std::io::Write as _;
-use std::path::PathBuf;
 
 /// The fixture `name`, if there are fixtures.
 fn fixture(name: &str) -> Option<Vec<u8>> {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        let _ = writeln!(std::io::stderr(), "skipped: ETCD_SEAL_TEST_FIXTURES names no directory");
-        return None;
-    };
-    Some(std::fs::read(fixtures.join(name)).unwrap())
+    harness::skip::fixtures().map(|fixtures| std::fs::read(fixtures.join(name)).unwrap())
 }
 
 fn golden(name: &str) -> Option<Vec<u8>> {

@@ -14,6 +14,17 @@ impl Pool {
         Buffer { bytes, home: Some(self.clone()) }
     }
 
+    /// A buffer of `size` bytes, which still holds its previous content where it has been used.
+    pub(in crate::pipeline) fn take_sized(&self, size: usize) -> Buffer {
+        let mut buffer = self.take();
+        if buffer.capacity() == 0 {
+            // The system has zeroed this memory already; `resize` would do it again, in a debug build byte by byte.
+            buffer.bytes = vec![0; size];
+        }
+        buffer.resize(size, 0);
+        buffer
+    }
+
     fn idle(&self) -> std::sync::MutexGuard<'_, Vec<Vec<u8>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -109,7 +109,5 @@ impl FrameDecoder {
 
 /// A buffer to decompress into.
 fn empty_buffer(pool: &Pool) -> Buffer {
-    let mut buffer = pool.take();
-    buffer.resize(OUTPUT_SIZE, 0);
-    buffer
+    pool.take_sized(OUTPUT_SIZE)
 }

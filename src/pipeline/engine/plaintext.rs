@@ -137,8 +137,7 @@ fn send_last(
 }
 
 fn read_batch(payload: &mut impl Read, pool: &Pool) -> Result<Buffer> {
-    let mut sealed = pool.take();
-    sealed.resize(BATCH_SIZE, 0);
+    let mut sealed = pool.take_sized(BATCH_SIZE);
     let read = read_full(payload, &mut sealed)?;
     sealed.truncate(read);
     Ok(sealed)

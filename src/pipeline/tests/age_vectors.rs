@@ -6,7 +6,6 @@
 
 use std::collections::BTreeSet;
 use std::io::Cursor;
-use std::path::PathBuf;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, OnceLock};
 
@@ -14,7 +13,6 @@ use age::secrecy::SecretString;
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use super::skip;
 use crate::archive::header::Header;
 use crate::archive::payload::{PayloadKey, Position, SEALED_CHUNK_SIZE, TAG_SIZE};
 use crate::archive::read_at::PayloadAt;
@@ -272,10 +270,7 @@ fn vectors() -> Option<&'static [Vector]> {
 }
 
 fn read_vectors() -> Option<Vec<Vector>> {
-    let Some(fixtures) = std::env::var_os("ETCD_SEAL_TEST_FIXTURES").map(PathBuf::from) else {
-        skip("ETCD_SEAL_TEST_FIXTURES names no directory with age-testkit in it");
-        return None;
-    };
+    let fixtures = harness::skip::fixtures()?;
     let mut vectors: Vec<Vector> = std::fs::read_dir(fixtures.join("age-testkit"))
         .unwrap()
         .map(|entry| {

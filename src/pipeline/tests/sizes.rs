@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::age_vectors::delivered;
-use super::{Key, key, noise, pieces, seal_options, seal_with, skip};
+use super::{Key, key, noise, pieces, seal_options, seal_with};
 use crate::archive::header::{self, SealedHeader};
 use crate::archive::manifest::{Source, manifest_for_tests};
 use crate::archive::payload::{CHUNK_SIZE, SEALED_CHUNK_SIZE, TAG_SIZE};
@@ -15,6 +15,8 @@ use crate::error::{Kind, Result};
 use crate::pipeline::engine::batch::{BATCH_SIZE, Batch, Batcher};
 use crate::pipeline::engine::stage::ordered;
 use crate::pipeline::seal::SealOptions;
+use harness::can;
+use harness::program::tools;
 
 /// Plaintext bytes of a batch.
 const BATCH: usize = BATCH_SIZE / SEALED_CHUNK_SIZE * CHUNK_SIZE;
@@ -37,20 +39,6 @@ fn seal(plaintext: &[u8], piece: usize, jobs: usize, key: &Key) -> Vec<u8> {
         sealed.unwrap().iter().for_each(|batch| file.extend_from_slice(batch));
     });
     file
-}
-
-/// Every age on PATH and in the directories of `ETCD_SEAL_TEST_ETCDS`; reports a skipped test where there is none.
-fn ages() -> Vec<PathBuf> {
-    let variable = |name| std::env::var_os(name).unwrap_or_default();
-    let (path, more) = (variable("PATH"), variable("ETCD_SEAL_TEST_ETCDS"));
-    let age = |directory: PathBuf| Some(directory.join("age")).filter(|age| age.is_file());
-    let on_path = std::env::split_paths(&path).find_map(age);
-    let ages: Vec<PathBuf> =
-        on_path.into_iter().chain(std::env::split_paths(&more).filter_map(age)).collect();
-    if ages.is_empty() {
-        skip("there is no age on PATH or in ETCD_SEAL_TEST_ETCDS");
-    }
-    ages
 }
 
 /// The output of a program for `input`.
@@ -79,7 +67,7 @@ fn key_and_file() -> (Key, tempfile::TempDir, PathBuf) {
 
 #[test]
 fn a_payload_of_any_size_opens_with_stock_age() {
-    let ages = ages();
+    let ages = tools("age");
     let (key, _directory, identity) = key_and_file();
     let around = |size: usize| [size - 1, size, size + 1];
     let boundaries = [CHUNK_SIZE, 2 * CHUNK_SIZE, BATCH, BATCH + CHUNK_SIZE, 2 * BATCH];
@@ -123,9 +111,9 @@ fn what_is_cut_or_goes_on_at_the_end_of_a_batch_is_noticed() {
 fn an_archive_of_a_snapshot_of_any_size_opens_with_stock_age_and_zstd() {
     const PAGE: u64 = 4096;
     const PAGES: u64 = CHUNK_SIZE as u64 / PAGE;
-    let ages = ages();
-    if Command::new("zstd").arg("--version").stdout(Stdio::null()).status().is_err() {
-        return skip("there is no zstd on PATH");
+    let ages = tools("age");
+    if !can("zstd", &["--version"]) {
+        return;
     }
     let (key, _directory, identity) = key_and_file();
     let pages = [2, PAGES - 1, PAGES, PAGES + 1, 2 * PAGES, 16 * PAGES - 1, 16 * PAGES];

@@ -27,15 +27,8 @@ pub use file::{UnpublishedFile, check};
 pub use store::{LocalDirectory, LocalFile};
 pub use temporary::abandon_all;
 
-/// Whether a test can give files to another user. Where it cannot, this says past the test harness that part of the test is
-/// skipped.
+/// Whether a test can give files to another user.
 #[cfg(test)]
 fn may_give_files_away() -> bool {
-    use std::io::Write as _;
-    let is_root = rustix::process::geteuid().is_root();
-    if !is_root {
-        // A failure to say so fails no test.
-        let _ = writeln!(std::io::stderr(), "SKIPPED: only root can give files to another user");
-    }
-    is_root
+    harness::skip::is_root("only root can give files to another user")
 }

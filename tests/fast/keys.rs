@@ -1,91 +1,27 @@
 //! What the tests of keys with real tools share.
-#![allow(dead_code, reason = "each test program uses a part of it")]
 
 use age_core::format::{FileKey, Stanza};
 use etcd_seal::low_level::error::{Error, Kind, Result};
 use etcd_seal::low_level::keys::{
     DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Prompt, Recipients, SharedPrompt,
 };
+use harness::sandbox::Sandbox;
 use secrecy::SecretString;
 use std::cell::RefCell;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// What is sealed.
 pub(crate) const PLAINTEXT: &[u8] = b"the keys of the kingdom";
 
-/// A program hangs no test longer than this.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// Finds a program on PATH or in a directory of `ETCD_SEAL_TEST_ETCDS`.
-pub(crate) fn tool(name: &str) -> Option<PathBuf> {
-    ["PATH", "ETCD_SEAL_TEST_ETCDS"]
-        .iter()
-        .filter_map(std::env::var_os)
-        .flat_map(|paths| std::env::split_paths(&paths).collect::<Vec<_>>())
-        .map(|directory| directory.join(name))
-        .find(|path| path.is_file())
-}
-
-/// Finds a program, or says that the test is skipped.
-pub(crate) fn tool_or_skip(name: &str) -> Option<PathBuf> {
-    let found = tool(name);
-    if found.is_none() {
-        super::skip::lacking_tool(name);
-    }
-    found
-}
-
-/// Runs a program to its end, or kills it.
-pub(crate) fn run(command: &mut Command, input: &[u8]) -> Output {
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().expect("program starts");
-    // A program that does not read its input breaks the pipe; what it answers is judged by the caller.
-    let _ = child.stdin.take().expect("stdin").write_all(input);
-    let drain = |mut pipe: Box<dyn Read + Send>| {
-        std::thread::spawn(move || {
-            let mut bytes = Vec::new();
-            pipe.read_to_end(&mut bytes).map(|_| bytes)
-        })
-    };
-    let stdout = drain(Box::new(child.stdout.take().expect("stdout")));
-    let stderr = drain(Box::new(child.stderr.take().expect("stderr")));
-    let started = Instant::now();
-    let status = loop {
-        if let Some(status) = child.try_wait().expect("program can be waited for") {
-            break status;
-        }
-        if started.elapsed() > PATIENCE {
-            child.kill().expect("program can be killed");
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    let join = |thread: std::thread::JoinHandle<std::io::Result<Vec<u8>>>| {
-        thread.join().expect("no panic").expect("output")
-    };
-    Output { status, stdout: join(stdout), stderr: join(stderr) }
-}
-
-/// Runs a program that must succeed, and returns its standard output.
-pub(crate) fn run_well(command: &mut Command, input: &[u8]) -> Vec<u8> {
-    let output = run(command, input);
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
 /// A new ssh key pair; returns the path of the private half.
-pub(crate) fn ssh_key(directory: &Path, name: &str, arguments: &[&str]) -> PathBuf {
-    let path = directory.join(name);
-    run_well(
-        Command::new("ssh-keygen").args(["-q", "-C", "a comment", "-f"]).arg(&path).args(arguments),
-        b"",
-    );
-    path
+pub(crate) fn ssh_key(sandbox: &Sandbox, name: &str, arguments: &[&str]) -> PathBuf {
+    let keygen = sandbox.program("ssh-keygen").args(["-q", "-C", "a comment", "-f", name]);
+    keygen.args(arguments).succeed();
+    sandbox.path(name)
 }
 
 /// Answers every question for a secret with the same passphrase, and counts.

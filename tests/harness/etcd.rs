@@ -1,30 +1,8 @@
-//! Real parts for the integration tests: etcd members and clusters, certificates for them, and how to connect.
-//!
-//! Everything listens on loopback at ports the system chose, lives in temporary directories, and is gone when its
-//! owner is dropped. The tests run against every etcd found, see [`etcds`].
+//! Real etcd members and clusters, on loopback at ports that the system chose.
 
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
-#![allow(dead_code, unused_imports, unused_macros, reason = "each test file uses a part of it")]
-#![allow(unreachable_pub, reason = "each test file is a crate of its own")]
-
-pub mod again;
-pub mod bolt;
-pub mod contents;
-pub mod dice;
-pub mod fake;
-pub mod keys;
-pub mod program;
-pub mod proxy;
-pub mod pty;
-pub mod refusal;
-pub mod sandbox;
-pub mod skip;
-pub mod trace;
-pub mod trial;
-
-pub use skip::{can, say};
-
-use etcd_seal::low_level::etcd::Connection;
+use super::pki::Leaf;
+use super::program::tools;
+use super::run;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -43,31 +21,18 @@ const START_ATTEMPTS: u32 = 5;
 
 /// Every etcd executable to test with: the one on `PATH`, and one in each directory of `ETCD_SEAL_TEST_ETCDS`, a list
 /// with colons, some of which may hold only other tools.
-#[must_use]
 pub fn etcds() -> Vec<PathBuf> {
-    let on_path = std::env::var_os("PATH").unwrap_or_default();
-    let first = std::env::split_paths(&on_path).map(|dir| dir.join("etcd")).find(|etcd| etcd.is_file());
-    let asked_for = std::env::var_os("ETCD_SEAL_TEST_ETCDS").unwrap_or_default();
-    let more = std::env::split_paths(&asked_for)
-        .filter(|dir| !dir.as_os_str().is_empty())
-        .map(|dir| dir.join("etcd"))
-        .filter(|etcd| etcd.is_file());
-    let found: Vec<PathBuf> = first.into_iter().chain(more).collect();
-    if found.is_empty() {
-        skip::lacking_tool("etcd");
-    }
-    found
+    tools("etcd")
 }
 
-/// Runs a tool to its end and returns its stdout; the test fails if the tool does.
-///
-/// # Panics
-/// If the tool cannot be run or fails.
-pub fn run(command: &mut Command) -> String {
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
-    stdout.into_owned()
+/// Each of them started with nothing special, in its turn.
+pub fn each_etcd() -> impl Iterator<Item = Etcd> {
+    etcds().into_iter().map(|binary| Etcd::start(&binary, &Options::default()))
+}
+
+/// The first of them started so, where there is one.
+pub fn an_etcd() -> Option<Etcd> {
+    each_etcd().next()
 }
 
 /// How to start a member.
@@ -131,19 +96,11 @@ struct Plan {
 
 impl Etcd {
     /// Starts a cluster of one and waits until it serves.
-    ///
-    /// # Panics
-    /// If it does not.
-    #[must_use]
     pub fn start(binary: &Path, options: &Options) -> Self {
         Self::start_cluster(binary, 1, options).remove(0)
     }
 
     /// Starts a cluster of `size` members and waits until all of them serve.
-    ///
-    /// # Panics
-    /// If they do not.
-    #[must_use]
     pub fn start_cluster(binary: &Path, size: usize, options: &Options) -> Vec<Self> {
         for _ in 1..START_ATTEMPTS {
             if let Ok(members) = Self::try_cluster(binary, size, options) {
@@ -171,10 +128,6 @@ impl Etcd {
 
     /// Starts a cluster of `size` members on directories that `restore` makes: it is told the name and peer URL of each,
     /// and says for each where its data are, with more flags. `binaries` take turns.
-    ///
-    /// # Panics
-    /// If they do not serve.
-    #[must_use]
     pub fn start_restored(
         binaries: &[PathBuf],
         size: usize,
@@ -205,9 +158,6 @@ impl Etcd {
 
     /// Starts a member on the directory that `restore` makes, as [`Self::start_restored`] does, and waits until it is ready
     /// for clients, whatever alarms it has. What it said, where it ended instead.
-    ///
-    /// # Panics
-    /// If it does neither.
     pub fn try_restored(
         binary: &Path,
         options: &Options,
@@ -308,7 +258,6 @@ impl Etcd {
     }
 
     /// The endpoint without a scheme: `127.0.0.1:PORT`, or the absolute path of the socket.
-    #[must_use]
     pub fn address(&self) -> String {
         let (scheme, address) = self.plan.client_url.split_once("://").unwrap();
         if scheme.starts_with("unix") {
@@ -318,38 +267,32 @@ impl Etcd {
     }
 
     /// Its executable.
-    #[must_use]
     pub fn binary(&self) -> &Path {
         &self.binary
     }
 
     /// Its name in the cluster.
-    #[must_use]
     pub fn name(&self) -> &str {
         &self.plan.name
     }
 
     /// Its process id.
-    #[must_use]
     pub fn process_id(&self) -> u32 {
         self.child.id()
     }
 
     /// Its data directory.
-    #[must_use]
     pub fn data_dir(&self) -> PathBuf {
         let own = || self.dir.path().join("data");
         self.options.data_dir.clone().unwrap_or_else(own)
     }
 
     /// All it has logged.
-    #[must_use]
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
     }
 
     /// An etcdctl for this member, the one beside its executable, with a bare environment and `--endpoints` set.
-    #[must_use]
     pub fn etcdctl(&self) -> Command {
         let beside = self.binary.with_file_name("etcdctl");
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
@@ -363,9 +306,6 @@ impl Etcd {
     }
 
     /// Puts `count` keys `PREFIX/000001`… of `value_size` bytes each, in few transactions.
-    ///
-    /// # Panics
-    /// If etcdctl fails.
     pub fn fill(&self, prefix: &str, count: usize, value_size: usize) {
         let value = "v".repeat(value_size);
         // Up to 128 operations a transaction by default, and 1.5 MiB a request.
@@ -382,9 +322,6 @@ impl Etcd {
     }
 
     /// Makes a root user with this password and turns authentication on.
-    ///
-    /// # Panics
-    /// If etcdctl fails.
     pub fn enable_authentication(&self, root_password: &str, etcdctl_flags: &[&str]) {
         let user = format!("root:{root_password}");
         run(self.etcdctl().args(etcdctl_flags).args(["user", "add", &user]));
@@ -393,27 +330,18 @@ impl Etcd {
     }
 
     /// Kills the member, leaving its data and log for inspection.
-    ///
-    /// # Panics
-    /// If it cannot be killed.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// Stops the member as an operator would.
-    ///
-    /// # Panics
-    /// If it cannot be told to.
     pub fn stop(&mut self) {
         run(Command::new("kill").args(["-TERM", &self.child.id().to_string()]));
         self.child.wait().unwrap();
     }
 
     /// Kills the member if it is still there, and starts it again as it was: the same data, the same ports.
-    ///
-    /// # Panics
-    /// If it does not serve again.
     pub fn restart(&mut self) {
         for _ in 0..START_ATTEMPTS {
             let _ = self.child.kill();
@@ -427,9 +355,6 @@ impl Etcd {
     }
 
     /// Whether it still runs.
-    ///
-    /// # Panics
-    /// If the system does not say.
     pub fn is_alive(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
@@ -469,7 +394,6 @@ fn free_ports(count: usize) -> Vec<u16> {
 }
 
 /// An address without a listener.
-#[must_use]
 pub fn dead_address() -> String {
     format!("127.0.0.1:{}", free_ports(1)[0])
 }
@@ -486,123 +410,4 @@ fn health(address: &str) -> std::io::Result<String> {
     let mut page = String::new();
     stream.read_to_string(&mut page)?;
     Ok(page)
-}
-
-/// A certificate authority and what it signs, made with the openssl program.
-pub struct Pki {
-    dir: TempDir,
-}
-
-/// A certificate and its key, PEM.
-#[derive(Clone)]
-pub struct Leaf {
-    /// The certificate.
-    pub certificate: PathBuf,
-    /// Its private key.
-    pub key: PathBuf,
-}
-
-/// Under what names and addresses the members of these tests are known.
-pub const LOOPBACK_NAMES: &str = "DNS:localhost,IP:127.0.0.1";
-
-impl Pki {
-    /// A new authority.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn new() -> Self {
-        let pki = Self { dir: tempfile::tempdir().unwrap() };
-        run(openssl()
-            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args([
-                "-days",
-                "30",
-                "-subj",
-                "/CN=test authority",
-                "-addext",
-                "basicConstraints=critical,CA:true",
-            ])
-            .arg("-keyout")
-            .arg(pki.path("authority.key"))
-            .arg("-out")
-            .arg(pki.authority()));
-        pki
-    }
-
-    /// The authority's certificate.
-    #[must_use]
-    pub fn authority(&self) -> PathBuf {
-        self.path("authority.pem")
-    }
-
-    /// A certificate for `common_name`, valid for the subject alternative `names`, such as [`LOOPBACK_NAMES`].
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn issue(&self, common_name: &str, names: &str) -> Leaf {
-        self.issue_for_days(common_name, names, 30)
-    }
-
-    /// The same, but it ended yesterday.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn issue_expired(&self, common_name: &str, names: &str) -> Leaf {
-        self.issue_for_days(common_name, names, -1)
-    }
-
-    /// The same, valid for so many days from now on.
-    ///
-    /// # Panics
-    /// If openssl fails.
-    #[must_use]
-    pub fn issue_for_days(&self, common_name: &str, names: &str, days: i32) -> Leaf {
-        let leaf = Leaf {
-            certificate: self.path(&format!("{common_name}{days}.pem")),
-            key: self.path(&format!("{common_name}{days}.key")),
-        };
-        let (request, extensions) = (self.path("request.pem"), self.path("extensions"));
-        run(openssl()
-            .args(["req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args(["-subj", &format!("/CN={common_name}"), "-keyout"])
-            .arg(&leaf.key)
-            .arg("-out")
-            .arg(&request));
-        std::fs::write(&extensions, format!("basicConstraints=CA:false\nsubjectAltName={names}\n")).unwrap();
-        run(openssl()
-            .args(["x509", "-req", "-CAcreateserial", "-days", &days.to_string(), "-CA"])
-            .arg(self.authority())
-            .arg("-CAkey")
-            .arg(self.path("authority.key"))
-            .arg("-in")
-            .arg(&request)
-            .arg("-extfile")
-            .arg(&extensions)
-            .arg("-out")
-            .arg(&leaf.certificate));
-        leaf
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-}
-
-impl Default for Pki {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
-fn openssl() -> Command {
-    Command::new("openssl")
-}
-
-/// A connection to these endpoints with patient timeouts and nothing else set.
-#[must_use]
-pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
-    Connection::new(endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()))
 }

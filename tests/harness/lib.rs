@@ -1,0 +1,54 @@
+//! What the tests share: the program in a [`Sandbox`](sandbox::Sandbox), real etcds, certificates for them, a fake.
+//!
+//! Everything listens on loopback at ports the system chose, lives in temporary directories, and is gone when its
+//! owner is dropped. The tests run against every etcd found, see [`etcds`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    clippy::missing_errors_doc,
+    reason = "a test fails by panicking, what it calls too"
+)]
+#![allow(
+    clippy::must_use_candidate,
+    clippy::return_self_not_must_use,
+    reason = "much is done for what it asserts"
+)]
+
+pub mod again;
+pub mod bolt;
+pub mod contents;
+pub mod dice;
+pub mod etcd;
+pub mod fake;
+pub mod pki;
+pub mod process;
+pub mod program;
+pub mod proxy;
+pub mod pty;
+pub mod refusal;
+pub mod sandbox;
+pub mod skip;
+pub mod snapshots;
+pub mod trace;
+pub mod trial;
+
+pub use etcd::{Etcd, Options, ServerTls, an_etcd, dead_address, each_etcd, etcds};
+pub use pki::{LOOPBACK_NAMES, Leaf, Pki};
+pub use skip::{can, say};
+
+use etcd_seal::low_level::etcd::Connection;
+use std::process::{Command, Stdio};
+
+/// Runs a tool to its end and returns its stdout; the test fails if the tool does.
+pub fn run(command: &mut Command) -> String {
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{command:?}: {}\n{stdout}\n{stderr}", output.status);
+    stdout.into_owned()
+}
+
+/// A connection to these endpoints with patient timeouts and nothing else set.
+pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
+    Connection::new(endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()))
+}
