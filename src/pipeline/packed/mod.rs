@@ -138,7 +138,8 @@ fn carried(error: Error) -> io::Error {
 
 /// What a decoder found wrong, as an error of this crate. An error of the system stays as it is.
 fn explained(error: io::Error, packing: FileType, state: &TapState) -> io::Error {
-    if state.has_failed() || error.get_ref().is_some_and(|inner| inner.is::<Error>()) {
+    let is_ours = matches!(error.get_ref(), Some(inner) if inner.is::<Error>());
+    if state.has_failed() || is_ours {
         return error;
     }
     if error.kind() == ErrorKind::UnexpectedEof {

@@ -386,15 +386,15 @@ impl Sealing<'_> {
             }
             Origin::Reader(ReadOrigin { reader, subject, walked }) => {
                 let source = ReadSource::new(reader, subject.clone(), options.frame_size, &watch.interrupt);
-                let sealed = sealer.seal(source, manifest, output);
-                let sealed = sealed.map_err(|error| about_snapshot(error, &subject))?;
-                if (sealed.trailer.digest, walked) == (Digest::Absent, Walked::No) {
+                let archive = sealer.seal(source, manifest, output);
+                let archive = archive.map_err(|error| about_snapshot(error, &subject))?;
+                if (archive.trailer.digest, walked) == (Digest::Absent, Walked::No) {
                     tracing::warn!(
                         "{subject}: nothing vouches for the database: it can only be checked page by page in a file that is not \
                          packed; drill the archive before you rely on it"
                     );
                 }
-                Ok(sealed)
+                Ok(archive)
             }
         }
     }
