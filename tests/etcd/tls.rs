@@ -14,12 +14,16 @@ use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 /// The names under which the servers of these tests are reached.
 const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
+
+/// How long a member may take to answer while many of them start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For an authority.
 const AUTHORITY: &str = "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n";
@@ -189,7 +193,9 @@ impl Client {
         let (cert, key) = self.shows.clone().unzip();
         let (cacert, insecure_skip_tls_verify) = (self.cacert.clone(), self.skip);
         let endpoint = self.endpoint(member);
-        Connection { cacert, cert, key, insecure_skip_tls_verify, ..connection(&[endpoint]) }
+        let (dial_timeout, command_timeout) = (PATIENCE, PATIENCE);
+        let rest = connection(&[endpoint]);
+        Connection { cacert, cert, key, insecure_skip_tls_verify, dial_timeout, command_timeout, ..rest }
     }
 
     /// Whether etcdctl gets an answer.
@@ -756,7 +762,7 @@ fn openssl_server(made: &Made) -> OpensslServer {
     let started = std::time::Instant::now();
     while std::net::TcpStream::connect(address).is_err() {
         assert!(started.elapsed().as_secs() < 20, "openssl s_server does not listen");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     OpensslServer { address, child }
 }
@@ -795,7 +801,7 @@ impl Typed {
             let (before, port) = self.endpoint.rsplit_once(':').unwrap();
             let scheme = before.find("://").map_or("", |at| &before[..at + "://".len()]);
             next.endpoint = format!("{scheme}{name}:{port}");
-        } else if hint.contains("member's client port") {
+        } else if hint.contains("client port") {
             return None;
         } else if hint.contains("`cert` and `key`") {
             next.shows.clone_from(&right.shows);
