@@ -12,7 +12,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
@@ -198,8 +198,8 @@ impl Client {
         Connection { cacert, cert, key, insecure_skip_tls_verify, dial_timeout, command_timeout, ..rest }
     }
 
-    /// Whether etcdctl gets an answer.
-    fn etcdctl(&self, member: &Etcd) -> bool {
+    /// An etcdctl that succeeds where it gets an answer.
+    fn etcdctl(&self, member: &Etcd) -> Child {
         let beside = member.binary().with_file_name("etcdctl");
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
         let mut command = Command::new(etcdctl);
@@ -218,7 +218,7 @@ impl Client {
             command.args(["--insecure-transport=false", "--insecure-skip-tls-verify"]);
         }
         command.args(["get", "a"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().unwrap().success()
+        command.spawn().unwrap()
     }
 }
 
@@ -272,9 +272,11 @@ impl Setup {
         let member = Etcd::start(binary, &Options { tls: Some(tls), flags, ..Options::default() });
         let runtime = Runtime::new().unwrap();
         let mut differences = Vec::new();
-        for (name, client, expected) in &self.clients {
+        // An etcdctl that gets no answer tries for some seconds, so all of them run at once.
+        let asking: Vec<Child> = self.clients.iter().map(|(_, client, _)| client.etcdctl(&member)).collect();
+        for ((name, client, expected), mut asking) in self.clients.iter().zip(asking) {
             let answer = ours(&runtime, &client.connection(&member));
-            let verdict = match (client.etcdctl(&member), answer.is_ok()) {
+            let verdict = match (asking.wait().unwrap().success(), answer.is_ok()) {
                 (true, true) => Verdict::Both,
                 (true, false) => Verdict::EtcdctlAlone,
                 (false, true) => Verdict::OursAlone,
@@ -742,7 +744,7 @@ fn each_fault_of_a_certificate_is_told_with_its_particulars() {
 /// `openssl s_server`, which presents any certificate. Killed when dropped.
 struct OpensslServer {
     address: SocketAddr,
-    child: std::process::Child,
+    child: Child,
 }
 
 fn openssl_server(made: &Made) -> OpensslServer {
