@@ -12,14 +12,18 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_rustls::TlsAcceptor;
 
 /// The names under which the servers of these tests are reached.
 const NAMES: &str = "subjectAltName=DNS:localhost,IP:127.0.0.1\n";
+
+/// How long a member may take to answer while many of them start.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// For an authority.
 const AUTHORITY: &str = "basicConstraints=critical,CA:true\nkeyUsage=critical,keyCertSign\n";
@@ -189,11 +193,13 @@ impl Client {
         let (cert, key) = self.shows.clone().unzip();
         let (cacert, insecure_skip_tls_verify) = (self.cacert.clone(), self.skip);
         let endpoint = self.endpoint(member);
-        Connection { cacert, cert, key, insecure_skip_tls_verify, ..connection(&[endpoint]) }
+        let (dial_timeout, command_timeout) = (PATIENCE, PATIENCE);
+        let rest = connection(&[endpoint]);
+        Connection { cacert, cert, key, insecure_skip_tls_verify, dial_timeout, command_timeout, ..rest }
     }
 
-    /// Whether etcdctl gets an answer.
-    fn etcdctl(&self, member: &Etcd) -> bool {
+    /// An etcdctl that succeeds where it gets an answer.
+    fn etcdctl(&self, member: &Etcd) -> Child {
         let beside = member.binary().with_file_name("etcdctl");
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
         let mut command = Command::new(etcdctl);
@@ -212,7 +218,7 @@ impl Client {
             command.args(["--insecure-transport=false", "--insecure-skip-tls-verify"]);
         }
         command.args(["get", "a"]).stdout(Stdio::null()).stderr(Stdio::null());
-        command.status().unwrap().success()
+        command.spawn().unwrap()
     }
 }
 
@@ -266,9 +272,11 @@ impl Setup {
         let member = Etcd::start(binary, &Options { tls: Some(tls), flags, ..Options::default() });
         let runtime = Runtime::new().unwrap();
         let mut differences = Vec::new();
-        for (name, client, expected) in &self.clients {
+        // An etcdctl that gets no answer tries for some seconds, so all of them run at once.
+        let asking: Vec<Child> = self.clients.iter().map(|(_, client, _)| client.etcdctl(&member)).collect();
+        for ((name, client, expected), mut asking) in self.clients.iter().zip(asking) {
             let answer = ours(&runtime, &client.connection(&member));
-            let verdict = match (client.etcdctl(&member), answer.is_ok()) {
+            let verdict = match (asking.wait().unwrap().success(), answer.is_ok()) {
                 (true, true) => Verdict::Both,
                 (true, false) => Verdict::EtcdctlAlone,
                 (false, true) => Verdict::OursAlone,
@@ -736,7 +744,7 @@ fn each_fault_of_a_certificate_is_told_with_its_particulars() {
 /// `openssl s_server`, which presents any certificate. Killed when dropped.
 struct OpensslServer {
     address: SocketAddr,
-    child: std::process::Child,
+    child: Child,
 }
 
 fn openssl_server(made: &Made) -> OpensslServer {
@@ -756,7 +764,7 @@ fn openssl_server(made: &Made) -> OpensslServer {
     let started = std::time::Instant::now();
     while std::net::TcpStream::connect(address).is_err() {
         assert!(started.elapsed().as_secs() < 20, "openssl s_server does not listen");
-        std::thread::sleep(std::time::Duration::from_millis(20));
+        std::thread::sleep(Duration::from_millis(20));
     }
     OpensslServer { address, child }
 }
@@ -795,7 +803,7 @@ impl Typed {
             let (before, port) = self.endpoint.rsplit_once(':').unwrap();
             let scheme = before.find("://").map_or("", |at| &before[..at + "://".len()]);
             next.endpoint = format!("{scheme}{name}:{port}");
-        } else if hint.contains("member's client port") {
+        } else if hint.contains("client port") {
             return None;
         } else if hint.contains("`cert` and `key`") {
             next.shows.clone_from(&right.shows);
