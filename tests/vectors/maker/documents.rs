@@ -357,15 +357,18 @@ impl Maker {
 
     /// Manifests of later versions, without a description that tells it.
     pub(super) fn later_manifests(&self) -> Vec<Vector> {
-        let mut layers = self.layers(super::snapshot::noise(18));
-        layers.manifest["format_version"] = json!(2);
+        let later = |mut layers: Layers| {
+            layers.manifest["format_version"] = json!(2);
+            layers
+        };
+        let (layers, two_chunks) = (later(self.small()), later(self.layers(super::snapshot::noise(18))));
         let newer = |file, what, bytes| {
             Vector::failure_at_the_ends(file, what, "format_newer", bytes).not_described()
         };
         let plaintext = layers.plaintext();
         let (manifest, rest) = plaintext.split_at(layers.joined()[0].bytes.len());
         let garbage = [manifest, b"no frame of version 1"].concat();
-        let mut flipped = self.seal_with(vec![], vec![], &plaintext);
+        let mut flipped = self.seal_with(vec![], vec![], &two_chunks.plaintext());
         let last = flipped.len() - 1;
         flipped[last] ^= 1;
         let cut = flipped[..payload_at(&flipped) + SEALED_CHUNK_SIZE + 9].to_vec();

@@ -179,6 +179,7 @@ impl Maker {
             self.documents(),
             self.later_manifests(),
             self.first_pages(),
+            self.second_pages(),
             vec![Self::worked_example()],
         ];
         groups.into_iter().flatten().collect()
