@@ -25,8 +25,9 @@ pub(crate) struct Example {
 impl Example {
     pub(crate) fn of_the_page() -> Self {
         let rest = hex::decode(block("rest", "")).unwrap();
-        let (nonce, payload) = rest.split_first_chunk().unwrap();
-        let count_from = |first: u8| std::array::from_fn(|at| first + u8::try_from(at).unwrap());
+        let (nonce, payload) = rest.split_first_chunk::<NONCE_SIZE>().unwrap();
+        let count_from =
+            |first: u8| -> [u8; NONCE_SIZE] { std::array::from_fn(|at| first + u8::try_from(at).unwrap()) };
         let (file_key, counted) = (count_from(0), count_from(0x10));
         assert_eq!(*nonce, counted);
         Self {
