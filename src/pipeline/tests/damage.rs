@@ -126,14 +126,14 @@ impl Whole {
     /// The expected result where byte `at` has become `byte`. Any change is damage, except a recipient stanza that stays
     /// well-formed: it cannot be told from the stanza of another recipient. Nor can another version from a later one.
     fn expected(&self, at: usize, byte: u8) -> Exit {
+        const TAG: &[u8] = b"X25519";
+        // 32 bytes in Base64 without padding.
+        const ENCODED: usize = 43;
         const VERSION: &[u8] = b"-> etcd-snapshot v";
         let version = self.archive.windows(VERSION.len()).position(|window| window == VERSION).unwrap();
         if at == version + VERSION.len() && matches!(byte, b'2'..=b'9') {
             return Exit::Newer;
         }
-        const TAG: &[u8] = b"X25519";
-        // 32 bytes in Base64 without padding.
-        const ENCODED: usize = 43;
         let arrow = self.archive.windows(3).position(|window| window == b"-> ").unwrap();
         let (tag, share) = (arrow + 3, arrow + 3 + TAG.len() + 1);
         let body = share + ENCODED + 1;
