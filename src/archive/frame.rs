@@ -66,7 +66,17 @@ pub(crate) fn parse_skippable_header(header: [u8; SKIPPABLE_HEADER_SIZE]) -> (u3
 /// tools put skippable frames of the same number first (pzstd does), but without JSON.
 #[must_use]
 pub fn begins_as_manifest(first: &[u8]) -> bool {
-    first.starts_with(&MANIFEST_MAGIC.to_le_bytes()) && first.get(SKIPPABLE_HEADER_SIZE) == Some(&b'{')
+    first.starts_with(&MANIFEST_MAGIC.to_le_bytes()) && begins_as_document(first)
+}
+
+/// Whether the first nine bytes of a skippable frame begin one with a document of this format, manifest or trailer. A file
+/// with such a frame is of this format, or was one.
+#[must_use]
+pub fn begins_as_document(first: &[u8]) -> bool {
+    let ours = |magic: &[u8; 4]| [MANIFEST_MAGIC, TRAILER_MAGIC].contains(&u32::from_le_bytes(*magic));
+    first.first_chunk().is_some_and(ours)
+        && first.get(4..SKIPPABLE_HEADER_SIZE).is_some_and(|size| size != [0; 4])
+        && first.get(SKIPPABLE_HEADER_SIZE) == Some(&b'{')
 }
 
 /// The level for content that does not shrink, at which it costs next to nothing.

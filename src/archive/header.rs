@@ -29,6 +29,8 @@ use crate::magic::FileType;
 
 /// The tag of this program's stanza.
 const DESCRIPTION_TAG: &str = "etcd-snapshot";
+/// The first line of an age file.
+const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
 /// The age crate adds meaningless stanzas, to keep readers tolerant; their tags end so.
 const GREASE_SUFFIX: &str = "-grease";
 /// The largest header. A larger one is refused before it is parsed.
@@ -113,22 +115,12 @@ impl age::Recipient for RecipientTap<'_> {
     }
 }
 
-/// The content of the public stanza.
-#[derive(Clone, Debug)]
-enum Public {
-    /// There is no such stanza.
-    Nothing,
-    /// A description of version 1.
-    Description(Box<Document<Description>>),
-    /// A description of a later version.
-    Newer(u64),
-}
-
 /// The header of an archive, parsed but not yet authenticated.
 pub struct Header {
     /// Header and nonce.
     bytes: Vec<u8>,
-    public: Public,
+    /// The content of the public stanza, where there is one.
+    description: Option<Box<Document<Description>>>,
     stanzas: Vec<Stanza>,
 }
 
@@ -137,11 +129,14 @@ impl Header {
     /// it is smaller.
     ///
     /// # Errors
-    /// [`Kind::NotAnArchive`] for anything but an age v1 file, [`Kind::HeaderDamaged`] for a malformed one or one that
-    /// is beyond the limits of version 1.
+    /// [`Kind::NotAnArchive`] for anything but an age v1 file, [`Kind::FormatNewer`] for an archive of a later version,
+    /// [`Kind::HeaderDamaged`] for a malformed header or one that is beyond the limits of version 1.
     pub fn parse(prefix: &[u8]) -> Result<Self> {
         if !prefix.starts_with(AGE_BEGIN.as_bytes()) {
             return Err(not_an_archive(prefix));
+        }
+        if let Some(version) = later_version(prefix) {
+            return Err(newer(version));
         }
         let mut input = WholeHeader(Cursor::new(prefix));
         let decryptor = Decryptor::new_buffered(&mut input).map_err(|error| malformed(&error, prefix))?;
@@ -163,7 +158,8 @@ impl Header {
         }
         let (ours, stanzas): (Vec<Stanza>, Vec<Stanza>) =
             stanzas.into_iter().partition(|stanza: &Stanza| stanza.tag == DESCRIPTION_TAG);
-        Ok(Self { bytes, public: read_public(&ours)?, stanzas: without_grease(stanzas) })
+        let description = read_description(&ours)?.map(Box::new);
+        Ok(Self { bytes, description, stanzas: without_grease(stanzas) })
     }
 
     /// The number of bytes of header and nonce: where the payload begins.
@@ -177,29 +173,16 @@ impl Header {
         self.stanzas.iter().map(|stanza| stanza.tag.as_str())
     }
 
-    /// Whether the header has the public stanza; then the archive must be entirely of this format.
+    /// The public description. Where there is one, the archive must be entirely of this format.
     #[must_use]
-    pub fn has_description(&self) -> bool {
-        !matches!(self.public, Public::Nothing)
-    }
-
-    /// The public description.
-    ///
-    /// # Errors
-    /// [`Kind::FormatNewer`] where it is of a later version.
-    pub fn description(&self) -> Result<Option<&Document<Description>>> {
-        match &self.public {
-            Public::Nothing => Ok(None),
-            Public::Description(description) => Ok(Some(description)),
-            Public::Newer(version) => Err(newer(*version)),
-        }
+    pub fn description(&self) -> Option<&Document<Description>> {
+        self.description.as_deref()
     }
 
     /// Opens the header: finds an identity for one of its stanzas, checks the MAC, derives the key of the payload.
     ///
     /// # Errors
-    /// [`Kind::NoMatchingIdentity`], [`Kind::HeaderDamaged`] where the MAC is wrong, [`Kind::FormatNewer`], or the error of
-    /// an identity.
+    /// [`Kind::NoMatchingIdentity`], [`Kind::HeaderDamaged`] where the MAC is wrong, or the error of an identity.
     pub fn unlock(&self, identities: &Identities) -> Result<PayloadKey> {
         let tap = IdentityTap {
             identities,
@@ -219,7 +202,6 @@ impl Header {
             Err(DecryptError::InvalidMac) => return Err(header_damaged("the header's MAC is wrong")),
             Err(error) => return Err(malformed(&error, &self.bytes)),
         }
-        self.description()?;
         match (tap.file_key.into_inner(), self.bytes.last_chunk::<NONCE_SIZE>()) {
             (Some(file_key), Some(nonce)) => Ok(PayloadKey::derive(&file_key, nonce)),
             _ => Err(self.no_match(identities)),
@@ -228,13 +210,12 @@ impl Header {
 
     fn no_match(&self, identities: &Identities) -> Error {
         let types: Vec<&str> = self.stanza_types().collect();
-        match &self.public {
-            Public::Newer(version) => newer(*version),
-            _ if types == ["scrypt"] && !identities.has_passphrase() => {
+        match &types[..] {
+            ["scrypt"] if !identities.has_passphrase() => {
                 Error::new(Kind::NoMatchingIdentity, "no identity opens it; it was sealed with a passphrase")
                     .with_hint("pass `passphrase` instead of `identity`, and type the passphrase")
             }
-            _ if types == ["scrypt"] => Error::new(Kind::NoMatchingIdentity, "the passphrase is wrong")
+            ["scrypt"] => Error::new(Kind::NoMatchingIdentity, "the passphrase is wrong")
                 .with_hint("it was sealed with a passphrase: pass `passphrase` and type that one; damage to the header can look the same"),
             _ => Error::new(
                 Kind::NoMatchingIdentity,
@@ -244,9 +225,23 @@ impl Header {
     }
 }
 
-fn read_public(ours: &[Stanza]) -> Result<Public> {
+/// The later version that a line of the header names, whatever else the header holds: nothing more of a later version is
+/// known here.
+fn later_version(prefix: &[u8]) -> Option<u64> {
+    let header = prefix[..prefix.len().min(HEADER_SIZE_MAX)].strip_prefix(VERSION_LINE)?;
+    // What is behind the last line break is no whole line.
+    let (lines, _) = header.split_at(header.iter().rposition(|byte| *byte == b'\n')?);
+    let lines = lines.split(|byte| *byte == b'\n').take_while(|line| !line.starts_with(b"---"));
+    let tagged = lines.filter_map(|line| line.strip_prefix(b"-> ")?.strip_prefix(DESCRIPTION_TAG.as_bytes()));
+    let arguments = tagged.filter_map(|rest| rest.strip_prefix(b" "));
+    let first = arguments.filter_map(|arguments| arguments.split(|byte| *byte == b' ').next());
+    let versions = first.filter_map(|version| version_of(std::str::from_utf8(version).ok()?));
+    versions.max().filter(|version| *version > u64::from(FORMAT_VERSION))
+}
+
+fn read_description(ours: &[Stanza]) -> Result<Option<Document<Description>>> {
     let stanza = match ours {
-        [] => return Ok(Public::Nothing),
+        [] => return Ok(None),
         [stanza] => stanza,
         _ => return Err(header_damaged(format!("the header has {} {DESCRIPTION_TAG} stanzas", ours.len()))),
     };
@@ -257,20 +252,17 @@ fn read_public(ours: &[Stanza]) -> Result<Public> {
     let Some(claimed) = claimed else {
         return Err(header_damaged(format!("the {DESCRIPTION_TAG} stanza names no version")));
     };
-    if claimed_version(&stanza.body) != Some(claimed) {
+    if stanza.body.len() > DESCRIPTION_SIZE_MAX {
+        return Err(header_damaged(format!("the description is {} bytes long", stanza.body.len())));
+    }
+    let inside = claimed_version(&stanza.body);
+    if claimed != u64::from(FORMAT_VERSION) || inside.is_some_and(|inside| inside != claimed) {
         return Err(header_damaged(format!(
             "the {DESCRIPTION_TAG} stanza and its description disagree on the version"
         )));
     }
-    if claimed > u64::from(FORMAT_VERSION) {
-        return Ok(Public::Newer(claimed));
-    }
-    if stanza.body.len() > DESCRIPTION_SIZE_MAX {
-        return Err(header_damaged(format!("the description is {} bytes long", stanza.body.len())));
-    }
-    let description =
-        parse_versioned(&stanza.body, "description").map_err(|error| error.into_kind(Kind::HeaderDamaged))?;
-    Ok(Public::Description(Box::new(description)))
+    let description = parse_versioned(&stanza.body, "description");
+    Ok(Some(description.map_err(|error| error.into_kind(Kind::HeaderDamaged))?))
 }
 
 /// The version that an argument such as `v1` names. Only the canonical form is accepted, so that all readers agree.
@@ -308,7 +300,7 @@ fn stanzas_end(header: &[u8]) -> bool {
 
 /// The age crate's error "unknown format" is true only where the first line names another version.
 fn malformed(error: &DecryptError, prefix: &[u8]) -> Error {
-    let version_1 = prefix.strip_prefix(AGE_BEGIN.as_bytes()).is_some_and(|rest| rest.starts_with(b"v1\n"));
+    let version_1 = prefix.starts_with(VERSION_LINE);
     match error {
         DecryptError::UnknownFormat if !version_1 => {
             Error::new(Kind::NotAnArchive, "it is an age file, but not of age's version 1")

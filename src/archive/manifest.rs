@@ -1,16 +1,15 @@
 //! The three JSON documents of an archive: description, manifest, trailer.
 //!
-//! Unknown fields are ignored and duplicate keys refused. 64-bit ids are 16 lower-case hex digits, digests lower-case hex,
-//! times RFC 3339 whole seconds with `Z`. An unknown value is left out: never null, never 0.
+//! [`json`](super::json) has the rules of their text, [`fields`](super::fields) those of their types. Unknown fields are
+//! ignored. An unknown value is left out: never null, never 0.
 
-use std::collections::BTreeMap;
-use std::fmt;
+use serde::Serialize;
 
-use serde::de::{DeserializeOwned, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
-use serde::{Deserialize, Serialize};
-use serde_json::{Number, Value};
-
+use super::fields::{
+    FromFields, id, integer, level, list, object, optional, required, sha256, text, time, word,
+};
 use super::frame::{damaged, is_frame_size};
+use super::json::{self, Fault, Object, Value};
 use super::member::{Condition, Tls};
 use crate::error::{Error, Kind, Result};
 
@@ -24,7 +23,7 @@ pub const DESCRIPTION_SIZE_MAX: usize = 2048;
 pub const DOCUMENT_SIZE_MAX: usize = 64 * 1024;
 
 /// Where the snapshot came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Source {
@@ -37,7 +36,7 @@ pub enum Source {
 }
 
 /// The content of the public stanza of the header, repeated in the manifest.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Description {
     /// Always [`FORMAT`].
@@ -81,7 +80,7 @@ pub struct Description {
 }
 
 /// Everything known when sealing began; the first frame inside the encryption.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Manifest {
     /// The same description as in the public stanza.
@@ -97,24 +96,23 @@ pub struct Manifest {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
     /// The conditions that the member reported before the stream.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The host that sealed it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub host: Option<String>,
     /// `--tag`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<String>,
     /// `--note`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// The public strings of the recipients, as given. Advisory.
-    #[serde(default)]
     pub recipients: Vec<String>,
 }
 
 /// Whether etcd's own digest is present.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Digest {
     /// Present and right.
@@ -124,7 +122,7 @@ pub enum Digest {
 }
 
 /// Status of the member after the stream.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatusAfter {
     /// Newest revision.
@@ -137,12 +135,12 @@ pub struct StatusAfter {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub database_size: Option<u64>,
     /// The conditions that the member reported.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
 }
 
 /// Facts that the database in the snapshot states about itself, read while it streamed by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Contents {
     /// The newest revision, that of a compaction included.
@@ -151,12 +149,12 @@ pub struct Contents {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub compact_revision: Option<u64>,
     /// The ids of the members, 16 hex digits each, ascending.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub members: Vec<String>,
 }
 
 /// Facts known only at the end of the stream; the last frame before the seek table.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct Trailer {
     /// Bytes of the snapshot, including etcd's digest if there is one.
@@ -181,38 +179,33 @@ pub struct Trailer {
 pub struct Document<T> {
     /// The fields that this program knows.
     pub content: T,
-    value: Value,
+    fields: Object,
 }
 
 impl<T> Document<T> {
     /// Whether `other` has every field of this document with the same value.
     #[must_use]
     pub fn is_part_of<U>(&self, other: &Document<U>) -> bool {
-        let (Some(fields), Some(others)) = (self.value.as_object(), other.value.as_object()) else {
-            return false;
-        };
-        fields.iter().all(|(name, value)| others.get(name) == Some(value))
+        self.fields.iter().all(|(name, value)| other.fields.get(name) == Some(value))
     }
 }
 
 /// The `format_version` that a document claims, however new; `None` where it is not a document of this format.
 #[must_use]
 pub fn claimed_version(json: &[u8]) -> Option<u64> {
-    let Unique(value) = serde_json::from_slice(json).ok()?;
-    let ours = value.get("format").and_then(Value::as_str) == Some(FORMAT);
-    value.get("format_version").and_then(Value::as_u64).filter(|_| ours)
+    let fields = json::parse(json).ok()?;
+    let ours = matches!(fields.get("format"), Some(Value::String(format)) if format == FORMAT);
+    integer(fields.get("format_version")?).ok().filter(|_| ours)
 }
 
-/// Parses a document. Duplicate keys, at any depth, are refused.
+/// Parses a document.
 ///
 /// # Errors
 /// [`Kind::StructureDamaged`]; `what` names the document.
-pub fn parse<T: DeserializeOwned>(json: &[u8], what: &str) -> Result<Document<T>> {
-    let read = serde_json::from_slice(json).and_then(|Unique(value)| {
-        let content = T::deserialize(&value)?;
-        Ok(Document { content, value })
-    });
-    read.map_err(|error| damaged(format!("the {what} cannot be read: {error}")))
+pub fn parse<T: FromFields>(json: &[u8], what: &str) -> Result<Document<T>> {
+    let read =
+        json::parse(json).and_then(|fields| Ok(Document { content: T::from_fields(&fields)?, fields }));
+    read.map_err(|fault| damaged(format!("the {what} cannot be read: {fault}")))
 }
 
 /// Parses a description or manifest, and checks the fields on which everything else depends.
@@ -221,7 +214,7 @@ pub fn parse<T: DeserializeOwned>(json: &[u8], what: &str) -> Result<Document<T>
 /// [`Kind::FormatNewer`] for a later version, [`Kind::StructureDamaged`] otherwise.
 pub fn parse_versioned<T>(json: &[u8], what: &str) -> Result<Document<T>>
 where
-    T: DeserializeOwned + AsRef<Description>,
+    T: FromFields + AsRef<Description>,
 {
     if let Some(version) = claimed_version(json).filter(|version| *version > u64::from(FORMAT_VERSION)) {
         return Err(newer(version));
@@ -295,65 +288,91 @@ impl AsRef<Description> for Manifest {
     }
 }
 
-/// A JSON value in which no object has a key twice; `serde_json` alone would keep the last one.
-struct Unique(Value);
-
-impl<'de> Deserialize<'de> for Unique {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(UniqueVisitor).map(Self)
+impl FromFields for Description {
+    fn from_fields(fields: &Object) -> Result<Self, Fault> {
+        const SOURCES: [(&str, Source); 3] =
+            [("etcd", Source::Etcd), ("file", Source::File), ("stdin", Source::Stdin)];
+        let number = |value: &Value| {
+            integer(value)?.try_into().map_err(|_| "an integer from 0 to 4294967295".to_owned())
+        };
+        Ok(Self {
+            format: required(fields, "format", text)?,
+            format_version: required(fields, "format_version", number)?,
+            tool: required(fields, "tool", text)?,
+            sealed_at: required(fields, "sealed_at", time)?,
+            cluster_name: optional(fields, "cluster_name", text)?,
+            cluster_id: optional(fields, "cluster_id", id)?,
+            member_id: optional(fields, "member_id", id)?,
+            etcd_version: optional(fields, "etcd_version", text)?,
+            storage_version: optional(fields, "storage_version", text)?,
+            revision: optional(fields, "revision", integer)?,
+            snapshot_size: optional(fields, "snapshot_size", integer)?,
+            frame_size: required(fields, "frame_size", number)?,
+            level: required(fields, "level", level)?,
+            source: required(fields, "source", |value| word(value, &SOURCES))?,
+            snapshot_started_at: optional(fields, "snapshot_started_at", time)?,
+        })
     }
 }
 
-struct UniqueVisitor;
-
-impl<'de> Visitor<'de> for UniqueVisitor {
-    type Value = Value;
-
-    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("JSON without duplicate keys")
+impl FromFields for Manifest {
+    fn from_fields(fields: &Object) -> Result<Self, Fault> {
+        Ok(Self {
+            description: Description::from_fields(fields)?,
+            endpoint: optional(fields, "endpoint", text)?,
+            member_name: optional(fields, "member_name", text)?,
+            tls: optional(fields, "tls", |value| word(value, &Tls::WORDS))?,
+            conditions: conditions(fields)?,
+            host: optional(fields, "host", text)?,
+            tags: optional(fields, "tags", |value| list(value, text))?.unwrap_or_default(),
+            note: optional(fields, "note", text)?,
+            recipients: required(fields, "recipients", |value| list(value, text))?,
+        })
     }
+}
 
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
+fn conditions(fields: &Object) -> Result<Vec<Condition>, Fault> {
+    Ok(optional(fields, "conditions", |value| list(value, object))?.unwrap_or_default())
+}
+
+impl FromFields for StatusAfter {
+    fn from_fields(fields: &Object) -> Result<Self, Fault> {
+        Ok(Self {
+            revision: required(fields, "revision", integer)?,
+            raft_term: required(fields, "raft_term", integer)?,
+            raft_index: required(fields, "raft_index", integer)?,
+            database_size: optional(fields, "database_size", integer)?,
+            conditions: conditions(fields)?,
+        })
     }
+}
 
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
+impl FromFields for Contents {
+    fn from_fields(fields: &Object) -> Result<Self, Fault> {
+        let members = |value: &Value| {
+            let ids = list(value, id)?;
+            // Ids of one length ascend as their texts do.
+            if ids.is_sorted_by(|one, next| one < next) { Ok(ids) } else { Err("ascending".to_owned()) }
+        };
+        Ok(Self {
+            revision: required(fields, "revision", integer)?,
+            compact_revision: optional(fields, "compact_revision", integer)?,
+            members: optional(fields, "members", members)?.unwrap_or_default(),
+        })
     }
+}
 
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Number(value.into()))
-    }
-
-    fn visit_f64<E: serde::de::Error>(self, value: f64) -> Result<Value, E> {
-        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number"))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::String(value.to_owned()))
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut sequence: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(Unique(value)) = sequence.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::Array(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut fields = BTreeMap::new();
-        while let Some((name, Unique(value))) = map.next_entry::<String, Unique>()? {
-            if fields.contains_key(&name) {
-                return Err(A::Error::custom(format!("duplicate key {name:?}")));
-            }
-            fields.insert(name, value);
-        }
-        Ok(Value::Object(fields.into_iter().collect()))
+impl FromFields for Trailer {
+    fn from_fields(fields: &Object) -> Result<Self, Fault> {
+        const DIGESTS: [(&str, Digest); 2] = [("verified", Digest::Verified), ("absent", Digest::Absent)];
+        Ok(Self {
+            snapshot_size: required(fields, "snapshot_size", integer)?,
+            database_sha256: required(fields, "database_sha256", sha256)?,
+            digest: required(fields, "digest", |value| word(value, &DIGESTS))?,
+            contents: optional(fields, "contents", object)?,
+            status_after: optional(fields, "status_after", object)?,
+            stream_open_ms: optional(fields, "stream_open_ms", integer)?,
+        })
     }
 }
 

@@ -3,10 +3,13 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
+
+use super::fields::{FromFields, id, integer, required, text};
+use super::json::{Fault, Object};
 
 /// How the member proved who it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Tls {
     /// By a certificate that was verified.
@@ -17,8 +20,14 @@ pub enum Tls {
     None,
 }
 
+impl Tls {
+    /// The words of a document.
+    pub(super) const WORDS: [(&'static str, Self); 3] =
+        [("verified", Self::Verified), ("unverified", Self::Unverified), ("none", Self::None)];
+}
+
 /// A problem that a member reports of itself or its cluster, and that makes its data doubtful or hard to use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "condition", rename_all = "snake_case")]
 pub enum Condition {
     /// It knows no leader: it may be cut off from its cluster, and its data old.
@@ -46,7 +55,6 @@ pub enum Condition {
         text: String,
     },
     /// A condition that a later version of this program recorded.
-    #[serde(other)]
     Unknown,
 }
 
@@ -78,6 +86,21 @@ impl Condition {
     }
 }
 
+impl FromFields for Condition {
+    fn from_fields(fields: &Object) -> Result<Self, Fault> {
+        let member_id = || required(fields, "member_id", id);
+        Ok(match required(fields, "condition", text)?.as_str() {
+            "no_leader" => Self::NoLeader,
+            "nospace" => Self::Nospace { member_id: member_id()? },
+            "corrupt" => Self::Corrupt { member_id: member_id()? },
+            "learner" => Self::Learner,
+            "lagging" => Self::Lagging { behind: required(fields, "behind", integer)? },
+            "other" => Self::Other { text: required(fields, "text", text)? },
+            _ => Self::Unknown,
+        })
+    }
+}
+
 /// Formats the condition for a line of text. It quotes the member's words: they must not pass for the program's own.
 impl fmt::Display for Condition {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -96,7 +119,12 @@ impl fmt::Display for Condition {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::archive::json;
     use crate::archive::manifest::{DOCUMENT_SIZE_MAX, to_json};
+
+    fn read(json: &str) -> Result<Condition, Fault> {
+        Condition::from_fields(&json::parse(json.as_bytes()).unwrap())
+    }
 
     #[test]
     fn conditions_are_objects_and_later_ones_are_borne() {
@@ -116,11 +144,19 @@ mod tests {
         ];
         for (condition, json) in conditions {
             assert_eq!(serde_json::to_string(&condition).unwrap(), json);
-            assert_eq!(serde_json::from_str::<Condition>(json).unwrap(), condition);
+            assert_eq!(read(json), Ok(condition));
         }
         let later = r#"{"condition":"on_fire","since":7}"#;
-        assert_eq!(serde_json::from_str::<Condition>(later).unwrap(), Condition::Unknown);
-        assert!(serde_json::from_str::<Condition>(r#"{"condition":"nospace"}"#).is_err());
+        assert_eq!(read(later), Ok(Condition::Unknown));
+        for wrong in [
+            r#"{"condition":"nospace"}"#,
+            r#"{"condition":"nospace","member_id":"082CB1EA5A9B4A47"}"#,
+            r#"{"condition":"lagging","behind":null}"#,
+            r#"{"condition":null}"#,
+            "{}",
+        ] {
+            assert!(read(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

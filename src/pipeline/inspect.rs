@@ -6,14 +6,13 @@ use age::armor::ArmoredReader;
 
 use super::engine::claims::hold_ends;
 use super::engine::foreign::{begins_as_zstd, taken_apart};
-use super::open::{Foreign, Visible, refuse_armored_ours, unlocked};
+use super::open::{Foreign, Visible, hold_size, refuse_armored_ours};
 use crate::archive::cannot_read;
 use crate::archive::frame::begins_as_manifest;
 use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Manifest, Trailer};
-use crate::archive::payload::Chunks;
 use crate::archive::read_at::{ArchiveAt, PayloadAt, ends_with_trailer};
-use crate::error::Result;
+use crate::error::{Kind, Result};
 use crate::keys::Identities;
 
 /// Both ends of an archive. The bytes between them were not read.
@@ -67,17 +66,9 @@ fn inspect_ends(
     if armored {
         refuse_armored_ours(&header)?;
     }
-    let (key, visible) = match identities {
-        None => (None, Visible::of(&header, armored)?),
-        Some(identities) => {
-            let (key, visible) = unlocked(&header, armored, identities)?;
-            (Some(key), visible)
-        }
-    };
-    let visible = Visible { archive_size, ..visible };
-    if archive_size.checked_sub(header.size()).and_then(Chunks::of_payload).is_none() {
-        return Err(super::engine::plaintext::cut(archive_size));
-    }
+    let key = identities.map(|identities| header.unlock(identities)).transpose()?;
+    let visible = Visible { archive_size, ..Visible::of(&header, armored) };
+    hold_size(header.size(), archive_size)?;
     let Some(key) = key else { return Ok(Inspected { visible, inside: None }) };
     let mut payload = PayloadAt::new(input, &key, header.size())?;
     let mut first = [0; 9];
@@ -87,7 +78,11 @@ fn inspect_ends(
     }
     let inside = if begins_as_manifest(&first) && !armored {
         inspect_ours(&header, payload)?
-    } else if begins_as_manifest(&first) || header.has_description() || ends_with_trailer(&mut payload)? {
+    } else if begins_as_manifest(&first) {
+        // No later version need keep to a rule about armour.
+        let newer = ArchiveAt::new(payload, None).err().filter(|error| error.kind() == Kind::FormatNewer);
+        return Err(newer.unwrap_or_else(taken_apart));
+    } else if header.description().is_some() || ends_with_trailer(&mut payload)? {
         return Err(taken_apart());
     } else {
         Inside::Foreign(Foreign { armored, zstd: begins_as_zstd(&first) })
@@ -96,7 +91,7 @@ fn inspect_ends(
 }
 
 fn inspect_ours(header: &Header, payload: PayloadAt<impl Read + Seek>) -> Result<Inside> {
-    let archive = ArchiveAt::new(payload, header.description()?)?;
+    let archive = ArchiveAt::new(payload, header.description())?;
     hold_ends(&archive.manifest.content.description, &archive.trailer)?;
     let frames = archive.frames();
     Ok(Inside::Ours { manifest: Box::new(archive.manifest.content), trailer: archive.trailer, frames })

@@ -12,11 +12,11 @@ use sha2::{Digest as _, Sha256};
 pub use super::engine::foreign::Foreign;
 pub use super::engine::layers::{Admit, Options};
 use super::engine::layers::{Layers, LayersRead};
-use super::engine::plaintext::{cut, decrypted, read_full};
+use super::engine::plaintext::{cut, decrypted, empty, read_full};
 use super::engine::stage::Work;
 use crate::archive::header::{Header, armor_begin, read_prefix};
 use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
-use crate::archive::payload::{Chunks, PayloadKey, SEALED_CHUNK_SIZE};
+use crate::archive::payload::{Chunks, SEALED_CHUNK_SIZE};
 use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind, Result};
 use crate::keys::Identities;
@@ -47,15 +47,15 @@ impl Visible {
         self.archive_size.saturating_sub(self.header_size)
     }
 
-    pub(super) fn of(header: &Header, armored: bool) -> Result<Self> {
-        Ok(Self {
-            description: header.description()?.map(|document| document.content.clone()),
+    pub(super) fn of(header: &Header, armored: bool) -> Self {
+        Self {
+            description: header.description().map(|document| document.content.clone()),
             stanzas: header.stanza_types().map(str::to_owned).collect(),
             armored,
             header_size: header.size(),
             archive_size: header.size(),
             archive_sha256: None,
-        })
+        }
     }
 }
 
@@ -92,7 +92,7 @@ pub fn look(input: &mut (dyn Read + Send), watch: &Watch) -> Result<Visible> {
     watch.progress.start(None);
     let mut input = Tee::new(input, true);
     let Begun { header, armored, mut payload } = Begun::new(&mut input)?;
-    let mut visible = Visible::of(&header, armored)?;
+    let mut visible = Visible::of(&header, armored);
     let mut buffer = vec![0; 16 * SEALED_CHUNK_SIZE];
     loop {
         watch.check()?;
@@ -103,8 +103,7 @@ pub fn look(input: &mut (dyn Read + Send), watch: &Watch) -> Result<Visible> {
         watch.progress.advance(0, visible.archive_size);
     }
     drop(payload);
-    Chunks::of_payload(visible.archive_size - visible.header_size)
-        .ok_or_else(|| cut(visible.archive_size))?;
+    hold_size(visible.header_size, visible.archive_size)?;
     visible.archive_sha256 = input.finish();
     Ok(visible)
 }
@@ -147,8 +146,9 @@ impl Opening<'_> {
         let _work = Work::new(watch);
         let mut input = Tee::new(input, options.file_digest);
         let Begun { header, armored, payload } = Begun::new(&mut input)?;
-        let (key, mut visible) = unlocked(&header, armored, identities)?;
-        let description = header.description()?;
+        let key = header.unlock(identities)?;
+        let mut visible = Visible::of(&header, armored);
+        let description = header.description();
         let header_size = header.size();
 
         let archive_read = AtomicU64::new(header_size);
@@ -174,20 +174,21 @@ impl Opening<'_> {
     }
 }
 
-/// Unlocks the header, then reads its visible part, for both ways to read an archive. The key comes first: a wrong MAC is
-/// damage even where the header claims a later version, and without a matching identity nothing more is judged.
-pub(super) fn unlocked(
-    header: &Header,
-    armored: bool,
-    identities: &Identities,
-) -> Result<(PayloadKey, Visible)> {
-    let key = header.unlock(identities)?;
-    Ok((key, Visible::of(header, armored)?))
+/// Refuses an archive whose size shows that its payload is cut, or that there is nothing in it.
+///
+/// # Errors
+/// [`Kind::PayloadDamaged`], [`Kind::NotASnapshot`].
+pub(super) fn hold_size(header_size: u64, archive_size: u64) -> Result<()> {
+    let chunks = archive_size.checked_sub(header_size).and_then(Chunks::of_payload);
+    match chunks.ok_or_else(|| cut(archive_size))?.plaintext {
+        0 => Err(empty()),
+        _ => Ok(()),
+    }
 }
 
 /// A header with our stanza must belong to our format in full, and our format is never armoured.
 pub(super) fn refuse_armored_ours(header: &Header) -> Result<()> {
-    if !header.has_description() {
+    if header.description().is_none() {
         return Ok(());
     }
     Err(Error::new(Kind::NotAnArchive, "it is ASCII-armoured, which an archive of etcd-seal never is")

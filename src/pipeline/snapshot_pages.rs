@@ -4,7 +4,6 @@ use std::cell::RefCell;
 use std::io::{Read, Seek};
 
 use super::engine::claims::hold_ends;
-use super::open::unlocked;
 use crate::archive::cannot_read;
 use crate::archive::header::{Header, read_prefix};
 use crate::archive::read_at::{ArchiveAt, PayloadAt};
@@ -23,9 +22,9 @@ impl<R: Read + Seek> SnapshotPages<R> {
     pub fn open(mut input: R, identities: &Identities) -> Result<Self> {
         input.rewind().map_err(cannot_read)?;
         let header = Header::parse(&read_prefix(&mut input)?)?;
-        let (key, _) = unlocked(&header, false, identities)?;
+        let key = header.unlock(identities)?;
         let payload = PayloadAt::new(input, &key, header.size())?;
-        let archive = ArchiveAt::new(payload, header.description()?)?;
+        let archive = ArchiveAt::new(payload, header.description())?;
         hold_ends(&archive.manifest.content.description, &archive.trailer)?;
         Ok(Self(RefCell::new(archive)))
     }

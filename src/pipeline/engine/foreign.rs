@@ -6,10 +6,9 @@ use super::plaintext::Plaintext;
 use super::stage::Stop;
 use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
-    FrameHeader, MANIFEST_MAGIC, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, TRAILER_MAGIC,
-    ZSTD_MAGIC, damaged, parse_skippable_header,
+    FrameHeader, ReadExactly, SKIPPABLE_HEADER_SIZE, SKIPPABLE_MAGICS, ZSTD_MAGIC, begins_as_document,
+    damaged, parse_skippable_header,
 };
-use crate::archive::manifest::{DOCUMENT_SIZE_MAX, Trailer, claimed_version, parse};
 use crate::error::{Error, Result};
 
 /// The layers of an archive that is not ours.
@@ -60,7 +59,7 @@ pub(in crate::pipeline) fn decode_foreign(
                 allow_foreign(header)?;
                 Ok(expansion.add(packed, content)?)
             })?,
-            Some(magic) if SKIPPABLE_MAGICS.contains(&magic) => skip_foreign(plaintext, magic)?,
+            Some(magic) if SKIPPABLE_MAGICS.contains(&magic) => skip_foreign(plaintext)?,
             _ => return Err(damaged("there is something behind the zstd frames").into()),
         }
     }
@@ -84,30 +83,20 @@ fn allow_foreign(header: &FrameHeader) -> Result<()> {
     Ok(())
 }
 
-fn skip_foreign(plaintext: &mut Plaintext, magic: u32) -> Result<()> {
+fn skip_foreign(plaintext: &mut Plaintext) -> Result<()> {
+    if begins_as_document(&plaintext.peek()?) {
+        return Err(taken_apart());
+    }
     let mut header = [0; SKIPPABLE_HEADER_SIZE];
     plaintext.read_exactly(&mut header)?;
     let (_, mut rest) = parse_skippable_header(header);
-    let mut content = Vec::new();
     while rest > 0 {
-        let available = plaintext.available()?;
-        let length = available.len().min(rest);
+        let length = plaintext.available()?.len().min(rest);
         if length == 0 {
             return Err(damaged("a skippable frame is cut short"));
         }
-        if content.len() + length <= DOCUMENT_SIZE_MAX {
-            content.extend_from_slice(&available[..length]);
-        }
         plaintext.consume(length);
         rest -= length;
-    }
-    let ours = match magic {
-        MANIFEST_MAGIC => claimed_version(&content).is_some(),
-        TRAILER_MAGIC => parse::<Trailer>(&content, "trailer").is_ok(),
-        _ => false,
-    };
-    if ours {
-        return Err(taken_apart());
     }
     Ok(())
 }

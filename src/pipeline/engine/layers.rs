@@ -10,7 +10,7 @@ use super::decoder::FrameDecoder;
 use super::delivery::Delivery;
 use super::digest::{Digested, digest, queue};
 use super::foreign::{Foreign, begins_as_zstd, copy_foreign, decode_foreign, taken_apart};
-use super::plaintext::Plaintext;
+use super::plaintext::{Plaintext, empty};
 use super::stage::{Stop, first_failure, join, no_reason, ordered, spawn};
 use crate::archive::expansion::Expansion;
 use crate::archive::frame::{
@@ -88,11 +88,22 @@ impl Layers<'_> {
 
     fn beginning(&self, plaintext: &mut Plaintext) -> Result<Beginning> {
         let first = plaintext.peek()?;
+        if first.is_empty() {
+            return Err(empty());
+        }
         let manifest = begins_as_manifest(&first);
         if manifest && !self.armored {
             return Ok(Beginning::Ours);
         }
-        if manifest || self.description.is_some() {
+        if manifest {
+            // No later version need keep to a rule about armour.
+            return Err(self
+                .read_manifest(plaintext)
+                .err()
+                .filter(is_not_of_version_1)
+                .unwrap_or_else(taken_apart));
+        }
+        if self.description.is_some() {
             return Err(taken_apart());
         }
         Ok(if begins_as_zstd(&first) { Beginning::ForeignZstd } else { Beginning::ForeignPlain })
@@ -135,7 +146,12 @@ impl Layers<'_> {
 
     fn read_manifest(&self, plaintext: &mut Plaintext) -> Result<Document<Manifest>> {
         let (_, json) = read_skippable(plaintext, DOCUMENT_SIZE_MAX, "manifest")?;
-        parse_manifest(&json, self.description)
+        let manifest = parse_manifest(&json, self.description);
+        if manifest.as_ref().is_err_and(|error| error.kind() == Kind::FormatNewer) {
+            // What the manifest says counts only if the payload is whole.
+            plaintext.skip_rest()?;
+        }
+        manifest
     }
 
     fn read_foreign(
@@ -169,6 +185,10 @@ impl Layers<'_> {
             }
         })
     }
+}
+
+fn is_not_of_version_1(error: &Error) -> bool {
+    matches!(error.kind(), Kind::FormatNewer | Kind::PayloadDamaged)
 }
 
 /// Compares what the trailer says of the snapshot with the snapshot that came out.

@@ -47,6 +47,11 @@ pub(in crate::pipeline) fn cut(size: u64) -> Error {
     .with_damaged(size..size + 1)
 }
 
+/// The error for a payload without a byte of plaintext, which age allows.
+pub(in crate::pipeline) fn empty() -> Error {
+    Error::new(Kind::NotASnapshot, "not an etcd snapshot: there is nothing inside the encryption")
+}
+
 /// The queue of sealed batches. An error takes its place in the order, so that damage before it is found first.
 type Batches = Feeder<Result<Batch>, Result<Buffer>>;
 
@@ -176,6 +181,16 @@ impl Plaintext {
             }
         }
         Ok(self.at_hand())
+    }
+
+    /// Reads up to the end, only to see that the rest of the payload is whole.
+    pub(in crate::pipeline) fn skip_rest(&mut self) -> Result<()> {
+        loop {
+            match self.available()?.len() {
+                0 => return Ok(()),
+                count => self.consume(count),
+            }
+        }
     }
 
     fn at_hand(&self) -> &[u8] {

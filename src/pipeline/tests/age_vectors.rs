@@ -412,13 +412,18 @@ fn judge_output(vector: &Vector, output: &[u8], opened: bool) {
     }
 }
 
+/// The vector that decrypts to nothing, which even its length shows to be no snapshot.
+const EMPTY: &str = "stream_empty_payload";
+
 /// Reads both ends as `info` does: it misses damage in the middle, and must not report damage in an intact file.
 #[test]
 fn inspecting_tells_no_lies_about_any_vector() {
     for vector in vectors().unwrap_or_default() {
         for key in vector.keys() {
             let inspected = kind_of(inspect(&mut Cursor::new(&vector.file), Some(&key)).map(drop));
-            assert_eq!(inspected, expected(&vector.name), "{}", vector.name);
+            let expected =
+                if vector.name == EMPTY { Err(Kind::NotASnapshot) } else { expected(&vector.name) };
+            assert_eq!(inspected, expected, "{}", vector.name);
         }
     }
 }

@@ -109,7 +109,7 @@ proptest! {
         let header = Header::parse(&archive).unwrap();
         let payload_key = header.unlock(&key.identities).unwrap();
         let payload = PayloadAt::new(Cursor::new(&archive), &payload_key, header.size()).unwrap();
-        let mut at = ArchiveAt::new(payload, header.description().unwrap()).unwrap();
+        let mut at = ArchiveAt::new(payload, header.description()).unwrap();
         for (one, other) in &case.ranges {
             let (one, other) = (one.index(again.len() + 1), other.index(again.len() + 1));
             let range = one.min(other)..one.max(other);

@@ -13,15 +13,13 @@ pub fn run(input: &[u8]) {
     let size = usize::try_from(header.size()).expect("a header fits memory");
     assert!(size <= prefix.len(), "a header of {size} bytes in {}", prefix.len());
     assert!(header.stanza_types().count() <= 256, "too many stanzas");
-    let description = header.description().ok().flatten();
-    assert!(description.is_none() || header.has_description(), "a description out of nowhere");
+    let description = header.description();
 
     // What follows the header is none of its business.
     let again = Header::parse(&prefix[..size]).expect("a header without the payload is one");
     assert_eq!(again.size(), header.size());
     assert!(again.stanza_types().eq(header.stanza_types()), "stanzas depend on the payload");
-    assert_eq!(again.description().ok().flatten(), description);
+    assert_eq!(again.description(), description);
 
-    let unlocked = header.unlock(&keys::for_archive(prefix));
-    assert!(unlocked.is_err() || header.description().is_ok(), "a later version was unlocked");
+    let _ = header.unlock(&keys::for_archive(prefix));
 }

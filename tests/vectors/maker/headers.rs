@@ -1,7 +1,10 @@
 //! What is wrong with headers, and files that have none.
 
-use age::Recipient;
+use std::collections::HashSet;
+
 use age::secrecy::SecretString;
+use age::{EncryptError, Recipient};
+use age_core::format::{FileKey, Stanza};
 use serde_json::json;
 
 use super::seal::{
@@ -17,6 +20,7 @@ impl Maker {
         vectors.extend(self.descriptions());
         vectors.extend(self.passphrases());
         vectors.extend(self.armored());
+        vectors.extend(self.malformed_recipients());
         vectors
     }
 
@@ -113,9 +117,6 @@ impl Maker {
         let damaged = |file, what, args: &[&str], body: &str| {
             made(file, what, "header_damaged", vec![stanza("etcd-snapshot", args, body.as_bytes())])
         };
-        let stanza_2 = stanza("etcd-snapshot", &["v2"], two.as_bytes());
-        let version_2 = self.seal_with(vec![], vec![stanza_2], &later.plaintext());
-        let changed_mac = other_letter(&version_2, mac_at(&version_2) + 4);
         let twice = vec![description_stanza(one.as_bytes()), description_stanza(one.as_bytes())];
         vec![
             made("description-twice.age", "two description stanzas", "header_damaged", twice),
@@ -125,27 +126,8 @@ impl Maker {
             damaged("stanza-version-signed.age", "the version has a sign", &["v+1"], &one),
             damaged("stanza-version-zeros.age", "the version has a leading zero", &["v01"], &one),
             damaged("stanza-v1-document-2.age", "stanza and document disagree on the version", &["v1"], &two),
-            damaged("stanza-v2-document-1.age", "stanza and document disagree on the version", &["v2"], &one),
-            Vector::failure_at_the_ends(
-                "version-2-mac-changed.age",
-                "a later version, and the MAC is wrong: damage for a holder of the key",
-                "header_damaged",
-                changed_mac,
-            )
-            .look_fails("format_newer"),
-            Vector::failure_for_all(
-                "version-2-wrong-identity.age",
-                "a later version, opened with an identity it was not made for",
-                "format_newer",
-                version_2.clone(),
-            )
-            .with_key(SECOND_KEY),
-            Vector::failure_for_all(
-                "version-2.age",
-                "a later version, which is no damage",
-                "format_newer",
-                version_2,
-            ),
+            damaged("stanza-version-0.age", "a version before the first", &["v0"], &one),
+            damaged("stanza-version-too-large.age", "a version of 2^64", &["v18446744073709551616"], &one),
             Vector::failure_at_the_ends(
                 "version-2-no-description.age",
                 "a later version that only the manifest tells",
@@ -163,6 +145,107 @@ impl Maker {
                     &plaintext,
                 ),
             ),
+        ]
+    }
+
+    /// Later versions, which the first line of a stanza alone tells, whatever else is wrong by the rules of version 1.
+    pub(super) fn later_versions(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let mut later = layers.clone();
+        later.set("format_version", &json!(2));
+        let (plaintext, two) = (layers.plaintext(), later.description.to_string());
+        let deep = format!(r#"{{"later":{}{}}}"#, "[".repeat(100), "]".repeat(100));
+        let ours = |args: &[&str], body: &str| stanza("etcd-snapshot", args, body.as_bytes());
+        let newer = |file, what, bytes| Vector::failure_for_all(file, what, "format_newer", bytes);
+        let sealed = |file, what, stanzas| newer(file, what, self.seal_with(vec![], stanzas, &plaintext));
+        let version_2 = self.seal_with(vec![], vec![ours(&["v2"], &two)], &later.plaintext());
+        let changed_mac = other_letter(&version_2, mac_at(&version_2) + 4);
+        let line = version_2.windows(20).position(|window| window == b"-> etcd-snapshot v2\n").unwrap();
+        let crowd = std::iter::repeat_with(|| stanza("a", &[], &[])).take(300);
+        let first = description_stanza(layers.description.to_string().as_bytes());
+        let mut scrypt = age::scrypt::Recipient::new(SecretString::from(PASSPHRASE));
+        scrypt.set_work_factor(10);
+        let with_passphrase = seal(&[&scrypt as &dyn Recipient], &plaintext);
+        let mac = mac_at(&with_passphrase);
+        let beside = [&with_passphrase[..mac], b"-> etcd-snapshot v3\n\n", &with_passphrase[mac..]].concat();
+        vec![
+            newer(
+                "version-2-wrong-identity.age",
+                "a later version, opened with an identity it was not made for",
+                version_2.clone(),
+            )
+            .with_key(SECOND_KEY),
+            newer("version-2-mac-changed.age", "a later version, and the MAC is wrong", changed_mac),
+            newer("version-2-armored.age", "a later version in armour", armor(&version_2)),
+            newer(
+                "version-2-cut.age",
+                "a later version, cut behind the line that tells it",
+                version_2[..line + 20].to_vec(),
+            ),
+            newer("version-2-passphrase.age", "a later version beside a passphrase", beside)
+                .with_passphrase(PASSPHRASE)
+                .look_fails("format_newer"),
+            newer("version-2.age", "a later version, which is no damage", version_2),
+            sealed(
+                "stanza-v2-document-1.age",
+                "a later version that the document does not repeat",
+                vec![ours(&["v2"], &layers.description.to_string())],
+            ),
+            sealed("version-2-no-json.age", "a later version without JSON", vec![ours(&["v2"], "two")]),
+            sealed("version-2-depth.age", "a later version, 101 levels deep", vec![ours(&["v2"], &deep)]),
+            sealed(
+                "version-2-number.age",
+                "a later version with a number beyond floating-point numbers",
+                vec![ours(&["v2"], r#"{"format":"etcd-seal","format_version":2,"x":1e400}"#)],
+            ),
+            sealed(
+                "version-2-more-arguments.age",
+                "a later version with a further argument",
+                vec![ours(&["v2", "x"], &two)],
+            ),
+            sealed("version-2-twice.age", "descriptions of two versions", vec![first, ours(&["v2"], &two)]),
+            sealed(
+                "version-2-302-stanzas.age",
+                "a later version with more stanzas than version 1 may have",
+                crowd.chain([ours(&["v2"], &two)]).collect(),
+            ),
+            sealed(
+                "version-largest.age",
+                "the largest version",
+                vec![ours(&["v18446744073709551615"], &two)],
+            ),
+        ]
+    }
+
+    /// Recipients' stanzas of a type that is known, but of another form.
+    fn malformed_recipients(&self) -> Vec<Vector> {
+        let layers = self.small();
+        let plaintext = layers.plaintext();
+        let short = || stanza("X25519", &["AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"], &[0; 32]);
+        let ours = || description_stanza(layers.description.to_string().as_bytes());
+        let nobody = seal(&[&NoStanza(ours) as &dyn Recipient], &plaintext);
+        vec![
+            Vector::success(
+                "recipient-malformed-after.age",
+                "a malformed stanza behind the one that opens, which is not looked at",
+                &layers,
+                self.seal_with(vec![], vec![short(), ours()], &plaintext),
+            )
+            .stanzas(&["X25519", "X25519"]),
+            Vector::failure_at_the_ends(
+                "recipient-malformed-before.age",
+                "a malformed stanza before the one that opens",
+                "header_damaged",
+                self.seal_with(vec![short()], vec![ours()], &plaintext),
+            )
+            .stanzas(&["X25519", "X25519"]),
+            Vector::failure_at_the_ends(
+                "recipient-none.age",
+                "a description and no recipient",
+                "no_matching_identity",
+                nobody,
+            )
+            .stanzas(&[]),
         ]
     }
 
@@ -271,6 +354,15 @@ impl Maker {
                 too_large,
             ),
         ]
+    }
+}
+
+/// A recipient without a stanza of its own.
+struct NoStanza<F>(F);
+
+impl<F: Fn() -> Stanza> Recipient for NoStanza<F> {
+    fn wrap_file_key(&self, _: &FileKey) -> Result<(Vec<Stanza>, HashSet<String>), EncryptError> {
+        Ok((vec![self.0()], HashSet::new()))
     }
 }
 

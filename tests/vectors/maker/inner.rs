@@ -7,7 +7,7 @@ use super::layers::{
     FRAME_SIZE, Frame, Layers, MANIFEST_MAGIC, TRAILER_MAGIC, concat, document, entries, pack, pack_with,
     seek_table, with_seek_table,
 };
-use super::snapshot::{self, PAGE_SIZE};
+use super::snapshot::{self, Meta, PAGE_SIZE};
 use super::{Maker, Vector};
 
 const DAMAGED: &str = "structure_damaged";
@@ -383,6 +383,110 @@ impl Maker {
                 snapshot::with_digest(meta),
             ),
             sealed("snapshot-length.age", "shorter than its first page says", "snapshot_length", cut),
+        ]
+    }
+
+    /// A database of which nothing is claimed, so that no claim is the reason that it is refused.
+    fn unclaimed(&self, database: Vec<u8>) -> Layers {
+        let mut layers = self.layers(snapshot::with_digest(database));
+        for name in ["revision", "member_id"] {
+            layers.description.as_object_mut().unwrap().remove(name);
+            layers.manifest.as_object_mut().unwrap().remove(name);
+        }
+        for name in ["contents", "status_after"] {
+            layers.trailer.as_object_mut().unwrap().remove(name);
+        }
+        layers
+    }
+
+    fn bad_pages(&self, file: &str, what: &str, kind: &str, database: Vec<u8>) -> Vector {
+        Vector::failure(file, what, kind, self.archive(&self.unclaimed(database)))
+    }
+
+    fn good_pages(&self, file: &str, what: &str, database: Vec<u8>) -> Vector {
+        let layers = self.unclaimed(database);
+        Vector::success(file, what, &layers, self.archive(&layers))
+    }
+
+    /// The page from which a database is known.
+    pub(super) fn first_pages(&self) -> Vec<Vector> {
+        let small = |page_size, pages| {
+            let first = Meta::of(0, page_size, pages).page();
+            [first, vec![0; pages * page_size]].concat()[..(pages * page_size).max(80)].to_vec()
+        };
+        let none = "not_a_snapshot";
+        vec![
+            self.bad_pages(
+                "page-size-256.age",
+                "pages of 256 bytes",
+                none,
+                snapshot::database_of(256, 64, |_| 0),
+            ),
+            self.bad_pages("page-size-6144.age", "a page size that is no power of two", none, small(6144, 4)),
+            self.bad_pages("page-size-131072.age", "pages of 128 KiB", none, small(131_072, 2)),
+            self.good_pages("page-size-512.age", "pages of 512 bytes", snapshot::database_of(512, 4, |_| 0)),
+            self.good_pages(
+                "page-size-65536.age",
+                "pages of 64 KiB",
+                snapshot::database_of(65_536, 3, |_| 0),
+            ),
+            self.bad_pages("high-water-mark-1.age", "a database of one page", none, small(PAGE_SIZE, 1)),
+            self.bad_pages("first-page-number.age", "a first page with another number", none, {
+                let mut database = snapshot::database(3, |_| 0);
+                database[0] = 1;
+                database
+            }),
+        ]
+    }
+
+    /// The page that may count in place of the first.
+    pub(super) fn second_pages(&self) -> Vec<Vector> {
+        let none = "not_a_snapshot";
+        let second = |change: &dyn Fn(&mut Meta)| {
+            let mut meta = Meta { transaction: 9, ..Meta::of(1, PAGE_SIZE, 3) };
+            change(&mut meta);
+            let mut database = snapshot::database(3, |_| 0);
+            database[PAGE_SIZE..PAGE_SIZE + 80].copy_from_slice(&meta.page()[..80]);
+            database
+        };
+        vec![
+            self.good_pages(
+                "second-page-high-water-mark-0.age",
+                "a newer second page with an impossible high-water mark, which is ignored",
+                second(&|meta| meta.high_water_mark = 0),
+            ),
+            self.good_pages(
+                "second-page-other-size.age",
+                "a newer second page with another page size, which is ignored",
+                second(&|meta| (meta.page_size, meta.high_water_mark) = (8192, 7)),
+            ),
+            self.good_pages(
+                "second-page-older.age",
+                "an older second page, which is ignored",
+                second(&|meta| {
+                    (meta.transaction, meta.high_water_mark) = (7, 9);
+                }),
+            ),
+            self.bad_pages(
+                "second-page-newer.age",
+                "the newer second page counts more pages",
+                "snapshot_length",
+                second(&|meta| {
+                    meta.high_water_mark = 4;
+                }),
+            ),
+            self.bad_pages(
+                "second-page-number.age",
+                "a second page with another number",
+                none,
+                second(&|meta| meta.id = 2),
+            ),
+            self.bad_pages(
+                "second-page-type.age",
+                "a second page that calls itself a leaf",
+                none,
+                second(&|meta| meta.flags = 2),
+            ),
         ]
     }
 

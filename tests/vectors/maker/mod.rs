@@ -1,5 +1,7 @@
 //! Makes the test vectors: archives built by hand and sealed by the age crate, without any code of etcd-seal.
 
+mod documents;
+pub(crate) mod example;
 mod headers;
 pub(crate) mod index;
 mod inner;
@@ -167,10 +169,20 @@ pub(crate) struct Maker {
 impl Maker {
     /// Every vector that is a file.
     pub(crate) fn files(&self) -> Vec<Vector> {
-        [self.successes(), self.others(), self.headers(), self.payloads(), self.inner()]
-            .into_iter()
-            .flatten()
-            .collect()
+        let groups = [
+            self.successes(),
+            self.others(),
+            self.headers(),
+            self.later_versions(),
+            self.payloads(),
+            self.inner(),
+            self.documents(),
+            self.later_manifests(),
+            self.first_pages(),
+            self.second_pages(),
+            vec![Self::worked_example()],
+        ];
+        groups.into_iter().flatten().collect()
     }
 
     /// Those that are too large to be kept, and so are made anew whenever they are needed.

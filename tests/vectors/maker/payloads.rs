@@ -49,6 +49,12 @@ impl Maker {
             cut("cut-inside-tag.age", "cut where no chunk can end", &small, payload + 15)
                 .damaged(payload + 15, payload + 16)
                 .look_fails(DAMAGED),
+            Vector::failure_for_all(
+                "payload-empty.age",
+                "a payload of nothing, which age allows",
+                "not_a_snapshot",
+                self.seal_inside(&self.small(), b""),
+            ),
             cut("cut-after-header.age", "header and nonce alone", &small, payload)
                 .damaged(payload, payload + 1)
                 .look_fails(DAMAGED),

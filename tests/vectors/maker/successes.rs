@@ -205,6 +205,13 @@ impl Maker {
                 true,
             ),
             other("foreign-armored.age", "zstd in an armoured file", &zstd, true, true),
+            other(
+                "foreign-numbers-of-ours.age",
+                "skippable frames with the numbers of manifest and trailer, but no object in them",
+                &[zstd.clone(), skippable(0x184D_2A51, b""), skippable(0x184D_2A50, b"[{}]")].concat(),
+                false,
+                true,
+            ),
             Vector::foreign(
                 "foreign-plain.age",
                 "not compressed",
@@ -224,6 +231,21 @@ impl Maker {
         ];
         vectors.extend(self.bad_others(&small, &zstd));
         vectors
+    }
+
+    /// One frame with 80 MiB of zeros and, behind them, pages that do not compress: what the whole frame may hold, its first
+    /// blocks may not.
+    fn expanding(&self) -> Vector {
+        let content = encode(&snapshot::zeros_and_noise(20_480, 8));
+        let bytes = self.seal_with(vec![], vec![], &content);
+        assert!(content.len() > 20 * 1024, "{} bytes", content.len());
+        Vector::failure(
+            "foreign-expands.age",
+            "a frame whose first blocks hold more than they may; all of it together would not",
+            "structure_damaged",
+            bytes,
+        )
+        .not_ours()
     }
 
     fn bad_others(&self, small: &[u8], zstd: &[u8]) -> Vec<Vector> {
@@ -255,7 +277,34 @@ impl Maker {
             failure("foreign-cut.age", "the zstd frame is cut", "structure_damaged", &zstd[..zstd.len() - 1]),
             failure("foreign-tail.age", "something behind the zstd frame", "structure_damaged", &tail),
             failure("foreign-letter.age", "no snapshot but text", "not_a_snapshot", b"a letter to somebody"),
-            failure("foreign-nothing.age", "an empty payload", "not_a_snapshot", b""),
+            failure("foreign-nothing.age", "an empty payload", "not_a_snapshot", b"")
+                .inspect_fails("not_a_snapshot")
+                .look_fails("not_a_snapshot"),
+            failure(
+                "foreign-then-trailer-like.age",
+                "a frame with the number of a trailer, and an object in it",
+                "structure_damaged",
+                &[zstd, &skippable(0x184D_2A51, br#"{"a":1}"#)].concat(),
+            ),
+            failure(
+                "foreign-then-trailer.age",
+                "a frame that is a trailer of version 1",
+                "structure_damaged",
+                &[zstd, &skippable(0x184D_2A51, self.small().trailer.to_string().as_bytes())].concat(),
+            ),
+            failure(
+                "foreign-then-manifest-like.age",
+                "a frame with the number of a manifest, and an object in it, behind the data",
+                "structure_damaged",
+                &[zstd, &skippable(0x184D_2A50, b"{}")].concat(),
+            ),
+            failure(
+                "foreign-skippable-cut.age",
+                "a skippable frame is cut",
+                "structure_damaged",
+                &[zstd, &skippable(0x184D_2A5A, b"abc")[..10]].concat(),
+            ),
+            self.expanding(),
             Vector::failure_for_all(
                 "foreign-armor-malformed.age",
                 "a byte of the armour is none of Base64",
