@@ -32,7 +32,7 @@ fn under(trial: &Trial, limit: &str) -> Vec<i32> {
     }
     let mut codes = Vec::new();
     for publishing in BOTH {
-        let ended = trial.command(publishing).behind(&wrapper).run();
+        let ended = trial.command(publishing).behind(wrapper).run();
         trial.judge(publishing, &ended, limit);
         assert!(
             [0, 1, 134].contains(&ended.code),

@@ -763,7 +763,7 @@ fn what_a_proxy_mixes_is_no_archive() {
         let mut refused = 0;
         for number in 0..TRIES {
             let sandbox = Sandbox::furnished();
-            let archive = sandbox.path(&format!("{number}.age"));
+            let archive = sandbox.path(format!("{number}.age"));
             let save = sandbox.save();
             let ended = save.args(["--endpoints", &proxy.address, "--json"]).arg(&archive).run();
             let told: Value = serde_json::from_slice(&ended.stdout).unwrap();

@@ -343,7 +343,7 @@ fn a_signal_ends_a_save_and_nothing_is_left() {
             assert!(began.elapsed() < BOUND);
             assert_eq!(sandbox.published(), [""; 0], "{name}");
             if json {
-                let failure: serde_json::Value = serde_json::from_str(&ended.text()).unwrap();
+                let failure: serde_json::Value = serde_json::from_str(ended.text()).unwrap();
                 assert_eq!((&failure["ok"], &failure["exit_code"]), (&false.into(), &code.into()));
             } else {
                 assert!(ended.stderr.contains("interrupted"), "{}", ended.stderr);
@@ -528,7 +528,7 @@ fn what_fails_after_the_commit_is_partly_done() {
     .into_iter()
     .enumerate()
     {
-        let backups = sandbox.path(&format!("backups{number}"));
+        let backups = sandbox.path(format!("backups{number}"));
         fs::create_dir(&backups).unwrap();
         let save = sandbox.save().arg("--from").arg(&file).arg(backups.join("x.age"));
         save.faulty(&[injected], &[]).fails_with(3, "is complete, but");

@@ -1,27 +1,32 @@
 //! Many saves into one directory at the same time, as of several hosts with one schedule: each becomes an archive.
 
 use etcd_seal::low_level::store::name::ArchiveName;
-use harness::sandbox::{Running, Sandbox, await_that, finish, names, snapshot};
+use harness::process::await_that;
+use harness::program::{Outcome, Running};
+use harness::sandbox::Sandbox;
+use harness::snapshots::snapshot;
 use sha2::{Digest, Sha256};
 use std::fs;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 const SAVES: usize = 30;
 
 /// Starts a save that waits for its snapshot.
 fn begin(sandbox: &Sandbox) -> Running {
-    let mut save = sandbox.save();
-    save.arg(sandbox.backups()).args(["--from", "-", "--json", "--jobs", "1"]);
-    Running::start(save.stdin(Stdio::piped()))
+    sandbox.save().arg(sandbox.backups()).args(["--from", "-", "--json", "--jobs", "1"]).start_fed()
 }
 
 /// The path and the digest that a save reports.
 fn outcome(save: Running) -> (PathBuf, String) {
-    let told: serde_json::Value = serde_json::from_slice(&save.wait().with(0).stdout).unwrap();
+    let told = told(&save.wait());
     let text = |name: &str| told[name].as_str().unwrap().to_owned();
     (text("path").into(), text("archive_sha256"))
+}
+
+fn told(outcome: &Outcome) -> serde_json::Value {
+    assert_eq!(outcome.code, 0, "{}", outcome.stderr);
+    serde_json::from_slice(&outcome.stdout).unwrap()
 }
 
 fn number_of(archive: &Path) -> Option<u64> {
@@ -30,12 +35,12 @@ fn number_of(archive: &Path) -> Option<u64> {
 
 #[test]
 fn thirty_saves_at_the_same_time_are_thirty_archives() {
-    let (sandbox, snapshot) = (Sandbox::new(), snapshot(4));
+    let (sandbox, snapshot) = (Sandbox::furnished(), snapshot(4));
     let mut saves: Vec<Running> = (0..SAVES).map(|_| begin(&sandbox)).collect();
     // Every save is under way before the first is published, so that the names have to be settled at the end.
-    await_that("every save has begun", || names(&sandbox.backups()).len() == SAVES);
+    await_that("every save has begun", || sandbox.published().len() == SAVES);
     for save in &mut saves {
-        save.child.stdin.as_mut().unwrap().write_all(&snapshot).unwrap();
+        save.feed(&snapshot);
     }
     for save in &mut saves {
         drop(save.child.stdin.take());
@@ -51,38 +56,36 @@ fn thirty_saves_at_the_same_time_are_thirty_archives() {
     for (path, sha256) in &outcomes {
         assert_eq!(hex::encode(Sha256::digest(fs::read(path).unwrap())), *sha256, "{}", path.display());
     }
-    let listed = sandbox.names();
+    let listed = sandbox.published();
     assert_eq!(listed.len(), 2 * SAVES, "{listed:?}");
     let sidecars = listed.iter().filter(|name| name.ends_with(".sha256"));
     let mut check = Command::new("sha256sum");
     check.current_dir(sandbox.backups()).args(["--check", "--strict", "--quiet"]).args(sidecars);
     assert!(check.status().unwrap().success());
-    let _ = finish(sandbox.open("verify").args(paths)).with(0);
+    let _ = sandbox.open("verify").args(paths).succeed();
 }
 
 #[test]
 fn the_numbers_go_on_and_a_given_name_is_refused() {
-    let (sandbox, snapshot) = (Sandbox::new(), snapshot(4));
+    let (sandbox, snapshot) = (Sandbox::furnished(), snapshot(4));
     fs::write(sandbox.path("snapshot.db"), snapshot).unwrap();
     let save = |destination: &Path, more: &[&str]| {
-        let mut save = sandbox.save();
-        save.arg(destination).arg("--from").arg(sandbox.path("snapshot.db")).arg("--json").args(more);
-        finish(&mut save)
+        let from = sandbox.path("snapshot.db");
+        sandbox.save().arg(destination).arg("--from").arg(from).arg("--json").args(more).run()
     };
-    let told = save(&sandbox.backups(), &[]).with(0);
-    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    let told = told(&save(&sandbox.backups(), &[]));
     let given = PathBuf::from(told["path"].as_str().unwrap());
     let before = fs::read(&given).unwrap();
     // A name that looks automatic is refused, too, if the operator gave it.
-    let refused = save(&given, &[]).with(2).out();
+    let refused = save(&given, &[]).ends_with(2).text().to_owned();
     assert!(refused.contains("destination_exists") && refused.contains("--force"), "{refused}");
     // In a directory, `--force` replaces nothing.
     for _ in 0..3 {
-        let _ = save(&sandbox.backups(), &["--force"]).with(0);
+        let _ = save(&sandbox.backups(), &["--force"]).ends_with(0);
     }
     assert_eq!(fs::read(&given).unwrap(), before);
-    assert_eq!(sandbox.names().len(), 8);
-    let _ = save(&given, &["--force"]).with(0);
+    assert_eq!(sandbox.published().len(), 8);
+    let _ = save(&given, &["--force"]).ends_with(0);
     assert_ne!(fs::read(&given).unwrap(), before);
-    assert_eq!(sandbox.names().len(), 8);
+    assert_eq!(sandbox.published().len(), 8);
 }
