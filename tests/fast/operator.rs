@@ -155,7 +155,7 @@ fn a_snapshot_without_a_digest_is_told_the_way_in() {
     let database = &snapshot[..snapshot.len() - 32];
     scene.sandbox.write("copied.db", [database, &[0; 2048]].concat());
     scene.sandbox.write("copied-and-a-byte.db", [database, &[0; 2049]].concat());
-    scene.sandbox.write("a-byte.db", [&snapshot[..], &[0]].concat());
+    scene.sandbox.write("a-byte.db", [snapshot, &[0]].concat());
     for name in ["absent.db", "wrong.db", "copied.db", "copied-and-a-byte.db", "a-byte.db"] {
         let restore = || scene.sandbox.seal(["restore", "--from-snapshot", name, "--data-dir", "d"]);
         let refused = restore().run().ends_with(13).says("--skip-hash-check --force");
@@ -207,8 +207,8 @@ fn a_packed_snapshot_is_taken_and_half_of_one_is_not() {
     let scene = scene!();
     let snapshot = snapshot().unwrap();
     let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
-    gzip.write_all(&snapshot).unwrap();
-    let zstd = zstd::encode_all(&snapshot[..], 1).unwrap();
+    gzip.write_all(snapshot).unwrap();
+    let zstd = zstd::encode_all(snapshot, 1).unwrap();
     for (name, packed) in [("snapshot.gz", gzip.finish().unwrap()), ("snapshot.zst", zstd)] {
         scene.sandbox.write(name, &packed);
         let words = ["save", "out/a.age", "--force", "-r", RECIPIENT, "--from"];
