@@ -49,7 +49,7 @@ pub(in crate::pipeline) fn cut(size: u64) -> Error {
 
 /// The error for a payload without a byte of plaintext, which age allows.
 pub(in crate::pipeline) fn empty() -> Error {
-    Error::new(Kind::NotASnapshot, "not an etcd snapshot: there is nothing inside the encryption")
+    Error::new(Kind::NotASnapshot, "not an etcd snapshot: it is empty")
 }
 
 /// The queue of sealed batches. An error takes its place in the order, so that damage before it is found first.
