@@ -603,7 +603,7 @@ fn the_certificates_of_auto_tls_are_taken() {
 
 /// What a server of TLS offers by ALPN, and what it does with what it decrypts.
 enum Behind {
-    /// It offers nothing and passes everything on, as HAProxy in TCP mode.
+    /// It offers nothing and passes everything on, as `HAProxy` in TCP mode.
     Passes(SocketAddr),
     /// It offers nothing and speaks HTTP/1.1.
     Web,
