@@ -803,7 +803,7 @@ impl Typed {
             let (before, port) = self.endpoint.rsplit_once(':').unwrap();
             let scheme = before.find("://").map_or("", |at| &before[..at + "://".len()]);
             next.endpoint = format!("{scheme}{name}:{port}");
-        } else if hint.contains("client port") {
+        } else if hint.contains("client port") || hint.contains("check `endpoints`") {
             return None;
         } else if hint.contains("`cert` and `key`") {
             next.shows.clone_from(&right.shows);
