@@ -53,10 +53,11 @@ impl Sandbox {
         self.path("key.txt")
     }
 
-    /// Writes a file in it, and returns its path.
+    /// Writes a file in it that no other user can read, as a key has to be, and returns its path.
     pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path(name);
         std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         path
     }
 
