@@ -95,16 +95,27 @@ pub(crate) fn canonical(host: &str) -> String {
     host.parse::<Ipv6Addr>().map_or_else(|_| host.to_ascii_lowercase(), |address| address.to_string())
 }
 
-/// `text` without the quotes and brackets that a list has in a configuration file; `None` where it has none.
+/// Quotes that a configuration file puts around a value.
+const QUOTES: [char; 5] = ['"', '\'', '`', '“', '”'];
+
+/// `text` without the quotes and brackets that a list has in a configuration file around it, or around the URL in
+/// `NAME=URL`; `None` where it has none. A quote inside a name is part of it.
 pub(crate) fn unquoted(text: &str) -> Option<String> {
-    let plain = text.replace(['"', '\'', '`', '“', '”'], "");
-    let mut inside = plain.trim();
+    let (name, address) = match text.split_once('=') {
+        Some((name, address)) if !name.contains("://") => (Some(name), address),
+        _ => (None, text),
+    };
     // No address ends in a bracket or a semicolon: a port comes last. At its beginning a bracket is of an IPv6 address.
-    inside = inside.trim_end_matches([']', ';']).trim_end();
-    if inside.contains("://") {
-        inside = inside.trim_start_matches('[').trim_start();
-    }
-    (inside != text && !inside.is_empty() && !is_bare_address(text)).then(|| inside.to_owned())
+    let is_end = |end: char| end.is_whitespace() || QUOTES.contains(&end) || [']', ';'].contains(&end);
+    let is_begin = |begin: char| {
+        begin.is_whitespace() || QUOTES.contains(&begin) || (begin == '[' && address.contains("://"))
+    };
+    let inside = address.trim_end_matches(is_end).trim_start_matches(is_begin);
+    let plain = match name {
+        Some(name) => format!("{}={inside}", name.trim_start_matches(is_begin).trim_end_matches(QUOTES)),
+        None => inside.to_owned(),
+    };
+    (plain != text && !inside.is_empty() && !is_bare_address(text)).then_some(plain)
 }
 
 /// An IPv6 address that lacks its port ends in a bracket, too.
@@ -171,9 +182,12 @@ mod tests {
             ("h:1;", "h:1"),
             ("h:1]", "h:1"),
             ("a=\"https://h:1\"", "a=https://h:1"),
+            ("\"a=https://h:1", "a=https://h:1"),
+            ("[\"a=https://h:1", "a=https://h:1"),
         ] {
             assert_eq!(unquoted(text).as_deref(), Some(plain), "{text}");
         }
+        assert_eq!(unquoted("e'1;$(x)=http://h:1"), None);
         for text in ["h:1", "[::1]:1", "https://[::1]:1", "[::1]", "https://[::1]", "unix:///run/e.sock"] {
             assert_eq!(unquoted(text), None, "{text}");
         }

@@ -166,9 +166,10 @@ fn a_newer_format_is_15() {
         ("v2", LATER, 15),
         ("v3", r#"{"format":"etcd-seal","format_version":3}"#, 15),
         ("v18446744073709551615", r#"{"format":"etcd-seal","format_version":18446744073709551615}"#, 15),
-        // Versions that disagree, or are none, are damage.
+        // The stanza alone tells a later version.
+        ("v2", r#"{"format":"etcd-seal","format_version":3}"#, 15),
+        // A version that its document contradicts, or that is none, is damage.
         ("v1", LATER, 13),
-        ("v2", r#"{"format":"etcd-seal","format_version":3}"#, 13),
         ("v0", r#"{"format":"etcd-seal","format_version":0}"#, 13),
         ("2", LATER, 13),
     ];

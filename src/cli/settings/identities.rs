@@ -4,7 +4,7 @@
     reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
 )]
 
-use super::key_file::read_key_files;
+use super::key_file::{read_key_files, warn_of_readers};
 use super::setting::{Setting, setting};
 use super::standard_input::StandardInput;
 use crate::cli::terminal::prompt::Terminal;
@@ -66,9 +66,13 @@ impl IdentityArguments {
             let passphrase = terminal.secret("passphrase of the archive")?;
             return Ok(Some(Identities::passphrase(passphrase, self.max_work_factor)));
         }
-        let files = read_key_files(&self.files()?, Kind::Identity)?;
+        let paths = self.files()?;
+        let files = read_key_files(&paths, Kind::Identity)?;
         let prompt: SharedPrompt = terminal.clone();
-        Identities::parse(files, &prompt, self.max_work_factor).map(Some)
+        let identities = Identities::parse(files, &prompt, self.max_work_factor)?;
+        // A file without a secret in it may be open to all.
+        warn_of_readers(&paths);
+        Ok(Some(identities))
     }
 
     /// Reads and parses the files without asking anything; does not ask for a passphrase.

@@ -5,7 +5,7 @@ use crate::cli::terminal::secret::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{KEY_FILE_SIZE_LIMIT, KeyFile, is_private_key};
 use crate::store::source;
-use std::fs::File;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,9 +21,6 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
         ("standard input".to_owned(), standard_input()?)
     } else {
         let file = source::open(path).map_err(|error| cannot_open(kind, path, error))?;
-        if kind == Kind::Identity {
-            warn_of_readers(path, &file);
-        }
         (path.display().to_string(), file)
     };
     let text = read_secret(source, KEY_FILE_SIZE_LIMIT).map_err(|error| unreadable(kind, &name, error))?;
@@ -33,10 +30,10 @@ fn read_key_file(path: &Path, kind: Kind) -> Result<KeyFile> {
     Ok(KeyFile { name, text })
 }
 
-/// Warns of an identity file that every user of the host can read.
-fn warn_of_readers(path: &Path, file: &File) {
-    let is_open_to_all = |metadata: std::fs::Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
-    if file.metadata().is_ok_and(is_open_to_all) {
+/// Warns of identity files that every user of the host can read.
+pub(crate) fn warn_of_readers(identities: &[PathBuf]) {
+    let is_open_to_all = |metadata: &Metadata| metadata.is_file() && metadata.mode() & 0o004 != 0;
+    for path in identities.iter().filter(|path| path.metadata().is_ok_and(|found| is_open_to_all(&found))) {
         let path = path.display();
         tracing::warn!(
             "every user of this host can read the identity file {path}: chmod 600 it, or keep it elsewhere"
