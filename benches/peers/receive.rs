@@ -10,23 +10,17 @@ use crate::Outcome;
 /// Receives a snapshot of `endpoint`; `files` are those of `--cacert`, `--cert` and `--key`.
 pub(crate) fn receive(endpoint: &str, files: Option<[&str; 3]>) -> Outcome {
     let file = |index: usize| files.map(|files| files[index].into());
-    let connection = Connection {
-        endpoints: vec![endpoint.to_owned()],
-        cacert: file(0),
-        cert: file(1),
-        key: file(2),
-        insecure_skip_tls_verify: false,
-        insecure_transport: files.is_none(),
-        user: None,
-        dial_timeout: Duration::from_secs(10),
-        command_timeout: Duration::from_secs(30),
-        stream_timeout: None,
-        stall_timeout: Duration::from_secs(60),
-        limit_rate: None,
-        min_rate: 0,
-        keepalive_time: Duration::from_secs(10),
-        keepalive_timeout: Duration::from_secs(20),
-    };
+    let mut connection = Connection::new([endpoint]);
+    connection.cacert = file(0);
+    connection.cert = file(1);
+    connection.key = file(2);
+    connection.insecure_transport = files.is_none();
+    connection.dial_timeout = Duration::from_secs(10);
+    connection.command_timeout = Duration::from_secs(30);
+    connection.stall_timeout = Duration::from_secs(60);
+    connection.min_rate = 0;
+    connection.keepalive_time = Duration::from_secs(10);
+    connection.keepalive_timeout = Duration::from_secs(20);
     let began = Instant::now();
     let runtime = crate::runtime()?;
     // On a thread outside of the runtime, as in the program.

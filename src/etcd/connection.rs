@@ -6,6 +6,7 @@ use std::time::Duration;
 
 /// How to reach a cluster, with the options and the defaults of etcdctl. Not `Debug`: it holds a password.
 #[derive(Clone)]
+#[non_exhaustive]
 pub struct Connection {
     /// As etcdctl takes them: `host:port`, `http://…`, `https://…`, `unix://…`, `unixs://…`.
     pub endpoints: Vec<String>,

@@ -7,7 +7,7 @@ use harness::fake::Step::{Hang, Send};
 use harness::fake::{Fake, Script};
 use harness::proxy::{Harm, Tally, counting, proxy};
 use harness::snapshots::random;
-use harness::{Etcd, Options, Pki, ServerTls, an_etcd, connection, etcds, say};
+use harness::{Etcd, Options, Pki, ServerTls, an_etcd, changed, connection, etcds, say};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -72,7 +72,7 @@ async fn assert_keeps_the_limit(address: &str, reached: impl Fn(&str) -> Connect
     let mut parts = Vec::new();
     for _ in 0..4 {
         let (here, tally) = counting(address);
-        let limited = Connection { limit_rate: Some(RATE), ..reached(&here) };
+        let limited = changed(reached(&here), |connection| connection.limit_rate = Some(RATE));
         let length = read(&limited).await.unwrap();
         assert!(length > (VALUES * VALUE_SIZE) as u64);
         assert_never_faster(&tally);
@@ -113,11 +113,12 @@ async fn the_limit_counts_what_tls_adds() {
     ];
     fill(&etcd, &flags.map(ToOwned::to_owned), VALUES);
     let address = address.strip_prefix("https://").unwrap_or(&address);
-    assert_keeps_the_limit(address, |here| Connection {
-        cacert: Some(pki.authority()),
-        cert: Some(client.certificate.clone()),
-        key: Some(client.key.clone()),
-        ..connection(&[here])
+    assert_keeps_the_limit(address, |here| {
+        changed(connection(&[here]), |connection| {
+            connection.cacert = Some(pki.authority());
+            connection.cert = Some(client.certificate.clone());
+            connection.key = Some(client.key.clone());
+        })
     })
     .await;
 }
@@ -128,22 +129,21 @@ async fn to_hold_the_member_back_is_no_stall() {
     const MESSAGE: usize = 320 * 1024;
     let steps = [Send(MESSAGE as u64, MESSAGE), Send(0, MESSAGE), Send(0, 32)];
     let fake = Fake::start(Script::of(&steps));
-    let slow = Connection {
-        limit_rate: Some(128 * 1024),
-        stall_timeout: Duration::from_secs(1),
-        // Nor a drip, though it is less.
-        min_rate: 256 * 1024,
-        ..fake.connection()
-    };
+    let slow = changed(fake.connection(), |connection| {
+        connection.limit_rate = Some(128 * 1024);
+        connection.stall_timeout = Duration::from_secs(1); // Nor a drip, though it is less.
+        connection.min_rate = 256 * 1024;
+    });
     assert_eq!(read(&slow).await.unwrap(), 2 * MESSAGE as u64 + 32);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_is_found_under_a_limit_too() {
-    let limited = |connection| Connection {
-        limit_rate: Some(128 * 1024),
-        stall_timeout: Duration::from_secs(1),
-        ..connection
+    let limited = |connection| {
+        changed(connection, |connection| {
+            connection.limit_rate = Some(128 * 1024);
+            connection.stall_timeout = Duration::from_secs(1);
+        })
     };
     let began = Instant::now();
     let fake = Fake::start(Script::of(&[Send(512, 100_000), Hang]));
@@ -165,7 +165,9 @@ async fn a_stall_is_found_under_a_limit_too() {
 async fn a_member_is_not_taken_for_dead_while_its_stream_is_not_read() {
     let Some(etcd) = an_etcd() else { return };
     fill(&etcd, &[], 30);
-    let mortal = Connection { keepalive_timeout: Duration::from_secs(1), ..connection(&[etcd.address()]) };
+    let mortal = changed(connection(&[etcd.address()]), |connection| {
+        connection.keepalive_timeout = Duration::from_secs(1);
+    });
     let mut snapshot = etcd::open(&mortal, &Interrupt::new()).await.ok().unwrap();
     let mut length = snapshot.next().await.unwrap().unwrap().len();
     // Its own interval cannot be made shorter than ten seconds.

@@ -7,7 +7,8 @@ use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, MemberCondition, Snapshot, TlsMode};
 use etcd_seal::low_level::interrupt::Interrupt;
 use harness::{
-    Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, connection, dead_address, each_etcd, etcds, run,
+    Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, changed, connection, dead_address, each_etcd, etcds,
+    run,
 };
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -56,15 +57,18 @@ fn assert_says(error: &Error, kind: Kind, message: &str, hint: &str) {
 }
 
 fn as_user(name: &str, password: &str, connection: Connection) -> Connection {
-    Connection { user: Some((name.to_owned(), SecretString::from(password))), ..connection }
+    changed(connection, |connection| connection.user = Some((name.to_owned(), SecretString::from(password))))
 }
 
 fn trusting(pki: &Pki, connection: Connection) -> Connection {
-    Connection { cacert: Some(pki.authority()), ..connection }
+    changed(connection, |connection| connection.cacert = Some(pki.authority()))
 }
 
 fn showing(leaf: &Leaf, connection: Connection) -> Connection {
-    Connection { cert: Some(leaf.certificate.clone()), key: Some(leaf.key.clone()), ..connection }
+    changed(connection, |connection| {
+        connection.cert = Some(leaf.certificate.clone());
+        connection.key = Some(leaf.key.clone());
+    })
 }
 
 fn start_tls(binary: &Path, leaf: Leaf, client_authority: Option<&Pki>) -> Etcd {
@@ -127,7 +131,7 @@ async fn unix_sockets_serve_with_and_without_tls() {
         let member = Etcd::start(&binary, &Options { unix: true, tls, ..Options::default() });
         let at = || connection(&[format!("unixs://{}", member.address())]);
         assert_eq!(taken(&trusting(&pki, at())).await.tls, TlsMode::Verified);
-        let believing = Connection { insecure_skip_tls_verify: true, ..at() };
+        let believing = changed(at(), |connection| connection.insecure_skip_tls_verify = true);
         assert_eq!(taken(&believing).await.tls, TlsMode::Unverified);
         let error = refused(&connection(&[format!("unix://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "unixs://");
@@ -142,7 +146,8 @@ async fn client_certificates_and_users_open_the_door() {
         let (client, root) = (pki.issue("client", LOOPBACK_NAMES), pki.issue("root", LOOPBACK_NAMES));
         let secure = || trusting(&pki, connection(&[member.address()]));
         taken(&showing(&client, secure())).await;
-        let unverified = Connection { insecure_skip_tls_verify: true, ..connection(&[member.address()]) };
+        let unverified =
+            changed(connection(&[member.address()]), |connection| connection.insecure_skip_tls_verify = true);
         taken(&showing(&client, unverified)).await;
 
         let tls_flags = [
@@ -192,9 +197,13 @@ async fn every_tls_fault_has_its_own_way_out() {
         let member = start_tls(&binary, pki.issue("server", LOOPBACK_NAMES), None);
         taken(&trusting(&pki, connection(&[member.address()]))).await;
         taken(&trusting(&pki, connection(&[format!("https://{}", member.address())]))).await;
-        taken(&Connection { insecure_skip_tls_verify: true, ..connection(&[member.address()]) }).await;
+        taken(&changed(connection(&[member.address()]), |connection| {
+            connection.insecure_skip_tls_verify = true;
+        }))
+        .await;
         // To skip verification is to skip it, whatever --cacert says.
-        let skipping = Connection { insecure_skip_tls_verify: true, ..connection(&[member.address()]) };
+        let skipping =
+            changed(connection(&[member.address()]), |connection| connection.insecure_skip_tls_verify = true);
         taken(&trusting(&other, skipping)).await;
 
         let error = refused(&trusting(&other, connection(&[member.address()]))).await;
@@ -209,7 +218,9 @@ async fn every_tls_fault_has_its_own_way_out() {
         let expired = start_tls(&binary, pki.issue_expired("server", LOOPBACK_NAMES), None);
         let error = refused(&trusting(&pki, connection(&[expired.address()]))).await;
         assert_says(&error, Kind::EtcdTls, "CN=server expired on ", "renew");
-        let skipping = Connection { insecure_skip_tls_verify: true, ..connection(&[expired.address()]) };
+        let skipping = changed(connection(&[expired.address()]), |connection| {
+            connection.insecure_skip_tls_verify = true;
+        });
         taken(&skipping).await;
         let misnamed = start_tls(&binary, pki.issue("server", "DNS:elsewhere"), None);
         let error = refused(&trusting(&pki, connection(&[misnamed.address()]))).await;
@@ -295,7 +306,9 @@ async fn a_cluster_serves_from_a_follower_and_from_the_members_left() {
         assert_says(&error, Kind::EtcdUnreachable, &members[1].address(), "`endpoints`");
 
         // Without a quorum there is still a snapshot to be had: that may be the day it is needed most.
-        let brief = Connection { command_timeout: Duration::from_secs(1), ..connection(&[leader.address()]) };
+        let brief = changed(connection(&[leader.address()]), |connection| {
+            connection.command_timeout = Duration::from_secs(1);
+        });
         open(&brief).await;
     }
 }

@@ -4,7 +4,7 @@ use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection};
 use etcd_seal::low_level::interrupt::Interrupt;
 use harness::fake::{Fake, Script, Step};
-use harness::{Etcd, Options, ServerTls, connection, etcds, run};
+use harness::{Etcd, Options, ServerTls, changed, connection, etcds, run};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
@@ -195,7 +195,14 @@ impl Client {
         let endpoint = self.endpoint(member);
         let (dial_timeout, command_timeout) = (PATIENCE, PATIENCE);
         let rest = connection(&[endpoint]);
-        Connection { cacert, cert, key, insecure_skip_tls_verify, dial_timeout, command_timeout, ..rest }
+        changed(rest, |connection| {
+            connection.cacert = cacert;
+            connection.cert = cert;
+            connection.key = key;
+            connection.insecure_skip_tls_verify = insecure_skip_tls_verify;
+            connection.dial_timeout = dial_timeout;
+            connection.command_timeout = command_timeout;
+        })
     }
 
     /// An etcdctl that succeeds where it gets an answer.
@@ -595,7 +602,8 @@ fn the_certificates_of_auto_tls_are_taken() {
         let cacert = member.data_dir().join("fixtures/client/cert.pem");
         let runtime = Runtime::new().unwrap();
         for client in [Client::trusting(&cacert), Client::skipping()] {
-            let connection = Connection { endpoints: vec![url.clone()], ..client.connection(&member) };
+            let connection =
+                changed(client.connection(&member), |connection| connection.endpoints = vec![url.clone()]);
             ours(&runtime, &connection).unwrap();
         }
     }
@@ -654,7 +662,9 @@ fn a_proxy_that_ends_tls_without_alpn_leads_to_the_member() {
     let ca = shop.authority("ca", "P-256");
     let (made, fake, runtime) = (shop.leaf("proxy", "P-256", &ca), plain_member(), Runtime::new().unwrap());
     let address = tls_server(&runtime, &made, Behind::Passes(fake.address));
-    let client = Connection { cacert: Some(ca.certificate), ..connection(&[format!("https://{address}")]) };
+    let client = changed(connection(&[format!("https://{address}")]), |connection| {
+        connection.cacert = Some(ca.certificate);
+    });
     ours(&runtime, &client).unwrap();
 }
 
@@ -726,9 +736,13 @@ fn each_fault_of_a_certificate_is_told_with_its_particulars() {
         // rustls itself would refuse to be such a server.
         let server = openssl_server(&made);
         let cacert = Some(cacert.certificate.clone());
-        let error =
-            ours(&runtime, &Connection { cacert, ..connection(&[format!("https://{}", server.address)]) })
-                .unwrap_err();
+        let error = ours(
+            &runtime,
+            &changed(connection(&[format!("https://{}", server.address)]), |connection| {
+                connection.cacert = cacert;
+            }),
+        )
+        .unwrap_err();
         assert_eq!(error.kind(), Kind::EtcdTls, "{error:?}");
         assert!(error.to_string().contains(message), "no {message:?} in: {error}");
         assert!(error.hint().contains(hint), "no {hint:?} in: {}", error.hint());
@@ -736,8 +750,11 @@ fn each_fault_of_a_certificate_is_told_with_its_particulars() {
     }
     let web = tls_server(&runtime, &shop.leaf("web", "P-256", &ca), Behind::WebByAlpn);
     let cacert = Some(ca.certificate.clone());
-    let error =
-        ours(&runtime, &Connection { cacert, ..connection(&[format!("https://{web}")]) }).unwrap_err();
+    let error = ours(
+        &runtime,
+        &changed(connection(&[format!("https://{web}")]), |connection| connection.cacert = cacert),
+    )
+    .unwrap_err();
     assert!(error.to_string().contains("speaks TLS, but not HTTP/2"), "{error}");
 }
 
@@ -787,7 +804,11 @@ struct Typed {
 impl Typed {
     fn connection(&self) -> Connection {
         let (cert, key) = self.shows.clone().unzip();
-        Connection { cacert: self.cacert.clone(), cert, key, ..connection(&[&self.endpoint]) }
+        changed(connection(&[&self.endpoint]), |connection| {
+            connection.cacert.clone_from(&self.cacert);
+            connection.cert = cert;
+            connection.key = key;
+        })
     }
 
     /// What the operator types after reading `hint`; `None` where it sends him to another server.
@@ -931,11 +952,12 @@ fn a_file_in_another_form_comes_with_the_command_that_converts_it() {
         (&rsa.certificate, &pkcs12, "PKCS#12"),
         (&pkcs7, &rsa.key, "PKCS#7"),
     ] {
-        let with = |cert: &Path, key: &Path| Connection {
-            cert: Some(cert.to_owned()),
-            key: Some(key.to_owned()),
-            cacert: Some(ca.certificate.clone()),
-            ..connection(&["https://127.0.0.1:2379"])
+        let with = |cert: &Path, key: &Path| {
+            changed(connection(&["https://127.0.0.1:2379"]), |connection| {
+                connection.cert = Some(cert.to_owned());
+                connection.key = Some(key.to_owned());
+                connection.cacert = Some(ca.certificate.clone());
+            })
         };
         let error = etcd::check(&with(certificate, key)).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage, "{error:?}");
@@ -956,11 +978,10 @@ fn a_file_in_another_form_comes_with_the_command_that_converts_it() {
         };
         etcd::check(&with(certificate, key)).unwrap_or_else(|error| panic!("{told}: {error}"));
     }
-    let swapped = Connection {
-        cert: Some(rsa.key.clone()),
-        key: Some(rsa.certificate.clone()),
-        ..connection(&["https://127.0.0.1:2379"])
-    };
+    let swapped = changed(connection(&["https://127.0.0.1:2379"]), |connection| {
+        connection.cert = Some(rsa.key.clone());
+        connection.key = Some(rsa.certificate.clone());
+    });
     let error = etcd::check(&swapped).unwrap_err();
     assert!(error.to_string().contains("private key and no certificate"), "{error}");
 }

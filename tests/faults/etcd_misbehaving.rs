@@ -4,6 +4,7 @@ use etcd_client::proto::{PbResponseHeader, PbStatusResponse};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, Snapshot};
 use etcd_seal::low_level::interrupt::Interrupt;
+use harness::changed;
 use harness::connection;
 use harness::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
 use harness::fake::{Ending, Fake, Script, Step};
@@ -89,7 +90,8 @@ async fn silence_is_a_stall() {
         Script { silent_at_snapshot: true, ..Script::of(&[]) },
     ] {
         let fake = Fake::start(script);
-        let impatient = Connection { stall_timeout: Duration::from_secs(1), ..fake.connection() };
+        let impatient =
+            changed(fake.connection(), |connection| connection.stall_timeout = Duration::from_secs(1));
         let error = read(&impatient).await.err().unwrap();
         assert_eq!(error.kind(), Kind::EtcdStalled, "{error}");
         assert!(error.to_string().starts_with(&fake.address.to_string()), "{error}");
@@ -104,10 +106,11 @@ fn slowly(count: usize, length: usize, pause: Duration) -> Vec<Step> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
-    let with = |fake: &Fake, min_rate| Connection {
-        stall_timeout: Duration::from_secs(1),
-        min_rate,
-        ..fake.connection()
+    let with = |fake: &Fake, min_rate| {
+        changed(fake.connection(), |connection| {
+            connection.stall_timeout = Duration::from_secs(1);
+            connection.min_rate = min_rate;
+        })
     };
     // A byte each 50 ms never stands still, and would take a minute; so do pauses nearly as long as the stall timeout.
     let fake = Fake::start(Script::of(&slowly(1200, 1, Duration::from_millis(50))));
@@ -135,8 +138,10 @@ async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_no_drip() {
     let fake = Fake::start(Script::of(&slowly(40, 4 * 1024, Duration::from_millis(10))));
-    let connection =
-        Connection { stall_timeout: Duration::from_secs(1), min_rate: 64 * 1024, ..fake.connection() };
+    let connection = changed(fake.connection(), |connection| {
+        connection.stall_timeout = Duration::from_secs(1);
+        connection.min_rate = 64 * 1024;
+    });
     let mut snapshot = open(&connection).await.unwrap();
     let mut length = 0;
     while let Some(bytes) = snapshot.next().await.unwrap() {
@@ -209,7 +214,8 @@ async fn contradictions_are_a_bad_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_timeout_bounds_even_a_busy_stream() {
     let fake = Fake::start(Script::of(&[Send(1 << 40, 1), Repeat(1 << 40, 1)]));
-    let bounded = Connection { stream_timeout: Some(Duration::from_secs(1)), ..fake.connection() };
+    let bounded =
+        changed(fake.connection(), |connection| connection.stream_timeout = Some(Duration::from_secs(1)));
     let error = read(&bounded).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("`command_timeout`"));
@@ -259,7 +265,8 @@ async fn learners_and_alarmed_members_stand_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_answers_is_given_up() {
     let silent = Fake::start(Script { silent_at_status: true, ..Script::of(&[]) });
-    let impatient = Connection { command_timeout: Duration::from_secs(1), ..silent.connection() };
+    let impatient =
+        changed(silent.connection(), |connection| connection.command_timeout = Duration::from_secs(1));
     let error = open(&impatient).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("`command_timeout`"), "{}", error.hint());
@@ -267,11 +274,10 @@ async fn who_never_answers_is_given_up() {
     // A listener whose connections are not accepted: TCP connects, TLS does not.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", deaf.local_addr().unwrap());
-    let impatient = Connection {
-        dial_timeout: Duration::from_secs(1),
-        insecure_skip_tls_verify: true,
-        ..connection(&[&endpoint])
-    };
+    let impatient = changed(connection(&[&endpoint]), |connection| {
+        connection.dial_timeout = Duration::from_secs(1);
+        connection.insecure_skip_tls_verify = true;
+    });
     let error = open(&impatient).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("`dial_timeout`"), "{}", error.hint());

@@ -48,6 +48,12 @@ pub fn run(command: &mut Command) -> String {
     stdout.into_owned()
 }
 
+/// The connection with a change.
+pub fn changed(mut connection: Connection, change: impl FnOnce(&mut Connection)) -> Connection {
+    change(&mut connection);
+    connection
+}
+
 /// A connection to these endpoints with patient timeouts and nothing else set.
 pub fn connection<E: AsRef<str>>(endpoints: &[E]) -> Connection {
     Connection::new(endpoints.iter().map(|endpoint| endpoint.as_ref().to_owned()))
