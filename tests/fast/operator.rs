@@ -181,7 +181,7 @@ fn a_save_tells_how_long_the_stream_was_open_and_when_it_was_sealed() {
     let sandbox = Sandbox::new();
     sandbox.make_directory("out");
     let save = || sandbox.seal(["save", "out", "-r", RECIPIENT, "--force", "--endpoints", &etcd.address()]);
-    assert!(save().succeed().text().contains(", stream open "));
+    assert!(save().succeed().text().contains(" (stream "));
     let told = save().arg("--json").succeed().object();
     let text = |name: &str| told[name].as_str().unwrap().to_owned();
     assert!(text("sealed_at") >= text("snapshot_started_at"), "{told}");
