@@ -2,7 +2,7 @@
 
 use super::context::Context;
 use super::exit::Exit;
-use super::render::SidecarState;
+use super::render::{SidecarState, Tally};
 use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use crate::store::local::LocalFile;
@@ -10,9 +10,13 @@ use crate::store::sidecar::{Agreement, Sidecar, mending_command};
 pub(super) use crate::store::source::open_file;
 use crate::store::{Object, StoredArchive};
 use sha2::{Digest as _, Sha256};
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
+use std::iter;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// Bytes per read where nothing else decides.
@@ -98,19 +102,41 @@ impl Archive {
     }
 }
 
-/// Does `what` with every archive. Reports a failure and goes on with the next; returns the worst exit code.
+/// Names that files beside an archive have: its name and one of these.
+const COMPANIONS: [&str; 2] = [".sha256", ".sig"];
+
+/// The path of the file that the one at `path` stands beside, such as the archive of a sidecar; `None` for any other name.
+fn beside(path: &Path) -> Option<&Path> {
+    let bytes = path.as_os_str().as_bytes();
+    let name = COMPANIONS.iter().find_map(|suffix| bytes.strip_suffix(suffix.as_bytes()))?;
+    Some(Path::new(OsStr::from_bytes(name)))
+}
+
+/// Whether the file at `path` stands beside one of the `named`, itself or through another one: the signature of a sidecar
+/// does. A shell names all of them for `DIR/*`.
+fn is_companion(path: &Path, named: &HashSet<&Path>) -> bool {
+    iter::successors(beside(path), |path| beside(path)).any(|path| named.contains(path))
+}
+
+/// The archives that are `named`: for a directory those in it, and no sidecar or signature of a file that is named itself.
+fn archives_of(named: &[PathBuf]) -> impl Iterator<Item = (&Path, Result<Vec<PathBuf>>)> {
+    let all: HashSet<&Path> = named.iter().map(PathBuf::as_path).collect();
+    let archives = named.iter().map(PathBuf::as_path).filter(move |path| !is_companion(path, &all));
+    archives.map(|path| {
+        let in_it = if path.is_dir() { StoredArchive::all_in(path) } else { Ok(vec![path.to_owned()]) };
+        (path, in_it)
+    })
+}
+
+/// Does `what` with every archive that is `named`. Reports a failure and goes on with the next.
 pub(super) fn each(
-    archives: &[PathBuf],
+    named: &[PathBuf],
     context: &Context,
     what: impl Fn(&Archive, Box<dyn Object>) -> Result<Exit>,
-) -> Result<Exit> {
-    let mut worst = Exit::Done;
-    for path in archives {
-        let archive = Archive::named(path);
-        let done = archive
-            .open()
-            .and_then(|object| what(&archive, object).map_err(|error| error.about(archive.subject())));
-        let exit = match done {
+) -> Result<Tally> {
+    let mut tally = Tally::default();
+    let mut count = |path: &Path, done: Result<Exit>| {
+        tally.add(match done {
             Ok(exit) => exit,
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
             Err(error) => {
@@ -118,10 +144,37 @@ pub(super) fn each(
                 context.reporter.failure(&error, exit, Some(path));
                 exit
             }
-        };
-        worst = worst.worse(exit);
+        });
+        Ok(())
+    };
+    for (path, archives) in archives_of(named) {
+        match archives {
+            Ok(archives) => {
+                for path in archives {
+                    let archive = Archive::named(&path);
+                    let opened = archive.open();
+                    let done = opened.and_then(|object| {
+                        what(&archive, object).map_err(|error| explained(error, &archive))
+                    });
+                    count(&path, done)?;
+                }
+            }
+            Err(error) => count(path, Err(error))?,
+        }
     }
-    Ok(worst)
+    Ok(tally)
+}
+
+/// Names the archive in an error, and leads from a sidecar or a signature to the archive that it stands beside.
+fn explained(error: Error, archive: &Archive) -> Error {
+    let error = error.about(archive.subject());
+    match archive.path().and_then(beside) {
+        Some(other) if error.kind() == Kind::NotAnArchive => {
+            let hint = format!("by its name it stands beside {0}: name {0}", other.display());
+            error.with_hint(hint)
+        }
+        _ => error,
+    }
 }
 
 /// Standard input without the buffer of the standard library, which would keep bytes that were read ahead.
@@ -194,6 +247,19 @@ mod tests {
             )
         );
         assert!(error.hint().ends_with("sha256sum -- x.age > x.age.sha256"), "{}", error.hint());
+    }
+
+    #[test]
+    fn only_the_sidecar_and_signature_of_a_named_archive_are_left_out() {
+        let left = |named: &[&str]| {
+            let named: Vec<PathBuf> = named.iter().map(PathBuf::from).collect();
+            archives_of(&named).flat_map(|(_, archives)| archives.unwrap()).collect::<Vec<_>>()
+        };
+        let named = ["b/x.age", "b/x.age.sha256", "b/x.age.sha256.sig", "b/x.age.sig", "b/y.age.sha256"];
+        assert_eq!(left(&named), [Path::new("b/x.age"), Path::new("b/y.age.sha256")]);
+        for alone in ["b/x.age.sha256", "b/x.age.sig", "-"] {
+            assert_eq!(left(&[alone]), [Path::new(alone)]);
+        }
     }
 
     #[test]

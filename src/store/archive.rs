@@ -1,13 +1,15 @@
 //! An archive that is there already.
 
 use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::contract::{Object, Store};
 use super::local::LocalFile;
 use super::location::Location;
+use super::name::ARCHIVE_SUFFIX;
 use super::sidecar::Sidecar;
-use super::source::open_file;
+use super::source::{no_file_of_it, open_file};
 use crate::error::Result;
 
 /// What errors call an archive that cannot be opened.
@@ -28,6 +30,19 @@ impl StoredArchive {
         let path = path.into();
         let object = Location::of_object(&path).map(|(location, name)| (location.store(), name));
         Self { path, object }
+    }
+
+    /// The paths of all archives in `directory`, whose names end in `.age`, in the order of the bytes of their names. A link
+    /// is none of them: what it leads to is likely to be in the same directory.
+    ///
+    /// # Errors
+    /// [`Kind::NotFound`](crate::Kind::NotFound) where there is none, [`Kind::Io`](crate::Kind::Io).
+    pub fn all_in(directory: &Path) -> Result<Vec<PathBuf>> {
+        let store = Location::parse(directory).store();
+        let names = store.list()?.into_iter().map(|entry| entry.name);
+        let archives = names.filter(|name| name.as_bytes().ends_with(ARCHIVE_SUFFIX));
+        let paths: Vec<PathBuf> = archives.map(|name| store.address(&name)).collect();
+        if paths.is_empty() { Err(no_file_of_it(directory, WHAT, ".age")) } else { Ok(paths) }
     }
 
     /// The path as the operator wrote it.
@@ -76,6 +91,29 @@ mod tests {
         let sidecar = Sidecar { sha256: [7; 32], name: "x.age".into() };
         std::fs::write(Sidecar::path_of(&path), sidecar.to_line()).unwrap();
         assert_eq!(archive.sidecar().unwrap(), Some(sidecar));
+    }
+
+    #[test]
+    fn the_archives_in_a_directory_are_found_in_order() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let none = || StoredArchive::all_in(directory.path()).unwrap_err();
+        assert_eq!(none().kind(), Kind::NotFound);
+        for name in
+            ["b.age", "a.age", "a.age.sha256", "a.age.sig", "notes", ".etcd-seal-0123456789abcdef.tmp"]
+        {
+            std::fs::write(path(name), "").unwrap();
+        }
+        std::fs::create_dir(path("c.age")).unwrap();
+        std::os::unix::fs::symlink("b.age", path("latest.age")).unwrap();
+        assert_eq!(StoredArchive::all_in(directory.path()).unwrap(), [path("a.age"), path("b.age")]);
+        for name in ["a.age", "b.age"] {
+            std::fs::remove_file(path(name)).unwrap();
+        }
+        assert!(none().to_string().ends_with("ends in .age"), "{}", none());
+        std::fs::create_dir_all(path("member/snap")).unwrap();
+        std::fs::write(path("member/snap/db"), "").unwrap();
+        assert!(none().to_string().contains("a directory of etcd's data"), "{}", none());
     }
 
     #[test]

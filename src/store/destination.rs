@@ -9,10 +9,9 @@ use rustix::io::Errno;
 
 use super::local::{missing, not_a_directory};
 use super::location::Location;
+use super::name::ARCHIVE_SUFFIX;
+use super::remote;
 use crate::error::{Error, Kind, Result};
-
-/// The suffix of every archive.
-const ARCHIVE_SUFFIX: &[u8] = b".age";
 
 /// Where to write something.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +38,14 @@ impl Destination {
         if text == "-" {
             return Ok(Self::Stdout);
         }
+        // A directory of this host may have any name, so an address is one only where there is none.
+        Self::local_archive(text).map_err(|error| match error.kind() {
+            Kind::Destination => remote::refusal(text).unwrap_or(error),
+            _ => error,
+        })
+    }
+
+    fn local_archive(text: &OsStr) -> Result<Self> {
         let path = Path::new(text);
         if means_a_directory(text)? {
             check_directory(path)?;

@@ -15,6 +15,7 @@ mod location;
 #[cfg(test)]
 mod memory;
 pub mod name;
+mod remote;
 pub mod shell;
 pub mod sidecar;
 

@@ -9,6 +9,9 @@ use jiff::tz::Offset;
 
 use crate::error::Result;
 
+/// The suffix of the name of every archive.
+pub(super) const ARCHIVE_SUFFIX: &[u8] = b".age";
+
 /// The suffix of every automatic name: a database, compressed by zstd, encrypted by age.
 const SUFFIX: &str = ".db.zst.age";
 

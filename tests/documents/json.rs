@@ -414,10 +414,19 @@ fn results_are_where_they_belong() {
         let said = |line: &str, about: &str| {
             if quiet { assert_eq!(line, "") } else { assert!(one_line(line).starts_with(about), "{line}") }
         };
-        said(saved.text(), archive.to_str().unwrap());
+        // The result of save has more lines, which are set in.
+        let said_of_save = |text: &str, about: &str, lines: usize| {
+            let joined = text.replace("\n  ", " ");
+            assert_eq!(text.lines().count(), if quiet { 0 } else { lines }, "{text}");
+            said(&joined, about);
+        };
+        said_of_save(saved.text(), archive.to_str().unwrap(), 2);
         assert_eq!(saved.stderr, "", "no bar, no log before half a minute");
         let piped = from(Path::new("-")).succeed();
-        said(&piped.stderr, "-: ");
+        // No sidecar has the digest.
+        said_of_save(&piped.stderr, "-: ", 3);
+        let sha256 = hex::encode(Sha256::digest(&piped.stdout));
+        assert!(quiet || piped.stderr.ends_with(&format!("\n  sha256 {sha256}\n")), "{}", piped.stderr);
         let told = from(Path::new("-")).arg("--json").succeed();
         let sha256 = hex::encode(Sha256::digest(&told.stdout));
         assert_eq!(object(&told.stderr)["archive_sha256"], sha256);
@@ -486,7 +495,7 @@ fn a_terminal_sees_a_bar_and_nothing_else_does() {
     let (ended, seen) = at_a_terminal(&sandbox, &format!("{save} ../backups/1.age"), Some("sealing"));
     ended.ends_with(0);
     assert!(seen.contains('\u{1b}') && seen.contains("ratio") && seen.contains("MiB"), "{seen:?}");
-    let result = seen.lines().find(|line| line.contains("of snapshot in")).unwrap();
+    let result = seen.lines().find(|line| line.contains(": verified")).unwrap();
     assert!(result.contains("../backups/1.age: "), "{result:?}");
 
     for quiet in [format!("{save} -q ../backups/2.age"), format!("{save} ../backups/3.age 2>../tmp/err")] {

@@ -197,7 +197,6 @@ fn files_that_are_no_archives() {
     for (archive, code, kind) in [
         ("missing.age", 10, "not_found"),
         ("a.age/b.age", 10, "not_found"),
-        ("out", 1, "io"),
         ("empty.age", 13, "not_an_archive"),
         ("first-line.age", 13, "not_an_archive"),
         ("text.age", 13, "not_an_archive"),
@@ -212,6 +211,9 @@ fn files_that_are_no_archives() {
         scene.attempt(&format!("restore {archive} -i key.txt -o -")).refused(code, kind);
     }
     scene.attempt("verify -").refused(13, "not_an_archive");
+    for output in ["out/s.db", "-"] {
+        scene.attempt(&format!("restore out -i key.txt -o {output}")).refused(1, "io");
+    }
     insta::assert_snapshot!(scene.told());
 }
 
@@ -320,6 +322,7 @@ fn sidecars_that_do_not_fit() {
     fs::remove_file(scene.sandbox.path("c.age.sha256")).unwrap();
     scene.seal(["verify", "c.age", "-i", "key.txt"]);
     let outcome = scene.sandbox.seal(["verify", "c.age"]).run().ends_with(3);
+    assert!(outcome.text().starts_with("c.age: NOTHING PROVED: "), "{}", outcome.text());
     assert!(outcome.text().contains("structure only"), "{}", outcome.text());
 }
 

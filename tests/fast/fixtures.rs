@@ -16,8 +16,8 @@ use std::sync::Arc;
 
 /// File, exit code of `save --from`, and what the message says.
 const SNAPSHOTS: [(&str, i32, &str); 9] = [
-    ("generated/etcd-3.4.23.snap.db", 0, "of snapshot in"),
-    ("generated/etcd-3.5.30.snap.db", 0, "of snapshot in"),
+    ("generated/etcd-3.4.23.snap.db", 0, ": verified\n"),
+    ("generated/etcd-3.5.30.snap.db", 0, ": verified\n"),
     // The database of a member, copied: without etcd's digest.
     ("etcd/corrupted_backup.db", 13, "no digest"),
     ("auger/pkg/data/testdata/boltdb/db", 13, "no digest"),

@@ -99,6 +99,57 @@ fn a_malformed_sidecar_does_not_hide_that_the_content_is_whole() {
     assert!(!damaged.stderr.contains("whole"), "{}", damaged.stderr);
 }
 
+/// Whatever is said of a later format is said of the archive, not of what stands beside it.
+#[test]
+fn a_malformed_sidecar_does_not_hide_a_later_format() {
+    let sandbox = Sandbox::new();
+    sandbox.write("x.age", include_bytes!("../vectors/version-2.age"));
+    sandbox.write("x.age.sha256", "nonsense\n");
+    sandbox.seal(["verify", "x.age"]).run().ends_with(15);
+}
+
+/// `DIR/*`, as a shell spells it out: the files beside an archive are no archives, and the last line counts.
+#[test]
+fn all_files_of_a_directory_are_verified_without_their_companions() {
+    let scene = scene!();
+    for name in ["b.age", "c.age"] {
+        scene.seal(["save", &format!("out/{name}"), "--from", "snapshot.db", "-r", RECIPIENT]);
+    }
+    scene.sandbox.write("out/b.age.sig", "a signature");
+    scene.sandbox.write("out/b.age.sha256.sig", "a signature");
+    let all = [
+        "out/b.age",
+        "out/b.age.sha256",
+        "out/b.age.sha256.sig",
+        "out/b.age.sig",
+        "out/c.age",
+        "out/c.age.sha256",
+    ];
+    let run = |first: &[&str], names: &[&str]| scene.sandbox.seal(first.iter().chain(names)).run();
+    for names in [&all[..], &["out"], &["out/"]] {
+        for first in [&["verify"][..], &["verify", "-i", "key.txt"]] {
+            let outcome = run(first, names).ends_with(0);
+            let lines: Vec<&str> = outcome.text().lines().collect();
+            assert_eq!(lines.len(), 3, "{lines:?}");
+            assert!(lines[0].starts_with("out/b.age: ") && lines[1].starts_with("out/c.age: "), "{lines:?}");
+            assert_eq!((lines[2], outcome.stderr.as_str()), ("2 archives: 2 passed", ""));
+        }
+        let json = run(&["verify", "--json"], names).ends_with(0);
+        let paths = json.text().lines().map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        assert_eq!(paths.map(|told| told["path"].clone()).collect::<Vec<_>>(), ["out/b.age", "out/c.age"]);
+        assert_eq!(run(&["verify", "-q"], names).ends_with(0).text(), "");
+        let info = run(&["info"], names).ends_with(0);
+        assert!(info.text().contains("out/c.age") && !info.text().contains("archives: "), "{}", info.text());
+    }
+    // The signature of an archive that is gone is no archive, and is not passed over; nor is damage.
+    fs::remove_file(scene.sandbox.path("out/b.age")).unwrap();
+    scene.sandbox.write("out/c.age", "damaged");
+    scene.sandbox.make_directory("empty");
+    let outcome = run(&["verify"], &["a.age", "out/b.age.sig", "out", "empty"]).ends_with(13);
+    assert!(outcome.text().ends_with("\n4 archives: 1 passed, 3 failed\n"), "{}", outcome.text());
+    outcome.says("name out/b.age").says("out/c.age: ").says("there is no archive in empty");
+}
+
 #[test]
 fn no_passphrase_is_called_wrong_that_was_not_tried() {
     let scene = scene!();
@@ -130,7 +181,7 @@ fn a_save_tells_how_long_the_stream_was_open_and_when_it_was_sealed() {
     let sandbox = Sandbox::new();
     sandbox.make_directory("out");
     let save = || sandbox.seal(["save", "out", "-r", RECIPIENT, "--force", "--endpoints", &etcd.address()]);
-    assert!(save().succeed().text().contains(", stream open "));
+    assert!(save().succeed().text().contains(" (stream "));
     let told = save().arg("--json").succeed().object();
     let text = |name: &str| told[name].as_str().unwrap().to_owned();
     assert!(text("sealed_at") >= text("snapshot_started_at"), "{told}");

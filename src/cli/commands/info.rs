@@ -19,7 +19,10 @@ use std::path::PathBuf;
 /// Arguments of `info`.
 #[derive(Debug, Args)]
 pub(crate) struct InfoArguments {
-    /// Archives to show, - for standard input
+    /// Archives to show, or directories of them, - for standard input
+    ///
+    /// In a directory these are the files whose names end in .age. The sidecar (.sha256) and the signature (.sig) of an
+    /// archive that is named as well, as by DIR/*, are skipped.
     #[arg(value_name = "ARCHIVE", required = true)]
     pub(crate) archives: Vec<PathBuf>,
     /// What opens them.
@@ -38,9 +41,10 @@ pub(crate) fn run(arguments: &InfoArguments, context: &Context) -> Result<Exit> 
     arguments.check()?;
     let options = Options { jobs: usual_jobs(), allow_missing_digest: true, file_digest: false };
     let identities = arguments.identities.load(&context.terminal)?;
-    each(&arguments.archives, context, |archive, object| {
+    let tally = each(&arguments.archives, context, |archive, object| {
         show(archive, object, identities.as_ref(), &options, context)
-    })
+    })?;
+    Ok(tally.worst)
 }
 
 fn show(

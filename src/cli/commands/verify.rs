@@ -19,7 +19,10 @@ use std::time::Instant;
 /// Arguments of `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArguments {
-    /// Archives to verify, - for standard input
+    /// Archives to verify, or directories of them, - for standard input
+    ///
+    /// In a directory these are the files whose names end in .age. The sidecar (.sha256) and the signature (.sig) of an
+    /// archive that is named as well, as by DIR/*, are skipped.
     #[arg(value_name = "ARCHIVE", required = true)]
     pub(crate) archives: Vec<PathBuf>,
     /// What opens them.
@@ -48,19 +51,22 @@ pub(crate) fn run(arguments: &VerifyArguments, context: &Context) -> Result<Exit
     arguments.check()?;
     let options = arguments.opening.options()?;
     let identities = arguments.identities.load(&context.terminal)?;
-    each(&arguments.archives, context, |archive, object| match &identities {
+    let tally = each(&arguments.archives, context, |archive, object| match &identities {
         None => verify_without_key(archive, object, context),
         Some(identities) => verify_with_key(archive, object, identities, &options, context),
-    })
+    })?;
+    context.reporter.tally(tally)?;
+    Ok(tally.worst)
 }
 
-/// Compares the sidecar, and checks what is readable without a key.
+/// Checks what is readable without a key, and compares the sidecar. What the archive itself shows comes first, such as that
+/// it is of a later format: a malformed sidecar says nothing of the archive.
 fn verify_without_key(archive: &Archive, mut object: Box<dyn Object>, context: &Context) -> Result<Exit> {
     let began = Instant::now();
-    let sidecar = archive.sidecar()?;
+    let sidecar = archive.sidecar();
     let watch = context.watch("verifying");
     let visible = look(&mut object, &watch)?;
-    let sidecar = archive.compare(sidecar.as_ref(), visible.archive_sha256.as_ref())?;
+    let sidecar = archive.compare(sidecar?.as_ref(), visible.archive_sha256.as_ref())?;
     context.reporter.result(&VerifyReport::seen(visible, archive.path(), sidecar, began.elapsed()))
 }
 

@@ -6,6 +6,7 @@ mod json;
 mod metrics;
 mod path;
 mod reporter;
+mod tally;
 mod text;
 mod verdict;
 
@@ -21,6 +22,7 @@ pub(crate) use json::verify::{SidecarState, VerifyReport};
 pub(crate) use metrics::DrillMetrics;
 pub(crate) use path::shown;
 pub(crate) use reporter::{Reporter, put_on_stdout};
+pub(crate) use tally::Tally;
 pub(crate) use text::one_line;
 pub(crate) use text::units::{count, rate, size};
 

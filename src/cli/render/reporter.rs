@@ -2,6 +2,7 @@
 
 use super::json::failure::Failure;
 use super::json::{Report, json_line};
+use super::tally::Tally;
 use super::text::Text;
 use super::text::failure::failure_text;
 use crate::cli::exit::Exit;
@@ -43,6 +44,15 @@ impl Reporter {
             self.console.write(&failure_text(error, self.verbosity == Verbosity::Verbose));
         }
         told.map(|()| verdict.exit_code)
+    }
+
+    /// Prints how many of several archives passed; neither under `-q` nor as JSON, which has an object for each of them.
+    ///
+    /// # Errors
+    /// [`Kind::Io`](crate::error::Kind::Io) when standard output fails.
+    pub(crate) fn tally(&self, tally: Tally) -> Result<()> {
+        let wanted = !self.json && self.verbosity != Verbosity::Quiet;
+        tally.text().filter(|_| wanted).map_or(Ok(()), |text| self.put(&text))
     }
 
     /// Prints a failure, with the path of the archive where there are several.

@@ -165,6 +165,22 @@ fn save_is_told() {
     insta::assert_snapshot!(whole + &partly);
 }
 
+/// Automatic names included.
+#[test]
+fn the_result_of_save_is_two_lines_of_80_columns() {
+    let mut sealed = saved(Digest::Verified);
+    sealed.manifest.conditions.clear();
+    sealed.manifest.member_name = Some("etcd-1".to_owned());
+    sealed.trailer.status_after = None;
+    let path = "/backups/prod-20260102T030405Z-r123456.db.zst.age";
+    sealed.trailer.contents.as_mut().unwrap().revision = 123_456;
+    let text = SaveReport::new(sealed, published(path, None), TOOK).text();
+    let lines: Vec<&str> = text.lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
+    assert_eq!(lines[0], format!("{path}: verified, from \"etcd-1\""));
+}
+
 #[test]
 fn what_failed_after_the_commit_is_told_with_the_result() {
     let unfinished = || {

@@ -77,15 +77,31 @@ pub fn open_file(path: &Path, what: &str) -> Result<File> {
 
 /// The error for a directory, which may be that of a member of etcd.
 fn is_a_directory(path: &Path, what: &str) -> Error {
-    let Some(database) = database_in(path) else {
-        return Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
-            .with_hint(format!("name the {what} in it"));
-    };
+    is_of_etcd(path, what).unwrap_or_else(|| {
+        Error::new(Kind::Io, format!("{} is a directory, no {what}", path.display()))
+            .with_hint(format!("name the {what} in it"))
+    })
+}
+
+/// The error for a directory with no `what` in it, which may be that of a member of etcd. The name of each ends in `suffix`.
+pub(in crate::store) fn no_file_of_it(directory: &Path, what: &str, suffix: &str) -> Error {
+    is_of_etcd(directory, what).unwrap_or_else(|| {
+        let message =
+            format!("there is no {what} in {}: no file there ends in {suffix}", directory.display());
+        Error::new(Kind::NotFound, message).with_hint(format!(
+            "is its filesystem mounted? Name the directory that the {what}s are in, or an {what} by its path"
+        ))
+    })
+}
+
+/// The error for a directory of etcd's data.
+fn is_of_etcd(path: &Path, what: &str) -> Option<Error> {
+    let database = database_in(path)?;
     let message = format!("{} is a directory of etcd's data, no {what}", path.display());
-    Error::new(Kind::Io, message).with_hint(format!(
+    Some(Error::new(Kind::Io, message).with_hint(format!(
         "the keys are in {0}: stop the etcd that runs on it, then etcd-seal save `from` {0} `allow_missing_digest`",
         database.display()
-    ))
+    )))
 }
 
 fn refused(what: &str) -> io::Error {

@@ -71,7 +71,7 @@ const EXTRAS: &[Extra] = &[
                  etcd-seal save before-upgrade.db.zst.age -R recipients.txt --user root",
             ),
             (
-                "To another host, without a local file; the result is the last line of standard error:",
+                "To another host, without a local file; the result is the end of standard error:",
                 "set -o pipefail\netcd-seal save - -R recipients.txt | ssh backup 'cat > etcd.db.zst.age'",
             ),
             (

@@ -10,7 +10,7 @@ impl Text for VerifyReport {
         let found = match &self.proof {
             Proof::Opened(contents) => format!("verified: {}", contents.text()),
             Proof::Seen(_) if self.sidecar == SidecarState::Absent => {
-                "header and length are well-formed".to_owned()
+                "NOTHING PROVED: only header and length were looked at, and are well-formed".to_owned()
             }
             Proof::Seen(_) => {
                 "equals its sidecar, and header and length are well-formed; not opened".to_owned()
