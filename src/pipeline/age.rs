@@ -1,6 +1,6 @@
 //! Computes the age of a snapshot from the times that are known of it.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
 
@@ -48,6 +48,19 @@ impl Clock {
         );
         Error::new(Kind::Usage, message).with_hint(format!("set the clock; or {NAME_IT}"))
     }
+}
+
+/// The time of the caller's clock.
+///
+/// # Errors
+/// [`Kind::Usage`] for a time outside the years 0 to 9999.
+pub(super) fn timestamp(time: SystemTime) -> Result<Timestamp> {
+    Timestamp::try_from(time).map_err(|_| out_of_range())
+}
+
+/// The error for a time that no archive can record.
+pub(super) fn out_of_range() -> Error {
+    Error::new(Kind::Usage, "the current time lies outside the years 0 to 9999")
 }
 
 /// The error where no time is known.

@@ -4,14 +4,12 @@ use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use jiff::Timestamp;
-
-use super::age::Clock;
+use super::age::{Clock, timestamp};
 use super::member::{Restored, WantedBump, restore_cluster, restore_member};
 use super::open::Options;
-use super::seal::default_jobs;
+use super::unseal::default_options;
 use crate::database::member::{Bump, Membership, WAL_NAME};
-use crate::error::{Error, Kind, Result};
+use crate::error::Result;
 use crate::keys::Identities;
 use crate::store::member::{MemberPlace, Owner};
 use crate::watch::Watch;
@@ -66,7 +64,7 @@ impl<'a> Restore<'a> {
     pub(crate) fn from(identities: Option<&'a Identities>) -> Self {
         Self {
             identities,
-            options: Options { jobs: default_jobs(), allow_missing_digest: false, file_digest: false },
+            options: default_options(),
             membership: Membership::default(),
             bump: WantedBump::None,
             skip_hash_check: false,
@@ -80,7 +78,7 @@ impl<'a> Restore<'a> {
     /// than that of every cluster with another token. By default `etcdutl`'s: one member named `default`.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a list that etcd would not take.
+    /// [`Kind::Usage`](crate::Kind::Usage) for a list that etcd would not take.
     pub fn cluster(self, members: &str, token: &str) -> Result<Self> {
         Ok(self.membership(Membership::parse(members, token)?))
     }
@@ -113,11 +111,9 @@ impl<'a> Restore<'a> {
     /// Names the current time.
     ///
     /// # Errors
-    /// [`Kind::Usage`] for a time outside the years 0 to 9999.
+    /// [`Kind::Usage`](crate::Kind::Usage) for a time outside the years 0 to 9999.
     pub fn now(self, now: SystemTime) -> Result<Self> {
-        let now = Timestamp::try_from(now)
-            .map_err(|_| Error::new(Kind::Usage, "the current time lies outside the years 0 to 9999"))?;
-        Ok(self.clock(Clock { now, modified: None }))
+        Ok(self.clock(Clock { now: timestamp(now)?, modified: None }))
     }
 
     pub(crate) fn clock(mut self, clock: Clock) -> Self {

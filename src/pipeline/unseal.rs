@@ -22,8 +22,7 @@ impl<'a> Unseal<'a> {
     /// Opens with `identities`.
     #[must_use]
     pub fn new(identities: &'a Identities) -> Self {
-        let options = Options { jobs: default_jobs(), allow_missing_digest: false, file_digest: false };
-        Self { identities, options, watch: Watch::default() }
+        Self { identities, options: default_options(), watch: Watch::default() }
     }
 
     /// Starts so many threads for each parallel stage; by default as many as there are processors, 4 at most.
@@ -81,6 +80,11 @@ impl<'a> Unseal<'a> {
         let published = object.publish(None, &self.watch.interrupt)?;
         Ok((opened, published))
     }
+}
+
+/// How archives are read where the caller says nothing else.
+pub(super) fn default_options() -> Options {
+    Options { jobs: default_jobs(), allow_missing_digest: false, file_digest: false }
 }
 
 /// Begins the object at `path`, whose name must be free.

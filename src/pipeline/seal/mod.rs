@@ -16,6 +16,7 @@ use tokio::runtime::{Handle, Runtime};
 use self::copied::Walked;
 pub use self::source::{AfterStream, SnapshotSource};
 use self::source::{EtcdSource, ReadSource};
+use super::age::{out_of_range, timestamp};
 use super::engine::seal::Sealer;
 use super::packed::{Unpacked, unpacked};
 use super::unseal::new_object;
@@ -246,8 +247,7 @@ impl<'a> Seal<'a> {
 
     /// The time of the caller's clock at `instant`, in whole seconds.
     fn time_at(&self, instant: Instant) -> Result<Timestamp> {
-        let out_of_range = || Error::new(Kind::Usage, "the current time lies outside the years 0 to 9999");
-        let now = Timestamp::try_from(self.now).map_err(|_| out_of_range())?;
+        let now = timestamp(self.now)?;
         let elapsed = instant.saturating_duration_since(self.since);
         let time = SignedDuration::try_from(elapsed).ok().and_then(|elapsed| now.checked_add(elapsed).ok());
         Ok(whole_seconds(time.ok_or_else(out_of_range)?))
