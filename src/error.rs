@@ -140,6 +140,9 @@ kinds! {
     EtcdNotRunning "etcd_not_running" Host =>
         "this says nothing against the archive: look at what etcd says, try another with `etcd`, more time with \
          `timeout`, or another place with `scratch`";
+    /// A program of the caller's, run before or after the work, failed.
+    HookFailed "hook_failed" Host =>
+        "run that program by hand, with the variables it was given; what it writes is above";
     /// The archive is published, but its sidecar or the directory entry is not known to be durable.
     PartlyPublished "partly_published" Host =>
         "the archive itself is complete; check the disk, then `etcd-seal verify` it with its identity";

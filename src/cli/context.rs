@@ -1,5 +1,6 @@
 //! What a command runs with.
 
+use super::last_work::LastWork;
 use super::render::Reporter;
 use super::settings::environment::Environment;
 use super::supervise::StoppedBy;
@@ -23,6 +24,8 @@ pub(crate) struct Context {
     pub(crate) interrupt: Interrupt,
     /// The signal that raised it.
     pub(crate) stopped_by: StoppedBy,
+    /// What is to be done at the end even if the command's thread is stuck.
+    pub(crate) last_work: LastWork,
     /// The runtime for connections to etcd.
     pub(crate) runtime: tokio::runtime::Handle,
     /// The definition of the command line, for manual pages and completions.

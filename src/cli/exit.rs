@@ -94,7 +94,12 @@ impl Exit {
             | Kind::DestinationExists
             | Kind::Destination
             | Kind::NoTerminal => Self::Usage,
-            Kind::Io | Kind::NoSpace | Kind::Plugin | Kind::NoEtcd | Kind::EtcdNotRunning => Self::Failure,
+            Kind::Io
+            | Kind::NoSpace
+            | Kind::Plugin
+            | Kind::NoEtcd
+            | Kind::EtcdNotRunning
+            | Kind::HookFailed => Self::Failure,
             Kind::PartlyPublished => Self::Partly,
             Kind::NotFound => Self::NotFound,
             Kind::NoMatchingIdentity => Self::NoIdentity,

@@ -11,6 +11,8 @@ mod command_line;
 mod commands;
 mod context;
 mod input;
+mod last_work;
+mod monitoring;
 mod options;
 mod output;
 mod process;
@@ -91,7 +93,7 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
     let prepared =
         checked.and_then(|()| process::keep_secrets_out_of_dumps()).and_then(|()| command.step_aside());
     let result = prepared.and_then(|()| {
-        supervise::supervise(&reporter, console, patience, |interrupt, stopped_by, runtime| {
+        supervise::supervise(&reporter, console, patience, |interrupt, stopped_by, last_work, runtime| {
             let terminal = Arc::new(Terminal::new(console.clone(), passphrase_file(&environment)));
             let (reporter, console, quiet) = (reporter.clone(), console.clone(), output.quiet);
             let definition = command_line::command;
@@ -102,6 +104,7 @@ fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) ->
                 terminal,
                 interrupt,
                 stopped_by,
+                last_work,
                 runtime,
                 definition,
                 quiet,

@@ -6,6 +6,7 @@
 //! waits for its end.
 
 use super::exit::Exit;
+use super::last_work::LastWork;
 use super::render::Reporter;
 use super::terminal::console::Console;
 use crate::error::{Error, Kind, Result};
@@ -52,18 +53,18 @@ pub(super) fn supervise<C>(
     reporter: &Reporter,
     console: &Console,
     patience: Duration,
-    prepare: impl FnOnce(Interrupt, StoppedBy, Handle) -> C,
+    prepare: impl FnOnce(Interrupt, StoppedBy, LastWork, Handle) -> C,
 ) -> Result<Exit>
 where
     C: FnOnce() -> Result<Exit> + Send + 'static,
 {
     let runtime = start_runtime()?;
-    let (interrupt, stopped_by) = (Interrupt::new(), StoppedBy::default());
+    let (interrupt, stopped_by, last) = (Interrupt::new(), StoppedBy::default(), LastWork::default());
     let mut signals = {
         let _entered = runtime.enter();
         Signals::install()?
     };
-    let command = prepare(interrupt.clone(), stopped_by.clone(), runtime.handle().clone());
+    let command = prepare(interrupt.clone(), stopped_by.clone(), last.clone(), runtime.handle().clone());
     let (done, mut end) = oneshot::channel();
     let work = move || {
         // The receiver may be gone already, and then the result is not needed.
@@ -73,7 +74,16 @@ where
         .name("command".to_owned())
         .spawn(work)
         .map_err(|error| Error::io("start", "a thread", error))?;
-    let ended = runtime.block_on(watch(&mut end, &mut signals, (&interrupt, &stopped_by), patience));
+    let ended = runtime.block_on(async {
+        let ended = watch(&mut end, &mut signals, (&interrupt, &stopped_by), patience).await;
+        if matches!(ended, Ended::Stuck(_) | Ended::FailedStuck(_)) && last.is_the_commands() {
+            // The command is not stuck: it tells of its end.
+            return tokio::time::timeout(CLEANING_PATIENCE, &mut end)
+                .await
+                .map_or(ended, |result| Ended::ByItself(received(result)));
+        }
+        ended
+    });
     runtime.shutdown_background();
     match ended {
         Ended::ByItself(result) => result,
@@ -81,8 +91,8 @@ where
             reporter.failure(&interrupted(), signal, None);
             Ok(signal)
         }
-        Ended::Stuck(signal) => leave(&interrupted(), signal, reporter, console),
-        Ended::FailedStuck(error) => leave(&error, Exit::of(error.kind()), reporter, console),
+        Ended::Stuck(signal) => leave(&interrupted(), signal, &last, (reporter, console)),
+        Ended::FailedStuck(error) => leave(&error, Exit::of(error.kind()), &last, (reporter, console)),
     }
 }
 
@@ -228,12 +238,13 @@ fn interrupted() -> Error {
     Error::new(Kind::Interrupted, "interrupted")
 }
 
-/// Exits while a thread is stuck, after it removed all unfinished output.
+/// Exits while a thread is stuck, after it removed all unfinished output and did the last work of the command.
 #[expect(clippy::exit, reason = "the command's thread is stuck in a read or a write that nothing else ends")]
-fn leave(error: &Error, exit: Exit, reporter: &Reporter, console: &Console) -> ! {
+fn leave(error: &Error, exit: Exit, last: &LastWork, (reporter, console): (&Reporter, &Console)) -> ! {
     abandon_all();
     console.restore();
     reporter.failure(error, exit, None);
+    last.perform(error, exit);
     std::process::exit(exit.code().into())
 }
 

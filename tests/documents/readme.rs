@@ -393,7 +393,9 @@ fn cluster_of_the_cron_file(etcd: &Path, pki: &Pki, place: &Place) -> Vec<Etcd> 
 
 #[test]
 fn the_page_on_daily_operation_works_for_a_cluster_of_three_with_client_certificates() {
-    assert_all_are_run(DEPLOY, &["key", "cron", "check-without-key", "check-with-key", "drill"]);
+    let blocks =
+        ["key", "cron", "check-without-key", "check-with-key", "drill", "monitoring", "alerts", "hooks"];
+    assert_all_are_run(DEPLOY, &blocks);
     let Some(etcd) = etcds().into_iter().next() else { return };
     let place = Place::new();
     let pki = Pki::new();
@@ -420,4 +422,15 @@ fn the_page_on_daily_operation_works_for_a_cluster_of_three_with_client_certific
     for name in ["check-without-key", "check-with-key", "drill"] {
         place.must(&format!("set -e\n{}", example(DEPLOY, name).replace("/backups/", "backups/")));
     }
+
+    let exported = script.lines().filter(|line| line.starts_with("export ")).collect::<Vec<_>>().join("\n");
+    let monitoring = example(DEPLOY, "monitoring").replace("/var/lib/prometheus/node-exporter/", "");
+    place.must(&format!("{exported}\n{monitoring}\ngrep -q '^etcd_seal_save_success.* 1$' etcd-seal.prom"));
+    place.must(&example(DEPLOY, "alerts"));
+    // The host's log is replaced by a file, and the cluster by a dead address.
+    let hooks = example(DEPLOY, "hooks").replace("logger -t etcd-seal", "cat >told");
+    let dead = harness::dead_address();
+    let failing = format!("{exported}\nexport ETCDCTL_ENDPOINTS=https://{dead}\n{hooks}");
+    place.shell(&failing).ends_with(14);
+    place.must(&format!("grep -q {dead} told"));
 }

@@ -13,6 +13,7 @@ mod keys;
 mod keys_plugins;
 mod keys_stock_tools;
 mod member_warnings;
+mod monitoring;
 mod operator;
 mod scenarios;
 mod vectors;

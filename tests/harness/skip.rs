@@ -16,8 +16,8 @@ const ALLOW: &str = "ETCD_SEAL_TEST_ALLOW_SKIP";
 const COLLECTED_IN: &str = "ETCD_SEAL_TEST_SKIPS";
 
 /// What `scripts/setup test` installs, or what every Debian has.
-const REQUIRED: [&str; 9] =
-    ["age", "age-keygen", "etcd", "etcdctl", "groff", "script", "ssh-keygen", "strace", "zstd"];
+const REQUIRED: [&str; 10] =
+    ["age", "age-keygen", "etcd", "etcdctl", "groff", "promtool", "script", "ssh-keygen", "strace", "zstd"];
 
 /// Prints a line of the test's own.
 pub fn say(line: &str) {

@@ -5,6 +5,7 @@ use crate::cli::clock::now;
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::input::open_file;
+use crate::cli::monitoring::{Monitoring, MonitoringArguments, Told};
 use crate::cli::output::Place;
 use crate::cli::render::{Plan, SaveReport};
 use crate::cli::settings::connection::{ConnectionArguments, ConnectionSettings};
@@ -23,7 +24,7 @@ use std::convert::identity;
 use std::ffi::OsString;
 use std::io;
 use std::path::PathBuf;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Arguments of `save`.
 #[derive(Debug, Args)]
@@ -64,6 +65,9 @@ pub(crate) struct SaveArguments {
     /// How to reach etcd.
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
+    /// Whom to tell how it ended.
+    #[command(flatten)]
+    pub(crate) monitoring: MonitoringArguments,
 }
 
 impl SaveArguments {
@@ -92,8 +96,6 @@ pub(crate) struct SaveSettings {
     pub(crate) destination: OsString,
     /// Whether to replace the archive that the destination names.
     pub(crate) force: bool,
-    /// Whether to print only the plan.
-    pub(crate) dry_run: bool,
     /// Recorded texts, level and frame size.
     pub(crate) seal: SealArguments,
     /// Threads of each parallel stage.
@@ -124,8 +126,8 @@ impl SaveSettings {
             Some(path) => SourceSettings::File(path),
         };
         let jobs = arguments.effort.jobs()?;
-        let SaveArguments { recipients, force, dry_run, seal, allow_missing_digest, .. } = arguments;
-        Ok(Self { source, recipients, destination, force, dry_run, seal, jobs, allow_missing_digest })
+        let SaveArguments { recipients, force, seal, allow_missing_digest, .. } = arguments;
+        Ok(Self { source, recipients, destination, force, seal, jobs, allow_missing_digest })
     }
 }
 
@@ -138,14 +140,27 @@ fn destination(destination: Option<&Setting<OsString>>) -> Result<OsString> {
 }
 
 pub(crate) fn run(arguments: SaveArguments, context: &Context) -> Result<Exit> {
+    if arguments.dry_run {
+        return plan(&resolve(arguments, context)?, context);
+    }
+    let monitoring = Monitoring::begin(arguments.monitoring.clone())?;
+    monitoring.around("save", context, |told| {
+        let report = save(resolve(arguments, context)?, context)?;
+        tell(&report, told);
+        Ok(report)
+    })
+}
+
+fn resolve(arguments: SaveArguments, context: &Context) -> Result<SaveSettings> {
     let settings = SaveSettings::resolve(arguments, &context.environment)?;
     if let SourceSettings::Etcd(connection) = &settings.source {
         connection.check()?;
         connection.warn_of_tls(now()?)?;
     }
-    if settings.dry_run {
-        return plan(&settings, context);
-    }
+    Ok(settings)
+}
+
+fn save(settings: SaveSettings, context: &Context) -> Result<SaveReport> {
     let place = Place::for_archive(&settings.destination, settings.force)?;
     let recipients = settings.recipients.load(&context.terminal)?;
     let seal = sealer(&settings, &recipients, context)?;
@@ -202,14 +217,29 @@ fn sealer<'a>(settings: &SaveSettings, recipients: &'a Recipients, context: &Con
 
 /// Seals `input` into `place`. Asks etcd only after the destination has proved writable, because a snapshot puts load on
 /// the member.
-fn seal_into(place: &Place, seal: &Seal<'_>, input: Input<'_>, context: &Context) -> Result<Exit> {
+fn seal_into(place: &Place, seal: &Seal<'_>, input: Input<'_>, context: &Context) -> Result<SaveReport> {
     let began = Instant::now();
     let mut output = place.begin()?;
     let sealing = seal.begin(input)?;
     output.name(sealing.name())?;
     let sealed = sealing.write_to(&mut output).map_err(|error| output.explain(error, identity))?;
     let published = output.publish(Some(sealed.archive_sha256), &context.interrupt)?;
-    context.reporter.result(&SaveReport::new(sealed, published, began.elapsed()))
+    Ok(SaveReport::new(sealed, published, began.elapsed()))
+}
+
+/// What metrics say of a save beside its end.
+fn tell(report: &SaveReport, told: &Told) {
+    let SaveReport { manifest, trailer, archive_size, .. } = report;
+    told.describe(&manifest.description);
+    told.gauge("snapshot_bytes", "The size of the snapshot.", &trailer.snapshot_size);
+    told.gauge("archive_bytes", "The size of the archive.", archive_size);
+    if let Some(revision) = report.revision() {
+        told.gauge("revision", "The revision that the archive has at least.", &revision);
+    }
+    if let Some(open) = trailer.stream_open_ms {
+        let help = "How long etcd's read transaction may have been open.";
+        told.seconds("stream_open_seconds", help, Duration::from_millis(open));
+    }
 }
 
 /// The name of the host, if it has one.

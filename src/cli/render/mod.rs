@@ -1,9 +1,8 @@
-//! What the end of a command looks like, the result or the failure with its hint: as text, as JSON, as metrics.
+//! What the end of a command looks like, the result or the failure with its hint: as text, as JSON.
 //!
 //! The structs in `json` are the results; `text` turns the same structs into lines. JSON keeps every value exactly.
 
 mod json;
-mod metrics;
 mod path;
 mod reporter;
 mod tally;
@@ -15,16 +14,15 @@ pub(crate) use json::info::InfoReport;
 pub(crate) use json::keygen::KeygenReport;
 pub(crate) use json::member::{Made, MemberDirectories, MemberReport};
 pub(crate) use json::plan::Plan;
-pub(crate) use json::ratio;
 pub(crate) use json::restore::RestoreReport;
 pub(crate) use json::save::SaveReport;
 pub(crate) use json::verify::{SidecarState, VerifyReport};
-pub(crate) use metrics::DrillMetrics;
+pub(crate) use json::{Report, failure_fields, ratio, result_fields};
 pub(crate) use path::shown;
 pub(crate) use reporter::{Reporter, put_on_stdout};
 pub(crate) use tally::Tally;
-pub(crate) use text::one_line;
 pub(crate) use text::units::{count, rate, size};
+pub(crate) use text::{Text, one_line};
 
 #[cfg(test)]
 mod tests;

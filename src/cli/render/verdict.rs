@@ -5,7 +5,7 @@ use crate::archive::manifest::Digest;
 use crate::archive::member::Condition;
 use crate::cli::exit::Exit;
 use crate::cli::options::{hint, with_flags};
-use crate::error::{Error, Kind};
+use crate::error::{Error, Kind, Result};
 use crate::store::Published;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -139,16 +139,31 @@ impl Verdict {
         let mut verdict = Self::new(command, proved);
         let Some(Published { path, shortfall }) = published else { return (verdict, shown(None)) };
         if let Some(error) = shortfall {
-            let also = verdict.shortfall.as_ref().map(|other| format!("; {}", other.error));
-            verdict.ok = false;
-            verdict.exit_code = Exit::of(error.kind());
-            verdict.shortfall = Some(Shortfall {
-                kind: error.kind().name(),
-                error: format!("{}{}", with_flags(&error.to_string()), also.unwrap_or_default()).into(),
-                hint: hint(&error).into_owned().into(),
-            });
-            verdict.unfinished = Some(error);
+            verdict.fall_short(error);
         }
         (verdict, shown(Some(&path)))
+    }
+
+    /// Takes in how something ended that followed the command's work.
+    pub(crate) fn note(&mut self, followed: Result<()>) {
+        followed.unwrap_or_else(|error| self.fall_short(error));
+    }
+
+    /// Takes in a failure after the commit: what was published stays, and the exit status is no longer that of success. The
+    /// first such failure decides, and later ones are warnings.
+    pub(crate) fn fall_short(&mut self, error: Error) {
+        if self.unfinished.is_some() {
+            tracing::warn!("{}", with_flags(&error.to_string()));
+            return;
+        }
+        let also = self.shortfall.as_ref().map(|other| format!("; {}", other.error));
+        self.ok = false;
+        self.exit_code = Exit::Partly;
+        self.shortfall = Some(Shortfall {
+            kind: error.kind().name(),
+            error: format!("{}{}", with_flags(&error.to_string()), also.unwrap_or_default()).into(),
+            hint: hint(&error).into_owned().into(),
+        });
+        self.unfinished = Some(error);
     }
 }

@@ -1,73 +1,53 @@
 //! `drill`: proves an archive under a real etcd.
 
 use crate::cli::exit::Exit;
-use crate::cli::render::{DrillMetrics, DrillReport, Plan, count, size};
+use crate::cli::monitoring::{Monitoring, Told};
+use crate::cli::render::{DrillReport, Plan, count, size};
 mod settings;
 
 use super::restore::OpenSource;
-use crate::archive::manifest::Description;
 use crate::cli::clock::now;
 use crate::cli::commands::tether;
 use crate::cli::context::Context;
-use crate::error::{Error, Kind, Result};
-use crate::interrupt::Interrupt;
+use crate::error::{Kind, Result};
 use crate::pipeline::drill::{Drill, Drilled, Program, check_room};
 use crate::pipeline::restore::Restore;
-use crate::store::Existing;
-use crate::store::local::{UnpublishedFile, check};
 use crate::store::scratch::Scratch;
 use crate::store::space::free_space;
 pub(crate) use settings::DrillArguments;
-use settings::{DrillSettings, MetricsPlace};
+use settings::DrillSettings;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::PathBuf;
-use std::time::Instant;
 
 pub(crate) fn run(arguments: DrillArguments, context: &Context) -> Result<Exit> {
-    let mut settings = DrillSettings::resolve(arguments, &context.environment)?;
-    let metrics = settings.metrics.take();
-    if let Some(MetricsPlace { directory, name }) = &metrics {
-        check(directory, name, Existing::Replace, false)?;
+    if arguments.dry_run {
+        return plan(DrillSettings::resolve(arguments, &context.environment)?, context);
     }
-    // Detect a clock that shows no valid time before the drill, not after it.
-    now()?;
-    if settings.dry_run {
-        return plan(settings, context);
-    }
-    let (began, etcd) = (Instant::now(), settings.etcd.clone());
-    let mut seen = Seen::default();
-    let drilled = perform(settings, &mut seen, context);
-    if let Some(place) = metrics {
-        let text = DrillMetrics {
-            ended: now()?,
-            took: began.elapsed(),
-            description: seen.description.as_ref(),
-            outcome: drilled.as_ref().map_err(|error| context.stopped_by.exit_of(error, &context.interrupt)),
-        }
-        .text();
-        match (place.write(&text), &drilled) {
-            // The failure of the drill matters more than the failed write, so only warn of that.
-            (Err(error), Err(_)) => tracing::warn!("{error}"),
-            (written, _) => written?,
-        }
-    }
-    context.reporter.result(&DrillReport::new(drilled?, seen.path.as_deref(), &etcd))
+    let monitoring = Monitoring::begin(arguments.monitoring.clone())?;
+    monitoring.around("drill", context, |told| {
+        let settings = DrillSettings::resolve(arguments, &context.environment)?;
+        let etcd = settings.etcd.clone();
+        let mut path = None;
+        let drilled = perform(settings, &mut path, told, context)?;
+        tell(&drilled, told);
+        Ok(DrillReport::new(drilled, path.as_deref(), &etcd))
+    })
 }
 
-/// What is known of the archive, however the drill ends.
-#[derive(Default)]
-struct Seen {
-    /// `None` for standard input.
-    path: Option<PathBuf>,
-    description: Option<Description>,
-}
-
-fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Result<Drilled> {
+/// Performs the drill; `path` becomes that of the archive, unless it is standard input.
+fn perform(
+    settings: DrillSettings,
+    path: &mut Option<PathBuf>,
+    told: &Told,
+    context: &Context,
+) -> Result<Drilled> {
     let mut source = OpenSource::open(settings.source, context, false)?;
-    seen.path = source.archive().path().map(PathBuf::from);
-    seen.description = source.describe();
-    let expected_size = source.expected_size(seen.description.as_ref());
+    *path = source.archive().path().map(PathBuf::from);
+    let description = source.describe();
+    if let Some(description) = &description {
+        told.describe(description);
+    }
+    let expected_size = source.expected_size(description.as_ref());
     let identities = source.identities.take();
     let program =
         Program { etcd: settings.etcd, launcher: tether::launcher(), search_path: settings.search_path };
@@ -83,9 +63,20 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
     })?;
     if let Some(manifest) = drilled.opened.as_ref().and_then(|opened| opened.manifest.as_ref()) {
-        seen.description = Some(manifest.description.clone());
+        told.describe(&manifest.description);
     }
     Ok(drilled)
+}
+
+/// What metrics say of a drill beside its end.
+fn tell(drilled: &Drilled, told: &Told) {
+    let times = drilled.times;
+    told.seconds("recovery_seconds", "The measured time to recovery.", times.recovery());
+    told.seconds("restore_seconds", "The part of it until members were on the disk.", times.restore);
+    told.seconds("boot_seconds", "The part of it until etcd served.", times.boot);
+    told.gauge("revision", "The revision in the archive.", &drilled.contents.revision);
+    told.gauge("keys", "The keys in the archive.", &drilled.keys.count);
+    told.gauge("snapshot_bytes", "The size of the snapshot in the archive.", &drilled.snapshot_size);
 }
 
 fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
@@ -109,17 +100,4 @@ fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
         destination,
         Vec::new(),
     ))
-}
-
-impl MetricsPlace {
-    fn write(&self, text: &str) -> Result<()> {
-        let Self { directory, name } = self;
-        let mut file = UnpublishedFile::create(directory)?;
-        let written = file.write_all(text.as_bytes());
-        written.map_err(|error| Error::io("write", directory.join(name).display(), error))?;
-        file.let_all_users_read()?;
-        // Monitoring must learn of an interrupted drill, too, so this write ignores the request to stop.
-        let published = file.publish(name, Existing::Replace, None, &Interrupt::new())?;
-        published.shortfall.map_or(Ok(()), Err)
-    }
 }

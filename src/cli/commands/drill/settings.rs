@@ -1,10 +1,7 @@
 //! The settings of `drill`.
-#![expect(
-    clippy::doc_markdown,
-    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
-)]
 
 use crate::cli::commands::restore::SourceSettings;
+use crate::cli::monitoring::MonitoringArguments;
 use crate::cli::settings::environment::{self, Environment};
 use crate::cli::settings::identities::IdentityArguments;
 use crate::cli::settings::opening::OpeningArguments;
@@ -53,18 +50,15 @@ pub(crate) struct DrillArguments {
     /// How long etcd may take until it serves
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = parse_duration)]
     pub(crate) timeout: Duration,
-    /// Write the outcome, good or bad, for node_exporter's textfile collector: a file ending in .prom
-    ///
-    /// It is replaced as a whole, and every user may read it. Without a drill that got as far as its archive it stays as it
-    /// is: alert on the age of etcd_seal_drill_timestamp_seconds, too.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) metrics_file: Option<PathBuf>,
     /// What opens it.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
     /// How to read it.
     #[command(flatten)]
     pub(crate) opening: OpeningArguments,
+    /// Whom to tell how it ended.
+    #[command(flatten)]
+    pub(crate) monitoring: MonitoringArguments,
 }
 
 /// Default places of scratch directories, on a disk like a restored member's. The second always exists.
@@ -83,18 +77,8 @@ pub(crate) struct DrillSettings {
     pub(crate) scratch: PathBuf,
     /// How long etcd may take until it serves.
     pub(crate) timeout: Duration,
-    /// The file that the outcome is written to as well.
-    pub(crate) metrics: Option<MetricsPlace>,
-    /// Whether to print only the plan.
-    pub(crate) dry_run: bool,
     /// How the pipeline runs.
     pub(crate) options: pipeline::open::Options,
-}
-
-/// The file for metrics.
-pub(crate) struct MetricsPlace {
-    pub(crate) directory: PathBuf,
-    pub(crate) name: OsString,
 }
 
 impl DrillSettings {
@@ -120,8 +104,6 @@ impl DrillSettings {
             members: arguments.members.into(),
             scratch,
             timeout: arguments.timeout,
-            metrics: arguments.metrics_file.as_deref().map(MetricsPlace::named).transpose()?,
-            dry_run: arguments.dry_run,
             options,
         })
     }
@@ -158,18 +140,6 @@ fn no_etcd(message: String) -> Error {
 
 fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
-}
-
-impl MetricsPlace {
-    fn named(path: &Path) -> Result<Self> {
-        let Some(name) = path.file_name() else {
-            let message = format!("--metrics-file {} names no file", path.display());
-            return Err(Error::new(Kind::Destination, message)
-                .with_hint("such as /var/lib/prometheus/node-exporter/etcd-seal.prom"));
-        };
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Ok(Self { directory: directory.unwrap_or(Path::new(".")).to_owned(), name: name.to_owned() })
-    }
 }
 
 #[cfg(test)]
@@ -236,7 +206,6 @@ mod tests {
         let archive = ["a.age", "-i", "k"];
         let with = |more: &[&str]| refused(&[&archive[..], more].concat(), variables);
         assert_eq!(with(&["--scratch", "/nowhere"]), Kind::Destination);
-        assert_eq!(with(&["--metrics-file", "/"]), Kind::Destination);
     }
 
     #[test]

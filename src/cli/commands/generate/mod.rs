@@ -1,13 +1,16 @@
-//! `generate`: writes manual pages and completions from the one definition of the command line.
+//! `generate`: writes manual pages and completions from the one definition of the command line, and alert rules.
 
+mod alerts;
 pub(crate) mod man;
 
 use crate::cli::exit::Exit;
 use crate::cli::render::put_on_stdout;
+use crate::cli::settings::values::parse_duration;
 use crate::error::{Error, Kind, Result};
 use clap::{Args, Command, Subcommand};
 use std::path::Path;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Arguments of `generate`.
 #[derive(Debug, Args)]
@@ -31,12 +34,22 @@ pub(crate) enum Generate {
         /// The shell
         shell: clap_complete::Shell,
     },
+    /// Print alert rules for Prometheus on the metrics of save and drill
+    Alerts {
+        /// How often backups are made
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = parse_duration)]
+        every: Duration,
+        /// How often a backup is drilled
+        #[arg(long, value_name = "DURATION", default_value = "24h", value_parser = parse_duration)]
+        drill_every: Duration,
+    },
 }
 
 pub(crate) fn run(what: &Generate, definition: Command) -> Result<Exit> {
     match what {
         Generate::Man { directory } => write_pages(directory, definition)?,
         Generate::Completions { shell } => put_on_stdout(&completions(*shell, definition)?)?,
+        Generate::Alerts { every, drill_every } => put_on_stdout(&alerts::rules(*every, *drill_every))?,
     }
     Ok(Exit::Done)
 }

@@ -69,6 +69,10 @@ impl Report for DrillReport {
         &self.verdict
     }
 
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
+
     fn is_the_answer(&self) -> bool {
         false
     }

@@ -165,6 +165,10 @@ impl Report for InfoReport {
         &self.verdict
     }
 
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
+
     fn is_the_answer(&self) -> bool {
         true
     }

@@ -27,6 +27,10 @@ impl Report for KeygenReport {
         &self.verdict
     }
 
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
+
     fn is_the_answer(&self) -> bool {
         true
     }

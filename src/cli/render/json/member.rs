@@ -170,4 +170,8 @@ impl Report for MemberReport {
     fn verdict(&self) -> &Verdict {
         &self.verdict
     }
+
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
 }

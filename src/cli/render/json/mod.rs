@@ -16,7 +16,9 @@ pub(crate) mod verify;
 pub(crate) use units::ratio;
 
 use super::verdict::Verdict;
+use crate::cli::exit::Exit;
 use crate::cli::terminal::printable::is_tricky;
+use crate::error::Error;
 use serde::Serialize;
 use std::fmt::Write as _;
 
@@ -24,10 +26,27 @@ use std::fmt::Write as _;
 pub(crate) trait Report: Serialize {
     /// The first fields of the result.
     fn verdict(&self) -> &Verdict;
+    /// The same, for what fails after the command has done its work.
+    fn verdict_mut(&mut self) -> &mut Verdict;
     /// Whether the report is what the user asked for, so that even `-q` prints it; others only confirm success.
     fn is_the_answer(&self) -> bool {
         false
     }
+}
+
+/// The fields of a result at its top level, each as text; what has fields of its own is JSON.
+pub(crate) fn result_fields(value: &impl Serialize) -> Vec<(String, String)> {
+    let Ok(serde_json::Value::Object(fields)) = serde_json::to_value(value) else { return Vec::new() };
+    let text = |value| match value {
+        serde_json::Value::String(text) => text,
+        other => other.to_string(),
+    };
+    fields.into_iter().map(|(name, value)| (name, text(value))).collect()
+}
+
+/// The same fields of a failure.
+pub(crate) fn failure_fields(error: &Error, exit: Exit) -> Vec<(String, String)> {
+    result_fields(&failure::Failure::new(error, exit, None))
 }
 
 /// One line of JSON that is safe on a terminal: the characters that [`sanitize`](crate::cli::terminal::printable::sanitize) escapes occur only in strings, where JSON

@@ -63,6 +63,10 @@ impl Report for Plan {
         &self.verdict
     }
 
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
+
     fn is_the_answer(&self) -> bool {
         true
     }

@@ -50,4 +50,8 @@ impl Report for RestoreReport {
     fn verdict(&self) -> &Verdict {
         &self.verdict
     }
+
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
 }

@@ -1,7 +1,7 @@
 //! The fields of the result of `save`.
 
 use super::Report;
-use super::contents::{conditions, without_size};
+use super::contents::{conditions, revision, without_size};
 use super::units::{milliseconds, ratio};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::cli::render::verdict::{Proved, Verdict};
@@ -43,6 +43,11 @@ impl SaveReport {
             trailer: saved.trailer,
         }
     }
+
+    /// The newest revision in the snapshot, or otherwise the one that the member reported before it.
+    pub(crate) fn revision(&self) -> Option<u64> {
+        revision(Some(&self.manifest), &self.trailer)
+    }
 }
 
 /// A fault of the member takes precedence over a fault of the snapshot.
@@ -56,5 +61,9 @@ fn proved(manifest: &Manifest, trailer: &Trailer) -> Proved {
 impl Report for SaveReport {
     fn verdict(&self) -> &Verdict {
         &self.verdict
+    }
+
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
     }
 }

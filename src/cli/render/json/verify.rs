@@ -90,4 +90,8 @@ impl Report for VerifyReport {
     fn verdict(&self) -> &Verdict {
         &self.verdict
     }
+
+    fn verdict_mut(&mut self) -> &mut Verdict {
+        &mut self.verdict
+    }
 }

@@ -4,7 +4,6 @@ use super::Text;
 use super::contents::reported;
 use super::units::{count, seconds, size};
 use crate::archive::manifest::{Digest, Manifest};
-use crate::cli::render::json::contents::revision;
 use crate::cli::render::json::save::SaveReport;
 use crate::cli::render::path::shown;
 use crate::cli::terminal::printable::{quoted, sanitize};
@@ -45,7 +44,7 @@ impl SaveReport {
     /// `revision 574, 189.7 MiB in 32.5 MiB, 1 recipient, 2.4 s (stream 2.3 s)`, which fits 80 columns.
     fn sizes(&self) -> String {
         let mut text = String::new();
-        if let Some(revision) = revision(Some(&self.manifest), &self.trailer) {
+        if let Some(revision) = self.revision() {
             let _ = write!(text, "revision {revision}, ");
         }
         let _ = write!(
