@@ -100,13 +100,11 @@ fn examples(page: &str) -> Vec<(&str, String)> {
 
 /// A line of a manual page as it is shown. Knows only the escapes that the examples need.
 fn shown(line: &str) -> String {
-    assert!(!line.replace(r"\-", "").contains(['-', '`', '^', '~']), "shown as something else: {line}");
-    let shown = line.replace(r"\-", "-").replace(r"\(aq", "'");
-    assert!(
-        !shown.contains('\\') && !line.starts_with(['.', '\'']),
-        "not known to be shown as it is: {line}"
-    );
-    shown
+    const ESCAPES: [(&str, &str); 3] = [(r"\-", "-"), (r"\(aq", "'"), (r"\e", r"\")];
+    let plain = ESCAPES.iter().fold(line.to_owned(), |line, (escape, _)| line.replace(escape, ""));
+    assert!(!plain.contains(['-', '`', '^', '~', '\\']), "shown as something else: {line}");
+    assert!(!line.starts_with(['.', '\'']), "not known to be shown as it is: {line}");
+    ESCAPES.iter().fold(line.to_owned(), |line, (escape, meaning)| line.replace(escape, meaning))
 }
 
 /// The example of this name.
