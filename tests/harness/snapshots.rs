@@ -42,9 +42,14 @@ pub fn snapshot_of(unused: &[u8]) -> Vec<u8> {
         bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
     }
     bytes.extend(unused);
-    let digest = Sha256::digest(&bytes);
-    bytes.extend(digest);
-    bytes
+    with_digest(bytes)
+}
+
+/// A database with etcd's digest behind it.
+pub fn with_digest(mut database: Vec<u8>) -> Vec<u8> {
+    let digest = Sha256::digest(&database);
+    database.extend(digest);
+    database
 }
 
 /// The page of all buckets, which lie in it.
