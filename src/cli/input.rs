@@ -72,6 +72,7 @@ impl Archive {
             return Ok(SidecarState::Absent);
         };
         if sidecar.compare(path, sha256)? == Agreement::Full {
+            tracing::debug!("checked: the SHA-256 of {} is that of its sidecar", path.display());
             return Ok(SidecarState::Equal);
         }
         tracing::warn!(
