@@ -7,7 +7,6 @@ use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use crate::store::local::LocalFile;
 use crate::store::sidecar::{Agreement, Sidecar, mending_command};
-pub(super) use crate::store::source::open_file;
 use crate::store::{Object, StoredArchive};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
