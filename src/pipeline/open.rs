@@ -93,10 +93,10 @@ impl Opened {
         }
         match self.digest {
             Digest::Verified => {
-                tracing::debug!("checked: etcd's own SHA-256 of the snapshot of {size} bytes")
+                tracing::debug!("checked: etcd's own SHA-256 of the snapshot of {size} bytes");
             }
             Digest::Absent => {
-                tracing::debug!("not checked: the snapshot of {size} bytes has no digest of etcd's")
+                tracing::debug!("not checked: the snapshot of {size} bytes has no digest of etcd's");
             }
         }
     }

@@ -36,7 +36,7 @@ pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
 /// The search path for programs.
 pub(crate) const PATH: &str = "PATH";
-/// Set, it takes all colours away: https://no-color.org.
+/// Set, it takes all colours away: <https://no-color.org>.
 pub(crate) const NO_COLOR: &str = "NO_COLOR";
 /// `0` takes the colours away.
 pub(crate) const CLICOLOR: &str = "CLICOLOR";
