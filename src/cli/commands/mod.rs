@@ -10,6 +10,7 @@ pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod recovery;
 pub(crate) mod restore;
+mod salvage;
 pub(crate) mod save;
 pub(crate) mod tether;
 pub(crate) mod verify;
@@ -161,6 +162,12 @@ impl Command {
     pub(super) fn patience(&self) -> Duration {
         match self {
             Self::Drill(_) => supervise::CLEANING_PATIENCE,
+            Self::Save(arguments) if arguments.data_directory.from_data_dir.is_some() => {
+                supervise::CLEANING_PATIENCE
+            }
+            Self::Restore(arguments) if arguments.data_directory.from_data_dir.is_some() => {
+                supervise::CLEANING_PATIENCE
+            }
             _ => supervise::SIGNAL_PATIENCE,
         }
     }
