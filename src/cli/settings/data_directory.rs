@@ -1,8 +1,4 @@
 //! A data directory as the source of a snapshot.
-#![expect(
-    clippy::doc_markdown,
-    reason = "the comments of arguments are the help, and a terminal shows backticks as they are"
-)]
 
 use super::environment::Environment;
 use super::private_etcd::PrivateEtcd;
@@ -22,7 +18,7 @@ pub(crate) struct DataDirectoryArguments {
     ///
     /// A private etcd replays the log on a copy of it, as etcd's --force-new-cluster does, on sockets that no other process can
     /// reach. The directory itself is never written. One that an etcd runs on is refused.
-    #[arg(long, value_name = "DIR")]
+    #[arg(hide_short_help = true, long, value_name = "DIR")]
     pub(crate) from_data_dir: Option<PathBuf>,
     /// With --from-data-dir: where its log is, if that etcd had a --wal-dir
     #[arg(hide_short_help = true, long, value_name = "DIR", requires = "from_data_dir")]
@@ -42,7 +38,7 @@ pub(crate) struct DataDirectoryArguments {
     /// With --from-data-dir: how long etcd may take to replay the log
     #[arg(hide_short_help = true, long, value_name = "DURATION", requires = "from_data_dir", default_value = "10m",
           value_parser = parse_duration)]
-    pub(crate) timeout: Duration,
+    pub(crate) replay_timeout: Duration,
 }
 
 /// A data directory, and the etcd that replays its log.
@@ -66,6 +62,11 @@ impl DataDirectoryArguments {
     pub(crate) fn resolve(self, environment: &Environment) -> Result<Option<DataDirectorySettings>> {
         let Some(path) = self.from_data_dir else { return Ok(None) };
         let etcd = PrivateEtcd::find(self.etcd.as_deref(), self.scratch.as_ref(), environment)?;
-        Ok(Some(DataDirectorySettings { path, wal_dir: self.from_wal_dir, etcd, timeout: self.timeout }))
+        Ok(Some(DataDirectorySettings {
+            path,
+            wal_dir: self.from_wal_dir,
+            etcd,
+            timeout: self.replay_timeout,
+        }))
     }
 }

@@ -113,16 +113,14 @@ impl LogSummary {
 /// `EntryNormal` in `raft.proto`.
 const NORMAL: u64 = 0;
 
-/// Whether the request, an `InternalRaftRequest`, puts a key of the v2 API: those are below `/1`, etcd's own below `/0`.
+/// Whether the data of an entry, a `Request`, put a key of the v2 API: those are below `/1`, etcd's own below `/0`. What the v3 API
+/// asks is an `InternalRaftRequest`, whose third field is no text.
 fn writes_v2_key(request: &[u8]) -> bool {
-    let of_v2 = Fields::of(request).map_while(Result::ok).filter(|field| field.tag == 2);
-    of_v2.filter_map(|field| field.bytes().ok()).any(|request| {
-        let text = |tag| {
-            let mut fields = Fields::of(request).map_while(Result::ok).filter(|field| field.tag == tag);
-            fields.next().and_then(|field| field.bytes().ok()).unwrap_or_default()
-        };
-        matches!(text(2), b"PUT" | b"POST") && text(3).starts_with(b"/1")
-    })
+    let text = |tag| {
+        let mut fields = Fields::of(request).map_while(Result::ok).filter(|field| field.tag == tag);
+        fields.next().and_then(|field| field.bytes().ok()).unwrap_or_default()
+    };
+    matches!(text(2), b"PUT" | b"POST") && text(3).starts_with(b"/1")
 }
 
 /// The numbers in the fields with these tags; 0 for one that is absent.
@@ -411,10 +409,7 @@ mod tests {
 
     #[test]
     fn a_key_of_the_v2_api_is_seen() {
-        let request = |path: &[u8]| {
-            let request = Message::default().number(1, 7).bytes(2, b"PUT").bytes(3, path).finish();
-            Message::default().bytes(2, &request).finish()
-        };
+        let request = |path: &[u8]| Message::default().number(1, 7).bytes(2, b"PUT").bytes(3, path).finish();
         assert!(writes_v2_key(&request(b"/1/a")));
         assert!(!writes_v2_key(&request(b"/0/members/x/attributes")));
         assert!(!writes_v2_key(b"\x1a\x02ab") && !writes_v2_key(b"\xff"));

@@ -163,7 +163,7 @@ impl Salvage<'_> {
     /// The snapshot of an etcd that has replayed the log, and its version.
     fn replayed(&self, site: &Site<'_>, before: &Before, path: &Path) -> Result<(File, String)> {
         let alone = match Cluster::boot_alone(site, before.log.last) {
-            Err(Trouble::Ended(error)) => return Err(self.whose_fault(site, before, path, error)),
+            Err(Trouble::Ended(error)) => return Err(whose_fault(site, before, path, error)),
             booted => booted.map_err(Trouble::into_error).map_err(in_own_words)?,
         };
         let Alone { mut cluster, connection, status } = alone;
@@ -188,32 +188,30 @@ impl Salvage<'_> {
         file.rewind().map_err(failed)?;
         Ok(file)
     }
+}
 
-    /// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
-    fn whose_fault(&self, site: &Site<'_>, before: &Before, path: &Path, ended: Error) -> Error {
-        tracing::info!("etcd ended by itself: trying it without the data");
-        let version = match version_without_data(site) {
-            Ok(version) => version,
-            Err(error) if error.kind() == Kind::Interrupted => return error,
-            Err(error) => {
-                tracing::debug!(%error, "etcd does not start without the data either");
-                return in_own_words(ended);
-            }
-        };
-        let data = before.version.as_deref();
-        match data.and_then(major_and_minor).zip(major_and_minor(&version)) {
-            Some((data, have)) if data > have => in_own_words(ended).with_hint(format!(
-                "the data are of etcd {}.{}, and this one is {version}: name one of that version with `etcd`",
-                data.0, data.1
-            )),
-            _ => Error::new(
-                Kind::DatabaseDamaged,
-                format!(
-                    "started without the data, etcd {version} serves; started on a copy of them, {ended}"
-                ),
-            )
-            .with_hint(before::database_alone(path)),
+/// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
+fn whose_fault(site: &Site<'_>, before: &Before, path: &Path, ended: Error) -> Error {
+    tracing::info!("etcd ended by itself: trying it without the data");
+    let version = match version_without_data(site) {
+        Ok(version) => version,
+        Err(error) if error.kind() == Kind::Interrupted => return error,
+        Err(error) => {
+            tracing::debug!(%error, "etcd does not start without the data either");
+            return in_own_words(ended);
         }
+    };
+    let data = before.version.as_deref();
+    match data.and_then(major_and_minor).zip(major_and_minor(&version)) {
+        Some((data, have)) if data > have => in_own_words(ended).with_hint(format!(
+            "the data are of etcd {}.{}, and this one is {version}: name one of that version with `etcd`",
+            data.0, data.1
+        )),
+        _ => Error::new(
+            Kind::DatabaseDamaged,
+            format!("started without the data, etcd {version} serves; started on a copy of them, {ended}"),
+        )
+        .with_hint(before::database_alone(path)),
     }
 }
 
@@ -222,7 +220,7 @@ fn in_own_words(error: Error) -> Error {
     if error.kind() == Kind::EtcdNotRunning && error.own_hint().is_none() {
         return error.with_hint(
             "the data directory is unchanged: look at what etcd says, try the etcd of its version with `etcd`, more time with \
-             `timeout`, or another place with `scratch`",
+             `replay_timeout`, or another place with `scratch`",
         );
     }
     error

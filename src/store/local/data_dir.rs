@@ -18,6 +18,10 @@ use crate::interrupt::Interrupt;
 
 /// The name of a member's database.
 const DATABASE: &str = "db";
+/// How the name of a raft snapshot ends, of a database that a leader has sent, and of a file of a log.
+const RAFT_SNAPSHOT: &str = ".snap";
+const RECEIVED_DATABASE: &str = ".snap.db";
+const LOG_FILE: &str = ".wal";
 /// Bytes that are copied at a time.
 const COPY_SIZE: usize = 1 << 20;
 
@@ -71,14 +75,16 @@ impl DataDirectory {
         let directory = open_directory(path, "data directory")?;
         let snapshots = member_part(&directory, SNAPSHOT_DIRECTORY)?.ok_or_else(|| no_member(path))?;
         let mut files = vec![open_database(&snapshots, path)?];
-        for name in names(&snapshots, |name| name.ends_with(".snap") || name.ends_with(".snap.db"))? {
+        for name in
+            names(&snapshots, |name| ends_in(name, RAFT_SNAPSHOT) || ends_in(name, RECEIVED_DATABASE))?
+        {
             files.push(open_source(&snapshots, SNAPSHOT_DIRECTORY, &name)?);
         }
         let log = match wal_dir {
             Some(path) => open_directory(path, "directory of a log")?,
             None => member_part(&directory, LOG_DIRECTORY)?.ok_or_else(|| no_log(path))?,
         };
-        let log_names = names(&log, |name| name.ends_with(".wal"))?;
+        let log_names = names(&log, |name| ends_in(name, LOG_FILE))?;
         if log_names.iter().any(|name| name == MARKER) {
             let message = format!("a restore did not come to its end in {}", log.path().display());
             return Err(Error::new(Kind::NotFound, message).with_hint("restore from its archive again"));
@@ -131,20 +137,20 @@ impl DataDirectory {
     /// The names of the files of the log, in order.
     #[must_use]
     pub fn log_names(&self) -> Vec<String> {
-        self.names_in(LOG_DIRECTORY, ".wal")
+        self.names_in(LOG_DIRECTORY, LOG_FILE)
     }
 
     /// The name of the newest raft snapshot, if there is one.
     #[must_use]
     pub fn newest_raft_snapshot(&self) -> Option<String> {
-        self.names_in(SNAPSHOT_DIRECTORY, ".snap").pop()
+        self.names_in(SNAPSHOT_DIRECTORY, RAFT_SNAPSHOT).pop()
     }
 
     fn names_in(&self, directory: &str, suffix: &str) -> Vec<String> {
         let in_it =
             self.files.iter().filter(|file| file.place.parent().is_some_and(|at| at.ends_with(directory)));
         let names = in_it.filter_map(|file| Some(file.place.file_name()?.to_str()?.to_owned()));
-        names.filter(|name| name.ends_with(suffix)).collect()
+        names.filter(|name| ends_in(name, suffix)).collect()
     }
 
     /// Copies it into the directory `name` of `scratch`, and tells `advance` how many bytes are copied.
@@ -180,6 +186,11 @@ impl DataDirectory {
         }
         Ok(())
     }
+}
+
+/// Whether the name of a file ends so, as etcd compares it.
+fn ends_in(name: &str, suffix: &str) -> bool {
+    name.ends_with(suffix)
 }
 
 fn open_directory(path: &Path, what: &str) -> Result<Directory> {
@@ -233,7 +244,7 @@ const AS_OWNER: &str = "run it as root, or as the user that etcd runs as; is the
 /// Opens the database, and keeps every etcd from it.
 fn open_database(snapshots: &Directory, path: &Path) -> Result<SourceFile> {
     match snapshots.look(OsStr::new(DATABASE)) {
-        Ok(None) if !names(snapshots, |name| name.ends_with(".snap"))?.is_empty() => {
+        Ok(None) if !names(snapshots, |name| ends_in(name, RAFT_SNAPSHOT))?.is_empty() => {
             let message = format!("{} has no database, only raft snapshots", path.display());
             return Err(Error::new(Kind::NotFound, message).with_hint(
                 "an etcd of version 2 leaves that, whose keys of the v2 API no snapshot holds: start that etcd on a copy and read \

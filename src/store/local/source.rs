@@ -99,7 +99,8 @@ fn is_of_etcd(path: &Path, what: &str) -> Option<Error> {
     let data_dir = data_dir_at(path)?;
     let message = format!("{} is a directory of etcd's data, no {what}", path.display());
     Some(Error::new(Kind::Io, message).with_hint(format!(
-        "stop the etcd that runs on it, then seal what it holds with etcd-seal save `from_data_dir` {0}, or restore from it with          etcd-seal restore `from_data_dir` {0}",
+        "stop the etcd that runs on it, then seal what it holds with etcd-seal save `from_data_dir` {0}, or restore from it with \
+         etcd-seal restore `from_data_dir` {0}",
         data_dir.display()
     )))
 }
@@ -207,7 +208,7 @@ mod tests {
             let error = refused(below);
             assert_eq!(error.kind(), Kind::Io);
             assert!(error.to_string().ends_with("is a directory of etcd's data, no snapshot"), "{error}");
-            let data_dir = format!("save `from_data_dir` {},", place.path().display());
+            let data_dir = format!("save `from_data_dir` {}", place.path().display());
             assert!(error.hint().contains(&data_dir), "{}", error.hint());
         }
     }
