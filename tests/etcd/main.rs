@@ -14,4 +14,5 @@ mod member;
 mod plaintext;
 mod recipients;
 mod salvage;
+mod terminal;
 mod tls;

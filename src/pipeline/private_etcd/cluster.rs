@@ -20,6 +20,7 @@ use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, Connection, MemberStatus};
 use crate::interrupt::Interrupt;
 use crate::store::scratch::Scratch;
+use crate::watch::Watch;
 
 /// The directory of the first member, which has its name.
 pub(in crate::pipeline) const DIRECTORY: &str = "m1";
@@ -41,7 +42,19 @@ pub(in crate::pipeline) struct Site<'a> {
     pub(in crate::pipeline) runtime: &'a Handle,
     /// How long the members may take until they serve.
     pub(in crate::pipeline) timeout: Duration,
-    pub(in crate::pipeline) interrupt: &'a Interrupt,
+    pub(in crate::pipeline) watch: &'a Watch,
+}
+
+impl Site<'_> {
+    /// The request to stop.
+    pub(in crate::pipeline) fn interrupt(&self) -> &Interrupt {
+        &self.watch.interrupt
+    }
+
+    /// Tells the step that begins.
+    pub(in crate::pipeline) fn step(&self, step: &str) {
+        self.watch.progress.step(step);
+    }
 }
 
 /// Why the members do not serve.
@@ -150,7 +163,7 @@ impl<'a> Cluster<'a> {
         };
         let asking = connection(&cluster, ATTEMPT);
         let status = cluster.wait_until(0, began, async || {
-            let status = Client::connect(&asking, site.interrupt).await?.status().await?;
+            let status = Client::connect(&asking, site.interrupt()).await?.status().await?;
             if status.raft_applied_index < last {
                 let at = status.raft_applied_index;
                 return Err(Error::new(Kind::EtcdNotRunning, format!("it has applied {at} of {last}")));
@@ -171,7 +184,7 @@ impl<'a> Cluster<'a> {
 
     /// Waits until the member serves a linearizable read.
     fn wait_for(&mut self, number: usize, began: Instant) -> Result<Client, Trouble> {
-        let (connection, interrupt) = (connection(&self.socket(number), ATTEMPT), self.site.interrupt);
+        let (connection, interrupt) = (connection(&self.socket(number), ATTEMPT), self.site.interrupt());
         self.wait_until(number, began, async || {
             let client = Client::connect(&connection, interrupt).await?;
             match client.read().await {
@@ -194,7 +207,7 @@ impl<'a> Cluster<'a> {
         attempt: impl AsyncFn() -> Result<T>,
     ) -> Result<T, Trouble> {
         loop {
-            self.site.interrupt.check()?;
+            self.site.watch.check()?;
             self.check_running()?;
             match self.site.runtime.block_on(attempt()) {
                 Ok(done) => return Ok(done),
@@ -214,7 +227,7 @@ impl<'a> Cluster<'a> {
 
     /// Whether the user asked to stop: a signal to the whole process group also ends etcd, which is not at fault then.
     pub(in crate::pipeline) fn is_interrupted(&self) -> bool {
-        self.site.interrupt.check().is_err_and(|error| error.kind() == Kind::Interrupted)
+        self.site.watch.check().is_err_and(|error| error.kind() == Kind::Interrupted)
     }
 
     /// Fails if a member has ended.
@@ -222,7 +235,7 @@ impl<'a> Cluster<'a> {
         for process in &mut self.processes {
             if let Some(status) = process.ended()? {
                 // A signal to the whole process group ends etcd as well, which is not at fault then.
-                self.site.interrupt.check()?;
+                self.site.watch.check()?;
                 let words = process.last_words();
                 let message = format!("etcd {} ended by itself ({status}); {words}", process.name());
                 // The kernel kills a process this way when memory runs out; etcd never kills itself.
@@ -248,7 +261,7 @@ impl<'a> Cluster<'a> {
     /// Stops one member after the other, as an operator would, so that a leader can hand over to a running member.
     pub(in crate::pipeline) fn stop(self) -> Result<()> {
         let Self { site, processes } = self;
-        processes.into_iter().try_for_each(|process| process.stop(site.interrupt))
+        processes.into_iter().try_for_each(|process| process.stop(site.interrupt()))
     }
 }
 

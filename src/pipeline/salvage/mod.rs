@@ -115,8 +115,13 @@ impl Salvage<'_> {
         let (path, written) = (source.path().to_owned(), source.written());
         drop(source);
         let program = &self.program;
-        let site =
-            Site { program, scratch: &scratch, runtime: self.runtime, timeout: self.timeout, interrupt };
+        let site = Site {
+            program,
+            scratch: &scratch,
+            runtime: self.runtime,
+            timeout: self.timeout,
+            watch: &self.watch,
+        };
         let adoption = (!program.launcher.is_empty()).then(Adoption::begin);
         let (snapshot, etcd_version) = self.replayed(&site, &before, &path)?;
         drop(adoption);
@@ -180,7 +185,7 @@ impl Salvage<'_> {
     fn take(&self, site: &Site<'_>, connection: &etcd::Connection) -> Result<File> {
         let failed = |error| Error::io("write", "the scratch directory", error);
         let mut output = site.scratch.create_file(Path::new(SNAPSHOT))?;
-        let mut snapshot = self.runtime.block_on(etcd::open(connection, site.interrupt))?;
+        let mut snapshot = self.runtime.block_on(etcd::open(connection, site.interrupt()))?;
         while let Some(piece) = self.runtime.block_on(snapshot.next())? {
             output.write_all(&piece).map_err(failed)?;
         }
