@@ -6,6 +6,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use crate::database::member::{Member, Membership};
+use crate::database::versions::Release;
 use crate::store::member::MEMBER;
 use crate::store::shell::shell_word;
 
@@ -52,19 +53,22 @@ fn listen_url(url: &str) -> String {
     format!("{scheme}://0.0.0.0:{port}")
 }
 
-/// The text beside this member, which the operator copies to its host.
-pub(super) fn instructions(membership: &Membership, member: &Member) -> String {
+/// The text beside this member, whose data are of the release `data`; the operator copies it to its host.
+pub(super) fn instructions(membership: &Membership, member: &Member, data: Option<Release>) -> String {
     let mut text = format!(
         "The member {name} of a restored etcd cluster, {hex}\n\
          ============================================================\n\n\
          Every member of the cluster was made from the same archive: {members}.\n\
          The directory `{MEMBER}` beside this file belongs into the data directory of the etcd on the host of {name}.\n\
          These are steps 3 to 6 of etcd-seal-recovery(7), which says more. Do them as root, in one bash, in the\n\
-         directory in which this member lies as members/{name}.\n\n\
+         directory in which this member lies as members/{name}.\n{needed}\n\
          Settings. The last three are what the configuration of the etcd on that host says:\n\n",
         name = shell_word(&member.name),
         hex = member.hex_id(),
         members = names(membership),
+        needed = data
+            .map(|data| format!("\nThe data are of etcd {data}: start etcd {data} or newer on them.\n"))
+            .unwrap_or_default(),
     );
     let settings = [
         ("NAME", member.name.as_str()),
@@ -211,9 +215,13 @@ mod tests {
             "etcd '--data-dir=/var/lib/my etcd' --wal-dir=/wal --name=a --listen-peer-urls=https://10.0.0.1:2380 \
              --initial-advertise-peer-urls=https://10.0.0.1:2380"
         );
-        let text = instructions(&membership, member);
+        let text = instructions(&membership, member, Release::of("3.5.0"));
         assert!(
             text.contains("    NAME=a\n") && text.contains("    CLIENT_URL=https://10.0.0.1:2379\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n\nThe data are of etcd 3.5: start etcd 3.5 or newer on them.\n\n"),
             "{text}"
         );
         assert!(!text.contains("token"), "{text}");

@@ -8,9 +8,6 @@ use crate::pipeline::instructions::etcd_command;
 use crate::pipeline::member::INSTRUCTIONS;
 use std::fmt::Write as _;
 
-/// The line before the command that starts etcd on the member.
-const START: &str = "start etcd so, with the client URLs and TLS flags that its configuration has:";
-
 impl Text for MemberReport {
     fn text(&self) -> String {
         let mut text = format!("{}: ", sanitize(&self.path));
@@ -31,7 +28,12 @@ impl Text for MemberReport {
         match &self.members[..] {
             [member] if member.etcd_flags.first().is_some_and(|flag| flag.starts_with("--data-dir=")) => {
                 let command = etcd_command(&member.etcd_flags);
-                let _ = write!(text, "\n{START}\n{}", sanitize(&command));
+                let release = self.release.map(|release| format!(" {release} or newer")).unwrap_or_default();
+                let _ = write!(
+                    text,
+                    "\nstart etcd{release} so, with the client URLs and TLS flags that its configuration has:\n{}",
+                    sanitize(&command)
+                );
             }
             _ => {
                 let _ = write!(text, "\n{INSTRUCTIONS} beside each member says how to go on");
