@@ -650,6 +650,7 @@ fn the_check_waits_for_a_member_that_does_not_answer() {
     let disaster = Disaster::new(&etcd);
     let urls = free_urls(6);
     let mut session = three_members(&disaster, &urls, Way::AllOnOneHost);
+    session.set("CLIENT_URL", &urls[3]);
     session
         .line("member=$(jobs -p | tail -n 1); kill -STOP $member; (sleep 8; kill -CONT $member) & late=$!");
     session.paste("check");

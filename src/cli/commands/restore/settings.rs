@@ -56,8 +56,8 @@ pub(crate) struct RestoreArguments {
 pub(crate) struct MemberArguments {
     /// Make the directory of a member that etcd starts from: an absent or empty one, or a mount point
     ///
-    /// What is published, as the last step, is DIR/member. etcd of the release of the data and every newer one to 3.8 starts
-    /// from it; see DATA AND VERSIONS.
+    /// What is published, as the last step, is DIR/member. An etcd of the release of the data, or a newer one up to 3.8, starts
+    /// from it.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where the member's log goes, if apart: an absent or empty directory
