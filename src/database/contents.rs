@@ -12,8 +12,8 @@ use super::mvcc::{KeyValue, Revision};
 use super::protobuf::{Fault, MessageSource};
 use super::refusal::refusal;
 use super::schema::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
-use super::startup::{self, VERSION_SIZE_MAX};
-use super::versions::{DataVersions, Release};
+use super::startup;
+use super::versions::{DataVersions, Release, VERSION_SIZE_MAX};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 

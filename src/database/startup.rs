@@ -20,8 +20,6 @@ use super::schema::{FINISHED_COMPACTION, META_BUCKET, SCHEDULED_COMPACTION};
 use super::versions::Release;
 use crate::error::Result;
 
-/// The most bytes of a version. etcd's have about ten.
-pub(super) const VERSION_SIZE_MAX: usize = 128;
 /// The oldest release that a storage version names.
 const FIRST_TO_STORE: Release = Release { major: 3, minor: 5 };
 /// For a value of a few bytes in etcd that is longer than the limit for values in memory.

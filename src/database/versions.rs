@@ -15,10 +15,10 @@
 
 use std::fmt;
 
-use super::startup::VERSION_SIZE_MAX;
-
 /// The first release that looks at the versions in a database before it starts.
 pub const FIRST_CHECKING: Release = Release { major: 3, minor: 6 };
+/// The most bytes of a version. etcd's have about ten.
+pub(super) const VERSION_SIZE_MAX: usize = 128;
 /// The release that starts on data with a pending downgrade only as the target of that.
 const DOWNGRADING: Release = Release { major: 3, minor: 5 };
 
