@@ -13,4 +13,5 @@ mod interoperability;
 mod member;
 mod plaintext;
 mod recipients;
+mod terminal;
 mod tls;
