@@ -97,7 +97,9 @@ fn check_user(key: &[u8], message: impl MessageSource) -> Result<(), Fault> {
         let field = field?;
         match field.tag {
             1 => named = equal(field.bytes()?, key)?,
-            2 | 3 => drop(field.bytes()?),
+            2 => drop(field.bytes()?),
+            // etcd 3.7 refuses a string that is not UTF-8; passwords and names are bytes.
+            3 => demand(is_utf8(field.bytes()?)?, || "the name of a role in it is not UTF-8".to_owned())?,
             4 => check_user_options(field.bytes()?)?,
             _ => {}
         }
@@ -110,6 +112,27 @@ fn equal(bytes: impl MessageSource, key: &[u8]) -> Result<bool, Fault> {
     let mut rest = Some(key);
     bytes.pieces(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
     Ok(rest.is_some_and(<[u8]>::is_empty))
+}
+
+/// Whether `bytes` are UTF-8.
+fn is_utf8(bytes: impl MessageSource) -> Result<bool, Fault> {
+    // The beginning of a character whose end is in the next piece.
+    let (mut cut, mut is_utf8) = (Vec::new(), true);
+    bytes.pieces(&mut |piece| {
+        if !is_utf8 {
+            return;
+        }
+        cut.extend_from_slice(piece);
+        let valid = std::str::from_utf8(&cut).map_or_else(
+            |error| {
+                is_utf8 = error.error_len().is_none();
+                error.valid_up_to()
+            },
+            str::len,
+        );
+        cut.drain(..valid);
+    })?;
+    Ok(is_utf8 && cut.is_empty())
 }
 
 /// `authpb.UserAddOptions`.
@@ -317,6 +340,8 @@ mod tests {
             ("authUsers", "u", &Message::default().number(3, 1).finish(), "field 3 has the wire type 0"),
             ("authUsers", "u", &options, "field 1 has the wire type 2"),
             ("authUsers", "u", &Message::default().bytes(1, b"v").finish(), "another name"),
+            ("authUsers", "u", &Message::default().bytes(3, b"read\x85r").finish(), "not UTF-8"),
+            ("authUsers", "u", &Message::default().bytes(3, b"read\xC3").finish(), "not UTF-8"),
             ("authUsers", "u", b"", "another name"),
             ("authRoles", "r", &Message::default().bytes(1, b"rr").finish(), "another name"),
             ("authRoles", "r", &role, "field 1 has the wire type 2"),
