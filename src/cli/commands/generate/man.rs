@@ -321,8 +321,8 @@ fn versions() -> String {
 /// What each release of etcd does with data of each other.
 fn versions_table() -> Vec<String> {
     let row = |first: &str, cells: Vec<String>| {
-        let cells: String = cells.iter().map(|cell| format!("{cell:<11}")).collect();
-        format!("{first:<9}{}", cells.trim_end())
+        let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<11}")).collect();
+        format!("{first:<9}{}", cells.concat().trim_end())
     };
     let releases = || MINORS.map(|minor| Release { major: 3, minor });
     let titles = row("data of", releases().map(|etcd| format!("etcd {etcd}")).collect());
