@@ -13,5 +13,6 @@ mod interoperability;
 mod member;
 mod plaintext;
 mod recipients;
+mod salvage;
 mod terminal;
 mod tls;

@@ -21,6 +21,9 @@ impl Text for SaveReport {
             let _ = write!(text, ", from {member}");
         }
         let _ = write!(text, "\n  {}", self.sizes());
+        if let Some(directory) = &self.data_directory {
+            let _ = write!(text, "\n  {}", directory.text());
+        }
         // A sidecar keeps it for later; without one only this text does.
         if !self.has_sidecar() {
             let _ = write!(text, "\n  sha256 {}", self.archive_sha256);
@@ -45,7 +48,8 @@ impl SaveReport {
     /// `revision 574, 189.7 MiB in 32.5 MiB, 1 recipient, 2.4 s (stream 2.3 s)`, which fits 80 columns.
     fn sizes(&self) -> String {
         let mut text = String::new();
-        if let Some(revision) = revision(Some(&self.manifest), &self.trailer) {
+        if let (Some(revision), None) = (revision(Some(&self.manifest), &self.trailer), &self.data_directory)
+        {
             let _ = write!(text, "revision {revision}, ");
         }
         let _ = write!(
