@@ -18,7 +18,7 @@ fn shell(scene: &Scene, script: &str) -> Outcome {
     scene.sandbox.program("sh").args(["-ec", script]).succeed()
 }
 
-fn words<'w>(command: &'w str) -> impl Iterator<Item = &'w str> {
+fn words(command: &str) -> impl Iterator<Item = &str> {
     command.split(' ')
 }
 
