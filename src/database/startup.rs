@@ -16,11 +16,9 @@ use super::leases::Lease;
 use super::mvcc::Revision;
 use super::protobuf::{Fault, Fields, MessageSource};
 use super::refusal::refusal;
-use super::schema::{FINISHED_COMPACTION, META_BUCKET, SCHEDULED_COMPACTION};
+use super::schema::{FINISHED_COMPACTION, META_BUCKET, SCHEDULED_COMPACTION, VERSION_SIZE_MAX};
 use crate::error::Result;
 
-/// The most bytes of a version. etcd's have about ten.
-pub(super) const VERSION_SIZE_MAX: usize = 128;
 /// For a value of a few bytes in etcd that is longer than the limit for values in memory.
 const TOO_LONG: &str = "it is longer than any that etcd writes";
 

@@ -56,6 +56,8 @@ fn assert_types(name: &str, value: &Value) {
                 "bumped_by",
                 "bumped_to",
                 "compact_revision",
+                "secrets",
+                "plain_secrets",
             ];
             let named = integers.contains(&name)
                 || of_database.contains(&name)
@@ -65,8 +67,7 @@ fn assert_types(name: &str, value: &Value) {
             named && number.is_u64()
         }
         (
-            "ok" | "armored" | "zstd" | "authenticated" | "opened" | "dry_run" | "auth_enabled"
-            | "kubernetes",
+            "ok" | "armored" | "zstd" | "authenticated" | "opened" | "dry_run" | "auth_enabled",
             Value::Bool(_),
         ) => true,
         (name, Value::String(text)) => {

@@ -3,6 +3,7 @@
 use crate::archive::manifest::Source;
 use crate::cli::clock::now;
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
 use crate::cli::input::open_file;
 use crate::cli::output::Place;
@@ -209,7 +210,9 @@ fn seal_into(place: &Place, seal: &Seal<'_>, input: Input<'_>, context: &Context
     output.name(sealing.name())?;
     let sealed = sealing.write_to(&mut output).map_err(|error| output.explain(error, identity))?;
     let published = output.publish(Some(sealed.archive_sha256), &context.interrupt)?;
-    context.reporter.result(&SaveReport::new(sealed, published, began.elapsed()))
+    let report = SaveReport::new(sealed, published, began.elapsed());
+    warn_of_downgrade(&report.path, report.downgrade());
+    context.reporter.result(&report)
 }
 
 /// The name of the host, if it has one.

@@ -23,6 +23,7 @@ pub(crate) use metrics::DrillMetrics;
 pub(crate) use path::shown;
 pub(crate) use reporter::{Reporter, put_on_stdout};
 pub(crate) use tally::Tally;
+pub(crate) use text::kubernetes::keys;
 pub(crate) use text::one_line;
 pub(crate) use text::units::{count, rate, size};
 

@@ -9,6 +9,7 @@ use crate::archive::manifest::Description;
 use crate::cli::clock::now;
 use crate::cli::commands::tether;
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::pipeline::drill::{Drill, Drilled, Program, check_room};
@@ -82,6 +83,7 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
     })?;
+    warn_of_downgrade(source.archive().subject(), drilled.contents.downgrade.as_deref());
     if let Some(manifest) = drilled.opened.as_ref().and_then(|opened| opened.manifest.as_ref()) {
         seen.description = Some(manifest.description.clone());
     }

@@ -2,13 +2,15 @@
 
 mod settings;
 
+use crate::archive::contents::Kubernetes;
 use crate::archive::manifest::Description;
 use crate::cli::clock::{now, time_of};
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, open_file, standard_input_object};
 use crate::cli::output::Place;
-use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, size};
+use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, keys, size};
 use crate::cli::terminal::printable::quoted;
 use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
@@ -357,7 +359,7 @@ fn cluster_id(description: &Description) -> Option<u64> {
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_old_id(restored, &cluster.membership);
     let contents = &restored.contents;
-    if contents.kubernetes && restored.raised_to.is_none() {
+    if contents.kubernetes.is_some() && restored.raised_to.is_none() {
         let number = restored.suggested_bump;
         let number = number.map(|by| format!(", or with --bump-revision {by} --mark-compacted"));
         tracing::warn!(
@@ -374,12 +376,12 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         warn_of_unread(predecessor, cluster.bump);
         warn_of_revisions_twice(predecessor, restored.raised_to);
     }
-    if !contents.encryption_providers.is_empty() {
-        let providers: Vec<&str> = contents.encryption_providers.iter().map(String::as_str).collect();
+    let encryption = contents.kubernetes.as_ref().map(Kubernetes::from).unwrap_or_default().encryption;
+    if !encryption.is_empty() {
         tracing::warn!(
             "Kubernetes has encrypted values in it ({}): kube-apiserver needs its EncryptionConfiguration, with the same keys, \
              to read them",
-            crate::cli::terminal::printable::sanitize(&providers.join(", "))
+            keys(&encryption)
         );
     }
     for alarm in &contents.alarms {
@@ -393,12 +395,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     if contents.unnamed_alarms() > 0 {
         tracing::warn!("… and {} more alarms are raised in it", contents.unnamed_alarms());
     }
-    if let Some(target) = &contents.downgrade {
-        tracing::warn!(
-            "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",
-            crate::cli::terminal::printable::sanitize(target)
-        );
-    }
+    warn_of_downgrade(restored.published.path.display(), contents.downgrade.as_deref());
     warn_of_version(contents, cluster.etcd_version);
 }
 

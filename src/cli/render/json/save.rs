@@ -43,6 +43,11 @@ impl SaveReport {
             trailer: saved.trailer,
         }
     }
+
+    /// The target of a downgrade of etcd that is in progress in the database.
+    pub(crate) fn downgrade(&self) -> Option<&str> {
+        self.trailer.contents.as_ref()?.downgrade.as_deref()
+    }
 }
 
 /// A fault of the member takes precedence over a fault of the snapshot.

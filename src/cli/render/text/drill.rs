@@ -35,6 +35,9 @@ impl Text for DrillReport {
         if let Some(sealed_by) = self.sealed_by {
             let _ = write!(text, "\nsealed by: {}", sealed_by.text());
         }
+        if let Some(kubernetes) = &self.database.kubernetes {
+            let _ = write!(text, "\n{}", kubernetes.text());
+        }
         for remark in &self.remarks {
             let _ = write!(text, "\nnote: {}", sanitize(remark));
         }
