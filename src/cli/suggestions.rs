@@ -1,138 +1,113 @@
 //! Names the right command or flag where the command line has one of another tool, or one that a tired operator guesses.
 
 /// A flag that this program does not have, in the commands that it is tried with, and what to use in its place.
-struct Flag {
-    /// The commands; any where there are none.
-    commands: &'static [&'static str],
-    wrong: &'static [&'static str],
-    right: &'static str,
-}
+struct Flag(Commands, Wrong, Right);
+
+/// Commands, with spaces between them; any where there are none.
+type Commands = &'static str;
+/// What is not known here, with spaces between the words.
+type Wrong = &'static str;
+/// What to use in its place.
+type Right = &'static str;
 
 /// Flags of etcdctl, etcdutl, curl, kube-apiserver, age, restic and openssl, and guesses.
 const FLAGS: &[Flag] = &[
-    Flag {
-        commands: &["save"],
-        wrong: &["-o", "--output", "--output-file", "--out", "-f", "--file"],
-        right: "the destination has no flag: etcd-seal save DEST, a directory, a new file, or -",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--snapshot", "--from-snapshot", "--input", "--from-file"],
-        right: "--from FILE seals an existing snapshot",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["-i", "--identity", "-k"],
-        right: "save needs no key, only recipients: -r age1…, or -R FILE",
-    },
-    Flag {
-        commands: &["restore", "drill"],
-        wrong: &["--from", "--snapshot", "--input"],
-        right: "an archive is the argument ARCHIVE; --from-snapshot FILE takes a plain snapshot",
-    },
-    Flag {
-        commands: &["restore"],
-        wrong: &["--dir", "--datadir", "--data", "--target"],
-        right: "--data-dir DIR makes a member, -o FILE writes the snapshot",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--ca-file", "--ca", "--ca-cert", "--trusted-ca-file", "--etcd-cafile", "--tlscacert"],
-        right: "--cacert FILE names the authority",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--cert-file", "--client-cert", "--etcd-certfile", "--tlscert", "-E"],
-        right: "--cert FILE names the client certificate",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--key-file", "--client-key", "--etcd-keyfile", "--tlskey"],
-        right: "--key FILE names the private key of --cert",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--endpoint", "--host", "--hosts", "--server", "--etcd-servers", "-H"],
-        right: "--endpoints HOST:PORT,… names the members",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--insecure", "--skip-verify", "--insecure-skip-verify", "--no-verify"],
-        right: "--cacert FILE verifies the server; --insecure-skip-tls-verify accepts any",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--recipients", "--to", "--encrypt", "--encrypt-to", "-e", "--public-key"],
-        right: "-r age1… names a recipient, -R FILE a file of them",
-    },
-    Flag {
-        commands: &[],
-        wrong: &[
-            "--identity-file",
-            "--private-key",
-            "--identities",
-            "--decrypt",
-            "-k",
-            "--secret-key",
-            "--key-file",
-            "--key",
-        ],
-        right: "-i FILE names the identity that opens archives",
-    },
-    Flag {
-        commands: &[],
-        wrong: &["--password-file", "--passphrase-file"],
-        right: "-p reads the passphrase from the file that ETCD_SEAL_PASSPHRASE_FILE names",
-    },
-    Flag { commands: &[], wrong: &["-w", "--write-out", "--format"], right: "--json prints JSON" },
-    Flag { commands: &[], wrong: &["--debug", "--log-level"], right: "-v tells more" },
-    Flag { commands: &["save"], wrong: &["--overwrite", "--replace"], right: "--force replaces an archive" },
-    Flag {
-        commands: &["save"],
-        wrong: &["--compress", "--compression", "--compression-level", "--zstd"],
-        right: "archives are always compressed; --level N from 1 to 19 says how hard",
-    },
-    Flag {
-        commands: &["save"],
-        wrong: &["--timeout"],
-        right: "--stall-timeout bounds a stream that stands still, --command-timeout all of it",
-    },
+    Flag(
+        "save",
+        "-o --output --output-file --out -f --file",
+        "the destination has no flag: etcd-seal save DEST, a directory, a new file, or -",
+    ),
+    Flag("save", "--snapshot --from-snapshot --input --from-file", "--from FILE seals an existing snapshot"),
+    Flag("save", "-i --identity -k", "save needs no key, only recipients: -r age1…, or -R FILE"),
+    Flag(
+        "restore drill",
+        "--from --snapshot --input",
+        "an archive is the argument ARCHIVE; --from-snapshot FILE takes a plain snapshot",
+    ),
+    Flag(
+        "restore",
+        "--dir --datadir --data --target",
+        "--data-dir DIR makes a member, -o FILE writes the snapshot",
+    ),
+    Flag(
+        "save",
+        "--ca-file --ca --ca-cert --trusted-ca-file --etcd-cafile --tlscacert",
+        "--cacert FILE names the authority",
+    ),
+    Flag(
+        "save",
+        "--cert-file --client-cert --etcd-certfile --tlscert -E",
+        "--cert FILE names the client certificate",
+    ),
+    Flag(
+        "save",
+        "--key-file --client-key --etcd-keyfile --tlskey",
+        "--key FILE names the private key of --cert",
+    ),
+    Flag(
+        "save",
+        "--endpoint --host --hosts --server --etcd-servers -H",
+        "--endpoints HOST:PORT,… names the members",
+    ),
+    Flag(
+        "save",
+        "--insecure --skip-verify --insecure-skip-verify --no-verify",
+        "--cacert FILE verifies the server; --insecure-skip-tls-verify accepts any",
+    ),
+    Flag(
+        "save",
+        "--recipients --to --encrypt --encrypt-to -e --public-key",
+        "-r age1… names a recipient, -R FILE a file of them",
+    ),
+    Flag(
+        "",
+        "--identity-file --private-key --identities --decrypt -k --secret-key --key-file --key",
+        "-i FILE names the identity that opens archives",
+    ),
+    Flag(
+        "",
+        "--password-file --passphrase-file",
+        "-p reads the passphrase from the file that ETCD_SEAL_PASSPHRASE_FILE names",
+    ),
+    Flag("", "-w --write-out --format", "--json prints JSON"),
+    Flag("", "--debug --log-level", "-v tells more"),
+    Flag("save", "--overwrite --replace", "--force replaces an archive"),
+    Flag(
+        "save",
+        "--compress --compression --compression-level --zstd",
+        "archives are always compressed; --level N from 1 to 19 says how hard",
+    ),
+    Flag(
+        "save",
+        "--timeout",
+        "--stall-timeout bounds a stream that stands still, --command-timeout all of it",
+    ),
 ];
 
 /// Commands that this program does not have, and what to use in their place.
-const COMMANDS: &[(&[&str], &str)] = &[
+const COMMANDS: &[(Wrong, Right)] = &[
+    ("backup snapshot dump seal export create encrypt archive", "etcd-seal save DEST makes a backup"),
     (
-        &["backup", "snapshot", "dump", "seal", "export", "create", "encrypt", "archive"],
-        "etcd-seal save DEST makes a backup",
-    ),
-    (
-        &["list", "ls", "snapshots"],
+        "list ls snapshots",
         "etcd-seal verify DIR/*.age checks all archives of a directory, etcd-seal info DIR/*.age describes them",
     ),
+    ("status show inspect describe stat cat", "etcd-seal info ARCHIVE describes an archive"),
+    ("check validate scrub", "etcd-seal verify ARCHIVE checks an archive"),
     (
-        &["status", "show", "inspect", "describe", "stat", "cat"],
-        "etcd-seal info ARCHIVE describes an archive",
-    ),
-    (&["check", "validate", "scrub"], "etcd-seal verify ARCHIVE checks an archive"),
-    (
-        &["decrypt", "open", "unseal", "extract", "recover"],
+        "decrypt open unseal extract recover",
         "etcd-seal restore ARCHIVE -i KEY -o FILE gives the snapshot back, with --data-dir DIR a member",
     ),
-    (&["prove", "test", "try"], "etcd-seal drill ARCHIVE -i KEY starts an etcd on an archive"),
-    (
-        &["init", "key", "keys", "genkey", "generate-key", "gen-key", "age-keygen"],
-        "etcd-seal keygen -o FILE makes a key",
-    ),
-    (&["man", "completion", "completions"], "etcd-seal generate makes manual pages and completions"),
+    ("prove test try", "etcd-seal drill ARCHIVE -i KEY starts an etcd on an archive"),
+    ("init key keys genkey generate-key gen-key age-keygen", "etcd-seal keygen -o FILE makes a key"),
+    ("man completion completions", "etcd-seal generate makes manual pages and completions"),
 ];
 
 /// What to use in place of `flag`, which `command` does not have.
 pub(crate) fn for_flag(command: &str, flag: &str) -> Option<&'static str> {
-    let fits = |suggestion: &&Flag| {
-        suggestion.wrong.contains(&flag)
-            && (suggestion.commands.is_empty() || suggestion.commands.contains(&command))
+    let fits = |Flag(commands, wrong, _): &&Flag| {
+        has(wrong, flag) && (commands.is_empty() || has(commands, command))
     };
-    FLAGS.iter().find(fits).map(|suggestion| suggestion.right)
+    FLAGS.iter().find(fits).map(|Flag(_, _, right)| *right)
 }
 
 /// What to use in place of the command `name`; `next` is the word after it, as in `snapshot restore`.
@@ -142,7 +117,11 @@ pub(crate) fn for_command(name: &str, next: Option<&str>) -> Option<&'static str
         ("snapshot", Some("status")) => "status",
         _ => name,
     };
-    COMMANDS.iter().find(|(wrong, _)| wrong.contains(&name)).map(|(_, right)| *right)
+    COMMANDS.iter().find(|(wrong, _)| has(wrong, name)).map(|(_, right)| *right)
+}
+
+fn has(words: &str, wanted: &str) -> bool {
+    words.split(' ').any(|word| word == wanted)
 }
 
 #[cfg(test)]
@@ -163,9 +142,9 @@ mod tests {
             })
         };
         let all: Vec<&str> = program.get_subcommands().map(clap::Command::get_name).collect();
-        for Flag { commands, wrong, right } in FLAGS {
-            let named = if commands.is_empty() { &all[..] } else { commands };
-            for flag in *wrong {
+        for Flag(commands, wrong, right) in FLAGS {
+            let named = if commands.is_empty() { all.clone() } else { commands.split(' ').collect() };
+            for flag in wrong.split(' ') {
                 assert!(named.iter().any(|name| !exists(name, flag)), "{flag} exists");
             }
             let mut words =
@@ -173,7 +152,7 @@ mod tests {
             assert!(words.all(|flag| all.iter().any(|name| exists(name, flag))), "{right}");
         }
         for (wrong, right) in COMMANDS {
-            assert!(wrong.iter().all(|name| program.find_subcommand(name).is_none()), "{wrong:?}");
+            assert!(wrong.split(' ').all(|name| program.find_subcommand(name).is_none()), "{wrong:?}");
             let named = right.split("etcd-seal ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
             assert!(program.find_subcommand(named).is_some(), "{right}");
         }

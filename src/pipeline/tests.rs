@@ -342,20 +342,6 @@ fn a_stop_ends_both_ways() {
 }
 
 #[test]
-fn the_damaged_chunk_is_named() {
-    let key = key();
-    let archive = seal(&snapshot_for_tests(100, noise), &key);
-    let header = Header::parse(&archive).unwrap().size();
-    let chunk = SEALED_CHUNK_SIZE as u64;
-    for number in [0, 1, 4] {
-        let mut bad = archive.clone();
-        bad[(header + number * chunk) as usize + 9] ^= 4;
-        let begin = header + number * chunk;
-        assert_eq!(open(&bad, &key).unwrap_err().damaged(), Some(begin..begin + chunk));
-    }
-}
-
-#[test]
 fn a_cut_is_noticed_without_key_where_no_chunk_can_end_and_called_one_where_one_can() {
     let key = key();
     let archive = seal(&snapshot_for_tests(60, noise), &key);
@@ -429,22 +415,6 @@ fn armour_may_stand_behind_empty_lines_and_nothing_else() {
 }
 
 #[test]
-fn what_follows_the_end_is_noticed() {
-    let key = key();
-    let archive = seal(&snapshot_for_tests(20, noise), &key);
-    let other = seal(&snapshot_for_tests(3, noise), &key);
-    for tail in [b"x".to_vec(), vec![0; 70_000], other] {
-        assert_eq!(open(&[&archive[..], &tail].concat(), &key).unwrap_err().kind(), Kind::PayloadDamaged);
-    }
-}
-
-#[test]
-fn another_key_opens_nothing() {
-    let archive = seal(&snapshot_for_tests(5, noise), &key());
-    assert_eq!(open(&archive, &key()).unwrap_err().kind(), Kind::NoMatchingIdentity);
-}
-
-#[test]
 fn other_files_are_not_archives() {
     let key = key();
     for bytes in [&b""[..], b"hello, world", &snapshot_for_tests(3, noise), &[0x28, 0xB5, 0x2F, 0xFD, 0]] {
@@ -501,56 +471,17 @@ fn forge(archive: &[u8], key: &Key, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8
     forged
 }
 
-fn replace(plaintext: &mut Vec<u8>, from: &[u8], to: &[u8]) {
-    let at = plaintext.windows(from.len()).position(|window| window == from).unwrap();
-    plaintext.splice(at..at + from.len(), to.iter().copied());
-}
-
-type Change = fn(&mut Vec<u8>);
-
 #[test]
-fn inner_layers_that_disagree_are_damage_even_under_the_right_key() {
+fn a_manifest_of_another_version_than_the_description_is_damage_even_under_the_right_key() {
     let key = key();
     let archive = seal(&snapshot_for_tests(40, noise), &key);
     assert!(open(&forge(&archive, &key, |_| ()), &key).is_ok());
-    let forgeries: [(&str, Change); 10] = [
-        ("manifest and description disagree", |text| replace(text, b"prod", b"test")),
-        ("a manifest of another version than the description", |text| {
-            replace(text, b"\"format_version\":1", b"\"format_version\":2");
-        }),
-        ("wrong snapshot digest", |text| {
-            let at = text.windows(15).rposition(|window| window == b"database_sha256").unwrap();
-            text[at + 18] = if text[at + 18] == b'0' { b'1' } else { b'0' };
-        }),
-        ("the digest called absent", |text| replace(text, b"\"verified\"", b"\"absent\"  ")),
-        ("something behind the seek table", |text| text.push(0)),
-        ("a cut seek table", |text| text.truncate(text.len() - 1)),
-        ("a seek table that is off by one", |text| {
-            let entry = text.len() - 9 - 8;
-            text[entry] ^= 1;
-        }),
-        ("no manifest", |text| {
-            let size = u32::from_le_bytes(text[4..8].try_into().unwrap()) as usize;
-            text.drain(..8 + size);
-        }),
-        ("a frame twice", |text| {
-            let begin = 8 + u32::from_le_bytes(text[4..8].try_into().unwrap()) as usize;
-            let magic = &[0x28, 0xB5, 0x2F, 0xFD];
-            let second = text[begin + 4..].windows(4).position(|window| window == magic).unwrap() + begin + 4;
-            let frame = text[begin..second].to_vec();
-            text.splice(begin..begin, frame);
-        }),
-        ("a frame less", |text| {
-            let begin = 8 + u32::from_le_bytes(text[4..8].try_into().unwrap()) as usize;
-            let magic = &[0x28, 0xB5, 0x2F, 0xFD];
-            let second = text[begin + 4..].windows(4).position(|window| window == magic).unwrap() + begin + 4;
-            text.drain(begin..second);
-        }),
-    ];
-    for (what, change) in forgeries {
-        let error = open(&forge(&archive, &key, change), &key).expect_err(what);
-        assert_eq!(error.kind(), Kind::StructureDamaged, "{what}: {error}");
-    }
+    let version = b"\"format_version\":1";
+    let forged = forge(&archive, &key, |text| {
+        let at = text.windows(version.len()).position(|window| window == version).unwrap();
+        text[at + version.len() - 1] = b'2';
+    });
+    assert_eq!(open(&forged, &key).unwrap_err().kind(), Kind::StructureDamaged);
 }
 
 /// An age file that any other tool could write.

@@ -138,6 +138,7 @@ fn existing_name_is_refused(subject: &impl Subject) {
         store.begin().unwrap().name(name, CREATE).unwrap_err(),
         store.check(name, CREATE).unwrap_err(),
     ];
+    assert_eq!(refused[0].to_string(), refused[2].to_string());
     for error in refused {
         assert_eq!(error.kind(), Kind::DestinationExists);
         let address = store.address(name).display().to_string();
@@ -486,4 +487,5 @@ fn interrupt_prevents_the_commit(subject: &impl Subject) {
     }
     assert_eq!(names(store), ["x.age", "x.age.sha256"]);
     assert_eq!(get(store, OsStr::new("x.age")), b"old");
+    assert_eq!(store.sidecar(OsStr::new("x.age")).unwrap().unwrap().sha256, digest(b"old"));
 }

@@ -7,7 +7,7 @@ use harness::proxy::{Harm, proxy};
 use harness::refusal::{RECIPIENT, fill_with_noise, scene, snapshot};
 use harness::sandbox::Sandbox;
 use harness::skip;
-use harness::{Etcd, Options, dead_address, etcds};
+use harness::{Etcd, Options, dead_address, etcds, needs};
 use serde_json::Value;
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -118,16 +118,17 @@ fn sha256(bytes: &[u8]) -> String {
 
 #[test]
 fn partly_is_3_when_only_the_sidecar_or_the_directory_failed() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let scene = scene!();
     let both: &[&str] = &["b.age", "b.age.sha256"];
     for (fault, left, code) in [
         ("fsync:error=EIO:when=1", &[][..], 1),
         ("fsync:error=EIO:when=2", &[], 1),
+        ("fsync:error=ENOSPC:when=2", &[], 1),
         ("renameat2:error=EACCES", &[], 1),
+        ("renameat2:error=EIO", &[], 1),
         ("renameat:error=EIO", &["b.age"], 3),
+        ("renameat:error=ENOSPC", &["b.age"], 3),
         ("fsync:error=EIO:when=3", both, 3),
     ] {
         for json in [false, true] {
@@ -146,7 +147,8 @@ fn partly_is_3_when_only_the_sidecar_or_the_directory_failed() {
                     );
                 }
             } else {
-                assert!(outcome.stderr.contains("etcd-seal: hint: "), "{}", outcome.stderr);
+                let outcome = outcome.says("etcd-seal: hint: ");
+                assert_eq!(outcome.stderr.contains("is complete, but"), code == 3, "{}", outcome.stderr);
                 assert_eq!(outcome.text().starts_with("out/b.age: "), code == 3, "{}", outcome.text());
             }
             if code == 3 {
@@ -358,9 +360,7 @@ fn signals_while_etcd_stands_still() {
 
 #[test]
 fn a_signal_after_the_commit_is_too_late() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let scene = scene!();
     let sandbox = &scene.sandbox;
     // The sidecar gets its name later than the archive by more than the program is given to stop when it may.

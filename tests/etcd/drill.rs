@@ -23,7 +23,7 @@ struct Scene {
 impl Scene {
     fn new() -> Self {
         let sandbox = Sandbox::new();
-        let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim().to_owned();
+        let recipient = sandbox.keygen("key.txt");
         sandbox.make_directory("scratch");
         Self { sandbox, recipient }
     }

@@ -7,7 +7,7 @@ use harness::fake::Step::{Hang, Send};
 use harness::fake::{Fake, Script};
 use harness::proxy::{Harm, Tally, counting, proxy};
 use harness::snapshots::random;
-use harness::{Etcd, Options, Pki, ServerTls, an_etcd, changed, connection, etcds, say};
+use harness::{ConnectionExt, Etcd, Options, Pki, ServerTls, an_etcd, changed, connection, etcds, say};
 use std::io::Write;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -101,26 +101,11 @@ async fn the_limit_counts_what_tls_adds() {
     let client = pki.issue("client", "DNS:client");
     let tls = Some(ServerTls { leaf, client_authority: Some(pki.authority()) });
     let etcd = Etcd::start(&binary, &Options { tls, ..Options::default() });
-    let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
     let address = etcd.address();
-    let flags = [
-        "--cacert",
-        &path(&pki.authority()),
-        "--cert",
-        &path(&client.certificate),
-        "--key",
-        &path(&client.key),
-    ];
-    fill(&etcd, &flags.map(ToOwned::to_owned), VALUES);
+    fill(&etcd, &pki.flags(&client), VALUES);
     let address = address.strip_prefix("https://").unwrap_or(&address);
-    assert_keeps_the_limit(address, |here| {
-        changed(connection(&[here]), |connection| {
-            connection.cacert = Some(pki.authority());
-            connection.cert = Some(client.certificate.clone());
-            connection.key = Some(client.key.clone());
-        })
-    })
-    .await;
+    let reached = |here: &str| connection(&[here]).trusting(pki.authority()).showing(&client);
+    assert_keeps_the_limit(address, reached).await;
 }
 
 /// One message takes two and a half seconds, and the stream may stand still for one.
@@ -139,10 +124,10 @@ async fn to_hold_the_member_back_is_no_stall() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stall_is_found_under_a_limit_too() {
-    let limited = |connection| {
-        changed(connection, |connection| {
-            connection.limit_rate = Some(128 * 1024);
-            connection.stall_timeout = Duration::from_secs(1);
+    let limited = |connection: Connection| {
+        connection.with(|limited| {
+            limited.limit_rate = Some(128 * 1024);
+            limited.stall_timeout = Duration::from_secs(1);
         })
     };
     let began = Instant::now();

@@ -7,8 +7,8 @@ use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, MemberCondition, Snapshot, TlsMode};
 use etcd_seal::low_level::interrupt::Interrupt;
 use harness::{
-    Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, changed, connection, dead_address, each_etcd, etcds,
-    run,
+    ConnectionExt, Etcd, LOOPBACK_NAMES, Leaf, Options, Pki, ServerTls, changed, connection, dead_address,
+    each_etcd, etcds, run,
 };
 use secrecy::SecretString;
 use sha2::{Digest, Sha256};
@@ -61,14 +61,7 @@ fn as_user(name: &str, password: &str, connection: Connection) -> Connection {
 }
 
 fn trusting(pki: &Pki, connection: Connection) -> Connection {
-    changed(connection, |connection| connection.cacert = Some(pki.authority()))
-}
-
-fn showing(leaf: &Leaf, connection: Connection) -> Connection {
-    changed(connection, |connection| {
-        connection.cert = Some(leaf.certificate.clone());
-        connection.key = Some(leaf.key.clone());
-    })
+    connection.trusting(pki.authority())
 }
 
 fn start_tls(binary: &Path, leaf: Leaf, client_authority: Option<&Pki>) -> Etcd {
@@ -112,10 +105,8 @@ async fn alarms_are_told_apart_by_the_member_they_name() {
             client.alarm(AlarmAction::Activate, alarm, Some(options)).await.unwrap();
         }
         let snapshot = open(&connection).await;
-        assert_eq!(
-            snapshot.conditions,
-            [MemberCondition::Corrupt(own), MemberCondition::Nospace(i64::MAX.cast_unsigned())]
-        );
+        let nospace = MemberCondition::Nospace(i64::MAX.cast_unsigned());
+        assert_eq!(snapshot.conditions, [MemberCondition::Corrupt(own), nospace]);
     }
 }
 
@@ -131,8 +122,7 @@ async fn unix_sockets_serve_with_and_without_tls() {
         let member = Etcd::start(&binary, &Options { unix: true, tls, ..Options::default() });
         let at = || connection(&[format!("unixs://{}", member.address())]);
         assert_eq!(taken(&trusting(&pki, at())).await.tls, TlsMode::Verified);
-        let believing = changed(at(), |connection| connection.insecure_skip_tls_verify = true);
-        assert_eq!(taken(&believing).await.tls, TlsMode::Unverified);
+        assert_eq!(taken(&at().unverified()).await.tls, TlsMode::Unverified);
         let error = refused(&connection(&[format!("unix://{}", member.address())])).await;
         assert_says(&error, Kind::EtcdTls, "serves TLS", "unixs://");
     }
@@ -145,29 +135,17 @@ async fn client_certificates_and_users_open_the_door() {
         let member = start_tls(&binary, pki.issue("server", LOOPBACK_NAMES), Some(&pki));
         let (client, root) = (pki.issue("client", LOOPBACK_NAMES), pki.issue("root", LOOPBACK_NAMES));
         let secure = || trusting(&pki, connection(&[member.address()]));
-        taken(&showing(&client, secure())).await;
-        let unverified =
-            changed(connection(&[member.address()]), |connection| connection.insecure_skip_tls_verify = true);
-        taken(&showing(&client, unverified)).await;
+        taken(&secure().showing(&client)).await;
+        taken(&connection(&[member.address()]).unverified().showing(&client)).await;
 
-        let tls_flags = [
-            "--cacert",
-            path(&pki.authority()),
-            "--cert",
-            path(&client.certificate),
-            "--key",
-            path(&client.key),
-        ]
-        .map(str::to_owned);
-        let tls_flags = tls_flags.each_ref().map(String::as_str);
-        member.enable_authentication("right", &tls_flags);
-        taken(&as_user("root", "right", showing(&client, secure()))).await;
-        taken(&showing(&root, secure())).await;
+        member.enable_authentication("right", &pki.flags(&client).each_ref().map(String::as_str));
+        taken(&as_user("root", "right", secure().showing(&client))).await;
+        taken(&secure().showing(&root)).await;
 
-        let error = refused(&as_user("root", "wrong", showing(&client, secure()))).await;
+        let error = refused(&as_user("root", "wrong", secure().showing(&client))).await;
         assert_says(&error, Kind::EtcdAuthentication, "authentication failed", "root role");
         assert!(!format!("{error} {error:?}").contains("wrong"));
-        let error = refused(&showing(&client, secure())).await;
+        let error = refused(&secure().showing(&client)).await;
         assert_says(&error, Kind::EtcdAuthentication, &member.address(), "");
     }
 }
@@ -197,13 +175,9 @@ async fn every_tls_fault_has_its_own_way_out() {
         let member = start_tls(&binary, pki.issue("server", LOOPBACK_NAMES), None);
         taken(&trusting(&pki, connection(&[member.address()]))).await;
         taken(&trusting(&pki, connection(&[format!("https://{}", member.address())]))).await;
-        taken(&changed(connection(&[member.address()]), |connection| {
-            connection.insecure_skip_tls_verify = true;
-        }))
-        .await;
+        let skipping = connection(&[member.address()]).unverified();
+        taken(&skipping).await;
         // To skip verification is to skip it, whatever --cacert says.
-        let skipping =
-            changed(connection(&[member.address()]), |connection| connection.insecure_skip_tls_verify = true);
         taken(&trusting(&other, skipping)).await;
 
         let error = refused(&trusting(&other, connection(&[member.address()]))).await;
@@ -218,10 +192,7 @@ async fn every_tls_fault_has_its_own_way_out() {
         let expired = start_tls(&binary, pki.issue_expired("server", LOOPBACK_NAMES), None);
         let error = refused(&trusting(&pki, connection(&[expired.address()]))).await;
         assert_says(&error, Kind::EtcdTls, "CN=server expired on ", "renew");
-        let skipping = changed(connection(&[expired.address()]), |connection| {
-            connection.insecure_skip_tls_verify = true;
-        });
-        taken(&skipping).await;
+        taken(&connection(&[expired.address()]).unverified()).await;
         let misnamed = start_tls(&binary, pki.issue("server", "DNS:elsewhere"), None);
         let error = refused(&trusting(&pki, connection(&[misnamed.address()]))).await;
         assert_says(&error, Kind::EtcdTls, "elsewhere", "`endpoints`");
@@ -257,7 +228,7 @@ async fn a_client_certificate_that_is_missing_or_foreign_is_a_tls_fault_each_tim
         for _ in 0..20 {
             let error = refused(&trusting(&pki, connection(&[member.address()]))).await;
             assert_says(&error, Kind::EtcdTls, &member.address(), "`cert` and `key`");
-            let error = refused(&showing(&foreign, trusting(&pki, connection(&[member.address()])))).await;
+            let error = refused(&trusting(&pki, connection(&[member.address()])).showing(&foreign)).await;
             assert_says(&error, Kind::EtcdTls, &member.address(), "`cert` and `key`");
         }
         let error = refused(&connection(&[format!("http://{}", member.address())])).await;
@@ -306,10 +277,8 @@ async fn a_cluster_serves_from_a_follower_and_from_the_members_left() {
         assert_says(&error, Kind::EtcdUnreachable, &members[1].address(), "`endpoints`");
 
         // Without a quorum there is still a snapshot to be had: that may be the day it is needed most.
-        let brief = changed(connection(&[leader.address()]), |connection| {
-            connection.command_timeout = Duration::from_secs(1);
-        });
-        open(&brief).await;
+        let second = Duration::from_secs(1);
+        open(&connection(&[leader.address()]).with(|brief| brief.command_timeout = second)).await;
     }
 }
 
@@ -333,8 +302,4 @@ async fn an_interrupt_ends_the_stream() {
         let before = etcd::open(&connection(&[member.address()]), &interrupt).await.err().unwrap();
         assert_eq!(before.kind(), Kind::Interrupted);
     }
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
 }

@@ -11,11 +11,6 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-/// A key pair of ours in the sandbox: `key.txt`, and the recipient.
-fn key_pair(sandbox: &Sandbox) -> String {
-    sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim_end().to_owned()
-}
-
 /// Saves from where `access` leads into the directory `backups`, and returns the archive's name there.
 fn save(sandbox: &Sandbox, recipient: &str, access: &Access) -> (String, Value) {
     sandbox.make_directory("backups");
@@ -101,13 +96,9 @@ fn round_trip(
 ) {
     let before = Client::new(sandbox, member, access.clone()).contents();
     let count = |what: &str| before.lines().filter(|line| line.starts_with(what)).count();
-    assert_eq!(
-        (count("key: "), count("lease "), count("role \"reader\": ")),
-        (KEYS_LOADED, 4, 1),
-        "{before}"
-    );
-    assert_eq!(count("user \"alice\": "), 1, "{before}");
-    let recipient = key_pair(sandbox);
+    let counts = ["key: ", "lease ", "role \"reader\": ", "user \"alice\": "].map(count);
+    assert_eq!(counts, [KEYS_LOADED, 4, 1, 1], "{before}");
+    let recipient = sandbox.keygen("key.txt");
     let (archive, report) = save(sandbox, &recipient, access);
     let archive = sandbox.path("backups").join(archive);
     let snapshot = restore(sandbox, &archive);
@@ -155,16 +146,7 @@ impl Guarded {
         let options = Options { tls, ..Options::default() };
         let member = Etcd::start(binary, &options);
         let client = pki.issue("client", LOOPBACK_NAMES);
-        let flags = [
-            "--cacert",
-            pki.authority().to_str().unwrap(),
-            "--cert",
-            client.certificate.to_str().unwrap(),
-            "--key",
-            client.key.to_str().unwrap(),
-        ]
-        .map(str::to_owned);
-        let certificates = Access::new(&secure(&member), &flags);
+        let certificates = Access::new(&secure(&member), &pki.flags(&client));
         let administrator = Client::new(&sandbox, &member, certificates.clone());
         administrator.load();
         administrator.run(&["user", "add", "root:pass:word"]);
@@ -198,7 +180,7 @@ fn the_snapshot_is_what_etcdctl_saves() {
             etcdctl(&sandbox, &member).args(&access.flags).args(["snapshot", "save", name]).succeed();
             fs::read(sandbox.path(name)).unwrap()
         };
-        let recipient = key_pair(&sandbox);
+        let recipient = sandbox.keygen("key.txt");
         let first = by_etcdctl("first.db");
         let (archive, _) = save(&sandbox, &recipient, &access);
         let ours = restore(&sandbox, &sandbox.path("backups").join(archive));
@@ -226,7 +208,7 @@ fn standard_streams_carry_archive_and_snapshot() {
         let member = Etcd::start(&binary, &Options::default());
         let access = Access::new::<&str>(&member.address(), &[]);
         Client::new(&sandbox, &member, access.clone()).load();
-        let recipient = key_pair(&sandbox);
+        let recipient = sandbox.keygen("key.txt");
         let save = ["save", "-", "--json", "-r", &recipient];
         let saved = sandbox.seal(save).args(&access.flags).succeed();
         assert!(sandbox.names(".").iter().all(|name| name == "key.txt"), "{:?}", sandbox.names("."));
@@ -278,7 +260,7 @@ fn from_a_file_and_from_standard_input(sandbox: &Sandbox, recipient: &str, snaps
 fn dead_endpoints_are_stepped_over_and_sockets_reached() {
     for binary in etcds() {
         let sandbox = Sandbox::new();
-        let recipient = key_pair(&sandbox);
+        let recipient = sandbox.keygen("key.txt");
         let member = Etcd::start(&binary, &Options::default());
         let dead = dead_address();
         for endpoints in [format!("{dead},{}", member.address()), format!("{},{dead}", member.address())] {
@@ -298,7 +280,7 @@ fn dead_endpoints_are_stepped_over_and_sockets_reached() {
 fn the_environment_of_etcdctl_serves_and_flags_beat_it() {
     for binary in etcds() {
         let Guarded { sandbox, pki, member: _member, certificates, .. } = Guarded::start(&binary);
-        let recipient = key_pair(&sandbox);
+        let recipient = sandbox.keygen("key.txt");
         let save = |archive: &str| sandbox.seal(["save", archive, "--force", "-r", &recipient]);
         let variables = ["ENDPOINTS", "CACERT", "CERT", "KEY"].iter().zip(certificates.flags.chunks(2));
         let variables: Vec<_> = variables

@@ -9,12 +9,14 @@ use etcd_seal::low_level::database::mvcc::Revision;
 use etcd_seal::low_level::interrupt::Interrupt;
 use harness::contents::{Access, Client};
 use harness::dice::Dice;
+use harness::process::Kept;
 use harness::sandbox::Sandbox;
 use harness::{Etcd, Options, bolt, dead_address, etcds, run, say, skip};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -39,7 +41,7 @@ impl Lost {
         client.run(&["compaction", "12"]);
         client.run(&["put", "after", "the compaction"]);
         let contents = client.contents();
-        let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim_end().to_owned();
+        let recipient = sandbox.keygen("key.txt");
         let save = ["save", "lost.age", "--json", "-r", &recipient, "--endpoints", &member.address()];
         let report = sandbox.seal(save).succeed().object();
         let revision = report["revision"].as_i64().unwrap();
@@ -143,12 +145,9 @@ fn a_restored_member_holds_what_the_lost_one_did_and_lives_on() {
 
         // What was restored is saved, and restored again.
         let again = Lost { archive: lost.sandbox.path("again.age"), ..lost };
-        let recipient =
-            again.sandbox.seal(["keygen", "-o", "other.txt"]).succeed().text().trim_end().to_owned();
+        let both = format!("{}\n{}\n", recipient(&again.sandbox), again.sandbox.keygen("other.txt"));
         let save = ["save", "again.age", "-R", "/dev/stdin", "--endpoints", &member.address()];
-        let own = std::fs::read_to_string(again.sandbox.path("key.txt")).unwrap();
-        let own = own.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap().to_owned();
-        again.sandbox.seal(save).input(format!("{own}\n{recipient}\n")).succeed();
+        again.sandbox.seal(save).input(both).succeed();
         again.sandbox.seal(["verify", "again.age", "-i", "key.txt"]).succeed();
         drop(member);
         let member = again.boot(&binary, "restored-again", &[]);
@@ -164,25 +163,17 @@ fn a_running_member_is_not_replaced() {
         let mut member = lost.boot(&binary, "restored", &[]);
         let words = ["restore", "-i", "key.txt", "--data-dir", "restored", "--replace"];
         for more in [&[][..], &["-n"]] {
-            lost.sandbox
-                .seal(words)
-                .arg(&lost.archive)
-                .args(more)
-                .fails_with(2, "is in use: an etcd runs on it");
+            let restore = lost.sandbox.seal(words).arg(&lost.archive).args(more);
+            restore.fails_with(2, "is in use: an etcd runs on it");
         }
         assert_eq!(lost.sandbox.names("restored"), ["member"]);
         // Nor through a link, nor its log alone.
-        std::fs::create_dir(lost.sandbox.path("linked")).unwrap();
-        std::os::unix::fs::symlink("../restored/member", lost.sandbox.path("linked/member")).unwrap();
-        std::fs::create_dir(lost.sandbox.path("other")).unwrap();
-        std::os::unix::fs::symlink("restored/member/wal", lost.sandbox.path("log")).unwrap();
+        symlink("../restored/member", lost.sandbox.make_directory("linked").join("member")).unwrap();
+        lost.sandbox.make_directory("other");
+        symlink("restored/member/wal", lost.sandbox.path("log")).unwrap();
         for place in [&["--data-dir", "linked"][..], &["--data-dir", "other", "--wal-dir", "log"]] {
-            let words = ["restore", "-i", "key.txt", "--replace"];
-            lost.sandbox
-                .seal(words)
-                .arg(&lost.archive)
-                .args(place)
-                .fails_with(2, "is in use: an etcd runs on it");
+            let restore = lost.sandbox.seal(["restore", "-i", "key.txt", "--replace"]).arg(&lost.archive);
+            restore.args(place).fails_with(2, "is in use: an etcd runs on it");
         }
         assert_eq!(lost.sandbox.names("linked"), ["member"]);
         lost.assert_contents(&member);
@@ -252,8 +243,7 @@ fn a_revision_is_raised_above_a_compaction_that_took_the_newest_writes() {
         }
         let reached = revision(&source);
         run(source.etcdctl().args(["compaction", &reached.to_string(), "--physical"]));
-        let recipient = sandbox.seal(["keygen", "-o", "key.txt"]).succeed().text().trim_end().to_owned();
-        let address = source.address();
+        let (recipient, address) = (sandbox.keygen("key.txt"), source.address());
         sandbox.seal(["save", "lost.age", "-r", &recipient, "--endpoints", &address]).succeed();
         let archive = sandbox.path("lost.age");
         let lost = Lost { sandbox, archive, contents: String::new(), revision: reached, hash: (0, 0) };
@@ -286,11 +276,8 @@ fn a_second_restore_for_kubernetes_goes_beyond_all_that_the_first_gave_out() {
             given_out = next;
         }
         // What was moved aside counts, too, where its place is free.
-        std::fs::rename(
-            lost.sandbox.path("restored/member"),
-            lost.sandbox.path("restored/member.replaced-by-hand"),
-        )
-        .unwrap();
+        let member = lost.sandbox.path("restored/member");
+        std::fs::rename(&member, member.with_file_name("member.replaced-by-hand")).unwrap();
         let words = ["--kubernetes", "--replace", "--snapshot-age", "0"];
         let next = lost.boot_and_put(&binary, &words);
         assert!(next.0 > given_out.1, "{next:?} after {given_out:?}");
@@ -424,10 +411,9 @@ fn hash_kv_offline_is_what_etcd_answers() {
             if round > 0 {
                 client.run(&["compaction", &(revision - 2).to_string()]);
             }
-            lost.sandbox
-                .seal(["save", "now.age", "--force", "-R", "/dev/stdin", "--endpoints", &member.address()])
-                .input(recipient(&lost.sandbox))
-                .succeed();
+            let recipient = recipient(&lost.sandbox);
+            let save = ["save", "now.age", "--force", "-r", &recipient, "--endpoints", &member.address()];
+            lost.sandbox.seal(save).succeed();
             lost.sandbox.seal(["restore", "now.age", "-i", "key.txt", "-o", "now.db", "--force"]).succeed();
             let file = File::open(lost.sandbox.path("now.db")).unwrap();
             let database = Database::open(&file).unwrap();
@@ -435,11 +421,7 @@ fn hash_kv_offline_is_what_etcd_answers() {
                 let (hash, compacted) = hash_kv(&member, at);
                 let compacted = (compacted >= 0).then_some(compacted);
                 let keys = read_keys(&database, at, compacted, &Interrupt::new()).unwrap();
-                assert_eq!(
-                    u64::from(keys.hash),
-                    hash,
-                    "round {round}, revision {at}, compaction {compacted:?}"
-                );
+                assert_eq!(u64::from(keys.hash), hash, "round {round}, revision {at}, {compacted:?}");
             }
             let listed = run(member.etcdctl().args(["get", "", "--prefix", "--keys-only"]));
             let count = listed.lines().filter(|line| !line.is_empty()).count() as u64;
@@ -462,20 +444,11 @@ fn the_smallest_databases_become_members_too() {
             let sandbox = Sandbox::new();
             let member = Etcd::start(&binary, &Options::default());
             member.fill("key", keys, 200);
-            sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
-            sandbox
-                .seal(["save", "lost.age", "-R", "/dev/stdin", "--endpoints", &member.address()])
-                .input(recipient(&sandbox))
-                .succeed();
-            let client = Client::new(&sandbox, &member, Access::new::<&str>(&member.address(), &[]));
-            let contents_before = client.contents();
-            let lost = Lost {
-                archive: sandbox.path("lost.age"),
-                contents: contents_before,
-                revision: 0,
-                hash: (0, 0),
-                sandbox,
-            };
+            let (recipient, address) = (sandbox.keygen("key.txt"), member.address());
+            sandbox.seal(["save", "lost.age", "-r", &recipient, "--endpoints", &address]).succeed();
+            let before = Client::new(&sandbox, &member, Access::new::<&str>(&address, &[])).contents();
+            let archive = sandbox.path("lost.age");
+            let lost = Lost { sandbox, archive, contents: before, revision: 0, hash: (0, 0) };
             for more in [&[][..], &["--bump-revision", "100", "--mark-compacted"]] {
                 let mut member = lost.boot(&binary, "restored", more);
                 lost.assert_contents(&member);
@@ -510,8 +483,8 @@ fn whatever_etcd_does_not_start_on_is_refused() {
             let what = change(&mut bad, &mut dice);
             let path = lost.sandbox.write("changed.db", bolt::database(4096, &bad));
             let file = File::open(path).unwrap();
-            let read = Database::open(&file)
-                .and_then(|database| DatabaseContents::read(&database, &Interrupt::new()));
+            let database = Database::open(&file);
+            let read = database.and_then(|database| DatabaseContents::read(&database, &Interrupt::new()));
             if let Err(error) = read {
                 assert_eq!(error.kind(), Kind::DatabaseDamaged, "{what}: {error}");
                 refused += 1;
@@ -599,16 +572,6 @@ fn change(buckets: &mut Buckets, dice: &mut Dice) -> String {
         return format!("the bucket {name}, where {before} is now {after}");
     }
 }
-/// A process that goes with the test.
-struct Shell(std::process::Child);
-
-impl Drop for Shell {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
 /// The line that a restore prints last is what a shell needs to start etcd, whatever name and directory are made of; only where
 /// clients find it is added, as its configuration would.
 #[test]
@@ -632,7 +595,7 @@ fn etcd_starts_from_the_printed_line() {
             assert!(line.starts_with("etcd '--data-dir=/") && !line.contains("--initial-cluster"), "{line}");
             let log = File::create(lost.sandbox.path("log")).unwrap();
             let mut shell = Command::new("/bin/sh");
-            let _etcd = Shell(
+            let _etcd = Kept(
                 shell
                     .args(["-c", &format!("exec {line}")])
                     .current_dir("/")
@@ -678,17 +641,15 @@ fn a_member_that_does_not_fit_the_archive_is_not_replaced_in_silence() {
     let told = words(Path::new("new.age"), &["--initial-cluster-token", "one", "--replace"]);
     assert!(!told.stderr.contains("that is replaced"), "{}", told.stderr);
     for more in [&["--replace", "-n"][..], &["--replace"]] {
-        let told = words(Path::new("old.age"), more);
-        for sign in ["is of the cluster ", "had reached revision ", " has a database of "] {
-            assert!(told.stderr.contains(sign), "{sign}: {}", told.stderr);
-        }
+        let told = words(Path::new("old.age"), more).says("is of the cluster ");
+        let told = told.says("had reached revision ").says(" has a database of ");
         assert!(told.text().contains("\nfrom cluster \"prod\" ("), "{}", told.text());
         assert!(told.text().contains("snapshot of 2") && told.text().contains(" s old)"), "{}", told.text());
     }
     // What cannot be read does not stop the restore.
     std::fs::write(lost.sandbox.path("place/member/snap/db"), "no database").unwrap();
     let told = words(Path::new("old.age"), &["--replace", "--kubernetes"]);
-    assert!(told.stderr.contains("--kubernetes did not take it into account"), "{}", told.stderr);
+    let _ = told.says("--kubernetes did not take it into account");
 }
 
 /// Bytes of memory that a restore takes at most, whatever it restores.

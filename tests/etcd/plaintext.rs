@@ -8,7 +8,7 @@ use harness::sandbox::{Sandbox, names};
 use harness::skip;
 use harness::snapshots::random;
 use harness::trace::{Call, Markers, assert_nothing_is_invisible, traced, written_paths};
-use harness::{Etcd, an_etcd, each_etcd, run};
+use harness::{Etcd, an_etcd, each_etcd, needs, run};
 use std::ffi::OsStr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -142,9 +142,7 @@ fn assert_saving_is_silent(markers: &Markers, sandbox: &Sandbox, etcd: &Etcd, sn
 
 #[test]
 fn no_marker_leaves_save_verify_or_info() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     for etcd in each_etcd() {
         let markers = plant(&etcd);
         let sandbox = Sandbox::furnished();
@@ -171,9 +169,7 @@ fn no_marker_leaves_save_verify_or_info() {
 
 #[test]
 fn a_save_that_fails_lets_no_marker_out_either() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let Some(etcd) = an_etcd() else { return };
     let markers = plant(&etcd);
     let sandbox = Sandbox::furnished();
@@ -197,9 +193,7 @@ fn a_save_that_fails_lets_no_marker_out_either() {
 
 #[test]
 fn the_search_finds_the_markers_of_commands_that_spool() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let Some(etcd) = an_etcd() else { return };
     let markers = plant(&etcd);
     let sandbox = Sandbox::furnished();

@@ -4,16 +4,17 @@ use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection};
 use etcd_seal::low_level::interrupt::Interrupt;
 use harness::fake::{Fake, Script, Step};
-use harness::{Etcd, Options, ServerTls, changed, connection, etcds, run};
+use harness::process::{Kept, await_that};
+use harness::{ConnectionExt, Etcd, Leaf, Options, ServerTls, connection, etcds, run};
 use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::Write;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -31,19 +32,6 @@ const AUTHORITY: &str = "basicConstraints=critical,CA:true\nkeyUsage=critical,ke
 /// For a server or a client that is no authority.
 const LEAF: &str = "basicConstraints=CA:false\nsubjectAltName=DNS:localhost,IP:127.0.0.1\nextendedKeyUsage=serverAuth,clientAuth\n";
 
-/// A certificate and its key, and how openssl is to be told of them.
-#[derive(Clone)]
-struct Made {
-    certificate: PathBuf,
-    key: PathBuf,
-}
-
-impl Made {
-    fn leaf(&self) -> harness::Leaf {
-        harness::Leaf { certificate: self.certificate.clone(), key: self.key.clone() }
-    }
-}
-
 /// A directory of certificates.
 struct Workshop {
     dir: TempDir,
@@ -55,7 +43,7 @@ struct Order<'a> {
     /// The kind of key: a curve, `ed25519` or `rsa:BITS`, with `rsa:BITS:PRIMES` for a key that is made fast.
     key: &'a str,
     /// By itself where there is none.
-    issuer: Option<&'a Made>,
+    issuer: Option<&'a Leaf>,
     /// `None` makes X.509 version 1.
     extensions: Option<&'a str>,
     /// More for `openssl x509`.
@@ -71,38 +59,34 @@ impl Workshop {
         self.dir.path().join(name)
     }
 
-    fn authority(&self, name: &str, key: &str) -> Made {
+    fn authority(&self, name: &str, key: &str) -> Leaf {
         self.make(&Order { name, key, issuer: None, extensions: Some(AUTHORITY), flags: &[] })
     }
 
-    fn leaf(&self, name: &str, key: &str, issuer: &Made) -> Made {
+    fn leaf(&self, name: &str, key: &str, issuer: &Leaf) -> Leaf {
         self.make(&Order { name, key, issuer: Some(issuer), extensions: Some(LEAF), flags: &[] })
     }
 
-    fn make(&self, order: &Order<'_>) -> Made {
-        let made = Made {
+    fn make(&self, order: &Order<'_>) -> Leaf {
+        let made = Leaf {
             certificate: self.path(&format!("{}.crt", order.name)),
             key: self.path(&format!("{}.key", order.name)),
         };
         make_key(order.key, &made.key);
         let request = self.path(&format!("{}.csr", order.name));
-        run(openssl()
-            .args(["req", "-new", "-subj", &format!("/O=Tests/CN={}", order.name)])
-            .arg("-key")
-            .arg(&made.key)
-            .arg("-out")
-            .arg(&request));
+        let mut ask = openssl();
+        ask.args(["req", "-new", "-subj", &format!("/O=Tests/CN={}", order.name), "-key"]).arg(&made.key);
+        run(ask.arg("-out").arg(&request));
         let mut sign = openssl();
         sign.args(["x509", "-req"]).arg("-in").arg(&request).arg("-out").arg(&made.certificate);
         match order.issuer {
             Some(issuer) => sign.arg("-CA").arg(&issuer.certificate).arg("-CAkey").arg(&issuer.key),
             None => sign.arg("-signkey").arg(&made.key),
         };
-        if !order.flags.contains(&"-set_serial") {
-            sign.args(["-set_serial", "7"]);
-        }
-        if !order.flags.contains(&"-days") {
-            sign.args(["-days", "30"]);
+        for [flag, usual] in [["-set_serial", "7"], ["-days", "30"]] {
+            if !order.flags.contains(&flag) {
+                sign.args([flag, usual]);
+            }
         }
         sign.args(order.flags);
         if let Some(extensions) = order.extensions {
@@ -164,8 +148,7 @@ fn make_key(kind: &str, path: &Path) {
 #[derive(Clone, Default)]
 struct Client {
     cacert: Option<PathBuf>,
-    /// The certificate and the key.
-    shows: Option<(PathBuf, PathBuf)>,
+    shows: Option<Leaf>,
     skip: bool,
     /// `localhost` unless it is set.
     host: Option<&'static str>,
@@ -180,8 +163,8 @@ impl Client {
         Self { skip: true, ..Self::default() }
     }
 
-    fn showing(self, made: &Made) -> Self {
-        Self { shows: Some((made.certificate.clone(), made.key.clone())), ..self }
+    fn showing(self, made: &Leaf) -> Self {
+        Self { shows: Some(made.clone()), ..self }
     }
 
     fn endpoint(&self, member: &Etcd) -> String {
@@ -190,18 +173,9 @@ impl Client {
     }
 
     fn connection(&self, member: &Etcd) -> Connection {
-        let (cert, key) = self.shows.clone().unzip();
-        let (cacert, insecure_skip_tls_verify) = (self.cacert.clone(), self.skip);
-        let endpoint = self.endpoint(member);
-        let (dial_timeout, command_timeout) = (PATIENCE, PATIENCE);
-        let rest = connection(&[endpoint]);
-        changed(rest, |connection| {
-            connection.cacert = cacert;
-            connection.cert = cert;
-            connection.key = key;
-            connection.insecure_skip_tls_verify = insecure_skip_tls_verify;
-            connection.dial_timeout = dial_timeout;
-            connection.command_timeout = command_timeout;
+        reached(&self.endpoint(member), self.cacert.as_ref(), self.shows.as_ref()).with(|connection| {
+            connection.insecure_skip_tls_verify = self.skip;
+            (connection.dial_timeout, connection.command_timeout) = (PATIENCE, PATIENCE);
         })
     }
 
@@ -214,8 +188,8 @@ impl Client {
         command.arg("--endpoints").arg(self.endpoint(member));
         for (flag, file) in [
             ("--cacert", &self.cacert),
-            ("--cert", &self.shows.clone().map(|shows| shows.0)),
-            ("--key", &self.shows.clone().map(|shows| shows.1)),
+            ("--cert", &self.shows.clone().map(|shows| shows.certificate)),
+            ("--key", &self.shows.clone().map(|shows| shows.key)),
         ] {
             if let Some(file) = file {
                 command.arg(flag).arg(file);
@@ -227,6 +201,13 @@ impl Client {
         command.args(["get", "a"]).stdout(Stdio::null()).stderr(Stdio::null());
         command.spawn().unwrap()
     }
+}
+
+/// A connection to an endpoint with these files.
+fn reached(endpoint: &str, cacert: Option<&PathBuf>, shows: Option<&Leaf>) -> Connection {
+    let plain = connection(&[endpoint]);
+    let trusting = cacert.into_iter().fold(plain, ConnectionExt::trusting);
+    shows.into_iter().fold(trusting, ConnectionExt::showing)
 }
 
 /// Opens a snapshot and reads its first bytes.
@@ -261,20 +242,20 @@ impl Verdict {
 /// A server and its clients.
 struct Setup {
     name: &'static str,
-    server: Made,
+    server: Leaf,
     client_authority: Option<PathBuf>,
     flags: Vec<&'static str>,
     clients: Clients,
 }
 
 impl Setup {
-    fn of(name: &'static str, server: Made, clients: Clients) -> Self {
+    fn of(name: &'static str, server: Leaf, clients: Clients) -> Self {
         Self { name, server, client_authority: None, flags: Vec::new(), clients }
     }
 
     /// What differs from what is expected, on each etcd.
     fn differences(&self, binary: &Path) -> Vec<String> {
-        let tls = ServerTls { leaf: self.server.leaf(), client_authority: self.client_authority.clone() };
+        let tls = ServerTls { leaf: self.server.clone(), client_authority: self.client_authority.clone() };
         let flags = self.flags.iter().map(|&flag| flag.to_owned()).collect();
         let member = Etcd::start(binary, &Options { tls: Some(tls), flags, ..Options::default() });
         let runtime = Runtime::new().unwrap();
@@ -332,9 +313,9 @@ fn clients_of_one_server(shop: &Workshop) -> Setup {
 
 type Clients = Vec<(&'static str, Client, Verdict)>;
 
-fn clients_of_all_kinds(shop: &Workshop, ca: &Made) -> Clients {
+fn clients_of_all_kinds(shop: &Workshop, ca: &Leaf) -> Clients {
     use Verdict::{AsEtcdctl, Both, EtcdctlAlone, Neither};
-    let showing = |made: &Made| Client::trusting(&ca.certificate).showing(made);
+    let showing = |made: &Leaf| Client::trusting(&ca.certificate).showing(made);
     let of_kind = |name: &str, key: &str| showing(&shop.leaf(name, key, ca));
     let made = |name: &str, key: &str, extensions: Option<&str>, flags: &[&str]| {
         showing(&shop.make(&Order { name, key, issuer: Some(ca), extensions, flags }))
@@ -350,18 +331,14 @@ fn clients_of_all_kinds(shop: &Workshop, ca: &Made) -> Clients {
         ("version 1, RSA", made("v1rsa", "rsa:2048", None, &[]), Both),
         ("version 1, P-521", made("v1p521", "P-521", None, &[]), Both),
         ("SHA-512", made("sha512", "P-256", Some(LEAF), &["-sha512"]), Both),
-        (
-            "a negative serial number",
-            made("negative", "P-256", Some(LEAF), &["-set_serial", "-5"]),
-            AsEtcdctl,
-        ),
+        ("a negative serial number", made("serial", "P-256", Some(LEAF), &["-set_serial", "-5"]), AsEtcdctl),
         ("the authority itself", showing(ca), Both),
         ("an expired one", made("expired", "P-256", Some(LEAF), &["-days", "-1"]), Neither),
         ("RSA 1024", of_kind("rsa1024", "rsa:1024"), EtcdctlAlone),
     ]
 }
 
-fn clients_with_odd_files(shop: &Workshop, ca: &Made) -> Clients {
+fn clients_with_odd_files(shop: &Workshop, ca: &Leaf) -> Clients {
     use Verdict::{Both, Neither, OursAlone};
     let (plain, rsa) = (shop.leaf("client", "P-256", ca), shop.leaf("rsa", "rsa:2048", ca));
     let (name, issuer) = ("between", Some(ca));
@@ -373,7 +350,7 @@ fn clients_with_odd_files(shop: &Workshop, ca: &Made) -> Clients {
     let crlf = |name: &str, file: &Path| shop.changed(name, file, |text| text.replace('\n', "\r\n"));
     let crlf_ca = crlf("crlf-ca.pem", &ca.certificate);
     let crlf_client =
-        Made { certificate: crlf("crlf.crt", &plain.certificate), key: crlf("crlf.key", &plain.key) };
+        Leaf { certificate: crlf("crlf.crt", &plain.certificate), key: crlf("crlf.key", &plain.key) };
     let sec1 = shop.converted("sec1.key", &plain.key, &["ec"]);
     let parameters = shop.changed("parameters.key", &sec1, |text| {
         format!("-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n{text}")
@@ -384,9 +361,9 @@ fn clients_with_odd_files(shop: &Workshop, ca: &Made) -> Clients {
     let trusted = shop.converted("trusted.pem", &ca.certificate, &["x509", "-trustout", "-setalias", "x"]);
     let text = shop.converted("text.pem", &ca.certificate, &["x509", "-text"]);
     let marked = shop.changed("marked.pem", &ca.certificate, |text| format!("\u{feff}{text}"));
-    let shows = |certificate: &Path, key: &Path| Client {
-        shows: Some((certificate.to_owned(), key.to_owned())),
-        ..Client::trusting(&ca.certificate)
+    let shows = |certificate: &Path, key: &Path| {
+        let leaf = Leaf { certificate: certificate.to_owned(), key: key.to_owned() };
+        Client::trusting(&ca.certificate).showing(&leaf)
     };
     let trusting = |cacert: &Path| Client::trusting(cacert).showing(&plain);
     vec![
@@ -403,7 +380,7 @@ fn clients_with_odd_files(shop: &Workshop, ca: &Made) -> Clients {
     ]
 }
 
-fn clients_with_other_authorities(shop: &Workshop, ca: &Made, server: &Made) -> Clients {
+fn clients_with_other_authorities(shop: &Workshop, ca: &Leaf, server: &Leaf) -> Clients {
     use Verdict::{Both, Neither};
     let other = shop.authority("other", "P-256");
     let (plain, foreign) = (shop.leaf("usual", "P-256", ca), shop.leaf("foreign", "P-256", &other));
@@ -427,12 +404,12 @@ fn clients_with_other_authorities(shop: &Workshop, ca: &Made, server: &Made) -> 
 
 /// Authorities of several kinds.
 struct Issuers {
-    p256: Made,
-    p521: Made,
-    ed25519: Made,
-    rsa: Made,
+    p256: Leaf,
+    p521: Leaf,
+    ed25519: Leaf,
+    rsa: Leaf,
     /// Its key has many primes, as one with two takes long to make.
-    large: Made,
+    large: Leaf,
 }
 
 impl Issuers {
@@ -448,14 +425,14 @@ impl Issuers {
 }
 
 /// A server with a client that trusts `ca`, of which this is expected, and one that verifies nothing.
-fn verified(name: &'static str, server: Made, ca: &Made, expected: Verdict) -> Setup {
+fn verified(name: &'static str, server: Leaf, ca: &Leaf, expected: Verdict) -> Setup {
     let verified = ("verified", Client::trusting(&ca.certificate), expected);
     Setup::of(name, server, vec![verified, ("unverified", Client::skipping(), Verdict::Both)])
 }
 
 fn servers_of_all_kinds(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
     let Issuers { p256, p521, ed25519, rsa, large } = issuers;
-    let taken = |name: &'static str, key: &str, issuer: &Made, flags: &[&str]| {
+    let taken = |name: &'static str, key: &str, issuer: &Leaf, flags: &[&str]| {
         let file = name.replace(' ', "-");
         let order = Order { name: &file, key, issuer: Some(issuer), extensions: Some(LEAF), flags };
         verified(name, shop.make(&order), issuer, Verdict::Both)
@@ -489,7 +466,7 @@ fn servers_of_all_forms(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
     let with = |name: &str, extensions: Option<&str>| {
         shop.make(&Order { name, key: "P-256", issuer: Some(p256), extensions, flags: &[] })
     };
-    let flagged = |name: &str, issuer: &Made, flags: &[&str]| {
+    let flagged = |name: &str, issuer: &Leaf, flags: &[&str]| {
         shop.make(&Order { name, key: "P-256", issuer: Some(issuer), extensions: Some(LEAF), flags })
     };
     let any = with("any", Some(&format!("{NAMES}extendedKeyUsage=anyExtendedKeyUsage\n")));
@@ -518,10 +495,10 @@ fn servers_with_chains(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
     use Verdict::{Both, Neither};
     let Issuers { p256, p521, .. } = issuers;
     let server_and_authority = format!("{AUTHORITY}{NAMES}");
-    let make = |name: &str, issuer: Option<&Made>, extensions: Option<&str>, flags: &[&str]| {
+    let make = |name: &str, issuer: Option<&Leaf>, extensions: Option<&str>, flags: &[&str]| {
         shop.make(&Order { name, key: "P-384", issuer, extensions, flags })
     };
-    let behind = |name: &str, made: Made, issuer: &Made| Made {
+    let behind = |name: &str, made: Leaf, issuer: &Leaf| Leaf {
         certificate: shop.joined(name, &[&made.certificate, &issuer.certificate]),
         key: made.key,
     };
@@ -535,7 +512,7 @@ fn servers_with_chains(shop: &Workshop, issuers: &Issuers) -> Vec<Setup> {
     let leaf = shop.leaf("leaf-issuer", "P-256", p256);
     let by_leaf = behind("by-leaf.crt", make("by-leaf", Some(&leaf), both, &[]), &leaf);
     let own =
-        |name: &'static str, made: Made, expected: Verdict| verified(name, made.clone(), &made, expected);
+        |name: &'static str, made: Leaf, expected: Verdict| verified(name, made.clone(), &made, expected);
     let elsewhere = Some("subjectAltName=DNS:elsewhere\n");
     vec![
         verified("a chain", chain.clone(), p521, Both),
@@ -568,25 +545,19 @@ fn what_etcdctl_takes_is_taken() {
         .iter()
         .flat_map(|binary| setups.iter().map(move |setup| (binary.as_path(), setup)))
         .collect();
-    let next = std::sync::atomic::AtomicUsize::new(0);
-    let differences: Vec<String> = std::thread::scope(|scope| {
-        let workers: Vec<_> = (0..AT_ONCE)
-            .map(|_| {
-                scope.spawn(|| {
-                    let mut differences = Vec::new();
-                    while let Some((binary, setup)) =
-                        all.get(next.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
-                    {
-                        let found = setup.differences(binary);
-                        differences
-                            .extend(found.into_iter().map(|one| format!("{}: {one}", binary.display())));
-                    }
-                    differences
-                })
-            })
-            .collect();
-        workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect()
+    let (left, differences) = (Mutex::new(all.into_iter()), Mutex::new(Vec::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some((binary, setup)) = { left.lock().unwrap().next() } {
+                    let found = setup.differences(binary).into_iter();
+                    let found = found.map(|one| format!("{}: {one}", binary.display()));
+                    differences.lock().unwrap().extend(found);
+                }
+            });
+        }
     });
+    let differences = differences.into_inner().unwrap();
     assert!(differences.is_empty(), "{}", differences.join("\n"));
 }
 
@@ -602,9 +573,9 @@ fn the_certificates_of_auto_tls_are_taken() {
         let cacert = member.data_dir().join("fixtures/client/cert.pem");
         let runtime = Runtime::new().unwrap();
         for client in [Client::trusting(&cacert), Client::skipping()] {
-            let connection =
-                changed(client.connection(&member), |connection| connection.endpoints = vec![url.clone()]);
-            ours(&runtime, &connection).unwrap();
+            let endpoints = vec![url.clone()];
+            ours(&runtime, &client.connection(&member).with(|connection| connection.endpoints = endpoints))
+                .unwrap();
         }
     }
 }
@@ -620,7 +591,7 @@ enum Behind {
 }
 
 /// A server of TLS with this certificate; it lives as long as `runtime`.
-fn tls_server(runtime: &Runtime, made: &Made, behind: Behind) -> SocketAddr {
+fn tls_server(runtime: &Runtime, made: &Leaf, behind: Behind) -> SocketAddr {
     let chain = CertificateDer::pem_file_iter(&made.certificate).unwrap().map(Result::unwrap).collect();
     let key = PrivateKeyDer::from_pem_file(&made.key).unwrap();
     let provider = Arc::new(aws_lc_rs::default_provider());
@@ -662,10 +633,7 @@ fn a_proxy_that_ends_tls_without_alpn_leads_to_the_member() {
     let ca = shop.authority("ca", "P-256");
     let (made, fake, runtime) = (shop.leaf("proxy", "P-256", &ca), plain_member(), Runtime::new().unwrap());
     let address = tls_server(&runtime, &made, Behind::Passes(fake.address));
-    let client = changed(connection(&[format!("https://{address}")]), |connection| {
-        connection.cacert = Some(ca.certificate);
-    });
-    ours(&runtime, &client).unwrap();
+    ours(&runtime, &connection(&[format!("https://{address}")]).trusting(&ca.certificate)).unwrap();
 }
 
 /// The sentence for each fault: which certificate, which name, which date, what was expected.
@@ -678,119 +646,52 @@ fn each_fault_of_a_certificate_is_told_with_its_particulars() {
     let again = anew.authority("ca", "P-256");
     let order = |name, extensions, flags| Order { name, key: "P-256", issuer: Some(&ca), extensions, flags };
     let runtime = Runtime::new().unwrap();
-    let cases = [
-        (
-            shop.leaf("good", "P-256", &ca),
-            &other,
-            "CN=good, O=Tests of the member is issued by CN=ca, O=Tests, and `cacert` holds CN=other",
-            "`cacert`",
-        ),
-        (
-            shop.leaf("anew", "P-256", &ca),
-            &again,
-            "the authority of this name in `cacert` has another key",
-            "`cacert`",
-        ),
-        (
-            shop.make(&order("old", Some(LEAF), &["-days", "-1"])),
-            &ca,
-            "the certificate CN=old, O=Tests expired on 2",
-            "renew",
-        ),
-        (
-            shop.make(&order("far", Some("subjectAltName=DNS:elsewhere,IP:10.0.0.1\n"), &[])),
-            &ca,
-            "is for elsewhere, 10.0.0.1, and not for 127.0.0.1",
-            "such as elsewhere",
-        ),
-        (
-            shop.make(&order("none", Some("basicConstraints=CA:false\n"), &[])),
-            &ca,
-            "CN=none, O=Tests of the member has no subject alternative name",
-            "subjectAltName",
-        ),
-        (
-            shop.make(&order("v1", None, &[])),
-            &ca,
-            "no subject alternative name",
-            "`insecure_skip_tls_verify`",
-        ),
-        (
-            shop.make(&order(
-                "kind",
-                Some("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n"),
-                &[],
-            )),
-            &ca,
-            "CN=kind, O=Tests is not for servers",
-            "serverAuth",
-        ),
-        (
-            shop.leaf("rsa", "rsa:1024", &ca),
-            &ca,
-            "has an RSA key of 1024 bits, and 2048 to 8192 are needed",
-            "openssl genpkey",
-        ),
-    ];
-    for (made, cacert, message, hint) in cases {
+    let error_at = |address: SocketAddr, cacert: &Leaf| {
+        let connection = connection(&[format!("https://{address}")]).trusting(&cacert.certificate);
+        ours(&runtime, &connection).unwrap_err()
+    };
+    let judge = |made: Leaf, cacert: &Leaf, message: &str, hint: &str| {
         // rustls itself would refuse to be such a server.
-        let server = openssl_server(&made);
-        let cacert = Some(cacert.certificate.clone());
-        let error = ours(
-            &runtime,
-            &changed(connection(&[format!("https://{}", server.address)]), |connection| {
-                connection.cacert = cacert;
-            }),
-        )
-        .unwrap_err();
+        let (_server, address) = openssl_server(&made);
+        let error = error_at(address, cacert);
         assert_eq!(error.kind(), Kind::EtcdTls, "{error:?}");
         assert!(error.to_string().contains(message), "no {message:?} in: {error}");
         assert!(error.hint().contains(hint), "no {hint:?} in: {}", error.hint());
         assert_readable(&error);
-    }
+    };
+    let message = "CN=good, O=Tests of the member is issued by CN=ca, O=Tests, and `cacert` holds CN=other";
+    judge(shop.leaf("good", "P-256", &ca), &other, message, "`cacert`");
+    let message = "the authority of this name in `cacert` has another key";
+    judge(shop.leaf("anew", "P-256", &ca), &again, message, "`cacert`");
+    let message = "the certificate CN=old, O=Tests expired on 2";
+    judge(shop.make(&order("old", Some(LEAF), &["-days", "-1"])), &ca, message, "renew");
+    let far = order("far", Some("subjectAltName=DNS:elsewhere,IP:10.0.0.1\n"), &[]);
+    let message = "is for elsewhere, 10.0.0.1, and not for 127.0.0.1";
+    judge(shop.make(&far), &ca, message, "such as elsewhere");
+    let message = "CN=none, O=Tests of the member has no subject alternative name";
+    let none = order("none", Some("basicConstraints=CA:false\n"), &[]);
+    judge(shop.make(&none), &ca, message, "subjectAltName");
+    let message = "no subject alternative name";
+    judge(shop.make(&order("v1", None, &[])), &ca, message, "`insecure_skip_tls_verify`");
+    let kind = order("kind", Some("subjectAltName=IP:127.0.0.1\nextendedKeyUsage=clientAuth\n"), &[]);
+    judge(shop.make(&kind), &ca, "CN=kind, O=Tests is not for servers", "serverAuth");
+    let message = "has an RSA key of 1024 bits, and 2048 to 8192 are needed";
+    judge(shop.leaf("rsa", "rsa:1024", &ca), &ca, message, "openssl genpkey");
+
     let web = tls_server(&runtime, &shop.leaf("web", "P-256", &ca), Behind::WebByAlpn);
-    let cacert = Some(ca.certificate.clone());
-    let error = ours(
-        &runtime,
-        &changed(connection(&[format!("https://{web}")]), |connection| connection.cacert = cacert),
-    )
-    .unwrap_err();
+    let error = error_at(web, &ca);
     assert!(error.to_string().contains("speaks TLS, but not HTTP/2"), "{error}");
 }
 
-/// `openssl s_server`, which presents any certificate. Killed when dropped.
-struct OpensslServer {
-    address: SocketAddr,
-    child: Child,
-}
-
-fn openssl_server(made: &Made) -> OpensslServer {
+/// `openssl s_server`, which presents any certificate, and its address.
+fn openssl_server(made: &Leaf) -> (Kept, SocketAddr) {
     let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let child = openssl()
-        .args(["s_server", "-quiet", "-alpn", "h2", "-cipher", "DEFAULT@SECLEVEL=0", "-accept"])
-        .arg(address.to_string())
-        .arg("-cert")
-        .arg(&made.certificate)
-        .arg("-key")
-        .arg(&made.key)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let started = std::time::Instant::now();
-    while std::net::TcpStream::connect(address).is_err() {
-        assert!(started.elapsed().as_secs() < 20, "openssl s_server does not listen");
-        std::thread::sleep(Duration::from_millis(20));
-    }
-    OpensslServer { address, child }
-}
-
-impl Drop for OpensslServer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+    let mut server = openssl();
+    server.args(["s_server", "-quiet", "-alpn", "h2", "-cipher", "DEFAULT@SECLEVEL=0", "-accept"]);
+    server.arg(address.to_string()).arg("-cert").arg(&made.certificate).arg("-key").arg(&made.key);
+    let server = server.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    await_that("openssl s_server listens", || TcpStream::connect(address).is_ok());
+    (Kept(server.unwrap()), address)
 }
 
 /// What an operator has typed so far.
@@ -798,17 +699,12 @@ impl Drop for OpensslServer {
 struct Typed {
     endpoint: String,
     cacert: Option<PathBuf>,
-    shows: Option<(PathBuf, PathBuf)>,
+    shows: Option<Leaf>,
 }
 
 impl Typed {
     fn connection(&self) -> Connection {
-        let (cert, key) = self.shows.clone().unzip();
-        changed(connection(&[&self.endpoint]), |connection| {
-            connection.cacert.clone_from(&self.cacert);
-            connection.cert = cert;
-            connection.key = key;
-        })
+        reached(&self.endpoint, self.cacert.as_ref(), self.shows.as_ref())
     }
 
     /// What the operator types after reading `hint`; `None` where it sends him to another server.
@@ -865,15 +761,12 @@ fn no_hint_is_contradicted_by_the_next() {
     };
     let server = issue("server", NAMES);
     let proxy = tls_server(&runtime, &server, Behind::Passes(fake.address));
-    let misnamed = tls_server(
-        &runtime,
-        &issue("by-name", "subjectAltName=DNS:localhost\n"),
-        Behind::Passes(fake.address),
-    );
+    let by_name = issue("by-name", "subjectAltName=DNS:localhost\n");
+    let misnamed = tls_server(&runtime, &by_name, Behind::Passes(fake.address));
     let web = tls_server(&runtime, &server, Behind::Web);
     let web_by_alpn = tls_server(&runtime, &server, Behind::WebByAlpn);
     let binary = etcds().remove(0);
-    let tls = ServerTls { leaf: server.leaf(), client_authority: Some(ca.certificate.clone()) };
+    let tls = ServerTls { leaf: server, client_authority: Some(ca.certificate.clone()) };
     let mutual = Etcd::start(&binary, &Options { tls: Some(tls), ..Options::default() });
     let plain = Etcd::start(&binary, &Options::default());
     let banner = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -883,9 +776,7 @@ fn no_hint_is_contradicted_by_the_next() {
             let _ = connection.unwrap().write_all(b"SSH-2.0-sshd\r\n");
         }
     });
-    let shown = |made: &Made| Some((made.certificate.clone(), made.key.clone()));
-    let right =
-        Typed { endpoint: String::new(), cacert: Some(ca.certificate.clone()), shows: shown(&client) };
+    let right = Typed { endpoint: String::new(), cacert: Some(ca.certificate.clone()), shows: Some(client) };
     for (address, member) in [
         (fake.address.to_string(), true),
         (plain.address(), true),
@@ -898,12 +789,9 @@ fn no_hint_is_contradicted_by_the_next() {
     ] {
         for scheme in ["", "http://", "https://"] {
             for cacert in [None, Some(&ca), Some(&other)] {
-                for shows in [None, shown(&foreign)] {
-                    let typed = Typed {
-                        endpoint: format!("{scheme}{address}"),
-                        cacert: cacert.map(|made| made.certificate.clone()),
-                        shows,
-                    };
+                for shows in [None, Some(foreign.clone())] {
+                    let cacert = cacert.map(|made| made.certificate.clone());
+                    let typed = Typed { endpoint: format!("{scheme}{address}"), cacert, shows };
                     assert_eq!(walk(&runtime, typed.clone(), &right), member, "{typed:?}");
                 }
             }
@@ -918,29 +806,22 @@ fn a_file_in_another_form_comes_with_the_command_that_converts_it() {
     let ca = shop.authority("ca", "P-256");
     let rsa = shop.leaf("rsa", "rsa:2048", &ca);
     let ed25519 = shop.leaf("ed25519", "ed25519", &ca);
-    let (der, der_key) = (
-        shop.converted("der.crt", &rsa.certificate, &["x509", "-outform", "DER"]),
-        shop.converted("der.key", &rsa.key, &["pkey", "-outform", "DER"]),
-    );
+    let der = shop.converted("der.crt", &rsa.certificate, &["x509", "-outform", "DER"]);
+    let der_key = shop.converted("der.key", &rsa.key, &["pkey", "-outform", "DER"]);
     let short = shop.converted("short.key", &ed25519.key, &["pkey", "-outform", "DER"]);
     let trusted = shop.converted("trusted.crt", &rsa.certificate, &["x509", "-trustout"]);
     let pass = ["-aes256", "-passout", "pass:x"];
     let legacy = shop.converted("legacy.key", &rsa.key, &[&["rsa", "-traditional"], &pass[..]].concat());
-    let encrypted = shop.converted(
-        "encrypted.key",
-        &rsa.key,
-        &[&["pkcs8", "-topk8", "-v2", "aes256"], &pass[1..]].concat(),
-    );
-    let pkcs12 = shop.path("both.p12");
-    run(openssl()
-        .args(["pkcs12", "-export", "-passout", "pass:x", "-inkey"])
-        .arg(&rsa.key)
-        .arg("-in")
-        .arg(&rsa.certificate)
-        .arg("-out")
-        .arg(&pkcs12));
+    let pkcs8 = [&["pkcs8", "-topk8", "-v2", "aes256"], &pass[1..]].concat();
+    let encrypted = shop.converted("encrypted.key", &rsa.key, &pkcs8);
+    let export = ["pkcs12", "-export", "-passout", "pass:x", "-inkey", rsa.key.to_str().unwrap()];
+    let pkcs12 = shop.converted("both.p12", &rsa.certificate, &export);
     let pkcs7 = shop.path("bundle.p7b");
     run(openssl().args(["crl2pkcs7", "-nocrl", "-certfile"]).arg(&rsa.certificate).arg("-out").arg(&pkcs7));
+    let with = |certificate: &Path, key: &Path| {
+        let leaf = Leaf { certificate: certificate.to_owned(), key: key.to_owned() };
+        connection(&["https://127.0.0.1:2379"]).trusting(&ca.certificate).showing(&leaf)
+    };
     for (certificate, key, told) in [
         (&der, &rsa.key, "it is DER"),
         (&rsa.certificate, &der_key, "it is DER"),
@@ -952,25 +833,17 @@ fn a_file_in_another_form_comes_with_the_command_that_converts_it() {
         (&rsa.certificate, &pkcs12, "PKCS#12"),
         (&pkcs7, &rsa.key, "PKCS#7"),
     ] {
-        let with = |cert: &Path, key: &Path| {
-            changed(connection(&["https://127.0.0.1:2379"]), |connection| {
-                connection.cert = Some(cert.to_owned());
-                connection.key = Some(key.to_owned());
-                connection.cacert = Some(ca.certificate.clone());
-            })
-        };
         let error = etcd::check(&with(certificate, key)).unwrap_err();
         assert_eq!(error.kind(), Kind::Usage, "{error:?}");
         assert!(error.to_string().contains(told), "{error}");
         assert_readable(&error);
         let command = error.hint().split('`').find(|part| part.contains("openssl ")).unwrap().to_owned();
-        let made = command.split(" -out ").nth(1).unwrap().trim_end_matches(')');
+        let made = command.split(" -out ").nth(1).unwrap().trim_end_matches(')').to_owned();
         // The passphrase is asked for on a terminal.
         let protected = ["PKCS#12", "passphrase"].iter().any(|word| told.contains(word));
-        let command =
-            if protected { command.replace(" -in ", " -passin pass:x -in ") } else { command.clone() };
+        let command = if protected { command.replace(" -in ", " -passin pass:x -in ") } else { command };
         run(Command::new("sh").args(["-c", &command]).stderr(Stdio::null()));
-        let made = Path::new(made);
+        let made = Path::new(&made);
         let (certificate, key) = if error.to_string().contains("`key`") {
             (certificate.as_path(), made)
         } else {
@@ -978,10 +851,6 @@ fn a_file_in_another_form_comes_with_the_command_that_converts_it() {
         };
         etcd::check(&with(certificate, key)).unwrap_or_else(|error| panic!("{told}: {error}"));
     }
-    let swapped = changed(connection(&["https://127.0.0.1:2379"]), |connection| {
-        connection.cert = Some(rsa.key.clone());
-        connection.key = Some(rsa.certificate.clone());
-    });
-    let error = etcd::check(&swapped).unwrap_err();
+    let error = etcd::check(&with(&rsa.key, &rsa.certificate)).unwrap_err();
     assert!(error.to_string().contains("private key and no certificate"), "{error}");
 }

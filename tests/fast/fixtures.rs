@@ -36,24 +36,18 @@ const SNAPSHOTS: [(&str, i32, &str); 9] = [
 fn snapshots_of_others_are_sealed_or_refused() {
     let Some(fixtures) = skip::fixtures() else { return };
     let sandbox = Sandbox::new();
-    sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
-    let identity = std::fs::read_to_string(sandbox.path("key.txt")).unwrap();
-    let recipient = identity.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let recipient = sandbox.keygen("key.txt");
     for (number, (name, code, words)) in SNAPSHOTS.into_iter().enumerate() {
         let snapshot = fixtures.join(name);
         let archive = format!("{number}.age");
-        let save = ["save", &archive, "-r", recipient, "--from"];
-        let outcome = sandbox.seal(save).arg(&snapshot).run().ends_with(code);
-        let told = format!("{}{}", outcome.text(), outcome.stderr);
+        let save = ["save", &archive, "-r", &recipient, "--from"];
+        let told = sandbox.seal(save).arg(&snapshot).run().ends_with(code).said();
         assert!(told.contains(words), "{name}: {told}");
         assert_eq!(sandbox.path(&archive).exists(), code == 0, "{name}");
         if code == 0 {
             let restored = format!("{number}.db");
             sandbox.seal(["restore", &archive, "-i", "key.txt", "-o", &restored]).succeed();
-            assert!(
-                std::fs::read(snapshot).unwrap() == std::fs::read(sandbox.path(restored)).unwrap(),
-                "{name}"
-            );
+            assert!(std::fs::read(snapshot).unwrap() == sandbox.read(restored), "{name}");
         }
     }
 }
@@ -175,19 +169,16 @@ fn answers(pages: &dyn PageSource) -> (i64, DatabaseContents, Entries) {
 fn a_file_memory_and_an_archive_give_the_same_answers() {
     let Some(fixtures) = skip::fixtures() else { return };
     let sandbox = Sandbox::new();
-    sandbox.seal(["keygen", "-o", "key.txt"]).succeed();
-    let identity = std::fs::read(sandbox.path("key.txt")).unwrap();
-    let text = String::from_utf8(identity.clone()).unwrap();
-    let recipient = text.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
-    let file = KeyFile { name: "key.txt".to_owned(), text: identity.into() };
+    let recipient = sandbox.keygen("key.txt");
+    let file = KeyFile { name: "key.txt".to_owned(), text: sandbox.read("key.txt").into() };
     let identities =
         Identities::parse(vec![file], &(Arc::new(NoPrompt) as _), DEFAULT_MAX_WORK_FACTOR).unwrap();
     for name in ["etcd-3.4.23.snap.db", "etcd-3.5.30.snap.db"] {
         let snapshot = fixtures.join("generated").join(name);
         let archive = format!("{name}.age");
-        sandbox.seal(["save", &archive, "-r", recipient, "--from"]).arg(&snapshot).succeed();
+        sandbox.seal(["save", &archive, "-r", &recipient, "--from"]).arg(&snapshot).succeed();
         let bytes = std::fs::read(&snapshot).unwrap();
-        let archive = std::fs::read(sandbox.path(&archive)).unwrap();
+        let archive = sandbox.read(&archive);
         let expected = answers(&File::open(&snapshot).unwrap());
         assert!(expected.0 > 1 && !expected.2.is_empty(), "{name}");
         assert_eq!(answers(&bytes), expected, "{name}");

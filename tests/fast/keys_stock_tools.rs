@@ -7,6 +7,7 @@ use etcd_seal::low_level::error::Kind;
 use etcd_seal::low_level::keys::{
     DEFAULT_MAX_WORK_FACTOR, Identities, KeyFile, Recipients, generate_identity,
 };
+use harness::needs;
 use harness::program::{Outcome, tools};
 use harness::sandbox::Sandbox;
 use secrecy::{ExposeSecret, SecretString};
@@ -35,8 +36,8 @@ fn age_opens(sealed: &[u8], identity: &Path) -> bool {
     output.code == 0 && output.stdout == PLAINTEXT
 }
 
-fn skip(names: &[&str]) -> bool {
-    names.iter().any(|name| tools(name).is_empty())
+fn have(names: &[&str]) -> bool {
+    names.iter().all(|name| !tools(name).is_empty())
 }
 
 /// The kinds of key that need no passphrase.
@@ -51,9 +52,7 @@ fn open_keys(sandbox: &Sandbox) -> Vec<PathBuf> {
 
 #[test]
 fn each_key_alone_opens_what_is_sealed_to_all() {
-    if skip(&["age", "age-keygen", "ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["age", "age-keygen", "ssh-keygen"]));
     let sandbox = Sandbox::new();
     let keys = open_keys(&sandbox);
     let publics: Vec<_> = keys.iter().map(|key| public(key)).collect();
@@ -75,9 +74,7 @@ fn each_key_alone_opens_what_is_sealed_to_all() {
 
 #[test]
 fn ssh_recipients_are_named_as_ssh_keygen_names_them() {
-    if skip(&["ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["ssh-keygen"]));
     let sandbox = Sandbox::new();
     for kind in ["ed25519", "rsa"] {
         let key = ssh_key(&sandbox, kind, &["-t", kind, "-N", ""]);
@@ -89,9 +86,7 @@ fn ssh_recipients_are_named_as_ssh_keygen_names_them() {
 
 #[test]
 fn a_locked_ssh_key_asks_once_and_only_for_its_own_stanza() {
-    if skip(&["age-keygen", "ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["age-keygen", "ssh-keygen"]));
     let sandbox = Sandbox::new();
     let age = age_key(&sandbox, "age.txt");
     let other = ssh_key(&sandbox, "other", &["-t", "ed25519", "-N", ""]);
@@ -117,9 +112,7 @@ fn a_locked_ssh_key_asks_once_and_only_for_its_own_stanza() {
 
 #[test]
 fn a_locked_ssh_key_is_not_asked_for_when_another_key_opens() {
-    if skip(&["age-keygen", "ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["age-keygen", "ssh-keygen"]));
     let sandbox = Sandbox::new();
     let age = age_key(&sandbox, "age.txt");
     let key = ssh_key(&sandbox, "ssh", &["-t", "ed25519", "-N", PASSPHRASE]);
@@ -132,9 +125,7 @@ fn a_locked_ssh_key_is_not_asked_for_when_another_key_opens() {
 
 #[test]
 fn a_locked_ssh_key_tells_why_it_did_not_open() {
-    if skip(&["ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["ssh-keygen"]));
     let sandbox = Sandbox::new();
     let key = ssh_key(&sandbox, "key", &["-t", "ed25519", "-N", PASSPHRASE]);
     let sealed = seal(&recipients(&[&public(&key)]).unwrap()).unwrap();
@@ -152,9 +143,7 @@ fn a_locked_ssh_key_tells_why_it_did_not_open() {
 
 #[test]
 fn ssh_keys_that_age_does_not_read_are_refused_with_the_way_out() {
-    if skip(&["ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["ssh-keygen"]));
     let sandbox = Sandbox::new();
     let private = [
         ("locked_pem", &["-t", "rsa", "-m", "PEM", "-N", PASSPHRASE][..], "ssh-keygen -p"),
@@ -188,9 +177,7 @@ fn ssh_keys_that_age_does_not_read_are_refused_with_the_way_out() {
 
 #[test]
 fn private_and_public_halves_are_told_apart() {
-    if skip(&["age-keygen", "ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["age-keygen", "ssh-keygen"]));
     let sandbox = Sandbox::new();
     for key in open_keys(&sandbox) {
         let error = recipients(&[&key]).unwrap_err();
@@ -202,9 +189,7 @@ fn private_and_public_halves_are_told_apart() {
 
 #[test]
 fn a_generated_identity_is_one_of_ages() {
-    if skip(&["age", "age-keygen"]) {
-        return;
-    }
+    needs!(have(&["age", "age-keygen"]));
     let sandbox = Sandbox::new();
     let (text, recipient) = generate_identity("2026-11-03T04:05:06Z");
     let path = sandbox.path("key.txt");
@@ -238,9 +223,7 @@ fn passphrases_are_ages() {
 #[test]
 fn identity_files_encrypted_by_age_open() {
     let sandbox = Sandbox::new();
-    if skip(&["age-keygen"]) {
-        return;
-    }
+    needs!(have(&["age-keygen"]));
     let key = age_key(&sandbox, "key.txt");
     let sealed = seal(&recipients(&[&public(&key)]).unwrap()).unwrap();
     for arguments in [&["-e"][..], &["-e", "-a"]] {
@@ -257,9 +240,7 @@ fn identity_files_encrypted_by_age_open() {
 /// Any writer who knows a public key can name it 256 times in a header. What that costs the owner is bounded.
 #[test]
 fn a_header_full_of_stanzas_that_name_a_key_is_refused_soon() {
-    if skip(&["ssh-keygen"]) {
-        return;
-    }
+    needs!(have(&["ssh-keygen"]));
     let sandbox = Sandbox::new();
     let locked = ["-t", "ed25519", "-a", "100", "-N", PASSPHRASE];
     for (name, arguments) in [

@@ -240,16 +240,9 @@ fn a_database_that_no_restore_would_take_is_not_sealed() {
     let root = usize::try_from(u64::from_le_bytes(damaged[32..40].try_into().unwrap())).unwrap();
     damaged[root * page_size..][..page_size].fill(0);
     scene.sandbox.write("damaged.db", damaged);
-    let save = scene.sandbox.seal([
-        "save",
-        "out",
-        "--from",
-        "damaged.db",
-        "-r",
-        RECIPIENT,
-        "--allow-missing-digest",
-    ]);
-    let _ = save.run().ends_with(13).says("damaged.db: ").says("copy member/snap/db again");
+    let save = ["save", "out", "--from", "damaged.db", "-r", RECIPIENT, "--allow-missing-digest"];
+    let _ =
+        scene.sandbox.seal(save).run().ends_with(13).says("damaged.db: ").says("copy member/snap/db again");
     assert_eq!(fs::read_dir(scene.sandbox.path("out")).unwrap().count(), 0);
 }
 

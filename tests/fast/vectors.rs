@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use harness::can;
+use harness::needs;
 use harness::sandbox::Sandbox;
 
 use self::maker::example::Example;
@@ -139,9 +140,7 @@ fn index_and_directory_hold_the_same() {
 
 #[test]
 fn stock_tools_make_the_same_of_every_success() {
-    if !can("age", &["--version"]) || !can("zstd", &["--version"]) {
-        return;
-    }
+    needs!(can("age", &["--version"]) && can("zstd", &["--version"]));
     for entry in index() {
         let Open::Success { snapshot_size, snapshot_sha256, foreign, .. } = &entry.open else { continue };
         // Without an identity file age asks a terminal for the passphrase.

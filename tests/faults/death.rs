@@ -7,7 +7,7 @@ use harness::process::{await_that, signal};
 use harness::program::{Outcome, Program, Running};
 use harness::skip;
 use harness::trial::{BOTH, Publishing, Trial, is_temporary};
-use harness::{can, say};
+use harness::{can, needs, say};
 use rustix::fs::{FlockOperation, flock};
 use std::collections::BTreeMap;
 use std::fs;
@@ -130,9 +130,7 @@ fn traced(trial: &Trial, publishing: Publishing, faults: &[&str]) -> Outcome {
 /// The same, by what it does instead of by the clock: in the midst of a system call that it was seen to make.
 #[test]
 fn a_signal_in_any_system_call_leaves_all_or_nothing() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let mut trial = Trial::new(PAGES / 4);
     trial.slowed = true;
     let mut dice = Dice::new("system calls");

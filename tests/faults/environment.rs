@@ -6,7 +6,7 @@ use harness::program::{Outcome, Running};
 use harness::sandbox::names;
 use harness::skip;
 use harness::trial::{BOTH, Publishing, Trial, is_temporary};
-use harness::{can, say};
+use harness::{can, needs, say};
 use std::fs;
 use std::io::Write;
 use std::path::Path;
@@ -14,13 +14,6 @@ use std::time::Duration;
 
 /// Pages of the snapshot: some writes, and several frames of the least size.
 const PAGES: usize = 100;
-
-/// An error in our words, with a way out.
-fn assert_told(ended: &Outcome, what: &str) {
-    let told = &ended.stderr;
-    assert!(told.contains("etcd-seal: error: ") && told.contains("etcd-seal: hint: "), "{what}: {told}");
-    assert!(!told.contains("panicked"), "{what}: {told}");
-}
 
 /// Runs both commands under `limit` (`resource=value` of prlimit) and judges how they end; returns the codes. 127 stands for a
 /// program that the system could not even start.
@@ -34,19 +27,12 @@ fn under(trial: &Trial, limit: &str) -> Vec<i32> {
     for publishing in BOTH {
         let ended = trial.command(publishing).behind(wrapper).run();
         trial.judge(publishing, &ended, limit);
-        assert!(
-            [0, 1, 134].contains(&ended.code),
-            "{limit}: {publishing:?}: {} {}",
-            ended.code,
-            ended.stderr
-        );
-        if ended.code == 1 {
-            assert_told(&ended, limit);
-            let resource = limit.split('=').next().unwrap();
-            let flag = if resource == "nofile" { "ulimit -n" } else { "-v" };
-            assert!(ended.stderr.contains(flag), "{limit}: {}", ended.stderr);
-        }
+        assert!([0, 1, 134].contains(&ended.code), "{limit}: {publishing:?}: {ended:?}");
         codes.push(ended.code);
+        if ended.code == 1 {
+            let flag = if limit.starts_with("nofile=") { "ulimit -n" } else { "-v" };
+            ended.tells_an_error().says(flag);
+        }
         trial.clear();
     }
     codes
@@ -54,9 +40,7 @@ fn under(trial: &Trial, limit: &str) -> Vec<i32> {
 
 #[test]
 fn few_descriptors_are_an_error_until_they_are_enough() {
-    if !can("prlimit", &["--nofile=50", "--", "true"]) {
-        return;
-    }
+    needs!(can("prlimit", &["--nofile=50", "--", "true"]));
     let trial = Trial::new(PAGES);
     let codes: Vec<Vec<i32>> = (3..=20).map(|limit| under(&trial, &format!("nofile={limit}"))).collect();
     say(&format!("3 to 20 descriptors: {codes:?}"));
@@ -70,9 +54,7 @@ fn few_descriptors_are_an_error_until_they_are_enough() {
 /// Rust ends a process that gets no memory with SIGABRT; where it is told of it, it is an error like others.
 #[test]
 fn little_memory_leaves_all_or_nothing() {
-    if !can("prlimit", &["--as=1000000000", "--", "true"]) {
-        return;
-    }
+    needs!(can("prlimit", &["--as=1000000000", "--", "true"]));
     let trial = Trial::new(PAGES);
     let mut codes = Vec::new();
     // An optimized program needs less, and every thread may take 64 MiB more of addresses.
@@ -88,9 +70,7 @@ fn little_memory_leaves_all_or_nothing() {
 
 #[test]
 fn no_thread_to_be_had_is_an_error() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let trial = Trial::new(PAGES);
     for publishing in BOTH {
         let mut failed = 0;
@@ -101,8 +81,7 @@ fn no_thread_to_be_had_is_an_error() {
             assert!([0, 1].contains(&ended.code), "{fault}: {}", ended.stderr);
             if ended.code == 1 {
                 failed += 1;
-                assert_told(&ended, &fault);
-                assert!(ended.stderr.contains("thread"), "{}", ended.stderr);
+                ended.tells_an_error().says("thread");
             }
             trial.clear();
         }
@@ -112,63 +91,42 @@ fn no_thread_to_be_had_is_an_error() {
 
 /// One thing goes wrong at a time, whatever it is: the system calls that publishing needs, each with errors it may answer.
 /// The first writes of a thread may be those by which tokio wakes another, which cannot fail, or that of the error.
-const FAULTS: &[&str] = &[
-    "write:error=EIO:when=8",
-    "write:error=ENOSPC:when=9",
-    "write:error=EDQUOT:when=10",
-    "write:error=EROFS:when=11",
-    "write:error=ESTALE:when=12",
-    "write:retval=0:when=9",
-    "fsync:error=EIO:when=1",
-    "fsync:error=EIO:when=2",
-    "fsync:error=ENOSPC:when=1",
-    "fsync:error=EDQUOT:when=2",
-    "fsync:error=EROFS:when=3",
-    "fsync:error=EIO:when=1+",
-    "renameat2:error=EIO",
-    "renameat2:error=ENOSPC",
-    "renameat2:error=ENOENT",
-    "renameat2:error=EROFS",
-    "renameat:error=EIO",
-    "flock:error=EIO",
-    "flock:error=EBADF",
-    "getdents64:error=EIO",
-    "fchmod:error=EIO",
-    "unlinkat:error=EIO",
-    "unlinkat:error=EROFS",
-];
+const FAULTS: &str = "
+    write:error=EIO:when=8 write:error=ENOSPC:when=9 write:error=EDQUOT:when=10
+    write:error=EROFS:when=11 write:error=ESTALE:when=12 write:retval=0:when=9
+    fsync:error=EIO:when=1 fsync:error=EIO:when=2 fsync:error=ENOSPC:when=1 fsync:error=EDQUOT:when=2
+    fsync:error=EROFS:when=3 fsync:error=EIO:when=1+
+    renameat2:error=EIO renameat2:error=ENOSPC renameat2:error=ENOENT renameat2:error=EROFS
+    renameat:error=EIO flock:error=EIO flock:error=EBADF getdents64:error=EIO fchmod:error=EIO
+    unlinkat:error=EIO unlinkat:error=EROFS
+";
 
 /// Those the program lives with: it asks again.
-const HARMLESS: &[&str] = &[
-    "write:error=EINTR:when=8+3",
-    "read:error=EINTR:when=20+2",
-    "fsync:error=EINTR:when=1",
-    "flock:error=ENOLCK",
-    "getrandom:error=EINTR:when=1",
-    "getrandom:error=ENOSYS",
-];
+const HARMLESS: &str = "
+    write:error=EINTR:when=8+3 read:error=EINTR:when=20+2 fsync:error=EINTR:when=1 flock:error=ENOLCK
+    getrandom:error=EINTR:when=1 getrandom:error=ENOSYS
+";
 
 #[test]
 fn one_fault_anywhere_leaves_all_or_nothing() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     // Some dozen writes.
     let trial = Trial::new(2 * PAGES);
     for publishing in BOTH {
         let mut failed = 0;
-        for fault in FAULTS {
+        for fault in FAULTS.split_whitespace() {
             let ended = trial.command(publishing).faulty(&[fault], &[]).run();
             trial.judge(publishing, &ended, fault);
             assert!([0, 1, 3].contains(&ended.code), "{fault}: {} {}", ended.code, ended.stderr);
             if ended.code != 0 {
                 failed += 1;
-                assert_told(&ended, fault);
+                ended.tells_an_error();
             }
             trial.clear();
         }
-        assert!(failed > FAULTS.len() / 2, "{publishing:?}: only {failed} of {} had an effect", FAULTS.len());
-        for fault in HARMLESS {
+        let all = FAULTS.split_whitespace().count();
+        assert!(failed > all / 2, "{publishing:?}: only {failed} of {all} had an effect");
+        for fault in HARMLESS.split_whitespace() {
             let ended = trial.command(publishing).faulty(&[fault], &[]).run();
             assert_eq!(ended.code, 0, "{publishing:?} {fault}: {}", ended.stderr);
             trial.judge(publishing, &ended, fault);
@@ -181,14 +139,11 @@ fn one_fault_anywhere_leaves_all_or_nothing() {
 /// What cannot be removed again stays, and is said.
 #[test]
 fn a_failure_whose_remains_cannot_be_removed_still_publishes_nothing() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let trial = Trial::new(PAGES);
     for publishing in BOTH {
         let faults = ["renameat2:error=EIO", "unlinkat:error=EIO"];
-        let ended = trial.command(publishing).faulty(&faults, &[]).run().ends_with(1);
-        assert_told(&ended, "renameat2 and unlinkat");
+        trial.command(publishing).faulty(&faults, &[]).run().ends_with(1).tells_an_error();
         let left = trial.sandbox.published();
         assert!(!left.is_empty() && left.iter().all(|name| is_temporary(name)), "{left:?}");
         trial.assert_a_later_run_cleans_up();
@@ -198,9 +153,7 @@ fn a_failure_whose_remains_cannot_be_removed_still_publishes_nothing() {
 /// The disk that holds the input fails: nothing is published from what was read so far.
 #[test]
 fn an_input_that_cannot_be_read_is_an_error() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     // More than is read at first.
     let trial = Trial::new(4 * PAGES);
     for publishing in BOTH {
@@ -210,8 +163,7 @@ fn an_input_that_cannot_be_read_is_an_error() {
         for fault in ["read:error=EIO:when=1", "read:error=EIO:when=2", "read:error=ESTALE:when=2"] {
             let ended = command.clone().faulty(&[fault], &of_input).run().ends_with(1);
             trial.judge(publishing, &ended, fault);
-            assert_told(&ended, fault);
-            assert!(ended.stderr.contains(&input), "{fault}: {}", ended.stderr);
+            ended.tells_an_error().says(&input);
         }
         let ended = command.clone().faulty(&["read:error=EINTR:when=1+2"], &of_input).run().ends_with(0);
         trial.judge(publishing, &ended, "interrupted reads");
@@ -225,23 +177,19 @@ const PAGES_WRITTEN_BACK: usize = 4500;
 /// The system tells an error of writing back only once, and only to who asks.
 #[test]
 fn an_error_while_writing_back_is_not_lost() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let trial = Trial::new(PAGES_WRITTEN_BACK);
     for (publishing, error) in [(Publishing::Save, "EIO"), (Publishing::Restore, "ENOSPC")] {
         let fault = format!("fdatasync:error={error}:when=1");
         let ended = trial.command(publishing).faulty(&[&fault], &[]).run().ends_with(1);
         trial.judge(publishing, &ended, &fault);
-        assert_told(&ended, &fault);
+        ended.tells_an_error();
     }
 }
 
 #[test]
 fn a_file_size_limit_anywhere_leaves_nothing() {
-    if !can("prlimit", &["--fsize=50", "--", "true"]) {
-        return;
-    }
+    needs!(can("prlimit", &["--fsize=50", "--", "true"]));
     let trial = Trial::new(PAGES);
     for publishing in BOTH {
         trial.command(publishing).succeed();
@@ -253,9 +201,7 @@ fn a_file_size_limit_anywhere_leaves_nothing() {
             let limit = format!("--fsize={limit}");
             let ended = trial.command(publishing).behind(["prlimit", &limit, "--"]).run();
             trial.judge(publishing, &ended, &limit);
-            let ended = ended.ends_with(1);
-            assert_told(&ended, &limit);
-            assert!(ended.stderr.contains("ulimit -f"), "{}", ended.stderr);
+            ended.ends_with(1).tells_an_error().says("ulimit -f");
         }
         let limit = format!("--fsize={}", whole + 1000);
         trial.command(publishing).behind(["prlimit", &limit, "--"]).succeed();
@@ -281,9 +227,7 @@ fn can_mount(trial: &Trial, script: &str) -> bool {
 #[test]
 fn a_full_disk_is_an_error_and_once_there_is_room_it_works() {
     let trial = Trial::new(PAGES);
-    if !can_mount(&trial, "mount -t tmpfs -o size=1m tmpfs \"$0\"") {
-        return;
-    }
+    needs!(can_mount(&trial, "mount -t tmpfs -o size=1m tmpfs \"$0\""));
     for publishing in BOTH {
         // Too little for any of it, for half, and for all but the end.
         for size in ["4k", "64k", "200k", "400k"] {
@@ -295,22 +239,16 @@ fn a_full_disk_is_an_error_and_once_there_is_room_it_works() {
             );
             let wrapper = private_mounts(&trial, &script);
             let ended = trial.command(publishing).behind(&wrapper).succeed();
-            let names = match publishing {
-                Publishing::Save => "x.age\nx.age.sha256\n",
-                Publishing::Restore => "x.db\n",
-            };
+            let names = if publishing == Publishing::Save { "x.age\nx.age.sha256\n" } else { "x.db\n" };
             // The lines of a result have a colon, or are indented.
             let of_script = |line: &&str| !line.contains(':') && !line.starts_with(' ');
             let lines: Vec<&str> = ended.text().lines().filter(of_script).collect();
             let expected = format!("first 1\nsecond 0\n{names}");
             assert_eq!(lines.join("\n") + "\n", expected, "{publishing:?} in {size}: {}", ended.stderr);
-            assert_told(&ended, size);
             // A restore knows beforehand.
-            let words = match publishing {
-                Publishing::Save => "No space left on device",
-                Publishing::Restore => "are free there",
-            };
-            assert!(ended.stderr.contains(words), "{}", ended.stderr);
+            let restores = publishing == Publishing::Restore;
+            let words = if restores { "are free there" } else { "No space left on device" };
+            ended.tells_an_error().says(words);
         }
     }
 }
@@ -326,9 +264,7 @@ fn a_directory_that_may_not_be_written_to_is_an_error() {
             let wrapper = private_mounts(&trial, &format!("{read_only} && exec \"$@\""));
             let ended = trial.command(publishing).behind(&wrapper).run();
             trial.judge(publishing, &ended, "read-only");
-            let ended = ended.ends_with(1);
-            assert!(ended.stderr.contains("Read-only file system"), "{}", ended.stderr);
-            assert!(ended.stderr.contains("mounted for writing"), "{}", ended.stderr);
+            ended.ends_with(1).says("Read-only file system").says("mounted for writing");
         }
     }
     // Root ignores permissions, but not this.
@@ -337,9 +273,7 @@ fn a_directory_that_may_not_be_written_to_is_an_error() {
         assert!(can("chattr", &["-i", directory]));
         for (publishing, ended) in ended {
             trial.judge(publishing, &ended, "immutable");
-            let ended = ended.ends_with(1);
-            assert!(ended.stderr.contains("Operation not permitted"), "{}", ended.stderr);
-            assert_told(&ended, "immutable");
+            ended.ends_with(1).says("Operation not permitted").tells_an_error();
         }
     }
     for publishing in BOTH {
@@ -371,9 +305,7 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         // Removed with all that is in it.
         let run = waiting(&trial, publishing);
         fs::remove_dir_all(&backups).unwrap();
-        let ended = resumed(run).ends_with(1);
-        assert_told(&ended, "removed");
-        assert!(ended.stderr.contains(backups.to_str().unwrap()), "{}", ended.stderr);
+        resumed(run).ends_with(1).tells_an_error().says(backups.to_str().unwrap());
         assert!(!backups.exists(), "it was created again");
 
         // Another in its place: a later run would not find the file there, nor look where it was.
@@ -381,8 +313,7 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         let run = waiting(&trial, publishing);
         fs::rename(&backups, &elsewhere).unwrap();
         fs::create_dir(&backups).unwrap();
-        let ended = resumed(run).ends_with(1);
-        assert_told(&ended, "replaced");
+        resumed(run).ends_with(1).tells_an_error();
         assert_eq!((names(&backups), names(&elsewhere)), (Vec::new(), Vec::new()));
         fs::remove_dir(&elsewhere).unwrap();
 
@@ -391,7 +322,7 @@ fn a_directory_that_goes_away_meanwhile_takes_nothing_with_it() {
         fs::remove_file(backups.join(&trial.sandbox.published()[0])).unwrap();
         let ended = resumed(run);
         trial.judge(publishing, &ended, "its temporary was removed");
-        assert_told(&ended.ends_with(1), "its temporary was removed");
+        ended.ends_with(1).tells_an_error();
     }
     trial.assert_a_later_run_cleans_up();
 }
@@ -428,9 +359,7 @@ fn a_clock_that_steps_back_does_no_harm() {
 /// The program's own clock, where that can be had.
 fn faked_time(trial: &Trial) {
     for when in ["1970-01-02 00:00:00", "2200-01-01 00:00:00"] {
-        if !can("faketime", &[when, "true"]) {
-            return;
-        }
+        needs!(can("faketime", &[when, "true"]));
         for publishing in BOTH {
             let ended = trial.command(publishing).behind(["faketime", when]).succeed();
             trial.judge(publishing, &ended, when);

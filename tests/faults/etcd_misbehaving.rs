@@ -4,15 +4,13 @@ use etcd_client::proto::{PbResponseHeader, PbStatusResponse};
 use etcd_seal::low_level::error::{Error, Kind};
 use etcd_seal::low_level::etcd::{self, Connection, Snapshot};
 use etcd_seal::low_level::interrupt::Interrupt;
-use harness::changed;
-use harness::connection;
 use harness::fake::Step::{Fail, Hang, Repeat, Send, SendBytes};
 use harness::fake::{Ending, Fake, Script, Step};
 use harness::program::{Outcome, Program};
 use harness::sandbox::Sandbox;
-use harness::snapshots::{PAGE_SIZE, random, snapshot_of};
+use harness::snapshots::{PAGE_SIZE, random, snapshot_of, with_digest};
+use harness::{ConnectionExt, connection};
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 use std::io::{Read, Write};
 use std::marker;
 use std::net::{SocketAddr, TcpListener};
@@ -23,6 +21,9 @@ use tonic::Code;
 
 /// Bytes of etcd's digest at the end of a snapshot.
 const DIGEST_SIZE: usize = 32;
+
+/// The patience of those who are tried here.
+const SECOND: Duration = Duration::from_secs(1);
 
 async fn open(connection: &Connection) -> Result<Snapshot, Error> {
     etcd::open(connection, &Interrupt::new()).await
@@ -55,11 +56,7 @@ async fn every_honest_ending_is_read_to_the_clean_end() {
         (&[Send(544, 512), Send(32, 512), Send(0, 32)][..], 1056, 1056),
         (&[Send(512, 512), Send(0, 544)][..], 1024, 1056),
         (&[Send(512, 512), Send(0, 512), Send(0, 1), Send(0, 31)][..], 1024, 1056),
-        (
-            &[Send(1024, 0), Send(512, 512), Send(512, 0), Send(0, 512), Send(0, 0), Send(0, 32)][..],
-            1024,
-            1056,
-        ),
+        (&[Send(1024, 0), Send(512, 512), Send(512, 0), Send(0, 512), Send(0, 0), Send(0, 32)], 1024, 1056),
     ] {
         let (snapshot, read) = outcome(steps).await.unwrap();
         assert_eq!((snapshot.announced, read), (announced, length));
@@ -90,8 +87,7 @@ async fn silence_is_a_stall() {
         Script { silent_at_snapshot: true, ..Script::of(&[]) },
     ] {
         let fake = Fake::start(script);
-        let impatient =
-            changed(fake.connection(), |connection| connection.stall_timeout = Duration::from_secs(1));
+        let impatient = fake.connection().with(|connection| connection.stall_timeout = SECOND);
         let error = read(&impatient).await.err().unwrap();
         assert_eq!(error.kind(), Kind::EtcdStalled, "{error}");
         assert!(error.to_string().starts_with(&fake.address.to_string()), "{error}");
@@ -106,11 +102,8 @@ fn slowly(count: usize, length: usize, pause: Duration) -> Vec<Step> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
-    let with = |fake: &Fake, min_rate| {
-        changed(fake.connection(), |connection| {
-            connection.stall_timeout = Duration::from_secs(1);
-            connection.min_rate = min_rate;
-        })
+    let with = |fake: &Fake, rate| {
+        fake.connection().with(|change| (change.stall_timeout, change.min_rate) = (SECOND, rate))
     };
     // A byte each 50 ms never stands still, and would take a minute; so do pauses nearly as long as the stall timeout.
     let fake = Fake::start(Script::of(&slowly(1200, 1, Duration::from_millis(50))));
@@ -138,11 +131,8 @@ async fn a_source_that_drips_is_given_up_and_a_slow_one_is_not() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_slow_reader_is_no_drip() {
     let fake = Fake::start(Script::of(&slowly(40, 4 * 1024, Duration::from_millis(10))));
-    let connection = changed(fake.connection(), |connection| {
-        connection.stall_timeout = Duration::from_secs(1);
-        connection.min_rate = 64 * 1024;
-    });
-    let mut snapshot = open(&connection).await.unwrap();
+    let change = |change: &mut Connection| (change.stall_timeout, change.min_rate) = (SECOND, 64 * 1024);
+    let mut snapshot = open(&fake.connection().with(change)).await.unwrap();
     let mut length = 0;
     while let Some(bytes) = snapshot.next().await.unwrap() {
         length += bytes.len();
@@ -214,8 +204,7 @@ async fn contradictions_are_a_bad_snapshot() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_stream_timeout_bounds_even_a_busy_stream() {
     let fake = Fake::start(Script::of(&[Send(1 << 40, 1), Repeat(1 << 40, 1)]));
-    let bounded =
-        changed(fake.connection(), |connection| connection.stream_timeout = Some(Duration::from_secs(1)));
+    let bounded = fake.connection().with(|connection| connection.stream_timeout = Some(SECOND));
     let error = read(&bounded).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("`command_timeout`"));
@@ -236,20 +225,17 @@ async fn a_member_without_a_first_byte_gives_way_to_the_next() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn learners_and_alarmed_members_stand_back() {
-    let steps = [Send(0, 512), Send(0, 32)];
-    let mut script = Script::of(&steps);
-    script.status.is_learner = true;
-    let learner = Fake::start(script);
-    let mut script = Script::of(&steps);
-    script.status.errors = vec!["memberID:2 alarm:CORRUPT".to_owned()];
-    let alarmed = Fake::start(script);
-    let mut script = Script::of(&steps);
-    script.status.leader = 0;
-    let cut_off = Fake::start(script);
-    let mut script = Script::of(&steps);
-    script.status.leader = 2;
-    let leader = Fake::start(script);
-    let fakes = [learner, alarmed, cut_off, leader];
+    let changes: [fn(&mut PbStatusResponse); 4] = [
+        |status| status.is_learner = true,
+        |status| status.errors = vec!["memberID:2 alarm:CORRUPT".to_owned()],
+        |status| status.leader = 0,
+        |status| status.leader = 2,
+    ];
+    let fakes = changes.map(|change| {
+        let mut script = Script::of(&[Send(0, 512), Send(0, 32)]);
+        change(&mut script.status);
+        Fake::start(script)
+    });
     let [learner, alarmed, cut_off, leader] = fakes.each_ref().map(|fake| fake.address.to_string());
 
     let chosen =
@@ -265,8 +251,7 @@ async fn learners_and_alarmed_members_stand_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn who_never_answers_is_given_up() {
     let silent = Fake::start(Script { silent_at_status: true, ..Script::of(&[]) });
-    let impatient =
-        changed(silent.connection(), |connection| connection.command_timeout = Duration::from_secs(1));
+    let impatient = silent.connection().with(|connection| connection.command_timeout = SECOND);
     let error = open(&impatient).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("`command_timeout`"), "{}", error.hint());
@@ -274,10 +259,7 @@ async fn who_never_answers_is_given_up() {
     // A listener whose connections are not accepted: TCP connects, TLS does not.
     let deaf = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("https://{}", deaf.local_addr().unwrap());
-    let impatient = changed(connection(&[&endpoint]), |connection| {
-        connection.dial_timeout = Duration::from_secs(1);
-        connection.insecure_skip_tls_verify = true;
-    });
+    let impatient = connection(&[&endpoint]).unverified().with(|change| change.dial_timeout = SECOND);
     let error = open(&impatient).await.err().unwrap();
     assert_eq!(error.kind(), Kind::EtcdTimeout);
     assert!(error.hint().contains("`dial_timeout`"), "{}", error.hint());
@@ -320,8 +302,8 @@ struct Fault {
     script: Script,
 }
 
-fn fault(name: &'static str, kind: &'static str, script: Script) -> Fault {
-    Fault { name, kind, script }
+fn of_kind<const COUNT: usize>(kind: &'static str, scripts: [(&'static str, Script); COUNT]) -> Vec<Fault> {
+    scripts.map(|(name, script)| Fault { name, kind, script }).into()
 }
 
 /// Everything a member can get wrong, with what is wrong about it. The snapshot is good where nothing else is said.
@@ -341,27 +323,33 @@ fn faults_of_silence(good: &[u8]) -> Vec<Fault> {
     let left_after = |part| (database - percent(part).len()) as u64;
     let silent_at_snapshot = Script { silent_at_snapshot: true, ..Script::of(&[]) };
     let silent_at_status = Script { silent_at_status: true, ..Script::of(&[]) };
-    vec![
-        fault("no answer to the status", "etcd_timeout", silent_at_status),
-        fault("no answer to the request", "etcd_stalled", silent_at_snapshot),
-        fault("a stall at 0 %", "etcd_stalled", then(0, Hang)),
-        fault("a stall at 1 %", "etcd_stalled", then(1, Hang)),
-        fault("a stall at 50 %", "etcd_stalled", then(50, Hang)),
-        fault("a stall at 99 %", "etcd_stalled", then(99, Hang)),
-        fault("a stall after all of it", "etcd_stalled", Script::sending(good, database, &[Hang])),
-        fault("empty blobs for ever, and nothing else", "etcd_stalled", then(0, Repeat(left_after(0), 0))),
-        fault("empty blobs for ever, in the middle", "etcd_stalled", then(50, Repeat(left_after(50), 0))),
-        fault(
-            "empty blobs for ever, instead of the digest",
+    [
+        of_kind("etcd_timeout", [("no answer to the status", silent_at_status)]),
+        of_kind(
             "etcd_stalled",
-            Script::sending(&good[..database], database, &[Repeat(0, 0)]),
-        ),
-        fault(
-            "an empty blob, and a stall",
-            "etcd_stalled",
-            Script::sending(percent(50), database, &[Send(left_after(50), 0), Hang]),
+            [
+                ("no answer to the request", silent_at_snapshot),
+                ("a stall at 0 %", then(0, Hang)),
+                ("a stall at 1 %", then(1, Hang)),
+                ("a stall at 50 %", then(50, Hang)),
+                ("a stall at 99 %", then(99, Hang)),
+                ("a stall after all of it", Script::sending(good, database, &[Hang])),
+                ("empty blobs for ever, and nothing else", then(0, Repeat(left_after(0), 0))),
+                ("empty blobs for ever, in the middle", then(50, Repeat(left_after(50), 0))),
+                (
+                    "empty blobs for ever, instead of the digest",
+                    Script::sending(&good[..database], database, &[Repeat(0, 0)]),
+                ),
+                (
+                    "an empty blob, and a stall",
+                    Script::sending(percent(50), database, &[Send(left_after(50), 0), Hang]),
+                ),
+            ],
         ),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The stream ends too early, or as none should.
@@ -372,67 +360,58 @@ fn faults_of_ending(good: &[u8]) -> Vec<Fault> {
     let failing = |bytes: &[u8], text| Script::sending(bytes, database, &[Fail(Code::Unavailable, text)]);
     // A head says whether the message is compressed, and how long it is.
     let message = |head: [u8; 5], bytes: &[u8]| Ending::Bytes([&head[..], bytes].concat().into());
-    vec![
-        fault("an early clean end, at once", "etcd_incomplete", Script::of(&[])),
-        fault("an early clean end, in the middle", "etcd_incomplete", ending(half, Ending::Clean)),
-        fault(
-            "an early clean end, after whole pages",
+    [
+        of_kind(
             "etcd_incomplete",
-            ending(&good[..100 * PAGE_SIZE], Ending::Clean),
+            [
+                ("an early clean end, at once", Script::of(&[])),
+                ("an early clean end, in the middle", ending(half, Ending::Clean)),
+                ("an early clean end, after whole pages", ending(&good[..100 * PAGE_SIZE], Ending::Clean)),
+                ("an error in the middle", failing(half, "\u{1b}[31mdisk\nfault")),
+                ("an error after all of it", failing(good, "going away")),
+                ("a stream reset at once", ending(&[], Ending::Reset)),
+                ("a stream reset in the middle", ending(half, Ending::Reset)),
+                ("a stream reset after all of it", ending(good, Ending::Reset)),
+                ("a connection reset at once", ending(&[], Ending::Death)),
+                ("a connection reset in the middle", ending(half, Ending::Death)),
+                ("a connection reset after all of it", ending(good, Ending::Death)),
+                ("no status in the middle", ending(half, Ending::WithoutStatus)),
+                ("no status after all of it", ending(good, Ending::WithoutStatus)),
+                ("garbage instead of a message", ending(half, message([0xff; 5], &[0xff; 64]))),
+                ("a message that is compressed", ending(half, message([1, 0, 0, 0, 64], &[0; 64]))),
+                ("a message cut short", ending(half, message([0, 0, 0, 1, 0], &[0; 64]))),
+            ],
         ),
-        fault("an error at once", "etcd_fault", failing(&[], "not now")),
-        fault(
-            "authentication turned on before the request",
+        of_kind("etcd_fault", [("an error at once", failing(&[], "not now"))]),
+        of_kind(
             "etcd_authentication",
-            Script::of(&[Fail(Code::InvalidArgument, "etcdserver: user name is empty")]),
+            [
+                (
+                    "authentication turned on before the request",
+                    Script::of(&[Fail(Code::InvalidArgument, "etcdserver: user name is empty")]),
+                ),
+                (
+                    "authentication changed before the request",
+                    Script::of(&[Fail(Code::InvalidArgument, "etcdserver: revision of auth store is old")]),
+                ),
+            ],
         ),
-        fault(
-            "authentication changed before the request",
-            "etcd_authentication",
-            Script::of(&[Fail(Code::InvalidArgument, "etcdserver: revision of auth store is old")]),
-        ),
-        fault("an error in the middle", "etcd_incomplete", failing(half, "\u{1b}[31mdisk\nfault")),
-        fault("an error after all of it", "etcd_incomplete", failing(good, "going away")),
-        fault("a stream reset at once", "etcd_incomplete", ending(&[], Ending::Reset)),
-        fault("a stream reset in the middle", "etcd_incomplete", ending(half, Ending::Reset)),
-        fault("a stream reset after all of it", "etcd_incomplete", ending(good, Ending::Reset)),
-        fault("a connection reset at once", "etcd_incomplete", ending(&[], Ending::Death)),
-        fault("a connection reset in the middle", "etcd_incomplete", ending(half, Ending::Death)),
-        fault("a connection reset after all of it", "etcd_incomplete", ending(good, Ending::Death)),
-        fault("no status in the middle", "etcd_incomplete", ending(half, Ending::WithoutStatus)),
-        fault("no status after all of it", "etcd_incomplete", ending(good, Ending::WithoutStatus)),
-        fault(
-            "garbage protobuf at once",
+        of_kind(
             "etcd_bad_snapshot",
-            ending(&[], message([0, 0, 0, 0, 64], &[0xff; 64])),
-        ),
-        fault(
-            "garbage protobuf in the middle",
-            "etcd_bad_snapshot",
-            ending(half, message([0, 0, 0, 0, 64], &[0xff; 64])),
-        ),
-        fault(
-            "garbage protobuf after all of it",
-            "etcd_bad_snapshot",
-            ending(good, message([0, 0, 0, 0, 64], &[0xff; 64])),
-        ),
-        fault(
-            "garbage instead of a message",
-            "etcd_incomplete",
-            ending(half, message([0xff; 5], &[0xff; 64])),
-        ),
-        fault(
-            "a message that is compressed",
-            "etcd_incomplete",
-            ending(half, message([1, 0, 0, 0, 64], &[0; 64])),
-        ),
-        fault("a message cut short", "etcd_incomplete", ending(half, message([0, 0, 0, 1, 0], &[0; 64]))),
-        fault(
-            "a message of 4 GiB, as it says",
-            "etcd_bad_snapshot",
-            ending(half, message([0, 0xff, 0xff, 0xff, 0xff], &[0; 64])),
+            [
+                ("garbage protobuf at once", ending(&[], message([0, 0, 0, 0, 64], &[0xff; 64]))),
+                ("garbage protobuf in the middle", ending(half, message([0, 0, 0, 0, 64], &[0xff; 64]))),
+                ("garbage protobuf after all of it", ending(good, message([0, 0, 0, 0, 64], &[0xff; 64]))),
+                (
+                    "a message of 4 GiB, as it says",
+                    ending(half, message([0, 0xff, 0xff, 0xff, 0xff], &[0; 64])),
+                ),
+            ],
         ),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// There is more or less than there was to be.
@@ -452,32 +431,28 @@ fn faults_of_length(good: &[u8]) -> Vec<Fault> {
     };
     let mut status_of_its_own_size = all(good);
     status_of_its_own_size.status.version = "3".repeat(LARGE);
-    vec![
-        fault("too few bytes: one", "etcd_bad_snapshot", all(&good[..good.len() - 1])),
-        fault("too few bytes: half of the digest", "etcd_bad_snapshot", all(&good[..database + 16])),
-        fault("too many bytes: one", "etcd_bad_snapshot", longer(&[0])),
-        fault("too many bytes: a page", "etcd_bad_snapshot", longer(&good[..PAGE_SIZE])),
-        fault("too many bytes: the digest again", "etcd_bad_snapshot", longer(&good[database..])),
-        fault("too many bytes: the snapshot again", "etcd_bad_snapshot", longer(good)),
-        fault(
-            "too many bytes: messages for ever",
+    [
+        of_kind(
             "etcd_bad_snapshot",
-            Script::sending(good, database, &[Repeat(0, 1)]),
+            [
+                ("too few bytes: one", all(&good[..good.len() - 1])),
+                ("too few bytes: half of the digest", all(&good[..database + 16])),
+                ("too many bytes: one", longer(&[0])),
+                ("too many bytes: a page", longer(&good[..PAGE_SIZE])),
+                ("too many bytes: the digest again", longer(&good[database..])),
+                ("too many bytes: the snapshot again", longer(good)),
+                ("too many bytes: messages for ever", Script::sending(good, database, &[Repeat(0, 1)])),
+                ("remaining_bytes growing", Script::sending(half, database, &[Send(database as u64, 512)])),
+                ("remaining_bytes negative", Script::of(&[Send((-1_i64).cast_unsigned(), 512)])),
+                ("a blob of 100 MB at once", large(&[])),
+                ("a blob of 100 MB in the middle", large(half)),
+            ],
         ),
-        fault(
-            "remaining_bytes growing",
-            "etcd_bad_snapshot",
-            Script::sending(half, database, &[Send(database as u64, 512)]),
-        ),
-        fault(
-            "remaining_bytes negative",
-            "etcd_bad_snapshot",
-            Script::of(&[Send((-1_i64).cast_unsigned(), 512)]),
-        ),
-        fault("a blob of 100 MB at once", "etcd_bad_snapshot", large(&[])),
-        fault("a blob of 100 MB in the middle", "etcd_bad_snapshot", large(half)),
-        fault("a status of 100 MB", "etcd_fault", status_of_its_own_size),
+        of_kind("etcd_fault", [("a status of 100 MB", status_of_its_own_size)]),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The length is right, and what is in it is not.
@@ -492,30 +467,32 @@ fn faults_of_content(good: &[u8]) -> Vec<Fault> {
     let page = |number: usize| number * PAGE_SIZE;
     let mut anonymous = all(good);
     anonymous.status.header = None;
-    vec![
-        fault("no digest", "etcd_bad_snapshot", all(&good[..database])),
-        fault("the digest only", "etcd_bad_snapshot", Script::sending(&good[database..], DIGEST_SIZE, &[])),
-        fault("a wrong digest", "etcd_bad_snapshot", changed(&|bytes| bytes[database] ^= 1)),
-        fault("a flipped bit", "etcd_bad_snapshot", changed(&|bytes| bytes[database / 2] ^= 1)),
-        fault(
-            "a flipped bit in the last page",
+    [
+        of_kind(
             "etcd_bad_snapshot",
-            changed(&|bytes| bytes[database - 1] ^= 1),
+            [
+                ("no digest", all(&good[..database])),
+                ("the digest only", Script::sending(&good[database..], DIGEST_SIZE, &[])),
+                ("a wrong digest", changed(&|bytes| bytes[database] ^= 1)),
+                ("a flipped bit", changed(&|bytes| bytes[database / 2] ^= 1)),
+                ("a flipped bit in the last page", changed(&|bytes| bytes[database - 1] ^= 1)),
+                (
+                    "two pages in the wrong order",
+                    changed(&|bytes| bytes[page(100)..page(102)].rotate_left(PAGE_SIZE)),
+                ),
+                ("no database", all(&vec![7; good.len()])),
+                ("zeros", all(&vec![0; good.len()])),
+            ],
         ),
-        fault(
-            "a page left out",
+        of_kind(
             "etcd_incomplete",
-            changed(&|bytes| drop(bytes.drain(page(100)..page(101)))),
+            [("a page left out", changed(&|bytes| drop(bytes.drain(page(100)..page(101)))))],
         ),
-        fault(
-            "two pages in the wrong order",
-            "etcd_bad_snapshot",
-            changed(&|bytes| bytes[page(100)..page(102)].rotate_left(PAGE_SIZE)),
-        ),
-        fault("no database", "etcd_bad_snapshot", all(&vec![7; good.len()])),
-        fault("zeros", "etcd_bad_snapshot", all(&vec![0; good.len()])),
-        fault("a status without a header", "etcd_fault", anonymous),
+        of_kind("etcd_fault", [("a status without a header", anonymous)]),
     ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 /// The snapshot is good, and is not what the calls before and after it speak of: several members answer, or one lies.
@@ -533,8 +510,7 @@ fn faults_of_claims(good: &[u8]) -> Vec<Fault> {
     let same = |_: &mut PbResponseHeader| ();
     let mut no_buckets = good[..database].to_vec();
     no_buckets[2 * PAGE_SIZE + 8] = 0;
-    let digest = Sha256::digest(&no_buckets);
-    no_buckets.extend(digest);
+    let no_buckets = with_digest(no_buckets);
     let claims = [
         ("data behind the revision", told(&|header| header.revision = 4, &same)),
         ("data newer than the revision after them", told(&|header| header.revision = 2, &same)),
@@ -543,7 +519,7 @@ fn faults_of_claims(good: &[u8]) -> Vec<Fault> {
         ("another cluster after the data", told(&same, &|header| header.cluster_id = 5)),
         ("data without buckets", Script::sending(&no_buckets, database, &[])),
     ];
-    claims.into_iter().map(|(name, script)| fault(name, "etcd_bad_snapshot", script)).collect()
+    of_kind("etcd_bad_snapshot", claims)
 }
 
 /// Who listens where an etcd should, and is none.
@@ -716,20 +692,13 @@ fn honest_members_of_every_kind_are_believed() {
     let (pages, digest) = good.split_at(database);
     let last = |steps: &[Step]| Script::sending(pages, database, steps);
     let whole = Script::sending(&good, database, &[]);
+    let bytes = |bytes: &[u8]| SendBytes(0, bytes.to_vec());
     let honest = vec![
-        ("the digest in a message of its own", last(&[SendBytes(0, digest.to_vec())])),
-        (
-            "the digest announced as something that is left",
-            Script::sending(pages, good.len(), &[SendBytes(0, digest.to_vec())]),
-        ),
+        ("the digest in a message of its own", last(&[bytes(digest)])),
+        ("the digest announced as left", Script::sending(pages, good.len(), &[bytes(digest)])),
         (
             "the digest split across messages",
-            last(&[
-                Send(0, 0),
-                SendBytes(0, digest[..1].to_vec()),
-                Send(0, 0),
-                SendBytes(0, digest[1..].to_vec()),
-            ]),
+            last(&[Send(0, 0), bytes(&digest[..1]), Send(0, 0), bytes(&digest[1..])]),
         ),
         ("the digest merged with the data", whole.clone()),
         ("the digest merged and announced", Script::sending(&good, good.len(), &[])),
@@ -802,11 +771,7 @@ fn what_a_member_reports_is_recorded_and_what_makes_its_data_doubtful_is_exit_3(
         let told = saved.object();
         assert_eq!(told["exit_code"], code, "{told}");
         assert_eq!(told["kind"].as_str(), kind, "{told}");
-        assert_eq!(
-            (&told["conditions"], &told["status_after"]["conditions"]),
-            (&conditions, &conditions),
-            "{told}"
-        );
+        assert_eq!([&told["conditions"], &told["status_after"]["conditions"]], [&conditions; 2], "{told}");
         let count = conditions.as_array().unwrap().len();
         assert_eq!(saved.stderr.matches(" the member reports ").count(), count, "{}", saved.stderr);
         assert!(!saved.stderr.contains('\u{1b}'), "{}", saved.stderr);
@@ -817,8 +782,7 @@ fn what_a_member_reports_is_recorded_and_what_makes_its_data_doubtful_is_exit_3(
             assert_eq!(told["conditions"], conditions, "{command}: {told}");
             let opened = open.succeed();
             let text = opened.text();
-            let said = conditions[0]["condition"].as_str().unwrap();
-            let said = match said {
+            let said = match conditions[0]["condition"].as_str().unwrap() {
                 "no_leader" => "no leader",
                 "corrupt" => "CORRUPT alarm of member",
                 "lagging" => "lagging by 5001 entries",

@@ -5,7 +5,7 @@
 //! the next save, once the trouble is over, succeeds. The stream is held in its middle by a proxy that lets no more
 //! pass, not by luck; what has not passed is more than all buffers on the way hold.
 
-use harness::process::{await_that, signal};
+use harness::process::{Kept, await_that, signal};
 use harness::program::{Outcome, Program, Running};
 use harness::proxy::{Hold, delaying, holding};
 use harness::sandbox::{Sandbox, names};
@@ -17,7 +17,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -143,8 +143,7 @@ impl Scene {
     }
 
     fn failed(&self, destination: Destination, ended: Outcome) -> Outcome {
-        let ended = ended.ends_with(14);
-        assert!(ended.stderr.contains("etcd-seal: hint: "), "{}", ended.stderr);
+        let ended = ended.ends_with(14).says("etcd-seal: hint: ");
         let left = self.sandbox.published();
         assert!(left.is_empty(), "{destination:?}: {left:?}");
         if matches!(destination, Destination::Pipe) {
@@ -185,8 +184,7 @@ impl Scene {
     /// Fails to save without a proxy, and leaves nothing.
     fn fails_from(&self, endpoint: &str, more: &[&str]) -> Outcome {
         let elsewhere = tempfile::tempdir().unwrap();
-        let ended = self.save_from(endpoint, more).arg(elsewhere.path()).run().ends_with(14);
-        assert!(ended.stderr.contains("etcd-seal: hint: "), "{}", ended.stderr);
+        let ended = self.save_from(endpoint, more).arg(elsewhere.path()).fails_with(14, "etcd-seal: hint: ");
         assert_eq!(names(elsewhere.path()), [""; 0]);
         ended
     }
@@ -230,6 +228,12 @@ fn put(etcd: &Etcd, key: &str, value: &[u8]) -> bool {
     Program::of(&etcd.etcdctl()).args(put).input(value).run().code == 0
 }
 
+/// What a member says of itself.
+fn status(member: &Etcd) -> Value {
+    let status = run(member.etcdctl().args(["endpoint", "status", "-w", "json"]));
+    serde_json::from_str::<Value>(&status).unwrap()[0]["Status"].take()
+}
+
 /// Puts a large value that shrinks under one of many keys; whether etcd took it.
 fn put_more(etcd: &Etcd, number: usize) -> bool {
     put(etcd, &format!("more/{number}"), &vec![b'v'; NOISE_SIZE])
@@ -239,20 +243,18 @@ fn put_more(etcd: &Etcd, number: usize) -> bool {
 fn a_member_killed_leaves_nothing_behind_even_if_it_comes_back_at_once() {
     for binary in versions() {
         let mut scene = Scene::noisy(&binary);
-        let broken = |ended: &Outcome| ended.stderr.contains("the snapshot stream broke after");
+        let broken = "the snapshot stream broke after";
         let held = scene.held(Destination::Directory, &[]);
         scene.etcd.kill();
-        assert!(broken(&scene.fails(held)));
-        let ended = scene.fails_from(&scene.etcd.address(), &[]);
-        assert!(ended.stderr.contains("cannot connect"), "{}", ended.stderr);
+        scene.fails(held).says(broken);
+        scene.fails_from(&scene.etcd.address(), &[]).says("cannot connect");
         scene.etcd.restart();
 
         // Back at the same port before a client knew, and never a second stream behind the first.
         let held = scene.held(Destination::Pipe, &[]);
         scene.etcd.restart();
-        assert!(broken(&scene.fails(held)));
-        let ended = scene.save_from(&scene.etcd.address(), &[]).arg(scene.sandbox.backups()).run();
-        ended.ends_with(0);
+        scene.fails(held).says(broken);
+        scene.save_from(&scene.etcd.address(), &[]).arg(scene.sandbox.backups()).succeed();
     }
 }
 
@@ -279,12 +281,7 @@ fn a_member_that_falls_asleep_is_waited_for_as_long_as_it_was_said() {
         for destination in DESTINATIONS {
             let held = scene.held(destination, &["--stall-timeout", "500ms"]);
             let asleep = Asleep::put(&scene.etcd);
-            let ended = scene.fails(held);
-            assert!(
-                ended.stderr.contains("stood still") && ended.stderr.contains("--stall-timeout"),
-                "{}",
-                ended.stderr
-            );
+            scene.fails(held).says("stood still").says("--stall-timeout");
             drop(asleep);
         }
         for (destination, name, code) in
@@ -302,8 +299,7 @@ fn a_member_that_falls_asleep_is_waited_for_as_long_as_it_was_said() {
         }
         let asleep = Asleep::put(&scene.etcd);
         let more = ["--command-timeout", "1s", "--dial-timeout", "1s"];
-        let ended = scene.fails_from(&scene.etcd.address(), &more);
-        assert!(ended.stderr.contains("within 1s"), "{}", ended.stderr);
+        scene.fails_from(&scene.etcd.address(), &more).says("within 1s");
         drop(asleep);
         let held = scene.held(Destination::Directory, &[]);
         drop(Asleep::put(&scene.etcd));
@@ -313,7 +309,7 @@ fn a_member_that_falls_asleep_is_waited_for_as_long_as_it_was_said() {
 
 /// A namespace of the system's, kept by a process that does nothing.
 struct Namespace {
-    keeper: Child,
+    _keeper: Kept,
     /// Words before a command that is to run in it.
     enter: Vec<String>,
 }
@@ -337,7 +333,7 @@ impl Namespace {
         assert_eq!(line, "ready\n");
         let process = keeper.id().to_string();
         let enter = ["nsenter", "-t", &process, flag, "--"].map(ToOwned::to_owned).to_vec();
-        Some(Self { keeper, enter })
+        Some(Self { _keeper: Kept(keeper), enter })
     }
 
     /// A shell in it.
@@ -345,13 +341,6 @@ impl Namespace {
         let mut command = Command::new(&self.enter[0]);
         command.args(&self.enter[1..]).args(["sh", "-c", script]);
         command
-    }
-}
-
-impl Drop for Namespace {
-    fn drop(&mut self) {
-        let _ = self.keeper.kill();
-        let _ = self.keeper.wait();
     }
 }
 
@@ -409,8 +398,7 @@ fn an_alarm_for_want_of_space_is_no_reason_to_go_without_a_backup() {
         let ended = scene.save_from(&scene.etcd.address(), &["-q"]).arg(scene.sandbox.backups()).succeed();
         assert_eq!(ended.text(), "");
         let warning = format!("{}: the member reports NOSPACE alarm of member ", scene.etcd.address());
-        assert!(ended.stderr.contains(&warning), "{}", ended.stderr);
-        scene.judged(&ended);
+        scene.judged(&ended.says(&warning));
     }
 }
 
@@ -420,9 +408,7 @@ fn compaction_and_defragmentation_under_the_stream_do_no_harm() {
         let scene = Scene::new(&binary);
         let held = scene.held(Destination::Directory, &[]);
         scene.etcd.fill("value", VALUES, 100);
-        let status = run(scene.etcd.etcdctl().args(["endpoint", "status", "-w", "json"]));
-        let status: Value = serde_json::from_str(&status).unwrap();
-        let revision = status[0]["Status"]["header"]["revision"].to_string();
+        let revision = status(&scene.etcd)["header"]["revision"].to_string();
         run(scene.etcd.etcdctl().args(["compact", "--physical", &revision]));
         // It waits for the stream, and everything else in etcd for it.
         let defragment =
@@ -549,18 +535,14 @@ fn certificates_may_be_replaced_between_saves_and_under_the_stream() {
         replace_server(&pkis[1]);
         // Half of it done: a client that knows only the old authority does not get in.
         let ended = scene.fails_from(&scene.etcd.address(), &["--stall-timeout", "5s"]);
-        assert!(
-            ended.stderr.contains("has another key") && ended.stderr.contains("--cacert"),
-            "{}",
-            ended.stderr
-        );
+        ended.says("has another key").says("--cacert");
         replace_client(1);
         // Who was let in stays in.
         scene.succeeds(held);
         // The same files, read anew.
         scene.saves();
         let ended = scene.fails_from(&format!("http://{}", scene.etcd.address()), &[]);
-        assert!(ended.stderr.contains("serves TLS") && ended.stderr.contains("https://"), "{}", ended.stderr);
+        ended.says("serves TLS").says("https://");
     }
 }
 
@@ -574,12 +556,7 @@ fn authentication_may_be_turned_on_and_off_under_the_stream() {
         scene.etcd.enable_authentication("first", &[]);
         // Who was let in stays in, and who comes after must say who it is.
         scene.succeeds(held);
-        let ended = scene.fails_from(&address, &[]);
-        assert!(
-            ended.stderr.contains("user name is empty") && ended.stderr.contains("--user"),
-            "{}",
-            ended.stderr
-        );
+        scene.fails_from(&address, &[]).says("user name is empty").says("--user");
         scene.flags = as_root("first");
         scene.saves();
 
@@ -588,8 +565,7 @@ fn authentication_may_be_turned_on_and_off_under_the_stream() {
         let passwd = ["--user", "root:first", "user", "passwd", "root", "--interactive=false"];
         Program::of(&scene.etcd.etcdctl()).args(passwd).input("second\n").succeed();
         scene.succeeds(held);
-        let ended = scene.fails_from(&address, &[]);
-        assert!(ended.stderr.contains("authentication failed"), "{}", ended.stderr);
+        scene.fails_from(&address, &[]).says("authentication failed");
         scene.flags = as_root("second");
         scene.saves();
 
@@ -630,11 +606,9 @@ fn a_network_that_is_cut_is_given_up_and_one_that_comes_back_is_not() {
         // Many seconds before the end of its stream.
         let running = begun(&["--limit-rate", "1MiB", "--stall-timeout", "1s"]);
         run(&mut network.shell(down));
-        let ended = scene.failed(Destination::Directory, running.wait());
-        assert!(ended.stderr.contains("stood still"), "{}", ended.stderr);
+        scene.failed(Destination::Directory, running.wait()).says("stood still");
         let unreachable = save(&["--dial-timeout", "1s", "--command-timeout", "1s"]);
-        let ended = scene.failed(Destination::Directory, unreachable.run());
-        assert!(ended.stderr.contains("--endpoints"), "{}", ended.stderr);
+        scene.failed(Destination::Directory, unreachable.run()).says("--endpoints");
 
         run(&mut network.shell(up));
         let running = begun(&["--limit-rate", "4MiB"]);
@@ -656,10 +630,6 @@ fn written(directory: &Path) -> u64 {
 fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
     for binary in versions() {
         let mut members = Etcd::start_cluster(&binary, 3, &Options::default());
-        let status = |member: &Etcd| {
-            let status = run(member.etcdctl().args(["endpoint", "status", "-w", "json"]));
-            serde_json::from_str::<Value>(&status).unwrap()[0]["Status"].take()
-        };
         let leads = |member: &Etcd| {
             let status = status(member);
             status["leader"] == status["header"]["member_id"]
@@ -674,8 +644,7 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
         for destination in DESTINATIONS {
             let held = scene.held_from(&here, &[&there, &leader.address()], destination, &[]);
             scene.etcd.kill();
-            let ended = scene.fails(held);
-            assert!(ended.stderr.contains("broke after"), "{}", ended.stderr);
+            scene.fails(held).says("broke after");
             // The next save takes another.
             scene.saves_from(&[here.as_str(), &there].join(","));
             scene.etcd.restart();
@@ -689,55 +658,32 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
             status(&scene.etcd)["leader"].as_u64().is_none_or(|leader| leader == 0)
         });
         let ended = held.release().ends_with(3);
-        let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+        let told = ended.object();
         assert_eq!((&told["kind"], &told["conditions"]), (&json!("no_leader"), &Value::Null), "{told}");
         assert_eq!(told["status_after"]["conditions"], json!([{"condition": "no_leader"}]), "{told}");
-        assert!(
-            ended.stderr.contains("by the end of the stream the member reports no leader"),
-            "{}",
-            ended.stderr
-        );
+        ended.says("by the end of the stream the member reports no leader");
         scene.whole();
 
         // Cut off from the beginning, and the only one that answers.
         let both = [here.as_str(), &there].join(",");
         let ended = scene.save_from(&both, &["-q"]).arg(scene.sandbox.backups()).run().ends_with(3);
         assert!(ended.text().contains("saved, but the member had no leader"), "{}", ended.text());
-        let told = scene.sandbox.open("info").arg(scene.sandbox.archive()).succeed();
-        let told = told.text();
+        let told = scene.sandbox.open("info").arg(scene.sandbox.archive()).succeed().said();
         assert_eq!(told.matches("no leader").count(), 2, "before and after: {told}");
         scene.whole();
         say("saved without a quorum");
     }
 }
 
-/// etcd's own gRPC proxy, which sends each call to another of its endpoints. Gone with the test.
-struct GrpcProxy {
-    child: Child,
-    address: String,
-}
-
-impl GrpcProxy {
-    fn start(binary: &Path, endpoints: &[String]) -> Self {
-        let address = harness::dead_address();
-        let child = Command::new(binary)
-            .args(["grpc-proxy", "start"])
-            .arg(format!("--endpoints={}", endpoints.join(",")))
-            .arg(format!("--listen-addr={address}"))
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        await_that("the proxy listens", || TcpStream::connect(&address).is_ok());
-        Self { child, address }
-    }
-}
-
-impl Drop for GrpcProxy {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
+/// etcd's own gRPC proxy, which sends each call to another of its endpoints, and its address.
+fn grpc_proxy(binary: &Path, endpoints: &[String]) -> (Kept, String) {
+    let address = harness::dead_address();
+    let mut proxy = Command::new(binary);
+    proxy.args(["grpc-proxy", "start"]).arg(format!("--endpoints={}", endpoints.join(",")));
+    proxy.arg(format!("--listen-addr={address}")).stdout(Stdio::null()).stderr(Stdio::null());
+    let proxy = Kept(proxy.spawn().unwrap());
+    await_that("the proxy listens", || TcpStream::connect(&address).is_ok());
+    (proxy, address)
 }
 
 /// Status, snapshot and the status after it may come from different members, even of different clusters: then there is no
@@ -752,21 +698,19 @@ fn what_a_proxy_mixes_is_no_archive() {
             etcd
         });
         let newest = |etcd: &Etcd| {
-            let status = run(etcd.etcdctl().args(["endpoint", "status", "-w", "json"]));
-            let status: Value = serde_json::from_str(&status).unwrap();
-            let header = &status[0]["Status"]["header"];
+            let header = &status(etcd)["header"];
             (format!("{:016x}", header["member_id"].as_u64().unwrap()), header["revision"].as_u64().unwrap())
         };
         let newest = members.each_ref().map(newest);
         let addresses = members.each_ref().map(Etcd::address);
-        let proxy = GrpcProxy::start(&binary, &addresses);
+        let (_proxy, proxy_address) = grpc_proxy(&binary, &addresses);
         let mut refused = 0;
         for number in 0..TRIES {
             let sandbox = Sandbox::furnished();
             let archive = sandbox.path(format!("{number}.age"));
             let save = sandbox.save();
-            let ended = save.args(["--endpoints", &proxy.address, "--json"]).arg(&archive).run();
-            let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
+            let ended = save.args(["--endpoints", &proxy_address, "--json"]).arg(&archive).run();
+            let told = ended.object();
             if ended.code == 0 {
                 let member = told["member_id"].as_str().unwrap();
                 let revision = told["contents"]["revision"].as_u64().unwrap();

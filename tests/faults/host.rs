@@ -2,6 +2,7 @@
 //! processor while there is nothing to do, and how soon it goes when it is told to.
 
 use harness::fake::{Fake, Script, Step};
+use harness::needs;
 use harness::process::{Process, await_that};
 use harness::program::{Program, Running};
 use harness::pty;
@@ -120,9 +121,7 @@ fn every_thread_of_a_polite_program_lets_others_go_first() {
 
 #[test]
 fn a_priority_that_cannot_be_set_is_no_failure() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let scene = Scene::new(10);
     let save = scene.save_from_file().arg("--nice").arg(scene.sandbox.backups());
     save.faulty(&["setpriority:error=EPERM"], &[])
@@ -235,8 +234,7 @@ fn assert_goes(what: &str, mut running: Running) {
     await_that(&format!("{what} ends"), || !running.is_alive());
     let took = began.elapsed();
     say(&format!("{what}: gone {} ms after the signal", took.as_millis()));
-    let ended = running.wait().ends_with(INTERRUPTED);
-    assert!(ended.stderr.contains("interrupted"), "{what}: {}", ended.stderr);
+    running.wait().ends_with(INTERRUPTED).says("interrupted");
     assert!(took < SOON, "{what} takes {took:?} to end");
 }
 

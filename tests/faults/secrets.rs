@@ -2,6 +2,7 @@
 //! from elsewhere does to a terminal.
 
 use harness::fake::{Fake, Script, Step};
+use harness::needs;
 use harness::program::{Outcome, Program};
 use harness::sandbox::Sandbox;
 use harness::skip;
@@ -10,6 +11,7 @@ use harness::trace::{Call, traced};
 use harness::trial::{BOTH, Publishing, Trial, is_temporary};
 use std::ffi::OsStr;
 use std::fs;
+use std::ops::Range;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::symlink;
 use std::path::PathBuf;
@@ -118,7 +120,10 @@ fn private_keys_in_the_wrong_place_are_not_repeated() {
     let archive = sandbox.path("x.age");
     sandbox.save().args(["--from", "-"]).arg(&archive).input(snapshot(3)).succeed();
     let archive = archive.to_str().unwrap();
-    for key in [post_quantum.as_str(), IDENTITY] {
+    let own_file = sandbox.identity();
+    let own = fs::read_to_string(&own_file).unwrap();
+    let own = own.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    for key in [post_quantum.as_str(), IDENTITY, own] {
         let (lower, secret) = (key.to_lowercase(), &key[key.len() - 20..]);
         let recipient = sandbox.recipient.as_str();
         let file = sandbox.path("one.txt");
@@ -129,7 +134,10 @@ fn private_keys_in_the_wrong_place_are_not_repeated() {
                 &["save", ".", "-r", key],
                 &["save", ".", "-R", key],
                 &["save", ".", "-R", file],
+                &["save", ".", "-r", recipient, "-R", own_file.to_str().unwrap()],
                 &["save", key, "-r", recipient],
+                &["save", ".", "-r", recipient, key],
+                &["save", "-r", recipient, "--from", archive, key],
                 &["save", ".", "-r", recipient, "--from", key],
                 &["save", ".", "-r", recipient, "--cacert", key],
                 &["save", ".", "-r", recipient, "--endpoints", key],
@@ -137,19 +145,29 @@ fn private_keys_in_the_wrong_place_are_not_repeated() {
                 &["verify", archive, "-i", key],
                 &["verify", archive, "-i", file],
                 &["info", key, "-i", key],
+                &["info", archive, key],
+                &["restore", archive, "-i", key, "-o", "x"],
+                &["restore", archive, "-o", "x", key],
                 &["restore", key, "-i", file, "-o", "x"],
                 &["restore", archive, "-i", file, "-o", key, "--frobnicate", key],
                 &["keygen", key],
+                &["keygen", "-o", "x", key],
                 &[key],
             ];
             for words in cases {
-                for more in [&["-v"][..], &["--json"], &[]] {
+                for more in [&["-v"][..], &["--json"], &["-v", "--json"], &["-q"], &[]] {
                     let command = sandbox.seal(*words).args(more).env("RUST_LOG", "trace");
                     let ended = command.env("RUST_BACKTRACE", "full").run();
                     assert!((1..100).contains(&ended.code), "{words:?}: {}", ended.code);
                     let told = ended.said().to_uppercase();
                     assert!(!told.contains(secret), "{words:?} {more:?}: {told}");
                 }
+            }
+            for variable in ["ETCD_SEAL_RECIPIENTS", "ETCD_SEAL_RECIPIENTS_FILE", "ETCD_SEAL_IDENTITY"] {
+                let command = if variable.ends_with("IDENTITY") { "verify" } else { "save" };
+                let command = sandbox.seal([command, archive, "-v"]).env(variable, key);
+                let told = command.run().ends_with(2).said().to_uppercase();
+                assert!(!told.contains(secret), "{variable}: {told}");
             }
         }
     }
@@ -344,9 +362,7 @@ fn planted_links_are_not_followed() {
 /// widens them afterwards, not even for a moment.
 #[test]
 fn files_are_private_from_their_first_moment() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let trial = Trial::new(PAGES);
     let sandbox = &trial.sandbox;
     let keygen = sandbox.seal(["keygen", "-o"]).arg(sandbox.backups().join("key.txt"));
@@ -379,6 +395,7 @@ fn no_way_of_failing_says_a_secret() {
     let archive = trial.input(Publishing::Restore).to_str().unwrap().to_owned();
     let planted = file.to_str().unwrap();
     let dead = harness::dead_address();
+    let (user, userinfo) = (format!("root:{PASSWORD}"), format!("http://root:{PASSWORD}@{dead}"));
     let member = Fake::start(Script::of(&[Step::Fail(tonic::Code::Unauthenticated, "invalid auth token")]));
     let address = member.address.to_string();
     let recipient = sandbox.recipient.clone();
@@ -397,16 +414,46 @@ fn no_way_of_failing_says_a_secret() {
         &["save", ".", "-r", &recipient, "--endpoints", &dead],
         &["save", ".", "-r", &recipient, "--endpoints", &address],
         &["save", ".", "-r", &recipient, "--endpoints", &format!("https://{address}")],
+        // A password in every place it may stand in.
+        &["save", ".", "-r", &recipient, "--endpoints", &dead, "--user", &user],
+        &["save", ".", "-r", &recipient, "--endpoints", &dead, "--user", "root", "--password", PASSWORD],
+        &["save", ".", "-r", &recipient, "--endpoints", &userinfo],
+        &["save", ".", "-r", &recipient, "--user", "root", "--password", PASSWORD, "--password", PASSWORD],
+        &["save", ".", "-r", &recipient, "--user", &user, "--pasword", PASSWORD],
+        &["save", ".", "-r", &recipient, "--password", PASSWORD, "--endpoints", &dead],
     ];
-    for words in cases {
+    let key_file = sandbox.identity();
+    let identity = fs::read_to_string(&key_file).unwrap();
+    let identity = identity.lines().find(|line| line.starts_with("AGE-SECRET-KEY-")).unwrap();
+    let key_file = key_file.to_str().unwrap();
+    let works: &[&[&str]] = &[
+        &["save", ".", "-n", "-r", &recipient, "--endpoints", &dead, "--user", &user],
+        &["verify", &archive, "-i", key_file],
+        &["info", &archive, "-i", key_file],
+        &["restore", &archive, "-i", key_file, "-o", "restored.db", "--force"],
+    ];
+    let judge = |words: &[&str], codes: Range<i32>, variable: (&str, &str)| {
         for more in [&[][..], &["-v"], &["--json"], &["-v", "--json"], &["-q"]] {
-            let command = sandbox.seal(*words).args(more).env("RUST_LOG", "trace");
+            let command = sandbox.seal(words).args(more).env("RUST_LOG", "trace");
             let command = command.env("ETCD_SEAL_PASSPHRASE_FILE", &file).env("ETCDCTL_USER", "root");
-            let ended = command.env("ETCDCTL_PASSWORD", PASSWORD).run();
-            assert!((1..100).contains(&ended.code), "{words:?}: {} {}", ended.code, ended.stderr);
-            for secret in [PASSWORD, PASSPHRASE] {
+            let ended = command.env("ETCDCTL_PASSWORD", PASSWORD).env(variable.0, variable.1).run();
+            assert!(codes.contains(&ended.code), "{words:?}: {} {}", ended.code, ended.stderr);
+            for secret in [PASSWORD, PASSPHRASE, identity] {
                 assert!(!ended.said().contains(secret), "{words:?} {more:?}: {}", ended.stderr);
             }
         }
+    };
+    for (words, codes) in
+        cases.iter().map(|words| (words, 1..100)).chain(works.iter().map(|words| (words, 0..1)))
+    {
+        judge(words, codes, ("LANG", "C"));
+    }
+    let to_nowhere = ["save", ".", "-r", &recipient, "--endpoints", &dead];
+    for (words, variable) in [
+        (&to_nowhere[..], ("ETCDCTL_USER", &user[..])),
+        (&to_nowhere[..4], ("ETCDCTL_ENDPOINTS", &userinfo)),
+        (&to_nowhere[..2], ("ETCD_SEAL_RECIPIENTS_FILE", key_file)),
+    ] {
+        judge(words, 1..100, variable);
     }
 }

@@ -31,18 +31,39 @@ pub fn chain(path: &Path, depth: u64, pages: u64) {
         (b"meta".to_vec(), Bucket::inline(&leaf(0, &[], |_| Some(0)).unwrap(), 0), true),
     ];
     write(&leaf(root, &buckets, |_| Some(0)).unwrap(), root);
-    let meta = Meta {
-        page_size: u32::try_from(PAGE_SIZE).unwrap(),
-        flags: 0,
-        root,
-        root_sequence: 0,
-        freelist: NO_FREELIST,
-        high_water_mark: last + 1,
-        transaction: 8,
-    };
-    file.set_len(meta.database_size().unwrap()).unwrap();
-    write(&meta.to_page(0), 0);
-    write(&Meta { transaction: 7, ..meta }.to_page(1), 1);
+    file.set_len((last + 1) * PAGE_SIZE).unwrap();
+    for (id, page) in (0..).zip(metas(4096, root, last + 1)) {
+        write(&page, id);
+    }
+}
+
+/// The two meta pages of a database, of which the first counts.
+fn metas(page_size: u32, root: u64, high_water_mark: u64) -> [Vec<u8>; 2] {
+    let (freelist, transaction) = (NO_FREELIST, 10);
+    let meta = Meta { page_size, flags: 0, root, root_sequence: 0, freelist, high_water_mark, transaction };
+    [meta.to_page(0).to_vec(), Meta { transaction: 9, ..meta }.to_page(1).to_vec()]
+}
+
+/// Puts the meta pages before the others, which leave room for them.
+fn with_metas(mut bytes: Vec<u8>, page_size: usize, root: u64) -> Vec<u8> {
+    let high_water_mark = (bytes.len() / page_size) as u64;
+    for (id, page) in metas(u32::try_from(page_size).unwrap(), root, high_water_mark).into_iter().enumerate()
+    {
+        bytes[id * page_size..][..page.len()].copy_from_slice(&page);
+    }
+    bytes
+}
+
+/// A database with these pages, each at its number; all others are zeros.
+pub fn of_pages(root: u64, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
+    let page_size = usize::try_from(PAGE_SIZE).unwrap();
+    let place = |id: u64| usize::try_from(id).unwrap() * page_size;
+    let end = |(id, page): &(u64, Vec<u8>)| place(*id) + page.len().next_multiple_of(page_size);
+    let mut bytes = with_metas(vec![0; pages.iter().map(end).max().unwrap()], page_size, root);
+    for (id, page) in pages {
+        bytes[place(*id)..][..page.len()].copy_from_slice(page);
+    }
+    bytes
 }
 
 /// All buckets of a database, with their entries, as [`database`] takes them.
@@ -82,21 +103,7 @@ fn with_leaves_of(leaf_size: usize, page_size: usize, buckets: &[(Vec<u8>, Vec<L
         })
         .collect();
     let root = writer.tree(&root);
-    let meta = Meta {
-        page_size: u32::try_from(page_size).unwrap(),
-        flags: 0,
-        root,
-        root_sequence: 0,
-        freelist: NO_FREELIST,
-        high_water_mark: (writer.bytes.len() / page_size) as u64,
-        transaction: 10,
-    };
-    for (id, transaction) in [(0, 10), (1, 9)] {
-        let at = usize::try_from(id).unwrap() * page_size;
-        let page = Meta { transaction, ..meta }.to_page(id);
-        writer.bytes[at..at + page.len()].copy_from_slice(&page);
-    }
-    writer.bytes
+    with_metas(writer.bytes, page_size, root)
 }
 
 struct Writer {

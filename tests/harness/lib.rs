@@ -38,6 +38,7 @@ pub use pki::{LOOPBACK_NAMES, Leaf, Pki};
 pub use skip::{can, say};
 
 use etcd_seal::low_level::etcd::Connection;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 /// Runs a tool to its end and returns its stdout; the test fails if the tool does.
@@ -52,6 +53,36 @@ pub fn run(command: &mut Command) -> String {
 pub fn changed(mut connection: Connection, change: impl FnOnce(&mut Connection)) -> Connection {
     change(&mut connection);
     connection
+}
+
+/// What tests change of a connection most.
+pub trait ConnectionExt: Sized {
+    /// With a change.
+    fn with(self, change: impl FnOnce(&mut Connection)) -> Self;
+
+    /// Trusting the authorities in a file.
+    fn trusting(self, cacert: impl AsRef<Path>) -> Self {
+        self.with(|connection| connection.cacert = Some(cacert.as_ref().to_owned()))
+    }
+
+    /// Showing a client certificate.
+    fn showing(self, leaf: &Leaf) -> Self {
+        self.with(|connection| {
+            connection.cert = Some(leaf.certificate.clone());
+            connection.key = Some(leaf.key.clone());
+        })
+    }
+
+    /// Verifying no certificate.
+    fn unverified(self) -> Self {
+        self.with(|connection| connection.insecure_skip_tls_verify = true)
+    }
+}
+
+impl ConnectionExt for Connection {
+    fn with(self, change: impl FnOnce(&mut Connection)) -> Self {
+        changed(self, change)
+    }
 }
 
 /// A connection to these endpoints with patient timeouts and nothing else set.

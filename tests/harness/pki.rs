@@ -11,7 +11,7 @@ pub struct Pki {
 }
 
 /// A certificate and its key, PEM.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Leaf {
     /// The certificate.
     pub certificate: PathBuf,
@@ -28,15 +28,8 @@ impl Pki {
         let pki = Self { dir: tempfile::tempdir().unwrap() };
         run(openssl()
             .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"])
-            .args([
-                "-days",
-                "30",
-                "-subj",
-                "/CN=test authority",
-                "-addext",
-                "basicConstraints=critical,CA:true",
-            ])
-            .arg("-keyout")
+            .args(["-days", "30", "-subj", "/CN=test authority"])
+            .args(["-addext", "basicConstraints=critical,CA:true", "-keyout"])
             .arg(pki.path("authority.key"))
             .arg("-out")
             .arg(pki.authority()));
@@ -84,6 +77,13 @@ impl Pki {
             .arg("-out")
             .arg(&leaf.certificate));
         leaf
+    }
+
+    /// The flags of a client that shows this certificate, for etcdctl and etcd-seal alike.
+    pub fn flags(&self, client: &Leaf) -> [String; 6] {
+        let [ca, certificate, key] = [&self.authority(), &client.certificate, &client.key]
+            .map(|path| path.to_str().unwrap().to_owned());
+        ["--cacert".to_owned(), ca, "--cert".to_owned(), certificate, "--key".to_owned(), key]
     }
 
     fn path(&self, name: &str) -> PathBuf {

@@ -1,6 +1,8 @@
 //! What the system tells of a process, and what it is told.
 
-use std::process::Command;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::{Child, Command};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -71,12 +73,27 @@ impl Thread {
     }
 }
 
+/// The permissions of a file or directory, or of a link itself.
+pub fn mode(path: &Path) -> u32 {
+    std::fs::symlink_metadata(path).unwrap().permissions().mode() & 0o7777
+}
+
 /// Waits until `come` says so.
 pub fn await_that(what: &str, mut come: impl FnMut() -> bool) {
     let started = Instant::now();
     while !come() {
         assert!(started.elapsed() < PATIENCE, "it never came that {what}");
         sleep(INTERVAL);
+    }
+}
+
+/// A process that is killed when this is dropped.
+pub struct Kept(pub Child);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 

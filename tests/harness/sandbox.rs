@@ -28,8 +28,7 @@ impl Sandbox {
         for directory in ["home", "tmp", "work", "backups"] {
             sandbox.make_directory(directory);
         }
-        let made = sandbox.seal(["keygen", "-o"]).arg(sandbox.identity()).succeed();
-        made.text().trim_end().clone_into(&mut sandbox.recipient);
+        sandbox.recipient = sandbox.keygen("../key.txt");
         sandbox
     }
 
@@ -117,6 +116,11 @@ impl Sandbox {
     /// etcd-seal with these words.
     pub fn seal<W: AsRef<OsStr>>(&self, words: impl IntoIterator<Item = W>) -> Program {
         self.program(etcd_seal()).args(words)
+    }
+
+    /// Makes a key in a file, and returns its recipient.
+    pub fn keygen(&self, name: &str) -> String {
+        self.seal(["keygen", "-o", name]).succeed().text().trim_end().to_owned()
     }
 
     /// `save` for the sandbox's key.

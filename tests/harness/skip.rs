@@ -19,6 +19,16 @@ const COLLECTED_IN: &str = "ETCD_SEAL_TEST_SKIPS";
 const REQUIRED: [&str; 9] =
     ["age", "age-keygen", "etcd", "etcdctl", "groff", "script", "ssh-keygen", "strace", "zstd"];
 
+/// Ends the test here unless what it needs can be had; the question itself tells what was passed over.
+#[macro_export]
+macro_rules! needs {
+    ($can:expr) => {
+        if !$can {
+            return;
+        }
+    };
+}
+
 /// Prints a line of the test's own.
 pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");

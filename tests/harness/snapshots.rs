@@ -1,6 +1,6 @@
 //! Snapshots made without an etcd, for tests of how bytes travel.
 
-use etcd_seal::low_level::database::bolt::meta::{Meta, NO_FREELIST};
+use super::bolt::of_pages;
 use etcd_seal::low_level::database::bolt::page::{Bucket, leaf};
 use sha2::{Digest, Sha256};
 
@@ -27,24 +27,16 @@ pub fn snapshot(pages: usize) -> Vec<u8> {
 /// The same with these bytes in the pages that are of no use.
 pub fn snapshot_of(unused: &[u8]) -> Vec<u8> {
     assert!(unused.len().is_multiple_of(PAGE_SIZE));
-    let meta = Meta {
-        page_size: 4096,
-        flags: 0,
-        root: 2,
-        root_sequence: 0,
-        freelist: NO_FREELIST,
-        high_water_mark: (unused.len() / PAGE_SIZE + 3) as u64,
-        transaction: 1,
-    };
-    let mut bytes = Vec::new();
-    for page in [&Meta { transaction: 0, ..meta }.to_page(0)[..], &meta.to_page(1), &buckets()] {
-        bytes.extend(page);
-        bytes.resize(bytes.len().next_multiple_of(PAGE_SIZE), 0);
-    }
-    bytes.extend(unused);
-    let digest = Sha256::digest(&bytes);
-    bytes.extend(digest);
-    bytes
+    let mut pages = vec![(2, buckets())];
+    pages.extend((3..).zip(unused.chunks(PAGE_SIZE).map(<[u8]>::to_vec)));
+    with_digest(of_pages(2, &pages))
+}
+
+/// A database with etcd's digest behind it.
+pub fn with_digest(mut database: Vec<u8>) -> Vec<u8> {
+    let digest = Sha256::digest(&database);
+    database.extend(digest);
+    database
 }
 
 /// The page of all buckets, which lie in it.

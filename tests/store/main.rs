@@ -4,5 +4,5 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, its helpers too")]
 
 mod concurrent_saves;
-mod member_place;
+mod member;
 mod store_process;

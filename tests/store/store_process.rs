@@ -4,7 +4,6 @@
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::Write;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, SystemTime};
@@ -14,11 +13,10 @@ use etcd_seal::low_level::store::local::{UnpublishedFile, abandon_all};
 use etcd_seal::low_level::store::sidecar::{Agreement, Sidecar};
 use etcd_seal::low_level::store::{Existing, Published};
 use etcd_seal::{Error, Result};
-use harness::process::await_that;
 use harness::program::Program;
 use harness::sandbox::names;
 use harness::skip;
-use harness::{again, can};
+use harness::{again, needs};
 use tempfile::TempDir;
 
 /// What the child is to do, and where.
@@ -39,7 +37,6 @@ fn child() {
     let outcome = match std::env::var(ACTION).unwrap().as_str() {
         "publish" => publish(directory, Existing::Refuse),
         "replace" => publish(directory, Existing::Replace),
-        "hold" => hold(directory),
         "abandon" => abandon(directory),
         other => panic!("no action {other}"),
     };
@@ -73,14 +70,6 @@ fn publish(directory: &Path, existing: Existing) -> Result<()> {
 /// Nothing was published with a shortfall.
 fn whole(published: Published) -> Result<()> {
     published.shortfall.map_or(Ok(()), Err)
-}
-
-fn hold(directory: &Path) -> Result<()> {
-    let mut unpublished = UnpublishedFile::create(directory)?;
-    unpublished.write_all(&[0; 1000]).map_err(|error| Error::io("write", "the archive", error))?;
-    // Until the parent kills it, or is gone itself.
-    std::io::stdin().read_line(&mut String::new()).unwrap();
-    Ok(())
 }
 
 fn abandon(directory: &Path) -> Result<()> {
@@ -133,102 +122,6 @@ fn place() -> TempDir {
 }
 
 #[test]
-fn files_are_private_under_any_umask() {
-    for umask in ["0", "0777"] {
-        let place = place();
-        run(&["sh", "-c", "umask $0; exec \"$@\"", umask], "publish", place.path());
-        assert_published(place.path());
-        for name in names(place.path()) {
-            let mode = fs::metadata(place.path().join(&name)).unwrap().permissions().mode() & 0o7777;
-            assert_eq!(mode, 0o600, "{name} under umask {umask}");
-        }
-    }
-}
-
-#[test]
-fn a_file_size_limit_leaves_nothing_behind() {
-    let place = place();
-    let said = run(&["sh", "-c", "trap '' XFSZ; ulimit -f 64; exec \"$0\" \"$@\""], "publish", place.path());
-    assert!(said.contains("outcome: no_space"), "{said}");
-    assert_eq!(names(place.path()), [""; 0]);
-}
-
-/// The arguments of unshare for a mount namespace: what is mounted there ends with the child.
-fn private_mounts() -> &'static [&'static str] {
-    if rustix::process::geteuid().is_root() { &["-m"] } else { &["-r", "-m"] }
-}
-
-/// Runs the child on a tmpfs of its own, mounted with `options`.
-fn run_on_tmpfs(options: &str) -> Option<String> {
-    let place = place();
-    let directory = place.path().to_str().unwrap();
-    let mount = format!("mount -t tmpfs -o {options} tmpfs \"$0\"");
-    if !can("unshare", &[private_mounts(), &["sh", "-c", &mount, directory]].concat()) {
-        return None;
-    }
-    let mount = format!("{mount} && exec \"$@\"");
-    let wrapper = [&["unshare"], private_mounts(), &["sh", "-c", &mount, directory]].concat();
-    Some(run(&wrapper, "publish", place.path()))
-}
-
-#[test]
-fn a_full_disk_leaves_nothing_behind() {
-    let Some(said) = run_on_tmpfs("size=64k") else { return };
-    assert!(said.contains("outcome: no_space"), "{said}");
-    assert!(!said.contains("left: "), "{said}");
-}
-
-#[test]
-fn a_read_only_filesystem_is_refused_with_a_hint() {
-    let Some(said) = run_on_tmpfs("ro") else { return };
-    assert!(said.contains("outcome: io"), "{said}");
-    assert!(said.contains("mounted for writing"), "{said}");
-}
-
-#[test]
-fn a_directory_without_permission_is_refused_with_a_hint() {
-    let place = place();
-    fs::set_permissions(place.path(), fs::Permissions::from_mode(0o555)).unwrap();
-    let other_user = ["--reuid", "65534", "--regid", "65534", "--clear-groups"];
-    let mut wrapper = Vec::new();
-    if rustix::process::geteuid().is_root() {
-        let program = std::env::current_exe().unwrap();
-        if !can("setpriv", &[&other_user[..], &["test", "-x", program.to_str().unwrap()]].concat()) {
-            return;
-        }
-        wrapper = [&["setpriv"], &other_user[..]].concat();
-    }
-    let said = run(&wrapper, "publish", place.path());
-    assert!(said.contains("outcome: io"), "{said}");
-    assert!(said.contains("may read and write"), "{said}");
-}
-
-#[test]
-fn a_killed_run_leaves_a_temporary_that_a_later_run_removes() {
-    let place = place();
-    let held = command(&[], "hold", place.path()).start_fed();
-    let left = || names(place.path());
-    let written = || left().first().map(|name| fs::metadata(place.path().join(name)).unwrap().len());
-    await_that("it has written", || written() == Some(1000));
-    let left = left();
-    assert_eq!(left.len(), 1);
-    let left = names(place.path());
-    assert_eq!(left.len(), 1);
-    make_old(&place.path().join(&left[0]));
-
-    // Alive, it is left alone, however old it looks.
-    run(&[], "publish", place.path());
-    assert!(place.path().join(&left[0]).exists());
-
-    fs::remove_file(place.path().join("x.age")).unwrap();
-    held.signal("KILL");
-    held.wait_with_input_open().ends_with(137);
-    assert!(place.path().join(&left[0]).exists());
-    run(&[], "publish", place.path());
-    assert_published(place.path());
-}
-
-#[test]
 fn a_process_that_must_exit_leaves_nothing_but_what_is_published() {
     let place = place();
     let said = run(&[], "abandon", place.path());
@@ -271,9 +164,7 @@ fn steps(calls: &[String], directory: &Path) -> Vec<String> {
 
 #[test]
 fn the_steps_are_taken_in_the_documented_order() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let place = place();
     let (said, calls) = run_with_faults(&[], "publish", place.path());
     assert!(said.contains("outcome: done"), "{said}");
@@ -297,9 +188,7 @@ fn the_steps_are_taken_in_the_documented_order() {
 
 #[test]
 fn every_fallback_of_publishing_without_replacing_is_taken() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let cases = [
         (&["renameat2:error=EINVAL"][..], &["linkat x.age", "unlinkat temporary"][..]),
         (&["renameat2:error=ENOSYS"], &["linkat x.age", "unlinkat temporary"]),
@@ -323,9 +212,7 @@ fn every_fallback_of_publishing_without_replacing_is_taken() {
 
 #[test]
 fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let both: &[&str] = &["x.age", "x.age.sha256"];
     let cases = [
         (&["fsync:error=EIO:when=1"][..], "io", &[][..]),
@@ -357,9 +244,7 @@ fn a_failure_before_the_commit_leaves_nothing_and_after_it_the_archive() {
 
 #[test]
 fn killed_at_any_step_there_is_a_whole_archive_or_none() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let steps = [
         ("write:signal=KILL:when=50", false),
         ("fsync:signal=KILL:when=1", false),
@@ -386,9 +271,7 @@ fn killed_at_any_step_there_is_a_whole_archive_or_none() {
 
 #[test]
 fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     for error in ["ENOLCK", "EOPNOTSUPP", "ENOSYS"] {
         let place = place();
         let stale = place.path().join(".etcd-seal-0123456789abcdef.tmp");
@@ -405,9 +288,7 @@ fn where_locks_are_not_supported_files_are_published_and_nothing_is_removed() {
 
 #[test]
 fn a_temporary_lost_to_another_run_before_it_was_locked_is_given_up_for_a_new_one() {
-    if !skip::can_trace() {
-        return;
-    }
+    needs!(skip::can_trace());
     let place = place();
     let (said, calls) = run_with_faults(&["flock:error=EAGAIN:when=1"], "publish", place.path());
     assert!(said.contains("outcome: done"), "{said}");

@@ -4,37 +4,15 @@ use super::awaited::{COUNTED_MAX, UNFINISHED_SIZE_MAX, WAITING_MAX};
 use super::notes::{BUCKETS_SIZE_MAX, FAR_LEAVES_MAX, NOTES_MAX};
 use super::other_note::BucketPlace;
 use super::*;
-use crate::database::bolt::meta::NO_FREELIST;
 use crate::database::bolt::page::{Bucket, LeafEntry, branch, leaf, leaf_elements};
 use crate::database::kubernetes::Kubernetes;
 use crate::database::protobuf::Message;
 use crate::database::schema::{
     CLUSTER_BUCKET, DOWNGRADE, FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, MEMBERS_MAX, META_BUCKET,
 };
+use harness::bolt::of_pages as database;
 
 const PAGE_SIZE: usize = 4096;
-
-/// A database with these pages; all others are zeros.
-fn database(root: u64, pages: &[(u64, Vec<u8>)]) -> Vec<u8> {
-    let end = |(id, page): &(u64, Vec<u8>)| usize::try_from(*id).unwrap() + page.len().div_ceil(PAGE_SIZE);
-    let high_water_mark = pages.iter().map(end).max().unwrap();
-    let mut bytes = vec![0; high_water_mark * PAGE_SIZE];
-    let meta = Meta {
-        page_size: u32::try_from(PAGE_SIZE).unwrap(),
-        flags: 0,
-        root,
-        root_sequence: 0,
-        freelist: NO_FREELIST,
-        high_water_mark: high_water_mark as u64,
-        transaction: 7,
-    };
-    let metas = [(0, meta.to_page(0).to_vec()), (1, Meta { transaction: 6, ..meta }.to_page(1).to_vec())];
-    for (id, page) in metas.iter().chain(pages) {
-        let at = usize::try_from(*id).unwrap() * PAGE_SIZE;
-        bytes[at..at + page.len()].copy_from_slice(page);
-    }
-    bytes
-}
 
 fn overflow(size: usize) -> Option<u32> {
     u32::try_from(size.div_ceil(PAGE_SIZE) - 1).ok()

@@ -70,7 +70,7 @@ impl Maker {
             frames: vec![Frame { bytes: example.frame.clone(), content }],
             manifest,
         };
-        let what = "the worked example of etcd-seal-archive(5), byte for byte";
-        Vector::success("worked-example.age", what, &layers, example.file()).cluster_name(Some("example"))
+        let title = "worked-example: the worked example of etcd-seal-archive(5), byte for byte";
+        Vector::success(title, &layers, example.file()).cluster_name(Some("example"))
     }
 }

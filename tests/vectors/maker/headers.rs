@@ -29,15 +29,14 @@ impl Maker {
         let later = [b"age-encryption.org/v2", &archive[21..]].concat();
         let plain = snapshot::zeros(3);
         let zstd = zstd::encode_all(&plain[..], 1).unwrap();
-        let no =
-            |file, what, bytes: &[u8]| Vector::failure_for_all(file, what, "not_an_archive", bytes.to_vec());
+        let no = |title, bytes: &[u8]| Vector::failure_for_all(title, "not_an_archive", bytes.to_vec());
         vec![
-            no("not-age.age", "some text", b"hello, world\n"),
-            no("empty.age", "an empty file", b""),
-            no("plain-snapshot.age", "a snapshot that was never encrypted", &plain),
-            no("plain-zstd.age", "a snapshot that was compressed but never encrypted", &zstd),
-            no("first-line-cut.age", "cut inside the first line", &archive[..10]),
-            no("age-version-2.age", "an age file of a later version of age", &later),
+            no("not-age: some text", b"hello, world\n"),
+            no("empty: an empty file", b""),
+            no("plain-snapshot: a snapshot that was never encrypted", &plain),
+            no("plain-zstd: a snapshot that was compressed but never encrypted", &zstd),
+            no("first-line-cut: cut inside the first line", &archive[..10]),
+            no("age-version-2: an age file of a later version of age", &later),
         ]
     }
 
@@ -57,36 +56,27 @@ impl Maker {
         );
         let damaged = "header_damaged";
         vec![
-            Vector::failure_for_all("header-cut.age", "cut before the MAC", damaged, archive[..mac].to_vec()),
-            Vector::failure_for_all(
-                "nonce-cut.age",
-                "cut in the nonce",
-                damaged,
-                archive[..nonce + 15].to_vec(),
-            ),
+            Vector::failure_for_all("header-cut: cut before the MAC", damaged, archive[..mac].to_vec()),
+            Vector::failure_for_all("nonce-cut: cut in the nonce", damaged, archive[..nonce + 15].to_vec()),
             Vector::failure_at_the_ends(
-                "mac-changed.age",
-                "the MAC is wrong",
+                "mac-changed: the MAC is wrong",
                 damaged,
                 other_letter(&archive, mac + 4),
             ),
-            Vector::failure_at_the_ends("stanza-added.age", "a stanza was added", damaged, added),
+            Vector::failure_at_the_ends("stanza-added: a stanza was added", damaged, added),
             Vector::failure_at_the_ends(
-                "description-changed.age",
-                "the description was changed: seen without a key, but not authentic",
+                "description-changed: the description was changed: seen without a key, but not authentic",
                 damaged,
                 changed,
             )
             .cluster_name(Some("victors")),
             Vector::failure_at_the_ends(
-                "recipient-body-changed.age",
-                "the wrapped file key was changed, which cannot be told from a wrong key",
+                "recipient-body-changed: the wrapped file key was changed, which cannot be told from a wrong key",
                 "no_matching_identity",
                 other_letter(&archive, body),
             ),
             Vector::failure_at_the_ends(
-                "wrong-identity.age",
-                "opened with an identity it was not made for",
+                "wrong-identity: opened with an identity it was not made for",
                 "no_matching_identity",
                 archive.clone(),
             )
@@ -100,7 +90,7 @@ impl Maker {
         bytes[nonce_at(archive)] ^= 1;
         let payload = payload_at(archive);
         assert!(bytes.len() < payload + SEALED_CHUNK_SIZE);
-        Vector::failure_at_the_ends("nonce-changed.age", "the nonce is wrong", "payload_damaged", bytes)
+        Vector::failure_at_the_ends("nonce-changed: the nonce is wrong", "payload_damaged", bytes)
             .damaged(payload, archive.len())
     }
 
@@ -111,33 +101,31 @@ impl Maker {
         let mut later = layers.clone();
         later.set("format_version", &json!(2));
         let two = later.description.to_string();
-        let made = |file, what, kind, stanzas| {
-            Vector::failure_for_all(file, what, kind, self.seal_with(vec![], stanzas, &plaintext))
+        let made = |title, kind, stanzas| {
+            Vector::failure_for_all(title, kind, self.seal_with(vec![], stanzas, &plaintext))
         };
-        let damaged = |file, what, args: &[&str], body: &str| {
-            made(file, what, "header_damaged", vec![stanza("etcd-snapshot", args, body.as_bytes())])
+        let damaged = |title, args: &[&str], body: &str| {
+            made(title, "header_damaged", vec![stanza("etcd-snapshot", args, body.as_bytes())])
         };
         let twice = vec![description_stanza(one.as_bytes()), description_stanza(one.as_bytes())];
         vec![
-            made("description-twice.age", "two description stanzas", "header_damaged", twice),
-            damaged("stanza-without-version.age", "the stanza has no argument", &[], &one),
-            damaged("stanza-more-arguments.age", "the stanza has two arguments", &["v1", "x"], &one),
-            damaged("stanza-version-no-number.age", "the argument is no version", &["v1x"], &one),
-            damaged("stanza-version-signed.age", "the version has a sign", &["v+1"], &one),
-            damaged("stanza-version-zeros.age", "the version has a leading zero", &["v01"], &one),
-            damaged("stanza-v1-document-2.age", "stanza and document disagree on the version", &["v1"], &two),
-            damaged("stanza-version-0.age", "a version before the first", &["v0"], &one),
-            damaged("stanza-version-too-large.age", "a version of 2^64", &["v18446744073709551616"], &one),
+            made("description-twice: two description stanzas", "header_damaged", twice),
+            damaged("stanza-without-version: the stanza has no argument", &[], &one),
+            damaged("stanza-more-arguments: the stanza has two arguments", &["v1", "x"], &one),
+            damaged("stanza-version-no-number: the argument is no version", &["v1x"], &one),
+            damaged("stanza-version-signed: the version has a sign", &["v+1"], &one),
+            damaged("stanza-version-zeros: the version has a leading zero", &["v01"], &one),
+            damaged("stanza-v1-document-2: stanza and document disagree on the version", &["v1"], &two),
+            damaged("stanza-version-0: a version before the first", &["v0"], &one),
+            damaged("stanza-version-too-large: a version of 2^64", &["v18446744073709551616"], &one),
             Vector::failure_at_the_ends(
-                "version-2-no-description.age",
-                "a later version that only the manifest tells",
+                "version-2-no-description: a later version that only the manifest tells",
                 "format_newer",
                 self.seal_with(vec![], vec![], &later.plaintext()),
             )
             .not_described(),
             Vector::failure_for_all(
-                "stanzas-257.age",
-                "more stanzas than there may be, grease included",
+                "stanzas-257: more stanzas than there may be, grease included",
                 "header_damaged",
                 self.seal_with(
                     (0..254).map(|_| stanza("a", &[], &[])).collect(),
@@ -156,8 +144,8 @@ impl Maker {
         let (plaintext, two) = (layers.plaintext(), later.description.to_string());
         let deep = format!(r#"{{"later":{}{}}}"#, "[".repeat(100), "]".repeat(100));
         let ours = |args: &[&str], body: &str| stanza("etcd-snapshot", args, body.as_bytes());
-        let newer = |file, what, bytes| Vector::failure_for_all(file, what, "format_newer", bytes);
-        let sealed = |file, what, stanzas| newer(file, what, self.seal_with(vec![], stanzas, &plaintext));
+        let newer = |title, bytes| Vector::failure_for_all(title, "format_newer", bytes);
+        let sealed = |title, stanzas| newer(title, self.seal_with(vec![], stanzas, &plaintext));
         let version_2 = self.seal_with(vec![], vec![ours(&["v2"], &two)], &later.plaintext());
         let changed_mac = other_letter(&version_2, mac_at(&version_2) + 4);
         let line = version_2.windows(20).position(|window| window == b"-> etcd-snapshot v2\n").unwrap();
@@ -170,50 +158,40 @@ impl Maker {
         let beside = [&with_passphrase[..mac], b"-> etcd-snapshot v3\n\n", &with_passphrase[mac..]].concat();
         vec![
             newer(
-                "version-2-wrong-identity.age",
-                "a later version, opened with an identity it was not made for",
+                "version-2-wrong-identity: a later version, opened with an identity it was not made for",
                 version_2.clone(),
             )
             .with_key(SECOND_KEY),
-            newer("version-2-mac-changed.age", "a later version, and the MAC is wrong", changed_mac),
-            newer("version-2-armored.age", "a later version in armour", armor(&version_2)),
+            newer("version-2-mac-changed: a later version, and the MAC is wrong", changed_mac),
+            newer("version-2-armored: a later version in armour", armor(&version_2)),
             newer(
-                "version-2-cut.age",
-                "a later version, cut behind the line that tells it",
+                "version-2-cut: a later version, cut behind the line that tells it",
                 version_2[..line + 20].to_vec(),
             ),
-            newer("version-2-passphrase.age", "a later version beside a passphrase", beside)
+            newer("version-2-passphrase: a later version beside a passphrase", beside)
                 .with_passphrase(PASSPHRASE)
                 .look_fails("format_newer"),
-            newer("version-2.age", "a later version, which is no damage", version_2),
+            newer("version-2: a later version, which is no damage", version_2),
             sealed(
-                "stanza-v2-document-1.age",
-                "a later version that the document does not repeat",
+                "stanza-v2-document-1: a later version that the document does not repeat",
                 vec![ours(&["v2"], &layers.description.to_string())],
             ),
-            sealed("version-2-no-json.age", "a later version without JSON", vec![ours(&["v2"], "two")]),
-            sealed("version-2-depth.age", "a later version, 101 levels deep", vec![ours(&["v2"], &deep)]),
+            sealed("version-2-no-json: a later version without JSON", vec![ours(&["v2"], "two")]),
+            sealed("version-2-depth: a later version, 101 levels deep", vec![ours(&["v2"], &deep)]),
             sealed(
-                "version-2-number.age",
-                "a later version with a number beyond floating-point numbers",
+                "version-2-number: a later version with a number beyond floating-point numbers",
                 vec![ours(&["v2"], r#"{"format":"etcd-seal","format_version":2,"x":1e400}"#)],
             ),
             sealed(
-                "version-2-more-arguments.age",
-                "a later version with a further argument",
+                "version-2-more-arguments: a later version with a further argument",
                 vec![ours(&["v2", "x"], &two)],
             ),
-            sealed("version-2-twice.age", "descriptions of two versions", vec![first, ours(&["v2"], &two)]),
+            sealed("version-2-twice: descriptions of two versions", vec![first, ours(&["v2"], &two)]),
             sealed(
-                "version-2-302-stanzas.age",
-                "a later version with more stanzas than version 1 may have",
+                "version-2-302-stanzas: a later version with more stanzas than version 1 may have",
                 crowd.chain([ours(&["v2"], &two)]).collect(),
             ),
-            sealed(
-                "version-largest.age",
-                "the largest version",
-                vec![ours(&["v18446744073709551615"], &two)],
-            ),
+            sealed("version-largest: the largest version", vec![ours(&["v18446744073709551615"], &two)]),
         ]
     }
 
@@ -226,22 +204,19 @@ impl Maker {
         let nobody = seal(&[&NoStanza(ours) as &dyn Recipient], &plaintext);
         vec![
             Vector::success(
-                "recipient-malformed-after.age",
-                "a malformed stanza behind the one that opens, which is not looked at",
+                "recipient-malformed-after: a malformed stanza behind the one that opens, which is not looked at",
                 &layers,
                 self.seal_with(vec![], vec![short(), ours()], &plaintext),
             )
             .stanzas(&["X25519", "X25519"]),
             Vector::failure_at_the_ends(
-                "recipient-malformed-before.age",
-                "a malformed stanza before the one that opens",
+                "recipient-malformed-before: a malformed stanza before the one that opens",
                 "header_damaged",
                 self.seal_with(vec![short()], vec![ours()], &plaintext),
             )
             .stanzas(&["X25519", "X25519"]),
             Vector::failure_at_the_ends(
-                "recipient-none.age",
-                "a description and no recipient",
+                "recipient-none: a description and no recipient",
                 "no_matching_identity",
                 nobody,
             )
@@ -253,29 +228,24 @@ impl Maker {
         let long = self.with_description_of(2049);
         let layers = self.small();
         let text = layers.description.to_string();
-        let damaged = |file, what, description: &[u8]| {
+        let damaged = |title, description: &[u8]| {
             let bytes = self.seal_described(description, &layers.plaintext());
-            Vector::failure_for_all(file, what, "header_damaged", bytes)
+            Vector::failure_for_all(title, "header_damaged", bytes)
         };
         let twice = text.replacen('{', r#"{"cluster_name":"vectors","#, 1);
         let frame_size = text.replace(r#""frame_size":65536"#, r#""frame_size":65537"#);
         let no_source = text.replace(r#""source":"etcd","#, "");
         vec![
             Vector::failure_for_all(
-                "description-2049-bytes.age",
-                "a larger description than there may be",
+                "description-2049-bytes: a larger description than there may be",
                 "header_damaged",
                 self.archive(&long),
             ),
-            damaged("description-no-json.age", "a description that is no JSON", b"prod"),
-            damaged("description-empty.age", "an empty description", b""),
-            damaged("description-duplicate-key.age", "a key twice in the description", twice.as_bytes()),
-            damaged("description-frame-size.age", "an impossible frame_size", frame_size.as_bytes()),
-            damaged(
-                "description-field-missing.age",
-                "a field of the description is missing",
-                no_source.as_bytes(),
-            ),
+            damaged("description-no-json: a description that is no JSON", b"prod"),
+            damaged("description-empty: an empty description", b""),
+            damaged("description-duplicate-key: a key twice in the description", twice.as_bytes()),
+            damaged("description-frame-size: an impossible frame_size", frame_size.as_bytes()),
+            damaged("description-field-missing: a field of the description is missing", no_source.as_bytes()),
         ]
     }
 
@@ -290,23 +260,16 @@ impl Maker {
         let described = [&archive[..mac], stanza.as_bytes(), &archive[mac..]].concat();
         let no_match = "no_matching_identity";
         vec![
+            Vector::failure_at_the_ends("passphrase-wrong: another passphrase", no_match, archive.clone())
+                .with_passphrase("correct horse battery stapler"),
             Vector::failure_at_the_ends(
-                "passphrase-wrong.age",
-                "another passphrase",
-                no_match,
-                archive.clone(),
-            )
-            .with_passphrase("correct horse battery stapler"),
-            Vector::failure_at_the_ends(
-                "passphrase-work-factor.age",
-                "a work factor beyond what is tried: refused before any work",
+                "passphrase-work-factor: a work factor beyond what is tried: refused before any work",
                 no_match,
                 replaced(&archive, " 10\n", " 31\n"),
             )
             .with_passphrase(PASSPHRASE),
             Vector::failure_for_all(
-                "passphrase-described.age",
-                "a description beside a scrypt stanza, which must be alone",
+                "passphrase-described: a description beside a scrypt stanza, which must be alone",
                 "header_damaged",
                 described,
             )
@@ -320,14 +283,12 @@ impl Maker {
         let bare = self.seal_with(vec![], vec![], &layers.plaintext());
         vec![
             Vector::failure_for_all(
-                "armored.age",
-                "one of ours in armour, which it must not be",
+                "armored: one of ours in armour, which it must not be",
                 "not_an_archive",
                 armor(&archive),
             ),
             Vector::failure(
-                "armored-no-description.age",
-                "one of ours in armour; without a description only the manifest gives it away",
+                "armored-no-description: one of ours in armour; without a description only the manifest gives it away",
                 "structure_damaged",
                 armor(&bare),
             )
@@ -345,14 +306,9 @@ impl Maker {
         let too_large = self.seal_with(filler(194_000), ours(), &layers.plaintext());
         assert!(nonce_at(&large) <= 256 * 1024 && nonce_at(&too_large) > 256 * 1024);
         vec![
-            Vector::success("header-large.age", "nearly the largest header", &layers, large)
+            Vector::success("header-large: nearly the largest header", &layers, large)
                 .stanzas(&["a", "X25519"]),
-            Vector::failure_for_all(
-                "header-too-large.age",
-                "too large a header",
-                "header_damaged",
-                too_large,
-            ),
+            Vector::failure_for_all("header-too-large: too large a header", "header_damaged", too_large),
         ]
     }
 }

@@ -1,7 +1,7 @@
 //! What is wrong inside the encryption: only a holder of the key, or a defective program, can have made these.
 
 use serde_json::{Value, json};
-use zstd::zstd_safe::CParameter;
+use zstd::zstd_safe::CParameter::{ChecksumFlag, ContentSizeFlag, WindowLog};
 
 use super::layers::{
     FRAME_SIZE, Frame, Layers, MANIFEST_MAGIC, TRAILER_MAGIC, concat, document, entries, pack, pack_with,
@@ -26,23 +26,28 @@ impl Maker {
     }
 
     /// Three frames whose manifest, trailer and seek table do not show what is wrong.
-    fn within(&self, file: &str, what: &str, layers: &Layers, plaintext: &[u8]) -> Vector {
-        Vector::failure(file, what, DAMAGED, self.seal_inside(layers, plaintext))
+    fn within(&self, title: &str, layers: &Layers, plaintext: &[u8]) -> Vector {
+        Vector::failure(title, DAMAGED, self.seal_inside(layers, plaintext))
     }
 
     /// Wrong where manifest, trailer or seek table show it.
-    fn at_the_ends(&self, file: &str, what: &str, layers: &Layers, plaintext: &[u8]) -> Vector {
-        self.within(file, what, layers, plaintext).inspect_fails(DAMAGED)
+    fn at_the_ends(&self, title: &str, layers: &Layers, plaintext: &[u8]) -> Vector {
+        self.within(title, layers, plaintext).inspect_fails(DAMAGED)
+    }
+
+    /// The same, where the layers themselves are wrong.
+    fn ends_of(&self, title: &str, layers: &Layers) -> Vector {
+        self.at_the_ends(title, layers, &layers.plaintext())
     }
 
     fn manifests(&self) -> Vec<Vector> {
         let layers = self.small();
         let frames = layers.joined();
         let text = layers.manifest.to_string();
-        let with_manifest = |file, what, manifest: &[u8]| {
+        let with_manifest = |title, manifest: String| {
             let mut frames = frames.clone();
-            frames[0] = document(MANIFEST_MAGIC, manifest);
-            self.at_the_ends(file, what, &layers, &with_seek_table(&frames))
+            frames[0] = document(MANIFEST_MAGIC, manifest.as_bytes());
+            self.at_the_ends(title, &layers, &with_seek_table(&frames))
         };
         let changed = |from: &str, to: &str| {
             assert!(text.contains(from));
@@ -52,41 +57,35 @@ impl Maker {
         let lost = with_seek_table(&frames[1..]);
         vec![
             with_manifest(
-                "manifest-disagrees.age",
-                "manifest and description disagree",
-                changed(r#""cluster_name":"vectors""#, r#""cluster_name":"victors""#).as_bytes(),
+                "manifest-disagrees: manifest and description disagree",
+                changed(r#""cluster_name":"vectors""#, r#""cluster_name":"victors""#),
             ),
             with_manifest(
-                "manifest-lacks-field.age",
-                "a field of the description is not in the manifest",
-                changed(r#""etcd_version":"3.5.16","#, "").as_bytes(),
+                "manifest-lacks-field: a field of the description is not in the manifest",
+                changed(r#""etcd_version":"3.5.16","#, ""),
             ),
             self.unknown_field_disagrees(),
             with_manifest(
-                "manifest-duplicate-key.age",
-                "a key twice in the manifest",
-                text.replacen('{', r#"{"note":"a","#, 1).as_bytes(),
+                "manifest-duplicate-key: a key twice in the manifest",
+                text.replacen('{', r#"{"note":"a","#, 1),
             ),
             with_manifest(
-                "manifest-duplicate-deep.age",
-                "a key twice inside an unknown field",
-                text.replacen('{', r#"{"later":[{"a":1,"a":1}],"#, 1).as_bytes(),
+                "manifest-duplicate-deep: a key twice inside an unknown field",
+                text.replacen('{', r#"{"later":[{"a":1,"a":1}],"#, 1),
             ),
-            with_manifest("manifest-no-json.age", "a manifest that is no JSON", b"{manifest}"),
+            with_manifest("manifest-no-json: a manifest that is no JSON", "{manifest}".to_owned()),
             with_manifest(
-                "manifest-white-space-first.age",
-                "white space before the manifest",
-                format!(" {text}").as_bytes(),
+                "manifest-white-space-first: white space before the manifest",
+                format!(" {text}"),
             ),
-            self.at_the_ends("manifest-missing.age", "no manifest, but a description", &layers, &lost),
+            self.at_the_ends("manifest-missing: no manifest, but a description", &layers, &lost),
             Vector::failure(
-                "manifest-missing-no-description.age",
-                "no manifest, no description; the trailer alone gives it away",
+                "manifest-missing-no-description: no manifest, no description; the trailer alone gives it away",
                 DAMAGED,
                 self.seal_with(vec![], vec![], &lost),
             )
             .not_ours(),
-            self.at_the_ends("manifest-twice.age", "two manifests", &layers, &with_seek_table(&twice)),
+            self.at_the_ends("manifest-twice: two manifests", &layers, &with_seek_table(&twice)),
             self.impossible_frame_size(),
         ]
     }
@@ -95,23 +94,22 @@ impl Maker {
         let mut layers = self.small();
         layers.description["later"] = json!(1);
         layers.manifest["later"] = json!(2);
-        let plaintext = layers.plaintext();
-        self.at_the_ends("manifest-disagrees-unknown.age", "an unknown field differs", &layers, &plaintext)
+        self.ends_of("manifest-disagrees-unknown: an unknown field differs", &layers)
     }
 
     fn impossible_frame_size(&self) -> Vector {
         let mut layers = self.small();
         layers.manifest["frame_size"] = json!(65_537);
         let bytes = self.seal_with(vec![], vec![], &layers.plaintext());
-        Vector::failure_at_the_ends("manifest-frame-size.age", "an impossible frame_size", DAMAGED, bytes)
+        Vector::failure_at_the_ends("manifest-frame-size: an impossible frame_size", DAMAGED, bytes)
             .not_described()
     }
 
     fn frame_headers(&self) -> Vec<Vector> {
         let layers = self.small();
-        let with_frame = |file, what, frame: Frame| {
+        let with_frame = |title, frame: Frame| {
             let layers = Layers { frames: vec![frame], ..layers.clone() };
-            self.within(file, what, &layers, &layers.plaintext())
+            self.within(title, &layers, &layers.plaintext())
         };
         let packed_with = |parameter| pack_with(&layers.snapshot, &[parameter]);
         let good = pack(&layers.snapshot);
@@ -128,30 +126,16 @@ impl Maker {
         let mut large = self.layers_of(snapshot::zeros(20), 2 * FRAME_SIZE);
         large.set("frame_size", &json!(FRAME_SIZE));
         vec![
+            with_frame("frame-without-checksum: a frame without checksum", packed_with(ChecksumFlag(false))),
             with_frame(
-                "frame-without-checksum.age",
-                "a frame without checksum",
-                packed_with(CParameter::ChecksumFlag(false)),
+                "frame-without-size: a frame without content size",
+                packed_with(ContentSizeFlag(false)),
             ),
-            with_frame(
-                "frame-without-size.age",
-                "a frame without content size",
-                packed_with(CParameter::ContentSizeFlag(false)),
-            ),
-            with_frame(
-                "frame-with-window.age",
-                "a frame that is not a single segment",
-                packed_with(CParameter::WindowLog(10)),
-            ),
-            with_frame("frame-with-dictionary.age", "a frame that names a dictionary", dictionary),
-            with_frame("frame-checksum-wrong.age", "a frame whose checksum is wrong", checksum),
-            with_frame("frame-padded.age", "a frame larger than its content can ever need", padded),
-            self.at_the_ends(
-                "frame-too-large.age",
-                "a frame that holds more than frame_size",
-                &large,
-                &large.plaintext(),
-            ),
+            with_frame("frame-with-window: a frame that is not a single segment", packed_with(WindowLog(10))),
+            with_frame("frame-with-dictionary: a frame that names a dictionary", dictionary),
+            with_frame("frame-checksum-wrong: a frame whose checksum is wrong", checksum),
+            with_frame("frame-padded: a frame larger than its content can ever need", padded),
+            self.ends_of("frame-too-large: a frame that holds more than frame_size", &large),
         ]
     }
 
@@ -172,34 +156,15 @@ impl Maker {
         missing.frames.remove(1);
         let mut repeated = several.clone();
         repeated.frames.insert(1, several.frames[0].clone());
+        let with = |title, frames| self.at_the_ends(title, &several, &with_seek_table(frames));
         vec![
-            self.at_the_ends(
-                "frame-short.age",
-                "a short frame that is not the last",
-                &short,
-                &short.plaintext(),
-            ),
-            self.at_the_ends("frames-none.age", "no frame at all", &none, &none.plaintext()),
-            self.at_the_ends("frame-empty.age", "a last frame of nothing", &empty, &empty.plaintext()),
-            self.at_the_ends("frame-missing.age", "a frame is missing", &missing, &missing.plaintext()),
-            self.at_the_ends(
-                "frame-repeated.age",
-                "a frame is there twice",
-                &repeated,
-                &repeated.plaintext(),
-            ),
-            self.at_the_ends(
-                "frame-unknown.age",
-                "an unknown skippable frame between the data",
-                &several,
-                &with_seek_table(&unknown),
-            ),
-            self.at_the_ends(
-                "frame-no-frame.age",
-                "something that is no frame between the data",
-                &several,
-                &with_seek_table(&no_frame),
-            ),
+            self.ends_of("frame-short: a short frame that is not the last", &short),
+            self.ends_of("frames-none: no frame at all", &none),
+            self.ends_of("frame-empty: a last frame of nothing", &empty),
+            self.ends_of("frame-missing: a frame is missing", &missing),
+            self.ends_of("frame-repeated: a frame is there twice", &repeated),
+            with("frame-unknown: an unknown skippable frame between the data", &unknown),
+            with("frame-no-frame: something that is no frame between the data", &no_frame),
             self.swapped(),
         ]
     }
@@ -208,19 +173,15 @@ impl Maker {
     fn swapped(&self) -> Vector {
         let mut layers = self.several();
         layers.frames.swap(0, 1);
-        Vector::failure(
-            "frames-swapped.age",
-            "two frames in the wrong order",
-            "not_a_snapshot",
-            self.archive(&layers),
-        )
+        let bytes = self.archive(&layers);
+        Vector::failure("frames-swapped: two frames in the wrong order", "not_a_snapshot", bytes)
     }
 
     fn trailers(&self) -> Vec<Vector> {
         let layers = self.small();
-        let with = |name: &str, value: &Value| {
+        let with = |name: &str, value: Value| {
             let mut layers = layers.clone();
-            layers.trailer[name] = value.clone();
+            layers.trailer[name] = value;
             layers.plaintext()
         };
         let size = layers.snapshot.len();
@@ -233,38 +194,24 @@ impl Maker {
         duplicate[last] =
             document(TRAILER_MAGIC, text.replacen('{', r#"{"digest":"verified","#, 1).as_bytes());
         let zeros = "0".repeat(64);
+        let ends = |title, plaintext: Vec<u8>| self.at_the_ends(title, &layers, &plaintext);
+        let within = |title, plaintext: Vec<u8>| self.within(title, &layers, &plaintext);
         vec![
-            self.at_the_ends("trailer-missing.age", "no trailer", &layers, &with_seek_table(&frames[..last])),
-            self.at_the_ends("trailer-twice.age", "two trailers", &layers, &with_seek_table(&twice)),
-            self.at_the_ends(
-                "trailer-duplicate-key.age",
-                "a key twice in the trailer",
-                &layers,
-                &with_seek_table(&duplicate),
+            ends("trailer-missing: no trailer", with_seek_table(&frames[..last])),
+            ends("trailer-twice: two trailers", with_seek_table(&twice)),
+            ends("trailer-duplicate-key: a key twice in the trailer", with_seek_table(&duplicate)),
+            ends("trailer-size: the trailer tells another size", with("snapshot_size", json!(size + 1))),
+            within(
+                "trailer-sha256: the trailer tells another SHA-256",
+                with("database_sha256", json!(zeros)),
             ),
-            self.at_the_ends(
-                "trailer-size.age",
-                "the trailer tells another size",
-                &layers,
-                &with("snapshot_size", &json!(size + 1)),
+            within(
+                "trailer-absent: the trailer calls the digest absent, but it is there",
+                with("digest", json!("absent")),
             ),
-            self.within(
-                "trailer-sha256.age",
-                "the trailer tells another SHA-256",
-                &layers,
-                &with("database_sha256", &json!(zeros)),
-            ),
-            self.within(
-                "trailer-absent.age",
-                "the trailer calls the digest absent, but it is there",
-                &layers,
-                &with("digest", &json!("absent")),
-            ),
-            self.at_the_ends(
-                "trailer-digest-unknown.age",
-                "the trailer calls the digest something else",
-                &layers,
-                &with("digest", &json!("assumed")),
+            ends(
+                "trailer-digest-unknown: the trailer calls the digest something else",
+                with("digest", json!("assumed")),
             ),
             self.manifest_size(),
         ]
@@ -273,13 +220,7 @@ impl Maker {
     fn manifest_size(&self) -> Vector {
         let mut layers = self.small();
         layers.set("snapshot_size", &json!(layers.snapshot.len() + 512));
-        let plaintext = layers.plaintext();
-        self.at_the_ends(
-            "manifest-size.age",
-            "the manifest tells another size than the trailer",
-            &layers,
-            &plaintext,
-        )
+        self.ends_of("manifest-size: the manifest tells another size than the trailer", &layers)
     }
 
     fn seek_tables(&self) -> Vec<Vector> {
@@ -287,67 +228,46 @@ impl Maker {
         let frames = layers.joined();
         let data = concat(&frames);
         let right = entries(&frames);
-        let with_table =
-            |file, what, table: &[u8]| self.at_the_ends(file, what, &layers, &[&data[..], table].concat());
-        let changed = |change: fn(&mut Vec<(u32, u32)>)| {
+        let with_table = |title, table: &[u8]| self.at_the_ends(title, &layers, &[&data[..], table].concat());
+        let with_changed = |title, change: fn(&mut Vec<(u32, u32)>)| {
             let mut entries = right.clone();
             change(&mut entries);
-            seek_table(&entries, 0)
+            with_table(title, &seek_table(&entries, 0))
         };
         let table = seek_table(&right, 0);
         let mut magic = table.clone();
         *magic.last_mut().unwrap() ^= 1;
-        let mut shifted = with_table(
-            "seek-table-shifted.age",
-            "two sizes are off, their sum is right",
-            &changed(|entries| {
+        let mut shifted =
+            with_changed("seek-table-shifted: two sizes are off, their sum is right", |entries| {
                 entries[1].0 += 1;
                 entries[2].0 -= 1;
-            }),
-        );
+            });
         shifted.entry.inspect = super::Inspect::Success { foreign: false };
         vec![
             shifted,
+            with_changed("seek-table-off-by-one: the size of a frame is off by one", |entries| {
+                entries[1].0 += 1;
+            }),
+            with_changed("seek-table-content: the content of a frame is off by one", |entries| {
+                entries[1].1 -= 1;
+            }),
+            with_changed("seek-table-content-shifted: two contents are off, their sum is right", |entries| {
+                entries[1].1 -= 1;
+                entries[3].1 += 1;
+            }),
+            with_changed("seek-table-few: too few entries", |entries| entries.truncate(4)),
+            with_changed("seek-table-no-documents: entries for the data alone", |entries| {
+                entries.pop();
+                entries.remove(0);
+            }),
+            with_table("seek-table-missing: no seek table", b""),
+            with_table("seek-table-checksums: a descriptor with Checksum_Flag", &seek_table(&right, 0x80)),
+            with_table("seek-table-magic: another magic number at the end", &magic),
+            with_table("seek-table-cut: the last byte is missing", &table[..table.len() - 1]),
+            with_table("seek-table-twice: two seek tables", &[&table[..], &table].concat()),
+            with_table("after-seek-table: a byte behind the seek table", &[&table[..], &[0]].concat()),
             with_table(
-                "seek-table-off-by-one.age",
-                "the size of a frame is off by one",
-                &changed(|entries| entries[1].0 += 1),
-            ),
-            with_table(
-                "seek-table-content.age",
-                "the content of a frame is off by one",
-                &changed(|entries| entries[1].1 -= 1),
-            ),
-            with_table(
-                "seek-table-content-shifted.age",
-                "two contents are off, their sum is right",
-                &changed(|entries| {
-                    entries[1].1 -= 1;
-                    entries[3].1 += 1;
-                }),
-            ),
-            with_table("seek-table-few.age", "too few entries", &changed(|entries| entries.truncate(4))),
-            with_table(
-                "seek-table-no-documents.age",
-                "entries for the data alone",
-                &changed(|entries| {
-                    entries.pop();
-                    entries.remove(0);
-                }),
-            ),
-            with_table("seek-table-missing.age", "no seek table", b""),
-            with_table(
-                "seek-table-checksums.age",
-                "a descriptor with Checksum_Flag",
-                &seek_table(&right, 0x80),
-            ),
-            with_table("seek-table-magic.age", "another magic number at the end", &magic),
-            with_table("seek-table-cut.age", "the last byte is missing", &table[..table.len() - 1]),
-            with_table("seek-table-twice.age", "two seek tables", &[&table[..], &table].concat()),
-            with_table("after-seek-table.age", "a byte behind the seek table", &[&table[..], &[0]].concat()),
-            with_table(
-                "frame-after-seek-table.age",
-                "a frame behind the seek table",
+                "frame-after-seek-table: a frame behind the seek table",
                 &[&table[..], &pack(b"more").bytes].concat(),
             ),
         ]
@@ -356,33 +276,22 @@ impl Maker {
     fn snapshots(&self) -> Vec<Vector> {
         let mut wrong = snapshot::zeros(3);
         wrong[9000] ^= 1;
-        let text = b"a letter to somebody, not a database\n".repeat(200);
+        let text = snapshot::with_digest(b"a letter to somebody, not a database\n".repeat(200));
         let cut = snapshot::with_digest(snapshot::database(3, |_| 0)[..2 * PAGE_SIZE + 100].to_vec());
         let mut meta = snapshot::database(3, |_| 0);
         meta[40] ^= 1;
-        let sealed = |file, what, kind, snapshot| {
-            Vector::failure(file, what, kind, self.archive(&self.layers(snapshot)))
-        };
+        let (meta, none) = (snapshot::with_digest(meta), "not_a_snapshot");
+        let sealed =
+            |title, kind, snapshot| Vector::failure(title, kind, self.archive(&self.layers(snapshot)));
         vec![
             sealed(
-                "snapshot-digest-wrong.age",
-                "right in every layer, but etcd's digest is not",
+                "snapshot-digest-wrong: right in every layer, but etcd's digest is not",
                 "digest_mismatch",
                 wrong,
             ),
-            sealed(
-                "snapshot-no-database.age",
-                "right in every layer, but no snapshot",
-                "not_a_snapshot",
-                snapshot::with_digest(text),
-            ),
-            sealed(
-                "snapshot-meta-page.age",
-                "the checksum of the first meta page is wrong",
-                "not_a_snapshot",
-                snapshot::with_digest(meta),
-            ),
-            sealed("snapshot-length.age", "shorter than its first page says", "snapshot_length", cut),
+            sealed("snapshot-no-database: right in every layer, but no snapshot", none, text),
+            sealed("snapshot-meta-page: the checksum of the first meta page is wrong", none, meta),
+            sealed("snapshot-length: shorter than its first page says", "snapshot_length", cut),
         ]
     }
 
@@ -399,13 +308,13 @@ impl Maker {
         layers
     }
 
-    fn bad_pages(&self, file: &str, what: &str, kind: &str, database: Vec<u8>) -> Vector {
-        Vector::failure(file, what, kind, self.archive(&self.unclaimed(database)))
+    fn bad_pages(&self, title: &str, kind: &str, database: Vec<u8>) -> Vector {
+        Vector::failure(title, kind, self.archive(&self.unclaimed(database)))
     }
 
-    fn good_pages(&self, file: &str, what: &str, database: Vec<u8>) -> Vector {
+    fn good_pages(&self, title: &str, database: Vec<u8>) -> Vector {
         let layers = self.unclaimed(database);
-        Vector::success(file, what, &layers, self.archive(&layers))
+        Vector::success(title, &layers, self.archive(&layers))
     }
 
     /// The page from which a database is known.
@@ -416,22 +325,13 @@ impl Maker {
         };
         let none = "not_a_snapshot";
         vec![
-            self.bad_pages(
-                "page-size-256.age",
-                "pages of 256 bytes",
-                none,
-                snapshot::database_of(256, 64, |_| 0),
-            ),
-            self.bad_pages("page-size-6144.age", "a page size that is no power of two", none, small(6144, 4)),
-            self.bad_pages("page-size-131072.age", "pages of 128 KiB", none, small(131_072, 2)),
-            self.good_pages("page-size-512.age", "pages of 512 bytes", snapshot::database_of(512, 4, |_| 0)),
-            self.good_pages(
-                "page-size-65536.age",
-                "pages of 64 KiB",
-                snapshot::database_of(65_536, 3, |_| 0),
-            ),
-            self.bad_pages("high-water-mark-1.age", "a database of one page", none, small(PAGE_SIZE, 1)),
-            self.bad_pages("first-page-number.age", "a first page with another number", none, {
+            self.bad_pages("page-size-256: pages of 256 bytes", none, snapshot::database_of(256, 64, |_| 0)),
+            self.bad_pages("page-size-6144: a page size that is no power of two", none, small(6144, 4)),
+            self.bad_pages("page-size-131072: pages of 128 KiB", none, small(131_072, 2)),
+            self.good_pages("page-size-512: pages of 512 bytes", snapshot::database_of(512, 4, |_| 0)),
+            self.good_pages("page-size-65536: pages of 64 KiB", snapshot::database_of(65_536, 3, |_| 0)),
+            self.bad_pages("high-water-mark-1: a database of one page", none, small(PAGE_SIZE, 1)),
+            self.bad_pages("first-page-number: a first page with another number", none, {
                 let mut database = snapshot::database(3, |_| 0);
                 database[0] = 1;
                 database
@@ -451,39 +351,29 @@ impl Maker {
         };
         vec![
             self.good_pages(
-                "second-page-high-water-mark-0.age",
-                "a newer second page with an impossible high-water mark, which is ignored",
+                "second-page-high-water-mark-0: a newer second page with an impossible high-water mark, which is ignored",
                 second(&|meta| meta.high_water_mark = 0),
             ),
             self.good_pages(
-                "second-page-other-size.age",
-                "a newer second page with another page size, which is ignored",
+                "second-page-other-size: a newer second page with another page size, which is ignored",
                 second(&|meta| (meta.page_size, meta.high_water_mark) = (8192, 7)),
             ),
             self.good_pages(
-                "second-page-older.age",
-                "an older second page, which is ignored",
-                second(&|meta| {
-                    (meta.transaction, meta.high_water_mark) = (7, 9);
-                }),
+                "second-page-older: an older second page, which is ignored",
+                second(&|meta| (meta.transaction, meta.high_water_mark) = (7, 9)),
             ),
             self.bad_pages(
-                "second-page-newer.age",
-                "the newer second page counts more pages",
+                "second-page-newer: the newer second page counts more pages",
                 "snapshot_length",
-                second(&|meta| {
-                    meta.high_water_mark = 4;
-                }),
+                second(&|meta| meta.high_water_mark = 4),
             ),
             self.bad_pages(
-                "second-page-number.age",
-                "a second page with another number",
+                "second-page-number: a second page with another number",
                 none,
                 second(&|meta| meta.id = 2),
             ),
             self.bad_pages(
-                "second-page-type.age",
-                "a second page that calls itself a leaf",
+                "second-page-type: a second page that calls itself a leaf",
                 none,
                 second(&|meta| meta.flags = 2),
             ),
@@ -492,13 +382,12 @@ impl Maker {
 
     /// What manifest and trailer say of the database, and the database does not bear out.
     fn claims(&self) -> Vec<Vector> {
-        let sealed = |file, what, change: &dyn Fn(&mut Layers)| {
+        let sealed = |title, change: &dyn Fn(&mut Layers)| {
             let mut layers = self.small();
             change(&mut layers);
-            Vector::failure(file, what, MISMATCH, self.archive(&layers))
+            Vector::failure(title, MISMATCH, self.archive(&layers))
         };
-        let at_the_ends =
-            |file, what, change: &dyn Fn(&mut Layers)| sealed(file, what, change).inspect_fails(MISMATCH);
+        let at_the_ends = |title, change: &dyn Fn(&mut Layers)| sealed(title, change).inspect_fails(MISMATCH);
         let other_member = json!("0123456789abcdef");
         let mut unreadable = snapshot::database(3, |_| 0);
         // The flags of the page of buckets, which is no leaf any more.
@@ -506,35 +395,25 @@ impl Maker {
         let unreadable = self.layers(snapshot::with_digest(unreadable));
         vec![
             at_the_ends(
-                "claims-revision.age",
-                "the database ends before the revision of the manifest",
+                "claims-revision: the database ends before the revision of the manifest",
                 &|layers| {
                     layers.set("revision", &json!(43));
                 },
             ),
-            at_the_ends(
-                "claims-revision-after.age",
-                "the database ends behind the revision after it",
-                &|layers| {
-                    layers.trailer["status_after"]["revision"] = json!(41);
-                },
-            ),
-            at_the_ends("claims-member.age", "the member is none of those in the database", &|layers| {
+            at_the_ends("claims-revision-after: the database ends behind the revision after it", &|layers| {
+                layers.trailer["status_after"]["revision"] = json!(41);
+            }),
+            at_the_ends("claims-member: the member is none of those in the database", &|layers| {
                 layers.set("member_id", &other_member);
             }),
-            at_the_ends("claims-size.age", "the snapshot is larger than the database after it", &|layers| {
+            at_the_ends("claims-size: the snapshot is larger than the database after it", &|layers| {
                 layers.trailer["status_after"]["database_size"] = json!(3 * PAGE_SIZE - 1);
             }),
-            sealed(
-                "claims-contents.age",
-                "the trailer knows of a compaction that the database lacks",
-                &|layers| {
-                    layers.trailer["contents"]["compact_revision"] = json!(7);
-                },
-            ),
+            sealed("claims-contents: the trailer knows of a compaction that the database lacks", &|layers| {
+                layers.trailer["contents"]["compact_revision"] = json!(7);
+            }),
             Vector::failure(
-                "claims-unreadable.age",
-                "the database has no buckets, and so no revision",
+                "claims-unreadable: the database has no buckets, and so no revision",
                 MISMATCH,
                 self.archive(&unreadable),
             ),
@@ -557,22 +436,13 @@ impl Maker {
             layers
         };
         let made = |layers: &Layers| self.archive(layers);
+        let too_large = |title, layers: &Layers| Vector::failure_at_the_ends(title, DAMAGED, made(layers));
         let (manifest, trailer) = (with_manifest_of(LIMIT), with_trailer_of(LIMIT));
         vec![
-            Vector::success("manifest-largest.age", "the largest manifest", &manifest, made(&manifest)),
-            Vector::success("trailer-largest.age", "the largest trailer", &trailer, made(&trailer)),
-            Vector::failure_at_the_ends(
-                "manifest-too-large.age",
-                "too large a manifest",
-                DAMAGED,
-                made(&with_manifest_of(LIMIT + 1)),
-            ),
-            Vector::failure_at_the_ends(
-                "trailer-too-large.age",
-                "too large a trailer",
-                DAMAGED,
-                made(&with_trailer_of(LIMIT + 1)),
-            ),
+            Vector::success("manifest-largest: the largest manifest", &manifest, made(&manifest)),
+            Vector::success("trailer-largest: the largest trailer", &trailer, made(&trailer)),
+            too_large("manifest-too-large: too large a manifest", &with_manifest_of(LIMIT + 1)),
+            too_large("trailer-too-large: too large a trailer", &with_trailer_of(LIMIT + 1)),
         ]
     }
 }

@@ -25,7 +25,7 @@ pub(crate) const SECOND_KEY: &str = "second-key.txt";
 pub(crate) const PASSPHRASE: &str = "correct horse battery staple";
 const CLUSTER_NAME: &str = "vectors";
 
-/// An archive and what must come of it.
+/// An archive and what must come of it. It is made from its title: the name of its file, without `.age`, and a sentence.
 pub(crate) struct Vector {
     pub entry: Entry,
     pub bytes: Vec<u8>,
@@ -33,8 +33,8 @@ pub(crate) struct Vector {
 
 impl Vector {
     /// One of the format that opens.
-    fn success(file: &str, what: &str, layers: &Layers, bytes: Vec<u8>) -> Self {
-        let mut vector = Self::new(file, what, bytes);
+    fn success(title: &str, layers: &Layers, bytes: Vec<u8>) -> Self {
+        let mut vector = Self::new(title, bytes);
         let mut manifest = layers.manifest.clone();
         manifest.as_object_mut().unwrap().remove("later");
         vector.entry.open = Open::Success {
@@ -49,8 +49,8 @@ impl Vector {
     }
 
     /// One of another make that opens.
-    fn foreign(file: &str, what: &str, snapshot: &[u8], foreign: Foreign, bytes: Vec<u8>) -> Self {
-        let mut vector = Self::new(file, what, bytes).not_ours();
+    fn foreign(title: &str, snapshot: &[u8], foreign: Foreign, bytes: Vec<u8>) -> Self {
+        let mut vector = Self::new(title, bytes).not_ours();
         vector.entry.open = Open::Success {
             snapshot_size: snapshot.len() as u64,
             snapshot_sha256: hex::encode(Sha256::digest(snapshot)),
@@ -63,25 +63,26 @@ impl Vector {
     }
 
     /// One that does not open, while header, manifest, trailer and seek table look right.
-    fn failure(file: &str, what: &str, kind: &str, bytes: Vec<u8>) -> Self {
-        let mut vector = Self::new(file, what, bytes);
+    fn failure(title: &str, kind: &str, bytes: Vec<u8>) -> Self {
+        let mut vector = Self::new(title, bytes);
         vector.entry.open = Open::Failure { kind: kind.to_owned(), damaged: None };
         vector
     }
 
     /// One that does not open because of what manifest, trailer or seek table say.
-    fn failure_at_the_ends(file: &str, what: &str, kind: &str, bytes: Vec<u8>) -> Self {
-        Self::failure(file, what, kind, bytes).inspect_fails(kind)
+    fn failure_at_the_ends(title: &str, kind: &str, bytes: Vec<u8>) -> Self {
+        Self::failure(title, kind, bytes).inspect_fails(kind)
     }
 
     /// One that is refused even without a key.
-    fn failure_for_all(file: &str, what: &str, kind: &str, bytes: Vec<u8>) -> Self {
-        Self::failure_at_the_ends(file, what, kind, bytes).look_fails(kind)
+    fn failure_for_all(title: &str, kind: &str, bytes: Vec<u8>) -> Self {
+        Self::failure_at_the_ends(title, kind, bytes).look_fails(kind)
     }
 
-    fn new(file: &str, what: &str, bytes: Vec<u8>) -> Self {
+    fn new(title: &str, bytes: Vec<u8>) -> Self {
+        let (name, what) = title.split_once(": ").unwrap();
         let entry = Entry {
-            file: file.to_owned(),
+            file: format!("{name}.age"),
             what: what.to_owned(),
             identity: Some(KEY.to_owned()),
             passphrase: None,

@@ -25,8 +25,8 @@ impl Maker {
         vectors
     }
 
-    fn success(&self, file: &str, what: &str, layers: &Layers) -> Vector {
-        Vector::success(file, what, layers, self.archive(layers))
+    fn success(&self, title: &str, layers: &Layers) -> Vector {
+        Vector::success(title, layers, self.archive(layers))
     }
 
     fn successful_layers(&self) -> Vec<Vector> {
@@ -34,18 +34,16 @@ impl Maker {
         let chunks = self.layers(snapshot::noise(34));
         let full = self.full_chunk();
         vec![
-            self.success("one-frame.age", "a snapshot in a single frame shorter than frame_size", &one),
-            self.success("several-frames.age", "a snapshot in three frames of 64 KiB", &self.several()),
-            self.success("several-chunks.age", "a payload of three chunks, incompressible", &chunks),
-            self.success("last-chunk-full.age", "a payload whose last chunk is exactly full", &full),
+            self.success("one-frame: a snapshot in a single frame shorter than frame_size", &one),
+            self.success("several-frames: a snapshot in three frames of 64 KiB", &self.several()),
+            self.success("several-chunks: a payload of three chunks, incompressible", &chunks),
+            self.success("last-chunk-full: a payload whose last chunk is exactly full", &full),
             self.success(
-                "last-frame-full.age",
-                "a copied database file of exactly two frames, without etcd's digest",
+                "last-frame-full: a copied database file of exactly two frames, without etcd's digest",
                 &self.absent_digest(snapshot::database(32, |_| 0)),
             ),
             self.success(
-                "digest-absent.age",
-                "a copied database file that is longer than its high-water mark, without etcd's digest",
+                "digest-absent: a copied database file that is longer than its high-water mark, without etcd's digest",
                 &self.absent_digest([snapshot::database(3, |_| 0), vec![0; 512]].concat()),
             ),
         ]
@@ -77,7 +75,7 @@ impl Maker {
         let layers = self.small();
         let plaintext = layers.plaintext();
         let ours = || description_stanza(layers.description.to_string().as_bytes());
-        let success = |file, what, bytes| Vector::success(file, what, &layers, bytes);
+        let success = |title, bytes| Vector::success(title, &layers, bytes);
         let two = |last: Vec<_>| {
             let last = With { before: vec![], recipient: &self.second, after: last };
             seal(&[&self.first as &dyn Recipient, &last], &plaintext)
@@ -90,45 +88,35 @@ impl Maker {
         passphrase.set_work_factor(WORK_FACTOR);
         vec![
             success(
-                "no-description.age",
-                "without a description stanza",
+                "no-description: without a description stanza",
                 self.seal_with(vec![], vec![], &plaintext),
             )
             .not_described(),
             success(
-                "passphrase.age",
-                "of a passphrase, which leaves no room for a description",
+                "passphrase: of a passphrase, which leaves no room for a description",
                 seal(&[&passphrase as &dyn Recipient], &plaintext),
             )
             .with_passphrase(PASSPHRASE),
-            success("two-recipients.age", "for two recipients, opened by the first", two(vec![ours()]))
+            success("two-recipients: for two recipients, opened by the first", two(vec![ours()]))
                 .stanzas(&["X25519", "X25519"]),
+            success("two-recipients-second: for two recipients, opened by the second", two(vec![ours()]))
+                .stanzas(&["X25519", "X25519"])
+                .with_key(SECOND_KEY),
             success(
-                "two-recipients-second.age",
-                "for two recipients, opened by the second",
-                two(vec![ours()]),
-            )
-            .stanzas(&["X25519", "X25519"])
-            .with_key(SECOND_KEY),
-            success(
-                "grease-before-description.age",
-                "grease between the recipient and the description",
+                "grease-before-description: grease between the recipient and the description",
                 self.seal_with(vec![], vec![stanza("x-grease", &["y"], &[7; 40]), ours()], &plaintext),
             ),
             success(
-                "description-first.age",
-                "the description before the recipient",
+                "description-first: the description before the recipient",
                 self.seal_with(vec![ours()], vec![], &plaintext),
             ),
             success(
-                "unknown-recipient.age",
-                "a recipient of an unknown type before the one that matches",
+                "unknown-recipient: a recipient of an unknown type before the one that matches",
                 self.seal_with(vec![stanza("later", &["a", "b"], &[1; 48])], vec![ours()], &plaintext),
             )
             .stanzas(&["later", "X25519"]),
             success(
-                "stanzas-256.age",
-                "as many stanzas as there may be, grease and description included",
+                "stanzas-256: as many stanzas as there may be, grease and description included",
                 self.seal_with(vec![], crowd, &plaintext),
             )
             .stanzas(&unknown),
@@ -145,19 +133,16 @@ impl Maker {
         }
         vec![
             self.success(
-                "unknown-fields.age",
-                "fields that version 1 does not know, the same in description and manifest",
+                "unknown-fields: fields that version 1 does not know, the same in description and manifest",
                 &unknown,
             ),
-            self.success("snapshot-size-unknown.age", "the size is known to the trailer alone", &absent),
+            self.success("snapshot-size-unknown: the size is known to the trailer alone", &absent),
             self.success(
-                "description-2048-bytes.age",
-                "the largest description",
+                "description-2048-bytes: the largest description",
                 &self.with_description_of(DESCRIPTION_SIZE_MAX),
             ),
             self.success(
-                "description-whole-lines.age",
-                "a description of a multiple of 48 bytes: its stanza ends with an empty line",
+                "description-whole-lines: a description of a multiple of 48 bytes: its stanza ends with an empty line",
                 &self.with_description_of(48 * 12),
             ),
         ]
@@ -181,47 +166,42 @@ impl Maker {
         let parallel =
             [skippable(0x184D_2A50, &u32::try_from(zstd.len()).unwrap().to_le_bytes()), zstd.clone()]
                 .concat();
-        let other = |file, what, content: &[u8], armored, compressed| {
+        let other = |title, content: &[u8], armored, compressed| {
             let format = if armored { Format::AsciiArmor } else { Format::Binary };
             let bytes = seal_as(&[&self.first as &dyn Recipient], content, format);
-            Vector::foreign(file, what, &snapshot, Foreign { armored, zstd: compressed }, bytes)
+            Vector::foreign(title, &snapshot, Foreign { armored, zstd: compressed }, bytes)
         };
         let small = snapshot::zeros(3);
         let bare = &small[..3 * PAGE_SIZE];
         let mut vectors = vec![
-            other("foreign-zstd.age", "age and zstd without anything of ours", &zstd, false, true),
+            other("foreign-zstd: age and zstd without anything of ours", &zstd, false, true),
             other(
-                "foreign-two-frames.age",
-                "two zstd frames",
+                "foreign-two-frames: two zstd frames",
                 &[encode(first), encode(second)].concat(),
                 false,
                 true,
             ),
             other(
-                "foreign-skippable.age",
-                "a skippable frame before the data, as of pzstd",
+                "foreign-skippable: a skippable frame before the data, as of pzstd",
                 &parallel,
                 false,
                 true,
             ),
-            other("foreign-armored.age", "zstd in an armoured file", &zstd, true, true),
+            other("foreign-armored: zstd in an armoured file", &zstd, true, true),
             other(
-                "foreign-numbers-of-ours.age",
-                "skippable frames with the numbers of manifest and trailer, but no object in them",
+                "foreign-numbers-of-ours: skippable frames with the numbers of manifest and trailer, but no object in them",
                 &[zstd.clone(), skippable(0x184D_2A51, b""), skippable(0x184D_2A50, b"[{}]")].concat(),
                 false,
                 true,
             ),
             Vector::foreign(
-                "foreign-plain.age",
-                "not compressed",
+                "foreign-plain: not compressed",
                 &small,
                 Foreign { armored: false, zstd: false },
                 self.seal_with(vec![], vec![], &small),
             ),
             Vector::foreign(
-                "foreign-digest-absent-allowed.age",
-                "without etcd's digest, which the operator allowed",
+                "foreign-digest-absent-allowed: without etcd's digest, which the operator allowed",
                 bare,
                 Foreign { armored: false, zstd: true },
                 self.seal_with(vec![], vec![], &encode(bare)),
@@ -240,8 +220,7 @@ impl Maker {
         let bytes = self.seal_with(vec![], vec![], &content);
         assert!(content.len() > 20 * 1024, "{} bytes", content.len());
         Vector::failure(
-            "foreign-expands.age",
-            "a frame whose first blocks hold more than they may; all of it together would not",
+            "foreign-expands: a frame whose first blocks hold more than they may; all of it together would not",
             "structure_damaged",
             bytes,
         )
@@ -254,60 +233,49 @@ impl Maker {
         let mut armored = seal_as(&[&self.first as &dyn Recipient], zstd, Format::AsciiArmor);
         let middle = armored.len() * 3 / 4;
         armored[middle] = b'!';
-        let failure = |file, what, kind, content: &[u8]| {
-            Vector::failure(file, what, kind, self.seal_with(vec![], vec![], content)).not_ours()
+        let failure = |title, kind, content: &[u8]| {
+            Vector::failure(title, kind, self.seal_with(vec![], vec![], content)).not_ours()
         };
         let bare = encode(&small[..3 * PAGE_SIZE]);
         let tail = [zstd, b"tail"].concat();
         vec![
-            failure("foreign-digest-absent.age", "without etcd's digest", "digest_absent", &bare),
+            failure("foreign-digest-absent: without etcd's digest", "digest_absent", &bare),
+            failure("foreign-digest-wrong: etcd's digest is wrong", "digest_mismatch", &encode(&flipped)),
             failure(
-                "foreign-digest-wrong.age",
-                "etcd's digest is wrong",
-                "digest_mismatch",
-                &encode(&flipped),
-            ),
-            failure(
-                "foreign-digest-wrong-allowed.age",
-                "a wrong digest is never allowed",
+                "foreign-digest-wrong-allowed: a wrong digest is never allowed",
                 "digest_mismatch",
                 &encode(&flipped),
             )
             .allowing_missing_digest(),
-            failure("foreign-cut.age", "the zstd frame is cut", "structure_damaged", &zstd[..zstd.len() - 1]),
-            failure("foreign-tail.age", "something behind the zstd frame", "structure_damaged", &tail),
-            failure("foreign-letter.age", "no snapshot but text", "not_a_snapshot", b"a letter to somebody"),
-            failure("foreign-nothing.age", "an empty payload", "not_a_snapshot", b"")
+            failure("foreign-cut: the zstd frame is cut", "structure_damaged", &zstd[..zstd.len() - 1]),
+            failure("foreign-tail: something behind the zstd frame", "structure_damaged", &tail),
+            failure("foreign-letter: no snapshot but text", "not_a_snapshot", b"a letter to somebody"),
+            failure("foreign-nothing: an empty payload", "not_a_snapshot", b"")
                 .inspect_fails("not_a_snapshot")
                 .look_fails("not_a_snapshot"),
             failure(
-                "foreign-then-trailer-like.age",
-                "a frame with the number of a trailer, and an object in it",
+                "foreign-then-trailer-like: a frame with the number of a trailer, and an object in it",
                 "structure_damaged",
                 &[zstd, &skippable(0x184D_2A51, br#"{"a":1}"#)].concat(),
             ),
             failure(
-                "foreign-then-trailer.age",
-                "a frame that is a trailer of version 1",
+                "foreign-then-trailer: a frame that is a trailer of version 1",
                 "structure_damaged",
                 &[zstd, &skippable(0x184D_2A51, self.small().trailer.to_string().as_bytes())].concat(),
             ),
             failure(
-                "foreign-then-manifest-like.age",
-                "a frame with the number of a manifest, and an object in it, behind the data",
+                "foreign-then-manifest-like: a frame with the number of a manifest, and an object in it, behind the data",
                 "structure_damaged",
                 &[zstd, &skippable(0x184D_2A50, b"{}")].concat(),
             ),
             failure(
-                "foreign-skippable-cut.age",
-                "a skippable frame is cut",
+                "foreign-skippable-cut: a skippable frame is cut",
                 "structure_damaged",
                 &[zstd, &skippable(0x184D_2A5A, b"abc")[..10]].concat(),
             ),
             self.expanding(),
             Vector::failure_for_all(
-                "foreign-armor-malformed.age",
-                "a byte of the armour is none of Base64",
+                "foreign-armor-malformed: a byte of the armour is none of Base64",
                 "payload_damaged",
                 armored,
             ),

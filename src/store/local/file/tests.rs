@@ -31,6 +31,21 @@ fn publish(place: &TempDir, existing: Existing) -> Result<Published> {
     written(place).publish("x.age", existing, Some(SHA256), &Interrupt::new())
 }
 
+/// Publishes by these methods.
+fn publish_by(
+    methods: &[Method],
+    unpublished: UnpublishedFile,
+    name: &str,
+    existing: Existing,
+    sha256: [u8; 32],
+) -> Result<Published> {
+    let interrupt = Interrupt::new();
+    let publication = Publication { methods, ..Publication::new(OsStr::new(name), existing, Some(sha256)) };
+    let published = unpublished.publish_as(&publication, &interrupt)?;
+    assert!(!interrupt.raise(), "the commit was not announced");
+    Ok(published)
+}
+
 fn line(name: &str) -> Vec<u8> {
     Sidecar { sha256: SHA256, name: name.into() }.to_line()
 }
@@ -78,23 +93,14 @@ fn nothing_but_a_private_temporary_exists_before_publishing() {
 fn archive_and_sidecar_are_published_by_every_method() {
     for methods in METHODS {
         let place = place();
-        let interrupt = Interrupt::new();
-        let Published { path, shortfall } = written(&place)
-            .publish_as(
-                &Publication {
-                    methods,
-                    ..Publication::new(OsStr::new("x.age"), Existing::Refuse, Some(SHA256))
-                },
-                &interrupt,
-            )
-            .unwrap();
+        let published = publish_by(methods, written(&place), "x.age", Existing::Refuse, SHA256);
+        let Published { path, shortfall } = published.unwrap();
         assert!(shortfall.is_none(), "{shortfall:?}");
         assert_eq!(path, place.path().join("x.age"));
         assert_eq!(contents(&place), the_archive_and_its_sidecar(), "{methods:?}");
         assert_eq!(mode(&path), 0o600);
         assert_eq!(mode(&Sidecar::path_of(&path)), 0o600);
         assert_eq!(fs::metadata(&path).unwrap().nlink(), 1);
-        assert!(!interrupt.raise(), "the commit was not announced");
     }
 }
 
@@ -135,31 +141,6 @@ fn a_reservation_goes_when_it_cannot_be_used() {
     let error = commit::without_replacing(&[Method::Reserve], &mut temporary, OsStr::new("x")).unwrap_err();
     assert_eq!(error.kind(), Kind::Io);
     assert!(!place.path().join("x").exists());
-}
-
-#[test]
-fn an_existing_file_is_refused_and_stays() {
-    let place = place();
-    fs::write(place.path().join("x.age"), "old").unwrap();
-    fs::write(place.path().join("x.age.sha256"), "old sidecar").unwrap();
-    let before = contents(&place);
-    let error = publish(&place, Existing::Refuse).unwrap_err();
-    assert_eq!(error.kind(), Kind::DestinationExists);
-    assert!(error.to_string().contains("x.age"), "{error}");
-    assert_eq!(contents(&place), before);
-    let early = check(place.path(), "x.age", Existing::Refuse, true).unwrap_err();
-    assert_eq!(early.to_string(), error.to_string());
-    check(place.path(), "y.age", Existing::Refuse, true).unwrap();
-}
-
-#[test]
-fn force_replaces_archive_and_sidecar() {
-    let place = place();
-    fs::write(place.path().join("x.age"), "old").unwrap();
-    fs::write(place.path().join("x.age.sha256"), "old sidecar").unwrap();
-    check(place.path(), "x.age", Existing::Replace, true).unwrap();
-    let _ = publish(&place, Existing::Replace).unwrap();
-    assert_eq!(contents(&place), the_archive_and_its_sidecar());
 }
 
 #[test]
@@ -239,23 +220,6 @@ fn impossible_names_are_refused() {
 }
 
 #[test]
-fn an_interrupt_before_the_commit_leaves_everything_unchanged() {
-    let place = place();
-    for existing in [Existing::Refuse, Existing::Replace] {
-        let interrupt = Interrupt::new();
-        assert!(interrupt.raise());
-        if existing == Existing::Replace {
-            fs::write(place.path().join("x.age"), "old").unwrap();
-            fs::write(place.path().join("x.age.sha256"), "old sidecar").unwrap();
-        }
-        let before = contents(&place);
-        let error = written(&place).publish("x.age", existing, Some(SHA256), &interrupt).unwrap_err();
-        assert_eq!(error.kind(), Kind::Interrupted);
-        assert_eq!(contents(&place), before);
-    }
-}
-
-#[test]
 fn a_directory_that_vanished_or_was_replaced_is_noticed() {
     let outer = place();
     let directory = outer.path().join("backups");
@@ -295,12 +259,7 @@ fn a_removed_temporary_cannot_be_published() {
             let place = place();
             let unpublished = written(&place);
             fs::remove_file(unpublished.temporary.path()).unwrap();
-            let error = unpublished
-                .publish_as(
-                    &Publication { methods, ..Publication::new(OsStr::new("x.age"), existing, Some(SHA256)) },
-                    &Interrupt::new(),
-                )
-                .unwrap_err();
+            let error = publish_by(methods, unpublished, "x.age", existing, SHA256).unwrap_err();
             assert_eq!(error.kind(), Kind::Io);
             assert_eq!(contents(&place), expected(&[]), "{methods:?}");
         }
@@ -330,11 +289,7 @@ fn of_several_that_publish_the_same_name_one_wins() {
             let publish = |number: u8| {
                 let mut unpublished = UnpublishedFile::create(place.path()).unwrap();
                 unpublished.write_all(&[number]).unwrap();
-                let name = OsStr::new("x.age");
-                unpublished.publish_as(
-                    &Publication { methods, ..Publication::new(name, Existing::Refuse, Some([number; 32])) },
-                    &Interrupt::new(),
-                )
+                publish_by(methods, unpublished, "x.age", Existing::Refuse, [number; 32])
             };
             let threads: Vec<_> = (0..8).map(|number| scope.spawn(move || publish(number))).collect();
             threads.into_iter().map(|thread| thread.join().unwrap()).collect()
@@ -360,10 +315,8 @@ fn of_several_that_publish_the_same_automatic_name_each_gets_a_number() {
                 let mut unpublished = UnpublishedFile::create(place.path()).unwrap();
                 unpublished.write_all(&[number]).unwrap();
                 scope.spawn(move || {
-                    let name = name("");
-                    let numbered = Publication::new(OsStr::new(&name), Existing::Number, Some([number; 32]));
                     let published =
-                        unpublished.publish_as(&Publication { methods, ..numbered }, &Interrupt::new());
+                        publish_by(methods, unpublished, &name(""), Existing::Number, [number; 32]);
                     let Published { path, shortfall } = published.unwrap();
                     assert!(shortfall.is_none(), "{shortfall:?}");
                     assert_eq!(fs::read(path).unwrap(), [number]);
