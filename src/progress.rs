@@ -20,12 +20,15 @@ impl Pulse {
     }
 }
 
-/// Receives progress from one thread of the pipeline, at least once per frame. Implementations must return quickly.
+/// Receives progress from the threads of the pipeline, one after the other, at least once per frame. Implementations must
+/// return quickly.
 pub trait Progress: Send + Sync {
     /// The work begins; `total` is the expected number of snapshot bytes, where known.
     fn start(&self, total: Option<u64>);
     /// So far, `snapshot` bytes of the snapshot and `archive` bytes of the archive are processed.
     fn advance(&self, snapshot: u64, archive: u64);
+    /// The next of several steps begins, such as `starting etcd`.
+    fn step(&self, _step: &str) {}
     /// The work ended, with or without success.
     fn finish(&self);
 }

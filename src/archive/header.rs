@@ -203,7 +203,10 @@ impl Header {
             Err(error) => return Err(malformed(&error, &self.bytes)),
         }
         match (tap.file_key.into_inner(), self.bytes.last_chunk::<NONCE_SIZE>()) {
-            (Some(file_key), Some(nonce)) => Ok(PayloadKey::derive(&file_key, nonce)),
+            (Some(file_key), Some(nonce)) => {
+                tracing::debug!("checked: the header and its MAC");
+                Ok(PayloadKey::derive(&file_key, nonce))
+            }
             _ => Err(self.no_match(identities)),
         }
     }

@@ -6,7 +6,7 @@ use super::settings::setting::{Setting, flag_of, option_of, setting, variable_of
 use super::summary::summary;
 use super::{exit, render, suggestions};
 use crate::error::{Error, Kind};
-use clap::builder::OsStringValueParser;
+use clap::builder::{OsStringValueParser, StyledStr};
 use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
@@ -32,7 +32,7 @@ fn command_in(environment: &Environment) -> clap::Command {
 /// Arguments that no command can run with.
 pub(crate) enum Unparsed {
     /// Help or version, asked for.
-    Shown(String),
+    Shown(StyledStr),
     /// Wrong arguments.
     Wrong(Error, Glimpse),
 }
@@ -109,9 +109,9 @@ fn from_environment(found: &ArgMatches, environment: &Environment) -> HashMap<St
 }
 
 /// Help or version, as it was asked for.
-fn shown(arguments: &[OsString], error: &clap::Error) -> String {
-    let long = help(arguments).map_or_else(|| error.render(), |help| help.render()).to_string();
-    let is_short = long.contains("(see more with '--help')");
+fn shown(arguments: &[OsString], error: &clap::Error) -> StyledStr {
+    let long = help(arguments).map_or_else(|| error.render(), |help| help.render());
+    let is_short = long.to_string().contains("(see more with '--help')");
     let program = command();
     let mut words = arguments.iter().skip(1).filter_map(|argument| argument.to_str());
     let named = words.find(|word| program.find_subcommand(word).is_some()).unwrap_or_default();
@@ -119,12 +119,12 @@ fn shown(arguments: &[OsString], error: &clap::Error) -> String {
 }
 
 /// What `-h` prints for the command `name`, or for the program where it is empty; `None` for a command without examples.
-pub(crate) fn short_help(name: &str) -> Option<String> {
+pub(crate) fn short_help(name: &str) -> Option<StyledStr> {
     let mut program = command();
     program.build();
     let example = generate::man::shortest_example(name)?;
     let command = if name.is_empty() { Some(&mut program) } else { program.find_subcommand_mut(name) };
-    Some(summary(command?, example))
+    Some(summary(command?, example).into())
 }
 
 /// Help or version, with the defaults of the definition in place of what the environment says.
@@ -259,7 +259,7 @@ mod tests {
 
     fn shown(arguments: &[&str]) -> String {
         match parse(&to_parse(arguments), &Environment::of(&[("ETCDCTL_DIAL_TIMEOUT", "77s")])) {
-            Err(Unparsed::Shown(text)) => text,
+            Err(Unparsed::Shown(text)) => text.to_string(),
             _ => panic!("not shown: {arguments:?}"),
         }
     }

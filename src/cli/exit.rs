@@ -54,7 +54,8 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::NoIdentity, "no identity or passphrase opened the archive"),
     (
         Exit::Damaged,
-        "damaged, or not what it claims: an archive, its sidecar, or the data of --from or --from-snapshot; a drill that failed on it",
+        "damaged, or not what it claims: an archive, also a file that is none, its sidecar, or the data of --from or \
+         --from-snapshot; a drill that failed on it",
     ),
     (Exit::Etcd, "etcd unreachable or at fault: TLS, authentication, stall, incomplete, wrong digest"),
     (Exit::Newer, "archive format newer than this program"),

@@ -7,7 +7,6 @@ use crate::error::{Error, Kind, Result, Subject};
 use crate::interrupt::Interrupt;
 use crate::store::local::LocalFile;
 use crate::store::sidecar::{Agreement, Sidecar, mending_command};
-pub(super) use crate::store::source::open_file;
 use crate::store::{Object, StoredArchive};
 use sha2::{Digest as _, Sha256};
 use std::collections::HashSet;
@@ -72,6 +71,7 @@ impl Archive {
             return Ok(SidecarState::Absent);
         };
         if sidecar.compare(path, sha256)? == Agreement::Full {
+            tracing::debug!("checked: the SHA-256 of {} is that of its sidecar", path.display());
             return Ok(SidecarState::Equal);
         }
         tracing::warn!(

@@ -33,7 +33,8 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use terminal::console::{self, Console, Verbosity};
+use terminal::console::Console;
+use terminal::log::{self, Verbosity};
 use terminal::prompt::Terminal;
 
 /// Runs the program and returns its exit code.
@@ -41,7 +42,7 @@ use terminal::prompt::Terminal;
 pub fn run() -> ExitCode {
     let beginning = afresh::begin();
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    let console = Console::default();
+    let console = Console::of_process(&beginning.environment);
     match command_line::parse(&arguments, &beginning.environment) {
         Ok(Arguments { command: Command::Tether(arguments), .. }) => tether::run(&arguments, &console),
         Ok(Arguments { command: Command::Recovery, .. }) => shown(&recovery::text(), &console).code().into(),
@@ -49,7 +50,7 @@ pub fn run() -> ExitCode {
             shown(&command_line::version(), &console).code().into()
         }
         Ok(arguments) => run_command(arguments, beginning, &console).code().into(),
-        Err(Unparsed::Shown(text)) => shown(&text, &console).code().into(),
+        Err(Unparsed::Shown(text)) => shown(&console.stdout_style().help(&text), &console).code().into(),
         Err(Unparsed::Wrong(error, glimpse)) => {
             let reporter = Reporter {
                 json: glimpse.json,
@@ -79,7 +80,7 @@ fn shown(text: &str, console: &Console) -> Exit {
 fn run_command(arguments: Arguments, beginning: Beginning, console: &Console) -> Exit {
     let Arguments { command, output, from_environment } = arguments;
     options::show_as(command_line::flags().chain(from_environment));
-    console::install_log(console, verbosity(&output));
+    log::install(console, verbosity(&output));
     let checked = beginning.check();
     let environment = beginning.environment;
     let reporter = Reporter {

@@ -8,17 +8,21 @@ const COLUMNS: usize = 80;
 /// Most columns before the text of an option.
 const INDENT: usize = 32;
 
-/// The summary of `command`, with `example`.
+/// The summary of `command`, with `example`, and with the escape sequences of clap's styles.
 pub(crate) fn summary(command: &mut clap::Command, example: &str) -> String {
     let mut text = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let _ = write!(text, "\n\n{}\n\n", command.render_usage());
+    let _ = write!(text, "\n\n{}\n\n", command.render_usage().ansi());
     let rows = rows(command);
     let indent = rows.iter().map(|(name, _)| name.chars().count() + 4).max().unwrap_or_default().min(INDENT);
     for (name, help) in &rows {
         text += &row(name, help, indent);
     }
     let program = command.get_bin_name().unwrap_or("etcd-seal");
-    let _ = write!(text, "\nExample:\n    {example}\nEverything: {program} --help\n");
+    let header = command.get_styles().get_header();
+    let _ = write!(
+        text,
+        "\n{header}Example:{header:#}\n    {example}\n{header}Everything:{header:#} {program} --help\n"
+    );
     text
 }
 
@@ -72,7 +76,7 @@ mod tests {
         let names = names.map(|command| command.get_name().to_owned());
         let with_examples = names.filter(|name| !["recovery", "version"].contains(&name.as_str()));
         for name in with_examples.chain([String::new()]) {
-            let shown = short_help(&name).unwrap();
+            let shown = short_help(&name).unwrap().to_string();
             let rows: usize = shown.lines().map(|line| line.chars().count().div_ceil(COLUMNS).max(1)).sum();
             assert!(rows < 24, "{name}: {rows} rows\n{shown}");
             assert!(shown.contains("\nExample:\n    etcd-seal "), "{shown}");

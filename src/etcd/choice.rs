@@ -3,6 +3,7 @@
 use super::condition::MemberCondition;
 use super::status::MemberStatus;
 use crate::error::{Error, Kind, Result};
+use std::fmt::Write as _;
 
 /// A member that answered: its endpoint as given, its status, and the connection to it.
 pub(super) struct Candidate<M> {
@@ -20,17 +21,66 @@ impl<M> Candidate<M> {
 
     /// The sort key; the smallest is the best. Alarms that name other members, and a NOSPACE alarm, do not count: every
     /// member reports them, and they say nothing against its data.
-    fn demerit(&self) -> impl Ord + use<M> {
+    fn demerit(&self) -> [bool; MERITS.len()] {
         let has = |held_against: fn(&MemberCondition, &MemberStatus) -> bool| {
             self.conditions.iter().any(|condition| held_against(condition, &self.status))
         };
-        (
+        [
             has(|condition, status| *condition == MemberCondition::Corrupt(status.member_id)),
             has(|condition, _| *condition == MemberCondition::NoLeader),
             has(|condition, _| matches!(condition, MemberCondition::Other(_))),
             has(|condition, _| matches!(condition, MemberCondition::Lagging(_))),
             self.status.is_leader,
-        )
+        ]
+    }
+
+    /// What the member answered, for the log.
+    fn answer(&self) -> String {
+        let Self { endpoint, status, conditions, .. } = self;
+        let role = match (status.is_leader, status.is_learner) {
+            (true, _) => "leader",
+            (_, true) => "learner",
+            _ => "follower",
+        };
+        let behind = status.raft_index.saturating_sub(status.raft_applied_index);
+        let mut answer = format!(
+            "{endpoint} is member {:016x}, etcd {}, {role}, revision {}, {behind} raft entries to apply",
+            status.member_id, status.version, status.revision
+        );
+        for condition in conditions {
+            let _ = write!(answer, ", reports {condition}");
+        }
+        answer
+    }
+}
+
+/// What speaks for a member without the demerit, in the order of [`Candidate::demerit`].
+const MERITS: [&str; 5] = [
+    "no CORRUPT alarm names it",
+    "it knows a leader",
+    "it reports no other error",
+    "it does not lag",
+    "it is not the leader, whose load matters most",
+];
+
+/// Tells the log what each of the `ordered` members answered, and why the first of them is the best.
+pub(super) fn tell<M>(ordered: &[Candidate<M>]) {
+    for candidate in ordered {
+        tracing::debug!("{}", candidate.answer());
+    }
+    if let [best, others @ ..] = ordered {
+        tracing::debug!("asking {}: {}", best.endpoint, reason(best, others.first()));
+    }
+}
+
+/// Why `best` is asked, and not the `next` best.
+fn reason<M>(best: &Candidate<M>, next: Option<&Candidate<M>>) -> String {
+    let Some(next) = next else { return "no other member can be asked".to_owned() };
+    let demerits = best.demerit().into_iter().zip(next.demerit());
+    let better = demerits.zip(MERITS).find(|((best, next), _)| best != next);
+    match better {
+        Some((_, merit)) => format!("{merit}, unlike {}", next.endpoint),
+        None => format!("nothing speaks for {} in its place, and it is named first", next.endpoint),
     }
 }
 
@@ -45,10 +95,7 @@ pub(super) fn order<M>(mut candidates: Vec<Candidate<M>>, only_endpoint: bool) -
     if !only_endpoint {
         candidates.retain(|candidate| {
             if candidate.status.is_learner {
-                tracing::warn!(
-                    endpoint = candidate.endpoint,
-                    "an endpoint was skipped: the member is a learner"
-                );
+                tracing::warn!("{} is skipped: the member is a learner", candidate.endpoint);
             }
             !candidate.status.is_learner
         });
@@ -133,6 +180,25 @@ mod tests {
                 "corrupt"
             ]
         );
+    }
+
+    #[test]
+    fn the_log_says_why_a_member_is_asked() {
+        let why = |candidates: Vec<Candidate<()>>| {
+            let ordered = order(candidates, false).unwrap();
+            reason(&ordered[0], ordered.get(1))
+        };
+        let (a, b) = (|| candidate("a", |_| ()), || candidate("b", |_| ()));
+        assert_eq!(why(vec![a()]), "no other member can be asked");
+        assert_eq!(why(vec![a(), b()]), "nothing speaks for b in its place, and it is named first");
+        let leader = candidate("a", |status| status.is_leader = true);
+        assert_eq!(why(vec![leader, b()]), "it is not the leader, whose load matters most, unlike a");
+        let lost = candidate("a", |status| status.has_leader = false);
+        assert_eq!(why(vec![lost, b()]), "it knows a leader, unlike a");
+        let lagging = candidate("b", |status| status.raft_applied_index = 3999);
+        let told = "b is member 0000000000000002, etcd 3.5.30, follower, revision 10, 5001 raft entries to apply, \
+                    reports a lag of 5001 raft entries";
+        assert_eq!(order(vec![lagging], false).unwrap()[0].answer(), told);
     }
 
     /// Every member reports the alarms of all members.

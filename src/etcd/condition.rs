@@ -1,6 +1,7 @@
 //! The conditions that a member's status reports.
 
 use super::status::MemberStatus;
+use std::fmt;
 
 /// Entries a member may have left to apply before it counts as lagging: above that, etcd itself refuses proposals with "too
 /// many requests" (`maxGapBetweenApplyAndCommitIndex` in etcdserver).
@@ -24,6 +25,19 @@ pub enum MemberCondition {
     Lagging(u64),
     /// Anything else, in the member's own words.
     Other(String),
+}
+
+impl fmt::Display for MemberCondition {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoLeader => formatter.write_str("no leader"),
+            Self::Corrupt(id) => write!(formatter, "the CORRUPT alarm of member {id:016x}"),
+            Self::Nospace(id) => write!(formatter, "the NOSPACE alarm of member {id:016x}"),
+            Self::Learner => formatter.write_str("that it is a learner"),
+            Self::Lagging(behind) => write!(formatter, "a lag of {behind} raft entries"),
+            Self::Other(text) => write!(formatter, "{text:?}"),
+        }
+    }
 }
 
 impl MemberStatus {

@@ -23,14 +23,22 @@ pub async fn open(connection: &Connection, interrupt: &Interrupt) -> Result<Snap
     let (dialer, prepared) = prepare(connection)?;
     let only_endpoint = prepared.len() == 1;
     let (candidates, mut failures) = unless_interrupted(interrupt, probe_all(dialer, prepared)).await??;
-    for candidate in choice::order(candidates, only_endpoint)? {
+    for error in &failures {
+        tracing::debug!("{error}");
+    }
+    let candidates = choice::order(candidates, only_endpoint)?;
+    choice::tell(&candidates);
+    for candidate in candidates {
         match Box::pin(Snapshot::open(candidate, connection, interrupt)).await {
             Ok(snapshot) => {
                 warn_of(&failures);
                 return Ok(snapshot);
             }
             Err(error) if error.kind() == Kind::Interrupted => return Err(error),
-            Err(error) => failures.push(error),
+            Err(error) => {
+                tracing::debug!("no snapshot from there: {error}");
+                failures.push(error);
+            }
         }
     }
     Err(failure::most_telling(failures))
@@ -55,7 +63,7 @@ fn prepare(connection: &Connection) -> Result<(Dialer, Vec<Prepared>)> {
 /// Called only once another member serves: otherwise the returned error names the failures.
 fn warn_of(failures: &[Error]) {
     for error in failures {
-        tracing::warn!(%error, "an endpoint was skipped");
+        tracing::warn!("an endpoint is skipped: {error}");
     }
 }
 

@@ -1,5 +1,5 @@
 //! The identities that open an archive.
-use super::attempt::first_success;
+use super::attempt::{Attempt, first_success};
 use super::identity::Identity;
 use super::work_factor::{DEFAULT_MAX_WORK_FACTOR, scrypt_identity};
 use super::{KeyFile, NoPrompt, SharedPrompt};
@@ -13,7 +13,26 @@ use zeroize::Zeroizing;
 /// Any number of identities. Identities that need no answer are tried first, each group in the order given.
 #[derive(Default)]
 pub struct Identities {
-    identities: Vec<Identity>,
+    identities: Vec<Named>,
+}
+
+/// An identity and where it comes from, which the log tells once it opens an archive.
+struct Named {
+    origin: String,
+    identity: Identity,
+}
+
+impl Attempt for Named {
+    fn may_ask(&self) -> bool {
+        self.identity.may_ask()
+    }
+
+    fn unwrap(&self, stanzas: &[Stanza]) -> Result<Option<FileKey>> {
+        let unwrapped = self.identity.unwrap(stanzas)?;
+        let outcome = if unwrapped.is_some() { "opens the archive" } else { "is for none of its recipients" };
+        tracing::debug!("{} {outcome}", self.origin);
+        Ok(unwrapped)
+    }
 }
 
 impl Identities {
@@ -25,7 +44,9 @@ impl Identities {
     pub fn parse(files: Vec<KeyFile>, prompt: &SharedPrompt, max_work_factor: u8) -> Result<Self> {
         let mut identities = Vec::new();
         for file in files {
-            identities.extend(Identity::parse(file, prompt, max_work_factor)?);
+            let origin = format!("the identity in {}", file.name);
+            let parsed = Identity::parse(file, prompt, max_work_factor)?;
+            identities.extend(parsed.into_iter().map(|identity| Named { origin: origin.clone(), identity }));
         }
         Ok(Self { identities })
     }
@@ -43,7 +64,8 @@ impl Identities {
     /// A passphrase for a scrypt stanza.
     #[must_use]
     pub fn passphrase(passphrase: SecretString, max_work_factor: u8) -> Self {
-        Self { identities: vec![Identity::Passphrase(scrypt_identity(passphrase, max_work_factor))] }
+        let identity = Identity::Passphrase(scrypt_identity(passphrase, max_work_factor));
+        Self { identities: vec![Named { origin: "the passphrase".to_owned(), identity }] }
     }
 
     /// Whether there is no identity.
@@ -55,7 +77,7 @@ impl Identities {
     /// Whether a passphrase is among them; only a passphrase opens a scrypt stanza.
     #[must_use]
     pub fn has_passphrase(&self) -> bool {
-        self.identities.iter().any(|identity| matches!(identity, Identity::Passphrase(_)))
+        self.identities.iter().any(|identity| matches!(identity.identity, Identity::Passphrase(_)))
     }
 
     /// Tries every identity on the recipient stanzas of one header. `Ok(None)`: none of them matches, which includes a wrong

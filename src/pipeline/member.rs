@@ -17,7 +17,7 @@ use super::engine::plaintext::{fill, read_full};
 use super::engine::stage::{Stop, Work, first_failure, join, no_reason, spawn};
 use super::instructions::instructions;
 use super::open::{Admit, Opened, Opening};
-use super::packed::{fault, unpacked, unreadable};
+use super::packed::{Unpacked, fault, unpacked, unreadable};
 use super::predecessor::{Predecessor, newest_reached, predecessors};
 use super::restore::Restore;
 use super::space::{MemberRoom, check_cluster};
@@ -217,6 +217,7 @@ fn make_database(
     };
     let database = Database::open(output.file())?;
     let contents = DatabaseContents::read(&database, &watch.interrupt)?;
+    tracing::debug!("checked: every page of the database, revision {}", contents.revision);
     if let Some(fault) = contents.pages.as_ref().and_then(|pages| pages.freelist_fault.as_ref()) {
         pass_over_freelist(fault, restore.skip_hash_check)?;
     }
@@ -262,14 +263,13 @@ fn copy_snapshot(
 ) -> Result<Origin> {
     let Restore { skip_hash_check, ref watch, .. } = *restore;
     let _work = Work::new(watch);
-    watch.progress.start(None);
     let read = AtomicU64::new(0);
     let (copied, checked) = std::thread::scope(|scope| {
         let (pieces, digested) = queue();
         let check = SnapshotCheck::for_member(skip_hash_check);
         let check = spawn(scope, "digest", move || digest(check, digested))?;
         let mut delivery = Delivery::new(output, pieces, &read, watch);
-        let copied = copy(input, &mut delivery, &read);
+        let copied = copy(restore, input, &mut delivery, &read);
         drop(delivery);
         Ok::<_, Error>((copied, join(check)))
     })?;
@@ -290,9 +290,16 @@ fn copy_snapshot(
 }
 
 /// Reads the whole snapshot, unpacked where it is packed.
-fn copy(input: &mut (dyn Read + Send), delivery: &mut Delivery<'_>, read: &AtomicU64) -> Result<(), Stop> {
+fn copy(
+    restore: &Restore<'_>,
+    input: &mut (dyn Read + Send),
+    delivery: &mut Delivery<'_>,
+    read: &AtomicU64,
+) -> Result<(), Stop> {
     let subject = Subject::Stream("the snapshot".to_owned());
-    let mut input = unpacked(input, &subject)?.reader;
+    let Unpacked { reader: mut input, packing } = unpacked(input, &subject)?;
+    // The size of a packed file tells nothing of the snapshot in it.
+    restore.watch.progress.start(restore.expected_size.filter(|_| packing.is_none()));
     let pool = Pool::default();
     loop {
         let mut piece = pool.take();

@@ -83,6 +83,25 @@ pub struct Opened {
     pub facts: Option<StreamFacts>,
 }
 
+impl Opened {
+    /// Tells the log what was checked.
+    fn tell(&self) {
+        let (payload, frames, size) = (self.visible.payload_size(), self.frames, self.snapshot_size);
+        tracing::debug!("checked: every chunk of the payload of {payload} bytes, and its end");
+        if self.manifest.is_some() {
+            tracing::debug!("checked: {frames} zstd frames, the seek table, the manifest and the trailer");
+        }
+        match self.digest {
+            Digest::Verified => {
+                tracing::debug!("checked: etcd's own SHA-256 of the snapshot of {size} bytes");
+            }
+            Digest::Absent => {
+                tracing::debug!("not checked: the snapshot of {size} bytes has no digest of etcd's");
+            }
+        }
+    }
+}
+
 /// Reads an archive to its end without a key: grammar of the header, description, length of the payload.
 ///
 /// # Errors
@@ -160,7 +179,7 @@ impl Opening<'_> {
         visible.archive_size = archive_read.into_inner();
         visible.archive_sha256 = input.finish();
         let LayersRead { foreign, manifest, trailer, frames, checked, facts } = read;
-        Ok(Opened {
+        let opened = Opened {
             visible,
             foreign,
             manifest,
@@ -170,7 +189,9 @@ impl Opening<'_> {
             digest: checked.digest.into(),
             frames,
             facts,
-        })
+        };
+        opened.tell();
+        Ok(opened)
     }
 }
 

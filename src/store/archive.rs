@@ -8,8 +8,9 @@ use super::contract::{Object, Store};
 use super::local::LocalFile;
 use super::location::Location;
 use super::name::ARCHIVE_SUFFIX;
+use super::remote::Purpose;
 use super::sidecar::Sidecar;
-use super::source::{no_file_of_it, open_file};
+use super::source::{no_file_of_it, open_file, or_elsewhere};
 use crate::error::Result;
 
 /// What errors call an archive that cannot be opened.
@@ -56,11 +57,14 @@ impl StoredArchive {
     /// # Errors
     /// [`Kind::NotFound`](crate::Kind::NotFound), [`Kind::Io`](crate::Kind::Io).
     pub fn open(&self) -> Result<Box<dyn Object>> {
-        match &self.object {
+        let opened = match &self.object {
             Some((store, name)) => store.open(name),
             // Only for the words of the refusal: it depends on what is there.
-            None => Ok(Box::new(LocalFile::from(open_file(&self.path, WHAT)?))),
-        }
+            None => {
+                open_file(&self.path, WHAT).map(|file| Box::new(LocalFile::from(file)) as Box<dyn Object>)
+            }
+        };
+        opened.map_err(|error| or_elsewhere(error, &self.path, Purpose::Archive))
     }
 
     /// Reads the sidecar beside it; `None` where there is none.

@@ -10,7 +10,7 @@ use rustix::io::Errno;
 use super::local::{missing, not_a_directory};
 use super::location::Location;
 use super::name::ARCHIVE_SUFFIX;
-use super::remote;
+use super::remote::{Purpose, elsewhere};
 use crate::error::{Error, Kind, Result};
 
 /// Where to write something.
@@ -38,11 +38,7 @@ impl Destination {
         if text == "-" {
             return Ok(Self::Stdout);
         }
-        // A directory of this host may have any name, so an address is one only where there is none.
-        Self::local_archive(text).map_err(|error| match error.kind() {
-            Kind::Destination => remote::refusal(text).unwrap_or(error),
-            _ => error,
-        })
+        Self::local_archive(text).map_err(|error| or_elsewhere(error, text, Purpose::NewArchive))
     }
 
     fn local_archive(text: &OsStr) -> Result<Self> {
@@ -69,7 +65,8 @@ impl Destination {
     /// [`Kind::Destination`] for a directory or a file in a missing one, [`Kind::Io`] where the program cannot find that
     /// out.
     pub fn for_snapshot(text: impl AsRef<OsStr>) -> Result<Self> {
-        Self::for_file(text, "snapshot.db")
+        let text = text.as_ref();
+        Self::for_file(text, "snapshot.db").map_err(|error| or_elsewhere(error, text, Purpose::NewSnapshot))
     }
 
     /// Parses the destination of an identity (`keygen -o`): `-`, or a file of any name.
@@ -107,6 +104,15 @@ impl Destination {
             return Err(Error::new(Kind::Destination, format!("{} names no file", path.display())));
         };
         Ok(Self::Store { location, name: Some(name) })
+    }
+}
+
+/// The error for an address, in place of that of a path. A directory of this host may have any name, so an address is one only
+/// where there is none.
+fn or_elsewhere(error: Error, text: &OsStr, purpose: Purpose) -> Error {
+    match error.kind() {
+        Kind::Destination => elsewhere(text, purpose).unwrap_or(error),
+        _ => error,
     }
 }
 

@@ -23,3 +23,4 @@ pub use archive::StoredArchive;
 pub use contract::{Entry, Existing, Object, Published, Store, Terms, Unpublished};
 pub use local::{growing, member, predecessor, scratch, source, space};
 pub use location::Location;
+pub use remote::{Purpose, elsewhere};

@@ -1,4 +1,5 @@
-//! Addresses of object stores and of other hosts, which operators name as a destination: the way there is a pipe.
+//! Addresses of object stores and of other hosts, which operators name where only a file of this host will do: the way from or
+//! to there is a pipe.
 
 use std::ffi::OsStr;
 
@@ -6,18 +7,117 @@ use super::name::ARCHIVE_SUFFIX;
 use super::shell::shell_word;
 use crate::error::{Error, Kind};
 
-/// The name in a command for an archive that the operator has not named.
-const NAME: &str = "NAME.age";
+/// What an operator names by an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// An archive to write.
+    NewArchive,
+    /// A snapshot to write.
+    NewSnapshot,
+    /// An archive to read.
+    Archive,
+    /// A snapshot to read.
+    Snapshot,
+    /// The directory of a member, or of a cluster's members.
+    DataDirectory,
+}
 
-/// The error for a destination that is an address of an object store or of another host; `None` for any other text.
-pub(super) fn refusal(text: &OsStr) -> Option<Error> {
+impl Purpose {
+    /// The end of a sentence that says what will do.
+    fn what_will_do(self) -> &'static str {
+        match self {
+            Self::NewArchive => "a destination is a directory or file of this host, or -",
+            Self::NewSnapshot => "a snapshot is written to a file of this host, or -",
+            Self::Archive => "an archive to read is a file of this host, or -",
+            Self::Snapshot => "a snapshot to read is a file of this host, or -",
+            Self::DataDirectory => "the data of a member go to a directory of this host",
+        }
+    }
+
+    fn kind(self) -> Kind {
+        match self {
+            Self::NewArchive | Self::NewSnapshot | Self::DataDirectory => Kind::Destination,
+            Self::Archive | Self::Snapshot => Kind::NotFound,
+        }
+    }
+
+    /// A name in a command for a file that the operator has not named.
+    fn example(self) -> &'static str {
+        match self {
+            Self::NewArchive | Self::Archive => "NAME.age",
+            Self::NewSnapshot | Self::Snapshot | Self::DataDirectory => "snapshot.db",
+        }
+    }
+
+    /// `path` if it names a file, otherwise an example in it. Every archive has the suffix.
+    fn file(self, path: &str) -> String {
+        let is_file = match self {
+            Self::NewArchive | Self::Archive => path.as_bytes().ends_with(ARCHIVE_SUFFIX),
+            _ => path.contains('/') && !path.ends_with('/'),
+        };
+        if is_file { path.to_owned() } else { format!("{}/{}", path.trim_end_matches('/'), self.example()) }
+    }
+
+    /// The hint with the `client` of that place.
+    fn way(self, client: &Client) -> String {
+        let Client { read, write, .. } = client;
+        match self {
+            Self::NewArchive => format!(
+                "set -o pipefail; etcd-seal save - … | {write}; where that fails, remove what it left there; or save into \
+                 a directory, and copy the archive with its .sha256 file"
+            ),
+            Self::NewSnapshot => format!(
+                "set -o pipefail; etcd-seal restore … -o - | {write}; where that fails, remove what it left there; a snapshot \
+                 is not encrypted"
+            ),
+            Self::Archive => format!(
+                "set -o pipefail; {read} | etcd-seal … -, with - in place of the archive; or copy it here, with its .sha256 file"
+            ),
+            Self::Snapshot => format!("set -o pipefail; {read} | etcd-seal … -, with - in place of the file"),
+            Self::DataDirectory => match &client.host {
+                Some((host, path)) => {
+                    let host = shell_word(host);
+                    format!(
+                        "restore there, where etcd-seal and the identity have to be: ssh {host} etcd-seal restore - … \
+                         `data_dir` {} < ARCHIVE",
+                        shell_word(path)
+                    )
+                }
+                None => "name one on a local disk, where etcd is to find it".to_owned(),
+            },
+        }
+    }
+}
+
+/// The commands that read and write an address.
+struct Client {
+    /// What the address is.
+    what: &'static str,
+    /// Writes its content to standard output.
+    read: String,
+    /// Takes its content from standard input.
+    write: String,
+    /// The host and the path there; `None` for an object store.
+    host: Option<(String, String)>,
+}
+
+/// The error for `text` where it is an address of an object store or of another host; `None` for any other text.
+#[must_use]
+pub fn elsewhere(text: &OsStr, purpose: Purpose) -> Option<Error> {
     let text = text.to_str()?;
     let (what, way) = match text.split_once("://") {
-        Some((scheme, rest)) if is_scheme(scheme) => of_scheme(&scheme.to_ascii_lowercase(), rest)?,
-        _ => of_host(text)?,
+        Some(("file", path)) => ("an address", format!("name the path alone: {}", shell_word(path))),
+        Some((scheme, rest)) if is_scheme(scheme) => {
+            let client = of_scheme(&scheme.to_ascii_lowercase(), text, rest, purpose)?;
+            (client.what, purpose.way(&client))
+        }
+        _ => {
+            let client = of_host(text, purpose)?;
+            (client.what, purpose.way(&client))
+        }
     };
-    let message = format!("{text} is {what}, and a destination is a directory or file of this host, or -");
-    Some(Error::new(Kind::Destination, message).with_hint(way))
+    let message = format!("{text} is {what}, and {}", purpose.what_will_do());
+    Some(Error::new(purpose.kind(), message).with_hint(way))
 }
 
 /// Whether it is the beginning of an address, as RFC 3986 (section 3.1) has it.
@@ -26,66 +126,102 @@ fn is_scheme(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic()) && text.bytes().all(allowed)
 }
 
-/// What an address of `scheme` is, and the way there.
-fn of_scheme(scheme: &str, rest: &str) -> Option<(&'static str, String)> {
-    let object = named(rest);
-    let store = "an address of an object store";
-    Some(match scheme {
-        "s3" => (store, piped(&format!("aws s3 cp - {}", shell_word(format!("s3://{object}"))))),
-        "gs" => (store, piped(&format!("gcloud storage cp - {}", shell_word(format!("gs://{object}"))))),
+/// The client for `text`, an address of `scheme`.
+fn of_scheme(scheme: &str, text: &str, rest: &str, purpose: Purpose) -> Option<Client> {
+    let file = purpose.file(rest);
+    let store = |read: String, write: String| {
+        Some(Client { what: "an address of an object store", read, write, host: None })
+    };
+    match scheme {
+        "s3" => {
+            let address = shell_word(format!("s3://{file}"));
+            store(format!("aws s3 cp {address} -"), format!("aws s3 cp - {address}"))
+        }
+        "gs" => {
+            let address = shell_word(format!("gs://{file}"));
+            store(format!("gcloud storage cat {address}"), format!("gcloud storage cp - {address}"))
+        }
         "az" | "azure" => {
-            let address = shell_word(format!("https://ACCOUNT.blob.core.windows.net/{object}"));
-            (store, piped(&format!("azcopy copy {address} --from-to=PipeBlob")))
+            let address = shell_word(format!("https://ACCOUNT.blob.core.windows.net/{file}"));
+            store(
+                format!("azcopy copy {address} --from-to=BlobPipe"),
+                format!("azcopy copy {address} --from-to=PipeBlob"),
+            )
         }
         "ssh" | "sftp" | "scp" => {
             let (host, path) = rest.split_once('/')?;
-            ("an address of another host", piped(&over_ssh(host, &format!("/{path}"))))
+            Some(over_ssh("an address of another host", host, &format!("/{path}"), purpose))
         }
-        "file" => ("an address", format!("name the path alone: {}", shell_word(rest))),
-        _ => ("an address", piped(&format!("rclone rcat REMOTE:{}", shell_word(object)))),
-    })
-}
-
-/// What `HOST:/PATH` is, as scp and rsync take it, and the way there.
-fn of_host(text: &str) -> Option<(&'static str, String)> {
-    let (host, path) = text.split_once(":/")?;
-    let is_host = !host.is_empty() && !host.contains(|part: char| part == '/' || part.is_whitespace());
-    let is_path = !path.starts_with('/');
-    (is_host && is_path).then(|| ("a path on another host", piped(&over_ssh(host, &format!("/{path}")))))
-}
-
-/// The command that writes its standard input to `path` on `host`.
-fn over_ssh(host: &str, path: &str) -> String {
-    let write = format!("cat > {}", shell_word(named(path)));
-    format!("ssh {} {}", shell_word(host), shell_word(write))
-}
-
-/// `path` if it names an archive, otherwise a name in it.
-fn named(path: &str) -> String {
-    if path.as_bytes().ends_with(ARCHIVE_SUFFIX) {
-        path.to_owned()
-    } else {
-        format!("{}/{NAME}", path.trim_end_matches('/'))
+        _ => {
+            let remote = format!("REMOTE:{}", shell_word(file));
+            let read = match scheme {
+                "http" | "https" => format!("curl -fsS {}", shell_word(text)),
+                _ => format!("rclone cat {remote}"),
+            };
+            Some(Client { what: "an address", read, write: format!("rclone rcat {remote}"), host: None })
+        }
     }
 }
 
-/// The hint with the `command` that takes an archive from a pipe.
-fn piped(command: &str) -> String {
-    format!(
-        "set -o pipefail; etcd-seal save - … | {command}; where that fails, remove what it left there; or save into a \
-         directory, and copy the archive with its .sha256 file"
-    )
+/// The client for `HOST:/PATH`, as scp and rsync take it.
+fn of_host(text: &str, purpose: Purpose) -> Option<Client> {
+    let (host, path) = text.split_once(":/")?;
+    let is_host = !host.is_empty() && !host.contains(|part: char| part == '/' || part.is_whitespace());
+    let is_path = !path.starts_with('/');
+    (is_host && is_path).then(|| over_ssh("a path on another host", host, &format!("/{path}"), purpose))
+}
+
+fn over_ssh(what: &'static str, host: &str, path: &str, purpose: Purpose) -> Client {
+    let file = shell_word(purpose.file(path));
+    let command =
+        |command: &str| format!("ssh {} {}", shell_word(host), shell_word(format!("{command} {file}")));
+    Client {
+        what,
+        read: command("cat"),
+        write: command("cat >"),
+        host: Some((host.to_owned(), path.to_owned())),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn hint(text: &str) -> String {
-        let error = refusal(OsStr::new(text)).unwrap_or_else(|| panic!("{text}"));
-        assert_eq!(error.kind(), Kind::Destination);
+    fn hint_for(purpose: Purpose, text: &str) -> String {
+        let error = elsewhere(OsStr::new(text), purpose).unwrap_or_else(|| panic!("{text}"));
+        assert_eq!(error.kind(), purpose.kind());
         assert!(error.to_string().starts_with(text), "{error}");
         error.hint().to_owned()
+    }
+
+    fn hint(text: &str) -> String {
+        hint_for(Purpose::NewArchive, text)
+    }
+
+    #[test]
+    fn what_is_read_comes_through_a_pipe() {
+        for (address, command) in [
+            ("s3://bucket/etcd/x.age", "; aws s3 cp s3://bucket/etcd/x.age - | etcd-seal … -,"),
+            ("gs://bucket/x.age", "; gcloud storage cat gs://bucket/x.age | "),
+            ("https://backup/x.age?token=1&x", "; curl -fsS 'https://backup/x.age?token=1&x' | "),
+            ("swift://box/x.age", "; rclone cat REMOTE:box/x.age | "),
+            ("root@backup:/srv/x.age", "; ssh root@backup 'cat /srv/x.age' | "),
+        ] {
+            assert!(hint_for(Purpose::Archive, address).contains(command), "{address}");
+        }
+        assert!(hint_for(Purpose::Snapshot, "s3://b/etcd/x").contains("aws s3 cp s3://b/etcd/x - |"));
+    }
+
+    #[test]
+    fn a_snapshot_and_the_data_of_a_member_have_ways_of_their_own() {
+        let snapshot = hint_for(Purpose::NewSnapshot, "s3://bucket/etcd/");
+        assert!(
+            snapshot.contains("restore … -o - | aws s3 cp - s3://bucket/etcd/snapshot.db;"),
+            "{snapshot}"
+        );
+        let member = hint_for(Purpose::DataDirectory, "cp-1:/var/lib/etcd");
+        assert!(member.contains("ssh cp-1 etcd-seal restore - … `data_dir` /var/lib/etcd < "), "{member}");
+        assert!(hint_for(Purpose::DataDirectory, "s3://bucket/etcd").contains("a local disk"));
     }
 
     #[test]
@@ -121,7 +257,7 @@ mod tests {
         for path in
             ["/backups/", "x.age", "12:30.age", "a/b:/c", ":/x.age", "a b:/c", "://x", "1s3://x/", "-", ""]
         {
-            assert!(refusal(OsStr::new(path)).is_none(), "{path}");
+            assert!(elsewhere(OsStr::new(path), Purpose::NewArchive).is_none(), "{path}");
         }
     }
 }

@@ -456,14 +456,14 @@ fn a_terminal_sees_a_bar_and_nothing_else_does() {
     let save = format!("save -r {} --from -", sandbox.recipient);
     let (ended, seen) = at_a_terminal(&sandbox, &format!("{save} ../backups/1.age"), Some("sealing"));
     ended.ends_with(0);
-    assert!(seen.contains('\u{1b}') && seen.contains("ratio") && seen.contains("MiB"), "{seen:?}");
+    assert!(seen.contains('\u{1b}') && seen.contains("100%") && seen.contains("MiB"), "{seen:?}");
     let result = seen.lines().find(|line| line.contains(": verified")).unwrap();
     assert!(result.contains("../backups/1.age: "), "{result:?}");
 
     for quiet in [format!("{save} -q ../backups/2.age"), format!("{save} ../backups/3.age 2>../tmp/err")] {
         let (ended, seen) = at_a_terminal(&sandbox, &quiet, None);
         ended.ends_with(0);
-        assert!(!seen.contains('\u{1b}') && !seen.contains("sealing"), "{seen:?}");
+        assert!(!seen.contains("\u{1b}[2K") && !seen.contains("sealing"), "{seen:?}");
     }
     assert_eq!(fs::read(sandbox.path("tmp/err")).unwrap(), b"");
 }

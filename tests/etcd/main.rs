@@ -14,4 +14,5 @@ mod kubernetes;
 mod member;
 mod plaintext;
 mod recipients;
+mod terminal;
 mod tls;

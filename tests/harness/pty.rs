@@ -10,7 +10,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -76,15 +76,43 @@ impl Dialogue {
     }
 }
 
-/// A new terminal: the user's side, and that of the programs.
+/// Runs a program whose standard streams are all a terminal of so many columns: the exit code, and all that was on the screen.
+pub fn run(program: &Program, columns: u16) -> (i32, String) {
+    let (terminal, user_side) = open_with(columns);
+    let shown = show(terminal);
+    let mut command = program.command(&["--ctty"]);
+    command.stdin(user_side.try_clone().unwrap()).stdout(user_side.try_clone().unwrap()).stderr(user_side);
+    let mut child = command.spawn().unwrap();
+    // The command holds the terminal's other side, whose end is only seen when no process does.
+    drop(command);
+    let mut screen = String::new();
+    loop {
+        match shown.recv_timeout(PATIENCE) {
+            Ok(more) => screen.push_str(&more),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => {
+                child.kill().unwrap();
+                panic!("no end of:\n{screen}");
+            }
+        }
+    }
+    let status = child.wait().unwrap();
+    (status.code().unwrap_or_else(|| panic!("{status}:\n{screen}")), screen)
+}
+
+/// A new terminal of 80 columns: the user's side, and that of the programs.
 pub fn open() -> (File, File) {
+    open_with(80)
+}
+
+fn open_with(columns: u16) -> (File, File) {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
     grantpt(&controller).unwrap();
     unlockpt(&controller).unwrap();
     let name = std::ffi::OsString::from_vec(ptsname(&controller, Vec::new()).unwrap().into_bytes());
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let user_side = rustix::fs::open(PathBuf::from(name), flags, Mode::empty()).unwrap();
-    tcsetwinsize(&user_side, Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
+    tcsetwinsize(&user_side, Winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 }).unwrap();
     (File::from(controller), File::from(user_side))
 }
 

@@ -5,7 +5,6 @@ use crate::cli::clock::now;
 use crate::cli::context::Context;
 use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
-use crate::cli::input::open_file;
 use crate::cli::output::Place;
 use crate::cli::render::{Plan, SaveReport};
 use crate::cli::settings::connection::{ConnectionArguments, ConnectionSettings};
@@ -18,6 +17,7 @@ use crate::cli::settings::standard_input::StandardInput;
 use crate::error::{Error, Kind, Result, Subject};
 use crate::keys::Recipients;
 use crate::pipeline::seal::{Input, Seal};
+use crate::store::source::open_snapshot;
 use clap::Args;
 use clap::builder::OsStringValueParser;
 use std::convert::identity;
@@ -156,7 +156,7 @@ pub(crate) fn run(arguments: SaveArguments, context: &Context) -> Result<Exit> {
             let connection = connection.complete(&context.terminal)?;
             seal(Input::etcd_on(&connection, &context.runtime))
         }
-        SourceSettings::File(path) => seal(Input::file(open_file(&path, "snapshot")?, &path)?),
+        SourceSettings::File(path) => seal(Input::file(open_snapshot(&path)?, &path)?),
         SourceSettings::StandardInput => {
             let subject = Subject::Stream("standard input".to_owned());
             seal(Input::named_reader(io::stdin(), subject, Source::Stdin))
@@ -175,7 +175,7 @@ fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
     let source = match &settings.source {
         SourceSettings::Etcd(connection) => format!("a snapshot of {}", connection.endpoints().join(", ")),
         SourceSettings::File(path) => {
-            open_file(path, "snapshot")?;
+            open_snapshot(path)?;
             path.display().to_string()
         }
         SourceSettings::StandardInput => "standard input".to_owned(),

@@ -25,7 +25,7 @@ pub(crate) use reporter::{Reporter, put_on_stdout};
 pub(crate) use tally::Tally;
 pub(crate) use text::kubernetes::keys;
 pub(crate) use text::one_line;
-pub(crate) use text::units::{count, rate, size};
+pub(crate) use text::units::{clock_time, count, rate, size};
 
 #[cfg(test)]
 mod tests;

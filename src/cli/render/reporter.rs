@@ -6,7 +6,8 @@ use super::tally::Tally;
 use super::text::Text;
 use super::text::failure::failure_text;
 use crate::cli::exit::Exit;
-use crate::cli::terminal::console::{Console, Verbosity};
+use crate::cli::terminal::console::Console;
+use crate::cli::terminal::log::Verbosity;
 use crate::cli::terminal::printable::without_private_keys;
 use crate::error::{Error, Result};
 use std::io;
@@ -39,9 +40,9 @@ impl Reporter {
         if quiet && !self.json && !report.is_the_answer() && verdict.exit_code == Exit::Done {
             return Ok(Exit::Done);
         }
-        let told = self.put(&if self.json { json_line(report) } else { report.text() });
+        let told = self.put(&if self.json { json_line(report) } else { self.signed(report) });
         if let Some(error) = verdict.unfinished.as_ref().filter(|_| !self.json) {
-            self.console.write(&failure_text(error, self.verbosity == Verbosity::Verbose));
+            self.tell(error);
         }
         told.map(|()| verdict.exit_code)
     }
@@ -62,8 +63,24 @@ impl Reporter {
             // Standard output may be what failed, and then nothing can report it.
             let _ = self.put(&json_line(&Failure::new(error, exit, path)));
         } else {
-            self.console.write(&failure_text(error, self.verbosity == Verbosity::Verbose));
+            self.tell(error);
         }
+    }
+
+    fn tell(&self, error: &Error) {
+        let verbose = self.verbosity == Verbosity::Verbose;
+        self.console.write(&failure_text(error, verbose, self.console.style()));
+    }
+
+    /// The text, on a terminal behind a sign of how much was proved.
+    fn signed(&self, report: &(impl Report + Text)) -> String {
+        let text = report.text();
+        if report.is_the_answer() {
+            return text;
+        }
+        let console = &self.console;
+        let style = if self.stdout_is_taken { console.style() } else { console.stdout_style() };
+        style.sign(report.verdict().exit_code) + &text
     }
 
     fn put(&self, text: &str) -> Result<()> {

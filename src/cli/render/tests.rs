@@ -10,6 +10,7 @@ use crate::archive::manifest::{
 use crate::archive::member::{Condition, Tls};
 use crate::cli::exit::Exit;
 use crate::cli::terminal::printable::is_tricky;
+use crate::cli::terminal::style::Style;
 use crate::database::kubernetes::{Counts, Encryption, Kubernetes};
 use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind};
@@ -272,7 +273,8 @@ fn failures_are_told_with_the_way_out() {
         .with_damaged(100..200)
         .with_source(cause);
     let json = json_line(&Failure::new(&error, Exit::Damaged, Some(Path::new("x.age"))));
-    let told = failure_text(&error, false) + &failure_text(&error, true) + &json;
+    let told =
+        failure_text(&error, false, Style::default()) + &failure_text(&error, true, Style::default()) + &json;
     insta::assert_snapshot!(told);
 }
 

@@ -36,8 +36,29 @@ pub(crate) const PASSPHRASE_CREDENTIAL: &str = "etcd-seal.passphrase";
 
 /// The search path for programs.
 pub(crate) const PATH: &str = "PATH";
+/// Set, it takes all colours away: <https://no-color.org>.
+pub(crate) const NO_COLOR: &str = "NO_COLOR";
+/// `0` takes the colours away.
+pub(crate) const CLICOLOR: &str = "CLICOLOR";
+/// Set to anything but `0`, it asks for colours where there is no terminal.
+pub(crate) const CLICOLOR_FORCE: &str = "CLICOLOR_FORCE";
+/// The kind of the terminal.
+pub(crate) const TERMINAL_TYPE: &str = "TERM";
+/// The variables that name the locale of characters; the first that is set counts.
+pub(crate) const LOCALES: [&str; 3] = ["LC_ALL", "LC_CTYPE", "LANG"];
 /// Variables that are neither ours nor etcdctl's.
-const COMMON: [&str; 3] = [CREDENTIALS_DIRECTORY, PATH, "TMPDIR"];
+const COMMON: [&str; 10] = [
+    CREDENTIALS_DIRECTORY,
+    PATH,
+    "TMPDIR",
+    NO_COLOR,
+    CLICOLOR,
+    CLICOLOR_FORCE,
+    TERMINAL_TYPE,
+    LOCALES[0],
+    LOCALES[1],
+    LOCALES[2],
+];
 
 const KEYS: &[&str] = &["save", "info", "verify", "restore", "drill"];
 
@@ -64,6 +85,12 @@ pub(crate) const VARIABLES: &[Variable] = &[
         name: PATH,
         meaning: "Where drill looks for etcd; all that the etcd it starts has of the environment.",
         commands: &["drill"],
+    },
+    Variable {
+        name: NO_COLOR,
+        meaning: "Set, it takes the colours from what a terminal shows, as CLICOLOR=0 and TERM=dumb do. No pipe and no \
+                  file gets colours, but with CLICOLOR_FORCE=1.",
+        commands: &[],
     },
 ];
 

@@ -1,26 +1,34 @@
 //! Standard error, with its log lines and progress bar, and the state of the standard streams.
 
-use super::printable::{sanitize, without_private_keys};
+use super::printable::without_private_keys;
 use super::repeats::Repeats;
-use crate::cli::options::with_flags;
+use super::style::{Label, Style, is_dumb};
+use crate::cli::settings::environment::Environment;
 use indicatif::ProgressBar;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcsetattr};
-use std::fmt;
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::callsite::Identifier;
-use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::fmt::format::Writer;
-use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::registry::LookupSpan;
 
 /// The controlling terminal, whatever the standard streams are.
 pub(crate) const TTY: &str = "/dev/tty";
 
-/// Standard error, shared by log lines, progress bar, errors and results.
+/// Standard error, shared by log lines, progress bar, errors and results, and the styles of both outputs.
 #[derive(Clone, Default)]
-pub(crate) struct Console(Arc<Mutex<Shared>>);
+pub(crate) struct Console {
+    shared: Arc<Mutex<Shared>>,
+    styles: Styles,
+}
+
+/// How the standard streams show what stands out.
+#[derive(Clone, Copy, Default)]
+struct Styles {
+    stdout: Style,
+    stderr: Style,
+    /// Whether standard error is a terminal on which a bar can be drawn.
+    has_bar: bool,
+}
 
 #[derive(Default)]
 struct Shared {
@@ -33,8 +41,34 @@ struct Shared {
 }
 
 impl Console {
+    /// The console of this process.
+    pub(crate) fn of_process(environment: &Environment) -> Self {
+        let (stdout, stderr) = (io::stdout().is_terminal(), io::stderr().is_terminal());
+        let styles = Styles {
+            stdout: Style::of(stdout, environment),
+            stderr: Style::of(stderr, environment),
+            has_bar: stderr && !is_dumb(environment),
+        };
+        Self { shared: Arc::default(), styles }
+    }
+
+    /// The style of standard error.
+    pub(crate) fn style(&self) -> Style {
+        self.styles.stderr
+    }
+
+    /// The style of standard output.
+    pub(crate) fn stdout_style(&self) -> Style {
+        self.styles.stdout
+    }
+
+    /// Whether a progress bar can be drawn.
+    pub(crate) fn has_bar(&self) -> bool {
+        self.styles.has_bar
+    }
+
     fn shared(&self) -> MutexGuard<'_, Shared> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Shows `bar`, or none, on the last line.
@@ -55,9 +89,14 @@ impl Console {
         }
     }
 
+    /// Records a warning with this text; false if too many of its kind were shown already.
+    pub(super) fn shows(&self, kind: Identifier, text: &str) -> bool {
+        self.shared().repeats.shows(kind, text)
+    }
+
     /// Reports how many warnings were left out since the last call because there were too many of their kind.
     pub(crate) fn tell_left_out_warnings(&self) {
-        let lines = self.shared().repeats.take_left_out();
+        let lines = self.shared().repeats.take_left_out(&self.style().label(Label::Warning));
         if !lines.is_empty() {
             self.write(&lines);
         }
@@ -92,92 +131,6 @@ impl Console {
     }
 }
 
-/// One formatted log event.
-pub(crate) struct ConsoleWriter(Console);
-
-impl Write for ConsoleWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        // An event that was only counted is formatted as no bytes.
-        if !bytes.is_empty() {
-            self.0.write(&String::from_utf8_lossy(bytes));
-        }
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-impl<'a> MakeWriter<'a> for Console {
-    type Writer = ConsoleWriter;
-
-    fn make_writer(&'a self) -> Self::Writer {
-        ConsoleWriter(self.clone())
-    }
-}
-
-/// The verbosity of the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Verbosity {
-    /// `-q`.
-    Quiet,
-    /// Neither `-q` nor `-v`.
-    Normal,
-    /// `-v`.
-    Verbose,
-}
-
-/// Installs the log of the process, which writes to `console`.
-pub(crate) fn install_log(console: &Console, verbosity: Verbosity) {
-    use tracing_subscriber::filter::{LevelFilter, Targets};
-    use tracing_subscriber::layer::{Layer, SubscriberExt};
-    use tracing_subscriber::util::SubscriberInitExt;
-    let (ours, others) = match verbosity {
-        Verbosity::Quiet => (LevelFilter::WARN, LevelFilter::OFF),
-        Verbosity::Normal => (LevelFilter::INFO, LevelFilter::OFF),
-        Verbosity::Verbose => (LevelFilter::DEBUG, LevelFilter::INFO),
-    };
-    let filter = Targets::new().with_target("etcd_seal", ours).with_default(others);
-    let lines =
-        tracing_subscriber::fmt::layer().event_format(Lines(console.clone())).with_writer(console.clone());
-    // This fails only if a log is installed already, which then stays in use.
-    let _ = tracing_subscriber::registry().with(lines.with_filter(filter)).try_init();
-}
-
-/// Formats `etcd-seal: warning: …` in lower case, without the time, which cron and the journal add. If there are too many
-/// warnings of one kind, it only counts them on this console.
-struct Lines(Console);
-
-impl<S, N> FormatEvent<S, N> for Lines
-where
-    S: Subscriber + for<'a> LookupSpan<'a>,
-    N: for<'a> FormatFields<'a> + 'static,
-{
-    fn format_event(
-        &self,
-        context: &FmtContext<'_, S, N>,
-        mut writer: Writer<'_>,
-        event: &Event<'_>,
-    ) -> fmt::Result {
-        let level = match *event.metadata().level() {
-            Level::ERROR => "error: ",
-            Level::WARN => "warning: ",
-            Level::INFO => "",
-            Level::DEBUG | Level::TRACE => "debug: ",
-        };
-        let mut text = String::new();
-        context.field_format().format_fields(Writer::new(&mut text), event)?;
-        let text = with_flags(&text);
-        let text = sanitize(&text);
-        let metadata = event.metadata();
-        if *metadata.level() == Level::WARN && !self.0.shared().repeats.shows(metadata.callsite(), &text) {
-            return Ok(());
-        }
-        writeln!(writer, "etcd-seal: {level}{text}")
-    }
-}
-
 /// Whether standard output is a terminal, which gets no archive and no snapshot.
 #[must_use]
 pub(crate) fn stdout_is_terminal() -> bool {
@@ -198,10 +151,4 @@ pub(crate) fn stdout_is_closed() -> bool {
             && (major(stat.st_rdev), minor(stat.st_rdev)) == NULL_DEVICE
     });
     null && fcntl_getfl(&stdout).is_ok_and(|flags| flags & OFlags::ACCMODE == OFlags::RDWR)
-}
-
-/// Whether standard error is a terminal.
-#[must_use]
-pub(crate) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
 }

@@ -38,12 +38,12 @@ impl<K: PartialEq> Repeats<K> {
         false
     }
 
-    /// The number of warnings left out since the last call, one line per kind.
-    pub(crate) fn take_left_out(&mut self) -> String {
+    /// The number of warnings left out since the last call, one line per kind, each after `label`.
+    pub(crate) fn take_left_out(&mut self, label: &str) -> String {
         let mut lines = String::new();
         for kind in self.0.iter_mut().filter(|kind| kind.left_out > 0) {
             let left_out = std::mem::take(&mut kind.left_out);
-            let _ = writeln!(lines, "etcd-seal: warning: … and {left_out} more like it: {}", kind.first);
+            let _ = writeln!(lines, "{label}… and {left_out} more like it: {}", kind.first);
         }
         lines
     }
@@ -59,9 +59,10 @@ mod tests {
         let shown = (0..200_000).filter(|number| repeats.shows('a', &format!("alarm {number}"))).count();
         assert_eq!(shown, 10);
         assert!(repeats.shows('b', "another"));
-        let left_out = "etcd-seal: warning: … and 199990 more like it: alarm 0\n";
-        assert_eq!((repeats.take_left_out().as_str(), repeats.take_left_out().as_str()), (left_out, ""));
+        let left_out = "warning: … and 199990 more like it: alarm 0\n";
+        assert_eq!(repeats.take_left_out("warning: "), left_out);
+        assert_eq!(repeats.take_left_out("warning: "), "");
         assert!(!repeats.shows('a', "later"), "the kind has been shown often enough");
-        assert_eq!(repeats.take_left_out(), "etcd-seal: warning: … and 1 more like it: alarm 0\n");
+        assert_eq!(repeats.take_left_out("warning: "), "warning: … and 1 more like it: alarm 0\n");
     }
 }

@@ -17,6 +17,7 @@ use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, Connection};
 use crate::interrupt::Interrupt;
 use crate::store::scratch::Scratch;
+use crate::watch::Watch;
 
 /// The token of the new cluster.
 const TOKEN: &str = "etcd-seal-drill";
@@ -34,7 +35,19 @@ pub(super) struct Site<'a> {
     pub(super) runtime: &'a Handle,
     /// How long the members may take until they serve.
     pub(super) timeout: Duration,
-    pub(super) interrupt: &'a Interrupt,
+    pub(super) watch: &'a Watch,
+}
+
+impl Site<'_> {
+    /// The request to stop.
+    pub(super) fn interrupt(&self) -> &Interrupt {
+        &self.watch.interrupt
+    }
+
+    /// Tells the step that begins.
+    pub(super) fn step(&self, step: &str) {
+        self.watch.progress.step(step);
+    }
 }
 
 /// Why the members do not serve.
@@ -121,10 +134,10 @@ impl<'a> Cluster<'a> {
     fn wait_for(&mut self, number: usize, began: Instant) -> Result<Client, Trouble> {
         let connection = connection(&self.socket(number), ATTEMPT);
         loop {
-            self.site.interrupt.check()?;
+            self.site.watch.check()?;
             self.check_running()?;
             let attempt: Result<Client> = self.site.runtime.block_on(async {
-                let client = Client::connect(&connection, self.site.interrupt).await?;
+                let client = Client::connect(&connection, self.site.interrupt()).await?;
                 match client.read().await {
                     // A corruption alarm in the data has the same effect; later checks find real corruption.
                     Err(error) if error.to_string().contains("corrupt cluster") => {
@@ -153,7 +166,7 @@ impl<'a> Cluster<'a> {
 
     /// Whether the user asked to stop: a signal to the whole process group also ends etcd, which is not at fault then.
     pub(super) fn is_interrupted(&self) -> bool {
-        self.site.interrupt.check().is_err_and(|error| error.kind() == Kind::Interrupted)
+        self.site.watch.check().is_err_and(|error| error.kind() == Kind::Interrupted)
     }
 
     /// Fails if a member has ended.
@@ -161,7 +174,7 @@ impl<'a> Cluster<'a> {
         for process in &mut self.processes {
             if let Some(status) = process.ended()? {
                 // A signal to the whole process group ends etcd as well, which is not at fault then.
-                self.site.interrupt.check()?;
+                self.site.watch.check()?;
                 let words = process.last_words();
                 let message = format!("etcd {} ended by itself ({status}); {words}", process.name());
                 // The kernel kills a process this way when memory runs out; etcd never kills itself.
@@ -187,7 +200,7 @@ impl<'a> Cluster<'a> {
     /// Stops one member after the other, as an operator would, so that a leader can hand over to a running member.
     pub(super) fn stop(self) -> Result<()> {
         let Self { site, processes } = self;
-        processes.into_iter().try_for_each(|process| process.stop(site.interrupt))
+        processes.into_iter().try_for_each(|process| process.stop(site.interrupt()))
     }
 }
 

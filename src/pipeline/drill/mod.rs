@@ -139,7 +139,7 @@ impl<'a> Drill<'a> {
             scratch: &scratch,
             runtime,
             timeout: self.timeout,
-            interrupt: &restore.watch.interrupt,
+            watch: &restore.watch,
         };
         // From here on, where a launcher starts the etcds, every child of this process belongs to the drill: no plugin runs.
         let adoption = (!self.program.launcher.is_empty()).then(Adoption::begin);

@@ -83,7 +83,7 @@ impl Process {
             Error::new(Kind::NoEtcd, format!("cannot run {}: {error}", program.etcd.display()))
                 .with_source(error)
         })?;
-        tracing::debug!(name, id = child.id(), "started etcd");
+        tracing::debug!("started etcd {name}, process {}", child.id());
         Ok(Self { child, launched, name: name.to_owned(), log, ended: None })
     }
 

@@ -41,10 +41,15 @@ impl Restored {
         scratch: &Scratch,
         admit: &Admit<'_>,
     ) -> Result<Self> {
-        let (began, interrupt) = (Instant::now(), &restore.watch.interrupt);
+        let (began, watch) = (Instant::now(), &restore.watch);
+        let interrupt = &watch.interrupt;
+        let members = restore.membership.members().len();
+        let plural = if members == 1 { "" } else { "s" };
+        watch.progress.step(&format!("restoring {members} member{plural}, checking every byte"));
         let create = |path: &Path| scratch.create_file(path);
         let (made, file) = write_members(restore, input, &create, admit)?;
         let took = began.elapsed();
+        watch.progress.step("counting and hashing the keys, without etcd");
         let database = Database::open(&file)?;
         let contents = &made.contents;
         let keys = read_keys(&database, contents.revision, contents.compacted, interrupt)?;
@@ -61,6 +66,7 @@ impl Restored {
     pub(super) fn prove(&self, site: &Site<'_>, restore: &Restore<'_>, now: SystemTime) -> Result<Proved> {
         let membership = &restore.membership;
         let contents = &self.made.contents;
+        site.step("starting etcd");
         let since = Instant::now();
         let mut served = match Cluster::boot(site, membership) {
             Err(Trouble::Ended(error)) => return Err(self.whose_fault(site, error)),
@@ -69,6 +75,7 @@ impl Restored {
         let boot = served.after;
         let expected = Expected { contents, keys: self.keys, leases: self.leases.as_deref(), membership };
         let runtime = site.runtime;
+        site.step("comparing HashKV, keys, leases, users, roles and members");
         let checked = runtime.block_on(compare_all(&served, &expected, since));
         let (findings, etcd_version) = blamed(checked, &mut served)?;
         if !findings.differences.is_empty() {
@@ -78,16 +85,20 @@ impl Restored {
                 contents.revision
             )));
         }
+        site.step("putting, deleting, compacting and defragmenting");
         let tried = runtime.block_on(try_out(&served, random_key()?));
         let tried = blamed(tried, &mut served)?;
+        site.step("saving the member again, and verifying that archive");
         let connection = served.cluster.connection(0);
         let again = save_and_open(&connection, site, restore.options.jobs, now);
         blamed(again, &mut served)?;
+        site.step("stopping etcd, and starting it once more");
         served.cluster.stop()?;
         let mut served = Cluster::boot(site, membership).map_err(|trouble| match trouble {
             Trouble::Ended(error) => failed(format!("started once more, {error}")),
             Trouble::Other(error) => error.within("started once more"),
         })?;
+        site.step("comparing once more");
         let agreed = runtime.block_on(agree(&served.clients, &tried));
         blamed(agreed, &mut served)?;
         Ok(Proved { boot, etcd_version, remarks: self.remarks(findings) })

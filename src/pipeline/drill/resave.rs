@@ -25,13 +25,13 @@ pub(super) fn save_and_open(
     jobs: usize,
     now: SystemTime,
 ) -> Result<DatabaseContents> {
-    let Site { scratch, runtime, interrupt, .. } = *site;
+    let Site { scratch, runtime, .. } = *site;
     let (identity, recipient) = generate_identity("for one drill");
     let recipients = Recipients::of([recipient])?;
     let identities = Identities::of(identity.expose_secret())?;
 
     let mut archive = scratch.create_file(Path::new("again.age"))?;
-    let watch = Watch::silent(interrupt);
+    let watch = Watch::silent(site.interrupt());
     let seal = Seal::new(&recipients, now).jobs(jobs).watch(watch.clone());
     seal.to_writer(Input::etcd_on(connection, runtime), &mut archive)?;
 
@@ -40,7 +40,7 @@ pub(super) fn save_and_open(
     let unseal = Unseal::new(&identities).jobs(jobs).watch(watch);
     unseal.to_writer(&mut archive, &mut database)?;
     let database = database.finish().map_err(cannot_read)?;
-    DatabaseContents::read(&Database::open(&database)?, interrupt)
+    DatabaseContents::read(&Database::open(&database)?, site.interrupt())
 }
 
 fn read_again(mut file: File) -> Result<File> {

@@ -30,7 +30,6 @@ use crate::database::snapshot::{Checked, DIGEST_SIZE, SnapshotCheck, judge_lengt
 use crate::error::{Error, Kind, Result};
 use crate::keys::Recipients;
 use crate::pipeline::seal::{AfterStream, SealOptions, Sealed, SnapshotSource};
-use crate::progress::Progress;
 use crate::watch::Watch;
 
 /// Seals one snapshot.
@@ -138,7 +137,7 @@ impl<S: SnapshotSource> Begun<S> {
         watch.progress.start(description.snapshot_size);
         let document = skippable(MANIFEST_MAGIC, &to_json(&manifest, DOCUMENT_SIZE_MAX, "manifest")?)?;
         let (level, frame_size) = (options.level, options.frame_size);
-        let read = AtomicU64::new(0);
+        let (read, written) = (AtomicU64::new(0), AtomicU64::new(0));
         let pool = Pool::default();
 
         std::thread::scope(|scope| {
@@ -155,7 +154,8 @@ impl<S: SnapshotSource> Begun<S> {
             let check = SnapshotCheck::new(options.allow_missing_digest);
             let digest = spawn(scope, "digest", move || digest(check, digested))?;
             let (ended, end) = sync_channel(1);
-            let mut cutter = Cutter { frames, contents, frame_size: frame_size as usize, read: &read };
+            let frame_size = frame_size as usize;
+            let mut cutter = Cutter { frames, contents, frame_size, read: &read, written: &written };
             let expected = description.snapshot_size;
             let reader = spawn(scope, "read", move || {
                 let mut source = source;
@@ -168,17 +168,18 @@ impl<S: SnapshotSource> Begun<S> {
                 announce(sequence(&document, expected, packed, &end, Batcher::new(batches)), watch)
             })?;
 
-            let mut writer = ArchiveWriter::new(output, &*watch.progress, &read);
-            let written = announce(writer.write_all(&header, sealed, watch), watch);
+            let mut writer = ArchiveWriter::new(output, &written);
+            let archived = announce(writer.write_all(&header, sealed, watch), watch);
             let (reader, sequencer) = (join(reader), join(sequencer));
             let (archive_size, archive_sha256) = writer.finish();
-            match (written, reader, sequencer) {
+            watch.progress.advance(read.load(Ordering::Relaxed), archive_size);
+            match (archived, reader, sequencer) {
                 (Ok(()), Ok(()), Ok(trailer)) => {
                     Ok(Sealed { manifest: manifest.clone(), trailer, archive_size, archive_sha256 })
                 }
                 // The reader comes last: when another stage stops it, its digest reports a snapshot that is cut short.
-                (written, reader, sequencer) => {
-                    Err(first_failure([written.err(), sequencer.err(), reader.err()])
+                (archived, reader, sequencer) => {
+                    Err(first_failure([archived.err(), sequencer.err(), reader.err()])
                         .unwrap_or_else(no_reason))
                 }
             }
@@ -218,7 +219,10 @@ struct Cutter<'a> {
     frames: Feeder<Piece, Result<Packed>>,
     contents: SyncSender<Piece>,
     frame_size: usize,
+    /// Bytes of the snapshot so far.
     read: &'a AtomicU64,
+    /// Bytes of the archive so far.
+    written: &'a AtomicU64,
 }
 
 impl Cutter<'_> {
@@ -238,7 +242,9 @@ impl Cutter<'_> {
                     None => break,
                 },
             };
-            self.read.fetch_add(piece.len() as u64, Ordering::Relaxed);
+            let read = self.read.fetch_add(piece.len() as u64, Ordering::Relaxed) + piece.len() as u64;
+            // With each piece, not with each frame: under a rate limit a frame takes a long time.
+            watch.progress.advance(read, self.written.load(Ordering::Relaxed));
             if frame.is_empty() && piece.len() == self.frame_size {
                 self.send(piece)?;
                 continue;
@@ -359,15 +365,13 @@ fn too_expansive() -> Error {
 /// Writes the archive and its digest.
 struct ArchiveWriter<'a> {
     output: &'a mut (dyn Write + Send),
-    progress: &'a dyn Progress,
-    read: &'a AtomicU64,
     sha256: Sha256,
-    written: u64,
+    written: &'a AtomicU64,
 }
 
 impl<'a> ArchiveWriter<'a> {
-    fn new(output: &'a mut (dyn Write + Send), progress: &'a dyn Progress, read: &'a AtomicU64) -> Self {
-        Self { output, progress, read, sha256: Sha256::new(), written: 0 }
+    fn new(output: &'a mut (dyn Write + Send), written: &'a AtomicU64) -> Self {
+        Self { output, sha256: Sha256::new(), written }
     }
 
     fn write_all(
@@ -380,7 +384,6 @@ impl<'a> ArchiveWriter<'a> {
         for batch in sealed {
             watch.check()?;
             self.write(&batch?)?;
-            self.progress.advance(self.read.load(Ordering::Relaxed), self.written);
         }
         self.output.flush().map_err(cannot_write)?;
         Ok(())
@@ -389,12 +392,12 @@ impl<'a> ArchiveWriter<'a> {
     fn write(&mut self, bytes: &[u8]) -> Result<()> {
         self.output.write_all(bytes).map_err(cannot_write)?;
         self.sha256.update(bytes);
-        self.written += bytes.len() as u64;
+        self.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         Ok(())
     }
 
     fn finish(self) -> (u64, [u8; 32]) {
-        (self.written, self.sha256.finalize().into())
+        (self.written.load(Ordering::Relaxed), self.sha256.finalize().into())
     }
 }
 

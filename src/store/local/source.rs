@@ -13,6 +13,7 @@ use rustix::io::Errno;
 use super::data_dir::database_in;
 use super::walk::{self, is_trusted};
 use crate::error::{Error, Kind, Result};
+use crate::store::remote::{Purpose, elsewhere};
 
 /// How long to wait for the writer of a named pipe. The operator usually starts the writer just before or after.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -73,6 +74,22 @@ pub fn open_file(path: &Path, what: &str) -> Result<File> {
             .with_hint("start what writes into it first, or pipe that into this and name - instead"),
         _ => Error::io("open", path.display(), error),
     })
+}
+
+/// As [`open_file`], for a snapshot.
+///
+/// # Errors
+/// The errors of [`open_file`].
+pub fn open_snapshot(path: &Path) -> Result<File> {
+    open_file(path, "snapshot").map_err(|error| or_elsewhere(error, path, Purpose::Snapshot))
+}
+
+/// The error for an address, in place of that where nothing is at this path.
+pub(in crate::store) fn or_elsewhere(error: Error, path: &Path, purpose: Purpose) -> Error {
+    match error.kind() {
+        Kind::NotFound => elsewhere(path.as_os_str(), purpose).unwrap_or(error),
+        _ => error,
+    }
 }
 
 /// The error for a directory, which may be that of a member of etcd.

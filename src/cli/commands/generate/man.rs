@@ -20,6 +20,15 @@ struct Extra {
     see_also: &'static [&'static str],
 }
 
+/// Why a text file has the exit status of damage.
+const NO_ARCHIVES: &[&str] = &[
+    "A file that is no archive, such as a text file, has exit status 13, as a damaged archive has, and not 1. Nothing tells \
+     a file that never was an archive from one that was overwritten as a whole, by zeros after a crash or by the error page of a \
+     server, and a job that alarms on 13 must not miss that. The error names what the file is, where its first bytes tell.",
+    "Where other files lie beside the archives, name the directory, or DIR/*.age, and not DIR/*: of a directory only what ends in \
+     .age is looked at.",
+];
+
 const EXTRAS: &[Extra] = &[
     Extra {
         command: "",
@@ -101,7 +110,7 @@ const EXTRAS: &[Extra] = &[
     },
     Extra {
         command: "verify",
-        sections: &[],
+        sections: &[("FILES THAT ARE NO ARCHIVES", NO_ARCHIVES)],
         examples: &[
             ("On a host without keys: are the files what was written?", "etcd-seal verify /backups/*.age"),
             ("Everything, where the key is:", "etcd-seal verify -i key.txt /backups/*.age"),

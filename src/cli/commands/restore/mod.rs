@@ -8,7 +8,7 @@ use crate::cli::clock::{now, time_of};
 use crate::cli::context::Context;
 use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
-use crate::cli::input::{Archive, open_file, standard_input_object};
+use crate::cli::input::{Archive, standard_input_object};
 use crate::cli::output::Place;
 use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, keys, size};
 use crate::cli::terminal::printable::quoted;
@@ -27,6 +27,7 @@ use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::Object;
 use crate::store::local::LocalFile;
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
+use crate::store::source::open_snapshot;
 use crate::store::space::free_space;
 use settings::{ClusterSettings, RestoreSettings, Target};
 pub(crate) use settings::{RestoreArguments, SourceSettings};
@@ -70,7 +71,7 @@ impl OpenSource {
                 let archive = Archive::named(&path);
                 let object: Box<dyn Object> = match archive.path() {
                     None => standard_input_object()?,
-                    Some(path) => Box::new(LocalFile::from(open_file(path, "snapshot")?)),
+                    Some(path) => Box::new(LocalFile::from(open_snapshot(path)?)),
                 };
                 Ok(Self { archive, object, identities: None, dry_run })
             }

@@ -12,9 +12,10 @@ use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use crate::pipeline::member::WantedBump;
 use crate::store::member::{MemberPlace, Owner};
+use crate::store::{Purpose, elsewhere};
 use clap::Args;
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Arguments of `restore`.
@@ -240,6 +241,8 @@ fn to_members(arguments: MemberArguments, force: bool) -> Result<Target> {
             etcd_version: arguments.etcd_version,
         })
     };
+    let directory = arguments.data_dir.as_ref().or(arguments.output_dir.as_ref());
+    directory.map_or(Ok(()), |directory| refuse_address(directory))?;
     match (arguments.data_dir, arguments.output_dir) {
         (Some(data_dir), _) => {
             membership.member(&arguments.name, Some(&arguments.initial_advertise_peer_urls))?;
@@ -253,6 +256,12 @@ fn to_members(arguments: MemberArguments, force: bool) -> Result<Target> {
         (None, Some(directory)) => Ok(Target::Cluster(cluster(membership), directory, owner)),
         (None, None) => Err(Error::new(Kind::Usage, "no target is named: -o, --data-dir or --output-dir")),
     }
+}
+
+/// Refuses the address of an object store or another host for a directory; one of this host may have any name.
+fn refuse_address(directory: &Path) -> Result<()> {
+    let address = elsewhere(directory.as_os_str(), Purpose::DataDirectory);
+    address.filter(|_| !directory.exists()).map_or(Ok(()), Err)
 }
 
 /// Refuses `--kubernetes` for members that are made separately: its number depends on the time of day, so the members would

@@ -19,6 +19,14 @@ pub(crate) fn seconds(milliseconds: u64) -> String {
     format!("{}.{} s", milliseconds / 1000, milliseconds % 1000 / 100)
 }
 
+/// `0:07`, `12:34`, `1:02:03`, as a clock shows a time that has passed.
+#[must_use]
+pub(crate) fn clock_time(time: Duration) -> String {
+    let seconds = time.as_secs();
+    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    if hours == 0 { format!("{minutes}:{seconds:02}") } else { format!("{hours}:{minutes:02}:{seconds:02}") }
+}
+
 /// `1 key`, `2 keys`.
 #[must_use]
 pub(crate) fn count(number: u64, what: &str) -> String {
