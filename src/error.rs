@@ -133,10 +133,10 @@ kinds! {
     /// An age plugin is missing or failed.
     Plugin "plugin" Host =>
         "check that the age-plugin-… program is on PATH and works with age itself";
-    /// The drill found no etcd.
+    /// There is no etcd to start.
     NoEtcd "no_etcd" Host =>
         "install one (on Debian and Ubuntu: apt install etcd-server), or name one with `etcd`";
-    /// The drill's etcd does not start, does not serve in time, or ended.
+    /// A private etcd does not start, does not serve in time, or ended.
     EtcdNotRunning "etcd_not_running" Host =>
         "this says nothing against the archive: look at what etcd says, try another with `etcd`, more time with \
          `timeout`, or another place with `scratch`";

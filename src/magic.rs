@@ -115,8 +115,8 @@ impl FileType {
             Self::Zlib => "zlib-flate -uncompress, of the package qpdf",
             Self::Tar => "tar -xf",
             Self::WriteAheadLog | Self::RaftSnapshot => {
-                return "the keys are in member/snap/db of the data directory: stop the etcd that runs on it, then \
-                        etcd-seal save `from` member/snap/db `allow_missing_digest`"
+                return "it belongs to a data directory of etcd: stop the etcd that runs on that, then seal the whole of it with \
+                        etcd-seal save `from_data_dir` DIR, or restore from it with etcd-seal restore `from_data_dir` DIR"
                     .to_owned();
             }
             Self::Snapshot | Self::Age => return then.to_owned(),
@@ -211,13 +211,13 @@ mod tests {
             (b"7z\xBC\xAF\x27\x1C\0", FileType::SevenZip, "7z x"),
             (b"\x78\x9C\xED", FileType::Zlib, "zlib-flate"),
             (&tar, FileType::Tar, "tar -xf"),
-            (b"\x04\0\0\0\0\0\0\x84\x08\x04\x10\0\0\0\0\0", FileType::WriteAheadLog, "member/snap/db"),
+            (b"\x04\0\0\0\0\0\0\x84\x08\x04\x10\0\0\0\0\0", FileType::WriteAheadLog, "save `from_data_dir`"),
             (
                 b"\x08\0\0\0\0\0\0\0\x08\x04\x10\x96\xE3\xC2\x94\x0B",
                 FileType::WriteAheadLog,
-                "member/snap/db",
+                "save `from_data_dir`",
             ),
-            (raft_snapshot, FileType::RaftSnapshot, "member/snap/db"),
+            (raft_snapshot, FileType::RaftSnapshot, "save `from_data_dir`"),
         ];
         for (begin, expected, way_out) in cases {
             assert_eq!(FileType::of(begin), Some(*expected), "{begin:02x?}");

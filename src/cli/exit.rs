@@ -37,7 +37,7 @@ pub enum Exit {
 /// Every code with its meaning, in the order of the documentation.
 pub const TABLE: &[(Exit, &str)] = &[
     (Exit::Done, "done, and what was asked for was proved"),
-    (Exit::Failure, "other failure; local input or output; no etcd to drill with"),
+    (Exit::Failure, "other failure; local input or output; no etcd to start"),
     (
         Exit::Usage,
         "usage: unparsable flag, recipient or identity; no recipient; existing or impossible destination; \
@@ -46,7 +46,7 @@ pub const TABLE: &[(Exit, &str)] = &[
     (
         Exit::Partly,
         "partly: saved from a member without leader, one that a CORRUPT alarm names, or a lone learner; sidecar or \
-         directory not synced after the commit; verify without identity and sidecar (structure only); no digest of \
+         directory not synced after the commit; a data directory whose log is cut short; verify without identity and sidecar (structure only); no digest of \
          etcd's and --allow-missing-digest or --skip-hash-check",
     ),
     (Exit::NotFound, "archive not found"),
@@ -54,8 +54,8 @@ pub const TABLE: &[(Exit, &str)] = &[
     (Exit::NoIdentity, "no identity or passphrase opened the archive"),
     (
         Exit::Damaged,
-        "damaged, or not what it claims: an archive, also a file that is none, its sidecar, or the data of --from or \
-         --from-snapshot; a drill that failed on it",
+        "damaged, or not what it claims: an archive, also a file that is none, its sidecar, or the data of --from, \
+         --from-snapshot or --from-data-dir; a drill that failed on it",
     ),
     (Exit::Etcd, "etcd unreachable or at fault: TLS, authentication, stall, incomplete, wrong digest"),
     (Exit::Newer, "archive format newer than this program"),

@@ -22,6 +22,8 @@ pub struct Connection {
     pub insecure_transport: bool,
     /// User name and password.
     pub user: Option<(String, SecretString)>,
+    /// A token to show in place of a user and password.
+    pub(crate) token: Option<SecretString>,
     /// Bounds the connection attempt.
     pub dial_timeout: Duration,
     /// Bounds each unary call.
@@ -63,6 +65,7 @@ impl Connection {
             insecure_skip_tls_verify: false,
             insecure_transport: true,
             user: None,
+            token: None,
             // etcdctl's defaults (`etcdctl/ctlv3/ctl.go`).
             dial_timeout: Duration::from_secs(2),
             command_timeout: Duration::from_secs(5),

@@ -18,7 +18,10 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
+use tonic::body::Body;
+use tonic::codegen::http::{HeaderValue, Request, Response};
 use tonic::transport::{Endpoint as Transport, Uri};
+use tower::util::BoxCloneSyncService;
 use tower::{BoxError, Service, ServiceExt, service_fn};
 
 /// HTTP/2 window of the stream and of the connection: how much a member may send before it hears that this process has read
@@ -33,6 +36,7 @@ const SHORTEST_KEEPALIVE: Duration = Duration::from_secs(10);
 pub(super) struct Dialer {
     tls: Tls,
     user: Option<(String, SecretString)>,
+    token: Option<SecretString>,
     dial_timeout: Duration,
     command_timeout: Duration,
     keepalive_time: Duration,
@@ -52,6 +56,9 @@ pub(super) struct Prepared {
 /// What HTTP/2 runs over: a socket under its [`Terms`], and TLS where the endpoint uses it.
 type Wire = Box<dyn Stream>;
 
+/// A channel that does more than tonic's own.
+type CustomChannel = BoxCloneSyncService<Request<Body>, Response<Body>, BoxError>;
+
 /// A connection, whatever it is made of.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -69,6 +76,7 @@ impl Dialer {
         Ok(Self {
             tls: Tls::load(connection)?,
             user: connection.user.clone(),
+            token: connection.token.clone(),
             dial_timeout: connection.dial_timeout,
             command_timeout: connection.command_timeout,
             keepalive_time: connection.keepalive_time.max(SHORTEST_KEEPALIVE),
@@ -163,9 +171,13 @@ impl Dialer {
         options: Option<ConnectOptions>,
     ) -> Result<Result<Client, etcd_client::Error>> {
         let channel = self.connect(prepared, flow_control).await?;
-        timeout(self.command_timeout, Client::from_channel(Channel::Tonic(channel), options)).await.map_err(
-            |_| failure::calling_too_long(&prepared.endpoint, "authentication", self.command_timeout),
-        )
+        let channel = match &self.token {
+            Some(token) => Channel::Custom(showing(token, channel)?),
+            None => Channel::Tonic(channel),
+        };
+        timeout(self.command_timeout, Client::from_channel(channel, options)).await.map_err(|_| {
+            failure::calling_too_long(&prepared.endpoint, "authentication", self.command_timeout)
+        })
     }
 
     /// Connects now rather than at the first call: a failure is then known for what it is, and is final.
@@ -209,6 +221,18 @@ impl Dialer {
             }
         })
     }
+}
+
+/// `channel`, with the token in every request, where etcd looks for it.
+fn showing(token: &SecretString, channel: tonic::transport::Channel) -> Result<CustomChannel> {
+    let parsed = HeaderValue::from_str(token.expose_secret());
+    let mut token = parsed.map_err(|_| Error::new(Kind::Usage, "the token cannot be sent: it is no text"))?;
+    token.set_sensitive(true);
+    let showing = channel.map_request(move |mut request: Request<Body>| {
+        request.headers_mut().insert("token", token.clone());
+        request
+    });
+    Ok(CustomChannel::new(showing.map_err(BoxError::from)))
 }
 
 /// `link`, under TLS where that is wanted. A server that names no protocol by ALPN, such as a proxy that passes on what it

@@ -244,6 +244,7 @@ mod tests {
             insecure_skip_tls_verify: false,
             insecure_transport: true,
             user: None,
+            token: None,
             dial_timeout: std::time::Duration::ZERO,
             command_timeout: std::time::Duration::ZERO,
             stream_timeout: None,

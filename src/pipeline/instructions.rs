@@ -5,16 +5,35 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use super::units;
 use crate::database::member::{Member, Membership};
 use crate::store::member::MEMBER;
 use crate::store::shell::shell_word;
 
-/// The flags that etcd needs to start on `member`, with its directories first where they are known. Client URLs and TLS are
-/// left out: they are no part of a member.
+/// From this size on a database gets a quota of its own: etcd takes no write beyond its default of 2 GiB.
+const LARGE_DATABASE: u64 = 3 << 29;
+/// The quota up to which etcd gives no warning when it starts.
+const USUAL_QUOTA: u64 = 8 << 30;
+
+/// The `--quota-backend-bytes` for a database of `size` bytes; `None` where etcd's default is enough.
+#[must_use]
+pub fn quota(size: u64) -> Option<u64> {
+    let doubled = |quota: &u64| quota.checked_mul(2);
+    let mut quotas = std::iter::successors(Some(USUAL_QUOTA), doubled);
+    quotas.find(|quota| size <= quota / 4 * 3).filter(|_| size > LARGE_DATABASE)
+}
+
+/// The flags that etcd needs to start on `member`, whose database has `size` bytes, with its directories first where they are
+/// known. Client URLs and TLS are left out: they are no part of a member.
 ///
 /// etcd reads `--initial-cluster` and the like only for a new member, and this one has a write-ahead log.
 #[must_use]
-pub fn etcd_flags(member: &Member, data_dir: Option<&Path>, wal_dir: Option<&Path>) -> Vec<String> {
+pub fn etcd_flags(
+    member: &Member,
+    data_dir: Option<&Path>,
+    wal_dir: Option<&Path>,
+    size: u64,
+) -> Vec<String> {
     let directory = |flag: &str, path: &Path| format!("--{flag}={}", path.display());
     let listen: Vec<String> = member.peer_urls.iter().map(|url| listen_url(url)).collect();
     let directories = data_dir
@@ -27,6 +46,7 @@ pub fn etcd_flags(member: &Member, data_dir: Option<&Path>, wal_dir: Option<&Pat
             format!("--listen-peer-urls={}", listen.join(",")),
             format!("--initial-advertise-peer-urls={}", member.peer_urls.join(",")),
         ])
+        .chain(quota(size).map(|quota| format!("--quota-backend-bytes={quota}")))
         .collect()
 }
 
@@ -52,8 +72,8 @@ fn listen_url(url: &str) -> String {
     format!("{scheme}://0.0.0.0:{port}")
 }
 
-/// The text beside this member, which the operator copies to its host.
-pub(super) fn instructions(membership: &Membership, member: &Member) -> String {
+/// The text beside this member, which the operator copies to its host. Its database has `size` bytes.
+pub(super) fn instructions(membership: &Membership, member: &Member, size: u64) -> String {
     let mut text = format!(
         "The member {name} of a restored etcd cluster, {hex}\n\
          ============================================================\n\n\
@@ -75,6 +95,14 @@ pub(super) fn instructions(membership: &Membership, member: &Member) -> String {
     ];
     for (variable, value) in settings {
         let _ = writeln!(text, "    {variable}={}", shell_word(value));
+    }
+    if let Some(quota) = quota(size) {
+        let _ = write!(
+            text,
+            "\nThe database has {}, and etcd takes no write beyond its quota, which is 2 GiB by default. So add to the flags\n\
+             of every etcd, in step 5:\n\n    --quota-backend-bytes={quota}\n",
+            units::size(size)
+        );
     }
     for (title, block) in STEPS {
         let _ = write!(text, "\n{title}\n\n");
@@ -205,17 +233,42 @@ mod tests {
         let cluster = "a=https://10.0.0.1:2380,b=https://10.0.0.2:2380";
         let membership = Membership::parse(cluster, "token").unwrap();
         let member = membership.member("a", None).unwrap();
-        let flags = etcd_flags(member, Some(Path::new("/var/lib/my etcd")), Some(Path::new("/wal")));
+        let flags = etcd_flags(member, Some(Path::new("/var/lib/my etcd")), Some(Path::new("/wal")), 1 << 20);
         assert_eq!(
             etcd_command(&flags),
             "etcd '--data-dir=/var/lib/my etcd' --wal-dir=/wal --name=a --listen-peer-urls=https://10.0.0.1:2380 \
              --initial-advertise-peer-urls=https://10.0.0.1:2380"
         );
-        let text = instructions(&membership, member);
+        let text = instructions(&membership, member, 1 << 20);
         assert!(
             text.contains("    NAME=a\n") && text.contains("    CLIENT_URL=https://10.0.0.1:2379\n"),
             "{text}"
         );
-        assert!(!text.contains("token"), "{text}");
+        assert!(!text.contains("token") && !text.contains("quota"), "{text}");
+    }
+
+    #[test]
+    fn a_large_database_gets_a_quota_that_leaves_room() {
+        const GIB: u64 = 1 << 30;
+        for (size, expected) in [
+            (0, None),
+            (3 * GIB / 2, None),
+            (3 * GIB / 2 + 1, Some(8 * GIB)),
+            (6 * GIB, Some(8 * GIB)),
+            (6 * GIB + 1, Some(16 * GIB)),
+            (100 * GIB, Some(256 * GIB)),
+            (u64::MAX, None),
+        ] {
+            assert_eq!(quota(size), expected, "{size}");
+        }
+        let membership = Membership::parse("a=https://10.0.0.1:2380", "t").unwrap();
+        let member = membership.member("a", None).unwrap();
+        let flags = etcd_flags(member, None, None, 2 * GIB);
+        assert_eq!(flags.last().unwrap(), "--quota-backend-bytes=8589934592");
+        let text = instructions(&membership, member, 2 * GIB);
+        assert!(
+            text.contains("has 2.0 GiB") && text.contains("    --quota-backend-bytes=8589934592\n"),
+            "{text}"
+        );
     }
 }

@@ -120,7 +120,7 @@ pub(super) fn restore_cluster(
     let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
     let (made, _) = write_members(restore, input, &create, &admit)?;
     for member in members {
-        let text = instructions(&restore.membership, member);
+        let text = instructions(&restore.membership, member, made.origin.snapshot_size);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
     Ok(made.published(Vec::new(), unpublished.publish(&restore.watch.interrupt)?))
@@ -256,7 +256,7 @@ fn pass_over_freelist(fault: &str, skip_hash_check: bool) -> Result<()> {
 }
 
 /// Copies and checks a plain snapshot.
-fn copy_snapshot(
+pub(super) fn copy_snapshot(
     restore: &Restore<'_>,
     input: &mut (dyn Read + Send),
     output: &mut (dyn Write + Send),

@@ -1,11 +1,11 @@
 //! Restores the members of a new cluster, as a caller of the library asks for it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::age::{Clock, timestamp};
-use super::member::{Restored, WantedBump, restore_cluster, restore_member};
+use super::member::{Restored, WantedBump, copy_snapshot, restore_cluster, restore_member};
 use super::open::Options;
 use super::unseal::default_options;
 use crate::database::member::{Bump, Membership, WAL_NAME};
@@ -162,6 +162,16 @@ impl<'a> Restore<'a> {
     pub fn watch(mut self, watch: Watch) -> Self {
         self.watch = watch;
         self
+    }
+
+    /// Writes a plain snapshot, checked on the way, to `output`, which is worthless if this fails. Returns its size.
+    #[cfg(feature = "cli")]
+    pub(crate) fn copy_to(
+        &self,
+        mut source: impl Read + Send,
+        output: &mut (dyn Write + Send),
+    ) -> Result<u64> {
+        copy_snapshot(self, &mut source, output).map(|origin| origin.snapshot_size)
     }
 
     /// Makes the member `name` in `data_dir`, an absent or empty directory, which belongs to the user of this process.

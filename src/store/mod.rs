@@ -21,6 +21,6 @@ pub mod sidecar;
 
 pub use archive::StoredArchive;
 pub use contract::{Entry, Existing, Object, Published, Store, Terms, Unpublished};
-pub use local::{growing, member, predecessor, scratch, source, space};
+pub use local::{data_dir, growing, member, predecessor, scratch, source, space};
 pub use location::Location;
 pub use remote::{Purpose, elsewhere};

@@ -566,6 +566,45 @@ fn the_last_copy_comes_back_without_a_digest() {
     assert_eq!(shown[0]["kvs"], disaster.contents);
 }
 
+/// The disk of a member that was killed, on a host with nothing but that.
+#[test]
+fn a_disk_that_survived_comes_back() {
+    for etcd in etcds() {
+        let disaster = Disaster::new(&etcd);
+        let mut source = Etcd::start(&etcd, &Options::default());
+        source.fill("/registry/pods", 250, 100);
+        let (_, password) = USER.split_once(':').unwrap();
+        source.enable_authentication(password, &[]);
+        run(source.etcdctl().args(["--user", USER, "put", "/last", "acknowledged"]));
+        let contents = contents(source.etcdctl().args(["--user", USER]));
+        source.kill();
+        let disk = source.data_dir().display().to_string();
+        fs::write(disaster.path("recipients.txt"), recipient_of(&disaster)).unwrap();
+        let recipients = disaster.path("recipients.txt").display().to_string();
+        let shown = with_free_urls(2, |urls| {
+            let mut session = disaster.host_with_etcd_seal();
+            session.set_all("settings-disk", &[("DISK", &disk), ("RECIPIENTS", &recipients)]);
+            session.paste("save-disk");
+            session.line("ARCHIVE=$(echo ./*.age)");
+            session.paste("verify");
+            let place = session.file("lib");
+            session.set_member("etcd-1", [&urls[0], &urls[1]], &place, "");
+            session.line(r#"mkdir "${DATA_DIR%/data}""#);
+            session.paste("member");
+            boot(&mut session);
+            session.succeed()
+        });
+        assert_eq!(shown[0]["kvs"], contents, "{}", etcd.display());
+    }
+}
+
+/// The recipient of the identity of a disaster, which its file names in a comment.
+fn recipient_of(disaster: &Disaster) -> String {
+    let identity = fs::read_to_string(disaster.path("key.txt")).unwrap();
+    let line = identity.lines().find_map(|line| line.strip_prefix("# public key: "));
+    line.unwrap().to_owned() + "\n"
+}
+
 /// The exit codes on which the page's "do not go on then" relies.
 #[test]
 fn blocks_that_fail_say_so() {

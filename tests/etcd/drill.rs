@@ -526,11 +526,11 @@ fn tether_serves_nothing_but_a_drill() {
             let tether = sandbox.seal(["tether", owner]).args(more).args(["--", "touch", "ran"]);
             tether.run().ends_with(1)
         };
-        words(&own).says("for etcd-seal drill alone");
-        words("1").says("the drill is gone");
+        words(&own).says("for etcd-seal alone");
+        words("1").says("the command that started it is gone");
         let script = format!(": | \"$0\" tether $$ {} -- touch ran; exit $?", more.join(" "));
         let shell = sandbox.program("bash").args(["-c", &script, etcd_seal()]);
-        shell.fails_with(1, "for etcd-seal drill alone");
+        shell.fails_with(1, "for etcd-seal alone");
     }
     assert!(!sandbox.path("ran").exists());
 }

@@ -14,5 +14,6 @@ mod kubernetes;
 mod member;
 mod plaintext;
 mod recipients;
+mod salvage;
 mod terminal;
 mod tls;

@@ -10,6 +10,7 @@ pub(crate) mod info;
 pub(crate) mod keygen;
 pub(crate) mod recovery;
 pub(crate) mod restore;
+mod salvage;
 pub(crate) mod save;
 pub(crate) mod tether;
 pub(crate) mod verify;
@@ -62,9 +63,10 @@ pub(crate) enum Command {
     /// Seal a snapshot of a live etcd, or an existing snapshot
     ///
     /// Asks one member for a snapshot, checks every byte of it as it streams by, and writes one encrypted
-    /// archive. No plaintext touches a disk. The archive appears under its final name only after etcd's own
-    /// SHA-256 of the snapshot matched and everything was synced; any other end leaves nothing behind. With - a
-    /// non-zero exit status means that the bytes on standard output must be thrown away; stock age refuses them.
+    /// archive. No plaintext touches a disk, but for the copy of --from-data-dir. The archive appears under its final name
+    /// only after etcd's own SHA-256 of the snapshot matched and everything was synced; any other end leaves nothing
+    /// behind. With - a non-zero exit status means that the bytes on standard output must be thrown away; stock age refuses
+    /// them. Keys of the v2 API of an etcd up to 3.5 are in no snapshot, and so in no archive.
     ///
     /// Of a Kubernetes cluster the result says how many Secrets are stored in plain, and which keys of kube-apiserver's
     /// EncryptionConfiguration the others need. No archive contains those keys: keep them beside the key of the backups.
@@ -167,6 +169,12 @@ impl Command {
     pub(super) fn patience(&self) -> Duration {
         match self {
             Self::Drill(_) => supervise::CLEANING_PATIENCE,
+            Self::Save(arguments) if arguments.data_directory.from_data_dir.is_some() => {
+                supervise::CLEANING_PATIENCE
+            }
+            Self::Restore(arguments) if arguments.data_directory.from_data_dir.is_some() => {
+                supervise::CLEANING_PATIENCE
+            }
             _ => supervise::SIGNAL_PATIENCE,
         }
     }

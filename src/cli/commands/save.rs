@@ -1,5 +1,6 @@
 //! `save`: seals a snapshot of a live etcd, or an existing one, into an archive.
 
+use super::salvage::{check, salvage};
 use crate::archive::manifest::Source;
 use crate::cli::clock::now;
 use crate::cli::context::Context;
@@ -8,6 +9,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::Place;
 use crate::cli::render::{Plan, SaveReport};
 use crate::cli::settings::connection::{ConnectionArguments, ConnectionSettings};
+use crate::cli::settings::data_directory::{DataDirectoryArguments, DataDirectorySettings};
 use crate::cli::settings::effort::EffortArguments;
 use crate::cli::settings::environment::Environment;
 use crate::cli::settings::recipients::RecipientArguments;
@@ -16,6 +18,7 @@ use crate::cli::settings::setting::{Setting, ids_of, optional, setting};
 use crate::cli::settings::standard_input::StandardInput;
 use crate::error::{Error, Kind, Result, Subject};
 use crate::keys::Recipients;
+use crate::pipeline::salvage::Found;
 use crate::pipeline::seal::{Input, Seal};
 use crate::store::source::open_snapshot;
 use clap::Args;
@@ -28,6 +31,8 @@ use std::time::{Instant, SystemTime};
 
 /// Arguments of `save`.
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("directory").args(["from_data_dir"]).conflicts_with("from")
+    .conflicts_with_all(ids_of::<ConnectionArguments>())))]
 pub(crate) struct SaveArguments {
     /// Where to write the archive: an existing directory, a new file ending in .age, or - for standard output
     ///
@@ -53,6 +58,9 @@ pub(crate) struct SaveArguments {
     /// accepted. Every page of such a database is checked before anything is sealed, if it is in a file and not packed.
     #[arg(hide_short_help = true, long, requires = "from")]
     pub(crate) allow_missing_digest: bool,
+    /// A data directory instead of a live etcd.
+    #[command(flatten)]
+    pub(crate) data_directory: DataDirectoryArguments,
     /// The recipients.
     #[command(flatten)]
     pub(crate) recipients: RecipientArguments,
@@ -82,6 +90,8 @@ pub(crate) enum SourceSettings {
     File(PathBuf),
     /// `--from -`.
     StandardInput,
+    /// `--from-data-dir`.
+    DataDirectory(Box<DataDirectorySettings>),
 }
 
 pub(crate) struct SaveSettings {
@@ -114,6 +124,12 @@ impl SaveSettings {
         let destination = destination(arguments.destination.as_ref())?;
         arguments.seal.check()?;
         let source = match arguments.from {
+            None if arguments.data_directory.from_data_dir.is_some() => {
+                let settings = arguments.data_directory.resolve(environment)?;
+                settings.map_or(SourceSettings::StandardInput, |settings| {
+                    SourceSettings::DataDirectory(Box::new(settings))
+                })
+            }
             None => SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(
                 arguments.connection,
                 environment,
@@ -150,16 +166,20 @@ pub(crate) fn run(arguments: SaveArguments, context: &Context) -> Result<Exit> {
     let place = Place::for_archive(&settings.destination, settings.force)?;
     let recipients = settings.recipients.load(&context.terminal)?;
     let seal = sealer(&settings, &recipients, context)?;
-    let seal = |input| seal_into(&place, &seal, input, context);
+    let seal = |input, found| seal_into(&place, &seal, input, found, context);
     match settings.source {
         SourceSettings::Etcd(connection) => {
             let connection = connection.complete(&context.terminal)?;
-            seal(Input::etcd_on(&connection, &context.runtime))
+            seal(Input::etcd_on(&connection, &context.runtime), None)
         }
-        SourceSettings::File(path) => seal(Input::file(open_snapshot(&path)?, &path)?),
+        SourceSettings::File(path) => seal(Input::file(open_snapshot(&path)?, &path)?, None),
         SourceSettings::StandardInput => {
             let subject = Subject::Stream("standard input".to_owned());
-            seal(Input::named_reader(io::stdin(), subject, Source::Stdin))
+            seal(Input::named_reader(io::stdin(), subject, Source::Stdin), None)
+        }
+        SourceSettings::DataDirectory(directory) => {
+            let salvaged = salvage(&directory, context)?;
+            seal(Input::salvaged(&salvaged)?, Some(&salvaged.found))
         }
     }
 }
@@ -179,6 +199,10 @@ fn plan(settings: &SaveSettings, context: &Context) -> Result<Exit> {
             path.display().to_string()
         }
         SourceSettings::StandardInput => "standard input".to_owned(),
+        SourceSettings::DataDirectory(directory) => {
+            let source = check(directory, context)?;
+            format!("{}, replayed by {}", source.path().display(), directory.etcd.etcd.display())
+        }
     };
     context.reporter.result(&Plan::new("save", source, place.to_string(), recipients))
 }
@@ -203,14 +227,20 @@ fn sealer<'a>(settings: &SaveSettings, recipients: &'a Recipients, context: &Con
 
 /// Seals `input` into `place`. Asks etcd only after the destination has proved writable, because a snapshot puts load on
 /// the member.
-fn seal_into(place: &Place, seal: &Seal<'_>, input: Input<'_>, context: &Context) -> Result<Exit> {
+fn seal_into(
+    place: &Place,
+    seal: &Seal<'_>,
+    input: Input<'_>,
+    found: Option<&Found>,
+    context: &Context,
+) -> Result<Exit> {
     let began = Instant::now();
     let mut output = place.begin()?;
     let sealing = seal.begin(input)?;
     output.name(sealing.name())?;
     let sealed = sealing.write_to(&mut output).map_err(|error| output.explain(error, identity))?;
     let published = output.publish(Some(sealed.archive_sha256), &context.interrupt)?;
-    let report = SaveReport::new(sealed, published, began.elapsed());
+    let report = SaveReport::new(sealed, found, published, began.elapsed());
     warn_of_downgrade(&report.path, report.downgrade());
     context.reporter.result(&report)
 }

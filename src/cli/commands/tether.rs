@@ -1,14 +1,14 @@
-//! `tether`: starts etcd for `drill`, so that no process outlives the drill.
+//! `tether`: starts etcd for another command, such as `drill`, so that no process outlives that.
 //!
-//! A process that is killed cannot clean up. So the drill starts etcd through this launcher, whose standard input is a pipe
-//! that only the drill holds open: when the pipe ends, however the drill ended, the launcher kills everything it started. As
+//! A process that is killed cannot clean up. So the command starts etcd through this launcher, whose standard input is a pipe
+//! that only the command holds open: when the pipe ends, however the command ended, the launcher kills everything it started. As
 //! a subreaper it becomes the parent of orphans below it, so that a script that forks, even into a session of its own,
 //! leaves nothing behind. If the launcher itself is killed, Linux kills its child: a second stage sets a parent-death
-//! signal, which survives the exec, and then becomes etcd. The drill adopts and ends what etcd has started.
+//! signal, which survives the exec, and then becomes etcd. The command adopts and ends what etcd has started.
 
 use crate::cli::exit::Exit;
 use crate::cli::terminal::console::Console;
-use crate::pipeline::drill::children;
+use crate::pipeline::private_etcd::children;
 use clap::Args;
 use rustix::fs::FileType;
 use rustix::io::Errno;
@@ -90,13 +90,13 @@ fn check_parent(owner: i32, directly: bool) -> Result<(), String> {
     if same_program && (is_pipe || directly) {
         return Ok(());
     }
-    Err("tether is for etcd-seal drill alone, which runs it by itself".to_owned())
+    Err("tether is for etcd-seal alone, which runs it by itself".to_owned())
 }
 
 /// Fails if the parent has ended, which shows in a new parent id.
 fn check_there(owner: i32) -> Result<(), String> {
     let there = getppid().is_some_and(|id| id.as_raw_nonzero().get() == owner);
-    if there { Ok(()) } else { Err("the drill is gone".to_owned()) }
+    if there { Ok(()) } else { Err("the command that started it is gone".to_owned()) }
 }
 
 /// The second stage. Sets the parent-death signal and becomes the program; returns only on failure.

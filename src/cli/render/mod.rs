@@ -10,6 +10,7 @@ mod tally;
 mod text;
 mod verdict;
 
+pub(crate) use json::data_directory::SalvageReport;
 pub(crate) use json::drill::DrillReport;
 pub(crate) use json::info::InfoReport;
 pub(crate) use json::keygen::KeygenReport;

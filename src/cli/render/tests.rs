@@ -179,8 +179,8 @@ impl<'de> serde::Deserialize<'de> for Keys {
 #[test]
 fn save_is_told() {
     let whole =
-        both(&SaveReport::new(saved(Digest::Verified), published("/backups/x.db.zst.age", None), TOOK));
-    let partly = both(&SaveReport::new(saved(Digest::Absent), None, TOOK));
+        both(&SaveReport::new(saved(Digest::Verified), None, published("/backups/x.db.zst.age", None), TOOK));
+    let partly = both(&SaveReport::new(saved(Digest::Absent), None, None, TOOK));
     insta::assert_snapshot!(whole + &partly);
 }
 
@@ -195,7 +195,7 @@ fn the_result_of_save_is_two_lines_of_80_columns() {
     let contents = sealed.trailer.contents.as_mut().unwrap();
     (contents.revision, contents.kubernetes) = (123_456, None);
     sealed.manifest.description.revision = Some(123_456);
-    let text = SaveReport::new(sealed, published(path, None), TOOK).text();
+    let text = SaveReport::new(sealed, None, published(path, None), TOOK).text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
     assert!(lines.iter().all(|line| line.chars().count() <= 80), "{text}");
@@ -208,8 +208,8 @@ fn what_failed_after_the_commit_is_told_with_the_result() {
         let error = Error::new(Kind::PartlyPublished, "x.age is complete, but the disk is not");
         published("x.age", Some(error))
     };
-    let told = both(&SaveReport::new(saved(Digest::Verified), unfinished(), TOOK))
-        + &both(&SaveReport::new(saved(Digest::Absent), unfinished(), TOOK))
+    let told = both(&SaveReport::new(saved(Digest::Verified), None, unfinished(), TOOK))
+        + &both(&SaveReport::new(saved(Digest::Absent), None, unfinished(), TOOK))
         + &both(&RestoreReport::new(opened(Digest::Verified), None, unfinished(), TOOK))
         + &both(&KeygenReport::new("age1x".to_owned(), unfinished()));
     insta::assert_snapshot!(told);

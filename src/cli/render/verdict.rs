@@ -25,6 +25,8 @@ pub(crate) enum Proved {
     OfCorruptMember,
     /// A snapshot of a learner.
     OfLearner,
+    /// A data directory whose log ends in the middle of a record.
+    OfCutLog,
 }
 
 impl Proved {
@@ -94,6 +96,13 @@ impl Proved {
                 kind: "learner",
                 error: "saved, but from a learner, whose data may lag behind the cluster's".into(),
                 hint: "name the voting members in --endpoints; a learner beside them is skipped".into(),
+            }),
+            Self::OfCutLog => Some(Shortfall {
+                kind: "log_cut",
+                error: "the write-ahead log of the data directory is cut short: the last writes may be lost".into(),
+                hint: "after a power loss only writes that were never acknowledged are; otherwise look for another copy of it, \
+                       or another member's, and keep the one of the highest revision"
+                    .into(),
             }),
         }
     }

@@ -138,6 +138,7 @@ impl ConnectionSettings {
             insecure_skip_tls_verify: arguments.insecure_skip_tls_verify.get()?,
             insecure_transport: arguments.insecure_transport.get()?,
             user,
+            token: None,
             dial_timeout: not_zero(&arguments.dial_timeout)?,
             command_timeout,
             stream_timeout: arguments.command_timeout.is_given().then_some(command_timeout),

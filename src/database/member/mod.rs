@@ -6,9 +6,11 @@
 //! - [`become_member`]: turns the database of a snapshot into that of a member.
 //! - [`Bump`], [`bump_for_kubernetes`]: by how much to raise its revision.
 //! - [`first_wal`], [`raft_snapshot`]: the files beside it.
+//! - [`read_log`], [`has_v2_keys`]: what those files say of a member that has run.
 
 mod bump;
 mod edit;
+mod log;
 mod membership;
 mod raft;
 mod raft_snapshot;
@@ -16,8 +18,9 @@ mod wal;
 
 pub use bump::{ASSUMED_AGE, Bump, bump_for_kubernetes};
 pub use edit::{become_member, turn_authentication_off_in_a_scratch_copy};
+pub use log::{LogFile, LogSummary, read_log};
 pub use membership::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Member, Membership};
-pub use raft_snapshot::{raft_snapshot, raft_snapshot_name};
+pub use raft_snapshot::{has_v2_keys, raft_snapshot, raft_snapshot_name};
 pub use wal::{WAL_NAME, WAL_SIZE, cluster_id_in_wal, first_wal};
 
 #[cfg(test)]

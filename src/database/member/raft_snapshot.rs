@@ -4,12 +4,14 @@
 //! `snap/snapshotter.go` and `v2store/store.go` in etcd. The tree is JSON as Go writes it: maps in the order of their keys,
 //! and a history of a thousand events, all null except those of the members.
 
+use std::collections::BTreeMap;
+
 use serde::ser::{SerializeMap, SerializeSeq};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Serialize, Serializer};
 
 use super::membership::{Member, Membership, json};
 use super::raft::{FIRST_TERM, configuration_state};
-use crate::database::protobuf::Message;
+use crate::database::protobuf::{Fields, Message};
 
 /// The capacity of the history (`newEventHistory` in `v2store/watcher_hub.go`).
 const HISTORY: usize = 1000;
@@ -32,6 +34,29 @@ pub fn raft_snapshot(membership: &Membership) -> Vec<u8> {
     let snapshot =
         Message::default().bytes(1, &json(&V2Store::of(membership))).bytes(2, &metadata.finish()).finish();
     Message::default().number(1, u64::from(crc32c::crc32c(&snapshot))).bytes(2, &snapshot).finish()
+}
+
+/// Whether the tree in a raft snapshot has keys of the v2 API: those are below `/1`. False where it cannot be read.
+#[must_use]
+pub fn has_v2_keys(file: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Store {
+        root: Node,
+    }
+    #[derive(Deserialize)]
+    #[serde(rename_all = "PascalCase")]
+    struct Node {
+        children: Option<BTreeMap<String, Node>>,
+    }
+    let within = |message, tag| {
+        let mut fields = Fields::of(message).map_while(Result::ok).filter(|field| field.tag == tag);
+        fields.next().and_then(|field| field.bytes().ok())
+    };
+    let store = within(file, 2).and_then(|snapshot| within(snapshot, 1));
+    let store = store.and_then(|json| serde_json::from_slice::<Store>(json).ok());
+    let children = |node: Node| node.children.unwrap_or_default();
+    store.is_some_and(|store| children(store.root).remove("1").is_some_and(|keys| !children(keys).is_empty()))
 }
 
 #[derive(Serialize)]

@@ -14,11 +14,11 @@ pub const WAL_NAME: &str = "0000000000000000-0000000000000000.wal";
 pub const WAL_SIZE: u64 = 64 * 1000 * 1000;
 
 /// `metadataType` in `wal/wal.go`, and so on.
-const METADATA: u64 = 1;
-const ENTRY: u64 = 2;
-const STATE: u64 = 3;
-const CRC: u64 = 4;
-const SNAPSHOT: u64 = 5;
+pub(super) const METADATA: u64 = 1;
+pub(super) const ENTRY: u64 = 2;
+pub(super) const STATE: u64 = 3;
+pub(super) const CRC: u64 = 4;
+pub(super) const SNAPSHOT: u64 = 5;
 /// `EntryConfChange` in `raft.proto`.
 const CONFIGURATION_CHANGE: u64 = 1;
 /// `ConfChangeAddNode` in `raft.proto`.
@@ -86,14 +86,25 @@ fn joining(index: u64, member: &Member) -> Vec<u8> {
     entry.bytes(4, &change.finish()).finish()
 }
 
+/// Records being written.
 #[derive(Default)]
-struct Log {
+pub(super) struct Log {
     bytes: Vec<u8>,
     checksum: u32,
 }
 
 impl Log {
-    fn record(&mut self, kind: u64, data: Option<&[u8]>) {
+    /// Records that follow those with this checksum.
+    pub(super) fn after(checksum: u32) -> Self {
+        Self { bytes: Vec::new(), checksum }
+    }
+
+    /// The records.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
+    pub(super) fn record(&mut self, kind: u64, data: Option<&[u8]>) {
         self.checksum = crc32c::crc32c_append(self.checksum, data.unwrap_or_default());
         let record = Message::default().number(1, kind).number(2, u64::from(self.checksum));
         let mut record = match data {

@@ -2,13 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use super::cluster::Served;
 use crate::database::contents::DatabaseContents;
 use crate::database::hash_kv::KeysAtRevision;
 use crate::database::leases::Lease;
 use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
 use crate::etcd::{Client, HashKv, ListedMember};
+use crate::pipeline::private_etcd::cluster::Served;
 
 /// Tolerance: etcd counts the seconds of a lease from 1 on and rounds as it likes.
 const LEASE_PRECISION: Duration = Duration::from_secs(2);
@@ -206,7 +206,7 @@ mod tests {
 
     #[test]
     fn members_are_listed_as_etcd_does() {
-        let membership = super::super::cluster::membership(3).unwrap();
+        let membership = crate::pipeline::private_etcd::cluster::membership(3).unwrap();
         let ids: Vec<u64> = listed(&membership).iter().map(|member| member.id).collect();
         assert!(ids.is_sorted() && ids.len() == 3);
     }

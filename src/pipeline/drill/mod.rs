@@ -4,11 +4,7 @@
 //! The drill has no password of the restored users, so it turns authentication off in the scratch copy, after it has counted
 //! users and roles. The members therefore listen only where no other user can reach them.
 
-mod adoption;
 mod checks;
-mod cluster;
-mod host;
-mod process;
 mod proof;
 mod resave;
 
@@ -18,13 +14,11 @@ use std::time::{Duration, Instant, SystemTime};
 
 use tokio::runtime::Handle;
 
-use self::adoption::Adoption;
-#[cfg(feature = "cli")]
-pub(crate) use self::adoption::children;
-use self::cluster::{Site, membership};
-pub use self::process::Program;
 use self::proof::Restored;
 use super::open::Opened;
+use super::private_etcd::Program;
+use super::private_etcd::adoption::Adoption;
+use super::private_etcd::cluster::{Site, membership};
 use super::restore::Restore;
 use super::seal::start_runtime;
 use super::space;

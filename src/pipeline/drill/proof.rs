@@ -5,8 +5,6 @@ use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::checks::{Expected, Findings, agree, compare, failed, try_out};
-use super::cluster::{Cluster, Served, Site, Trouble, membership};
-use super::host::{blamed_on_host, host_fault};
 use super::resave::save_and_open;
 use crate::database::bolt::Database;
 use crate::database::contents::major_and_minor;
@@ -16,6 +14,8 @@ use crate::database::member::turn_authentication_off_in_a_scratch_copy;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::member::{Made, database_of, write_members};
 use crate::pipeline::open::Admit;
+use crate::pipeline::private_etcd::cluster::{Cluster, Served, Site, Trouble, version_without_data};
+use crate::pipeline::private_etcd::host::{blamed_on_host, host_fault};
 use crate::pipeline::restore::Restore;
 use crate::store::scratch::Scratch;
 
@@ -107,7 +107,7 @@ impl Restored {
     /// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
     fn whose_fault(&self, site: &Site<'_>, ended: Error) -> Error {
         tracing::info!("etcd ended by itself: trying it without the data");
-        let version = match without_data(site) {
+        let version = match version_without_data(site) {
             Ok(version) => version,
             Err(error) if error.kind() == Kind::Interrupted => return error,
             // Something other than the data is wrong.
@@ -194,14 +194,6 @@ fn blamed<T>(result: Result<T>, served: &mut Served<'_>) -> Result<T> {
         }
         _ => error,
     })
-}
-
-/// Starts an etcd without data, and returns its version.
-fn without_data(site: &Site<'_>) -> Result<String> {
-    site.scratch.rename("m1", "m1.aside")?;
-    let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
-    let [client, ..] = &served.clients[..] else { return Err(failed("there is no member")) };
-    Ok(site.runtime.block_on(client.status())?.version)
 }
 
 /// A random key, which no cluster has.

@@ -7,12 +7,12 @@ use std::time::SystemTime;
 
 use secrecy::ExposeSecret;
 
-use super::cluster::Site;
 use crate::database::bolt::Database;
 use crate::database::contents::DatabaseContents;
 use crate::error::{Error, Result};
 use crate::etcd::Connection;
 use crate::keys::{Identities, Recipients, generate_identity};
+use crate::pipeline::private_etcd::cluster::Site;
 use crate::pipeline::seal::{Input, Seal};
 use crate::pipeline::unseal::Unseal;
 use crate::watch::Watch;

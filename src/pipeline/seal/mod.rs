@@ -19,6 +19,7 @@ use self::source::{EtcdSource, ReadSource};
 use super::age::{out_of_range, timestamp};
 use super::engine::seal::Sealer;
 use super::packed::{Unpacked, unpacked};
+use super::salvage::{Found, Salvaged};
 use super::unseal::new_object;
 use crate::archive::frame::FRAME_SIZE_DEFAULT;
 use crate::archive::manifest::{Digest, Manifest, Source, Trailer};
@@ -200,18 +201,23 @@ impl<'a> Seal<'a> {
         let now = self.time_at(Instant::now())?;
         match input.0 {
             From::Etcd { connection, runtime } => self.begin_etcd(connection, runtime),
-            From::File { file, subject, size } => {
+            From::File { file, subject, size, found } => {
                 let walked = match size.filter(|_| self.options.allow_missing_digest) {
                     Some(size) => copied::walk(&file, size, &self.watch.interrupt),
                     None => Ok(Walked::No),
                 };
                 let walked = walked.map_err(|error| about_snapshot(error, &subject))?;
                 let read = ReadOrigin { reader: Box::new(file), subject, walked };
-                self.begin_reader(read, Source::File, size, now)
+                let manifest = record::manifest(self, Source::File, now);
+                let manifest = match found {
+                    Some(found) => record::of_data_directory(manifest, found),
+                    None => manifest,
+                };
+                self.begin_reader(read, manifest, size, now)
             }
             From::Reader { reader, subject, source } => {
                 let read = ReadOrigin { reader, subject, walked: Walked::No };
-                self.begin_reader(read, source, None, now)
+                self.begin_reader(read, record::manifest(self, source, now), None, now)
             }
         }
     }
@@ -219,14 +225,13 @@ impl<'a> Seal<'a> {
     fn begin_reader(
         &self,
         read: ReadOrigin<'a>,
-        source: Source,
+        mut manifest: Manifest,
         size: Option<u64>,
         now: Timestamp,
     ) -> Result<Sealing<'a>> {
         let ReadOrigin { reader, subject, walked } = read;
         let Unpacked { reader, packing } =
             unpacked(reader, &subject).map_err(|error| about_snapshot(error, &subject))?;
-        let mut manifest = record::manifest(self, source, now);
         manifest.description.snapshot_size = size.filter(|_| packing.is_none());
         let name = record::archive_name(&manifest, now);
         let origin = Origin::Reader(ReadOrigin { reader, subject, walked });
@@ -277,7 +282,7 @@ pub struct Input<'a>(From<'a>);
 
 enum From<'a> {
     Etcd { connection: &'a Connection, runtime: Option<Handle> },
-    File { file: File, subject: Subject, size: Option<u64> },
+    File { file: File, subject: Subject, size: Option<u64>, found: Option<&'a Found> },
     Reader { reader: Box<dyn Read + Send + 'a>, subject: Subject, source: Source },
 }
 
@@ -311,7 +316,24 @@ impl<'a> Input<'a> {
     pub fn file(file: File, path: &Path) -> Result<Self> {
         let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
         let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self(From::File { file, subject: path.into(), size }))
+        Ok(Self(From::File { file, subject: path.into(), size, found: None }))
+    }
+
+    /// The snapshot that was salvaged from a data directory; errors call it by the path of that.
+    ///
+    /// # Errors
+    /// [`Kind::Io`].
+    pub fn salvaged(salvaged: &'a Salvaged) -> Result<Self> {
+        let path = &salvaged.found.path;
+        let copy = salvaged.snapshot.try_clone();
+        let file = copy.map_err(|error| Error::io("read", "the scratch directory", error))?;
+        let input = Self::file(file, path)?;
+        Ok(match input.0 {
+            From::File { file, subject, size, .. } => {
+                Self(From::File { file, subject, size, found: Some(&salvaged.found) })
+            }
+            other => Self(other),
+        })
     }
 }
 

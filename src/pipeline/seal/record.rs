@@ -6,6 +6,7 @@ use super::{Seal, Texts};
 use crate::archive::manifest::{Description, FORMAT, FORMAT_VERSION, Manifest, Source, StatusAfter};
 use crate::archive::member::{Condition, Tls};
 use crate::etcd::{self, MemberStatus, Snapshot};
+use crate::pipeline::salvage::Found;
 use crate::store::name::ArchiveName;
 
 /// The name of this library in the description of every archive that it seals.
@@ -61,6 +62,17 @@ pub(super) fn of_etcd(mut manifest: Manifest, snapshot: &Snapshot, requested: Ti
         tracing::warn!("{}: the member reports {condition}", snapshot.endpoint);
     }
     manifest.member_name.clone_from(&snapshot.member_name);
+    manifest
+}
+
+/// Adds what is known of the member whose data directory the snapshot was salvaged from. The time of the snapshot stays unknown:
+/// nothing tells when that member was alive last.
+pub(super) fn of_data_directory(mut manifest: Manifest, found: &Found) -> Manifest {
+    let description = &mut manifest.description;
+    description.cluster_id = id(found.cluster_id);
+    description.member_id = id(found.member_id);
+    description.etcd_version = etcd::present(&found.etcd_version);
+    description.revision = positive(found.revision);
     manifest
 }
 

@@ -2,7 +2,7 @@
 //! before their success is reported.
 
 mod commit;
-mod data_dir;
+pub mod data_dir;
 mod directory;
 mod file;
 pub mod growing;

@@ -10,7 +10,7 @@ use std::time::Duration;
 use rustix::fs::{FileType, Mode, OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::Errno;
 
-use super::data_dir::database_in;
+use super::data_dir::data_dir_at;
 use super::walk::{self, is_trusted};
 use crate::error::{Error, Kind, Result};
 use crate::store::remote::{Purpose, elsewhere};
@@ -113,11 +113,12 @@ pub(in crate::store) fn no_file_of_it(directory: &Path, what: &str, suffix: &str
 
 /// The error for a directory of etcd's data.
 fn is_of_etcd(path: &Path, what: &str) -> Option<Error> {
-    let database = database_in(path)?;
+    let data_dir = data_dir_at(path)?;
     let message = format!("{} is a directory of etcd's data, no {what}", path.display());
     Some(Error::new(Kind::Io, message).with_hint(format!(
-        "the keys are in {0}: stop the etcd that runs on it, then etcd-seal save `from` {0} `allow_missing_digest`",
-        database.display()
+        "stop the etcd that runs on it, then seal what it holds with etcd-seal save `from_data_dir` {0}, or restore from it with \
+         etcd-seal restore `from_data_dir` {0}",
+        data_dir.display()
     )))
 }
 
@@ -224,7 +225,8 @@ mod tests {
             let error = refused(below);
             assert_eq!(error.kind(), Kind::Io);
             assert!(error.to_string().ends_with("is a directory of etcd's data, no snapshot"), "{error}");
-            assert!(error.hint().contains("member/snap/db `allow_missing_digest`"), "{}", error.hint());
+            let data_dir = format!("save `from_data_dir` {}", place.path().display());
+            assert!(error.hint().contains(&data_dir), "{}", error.hint());
         }
     }
 

@@ -10,9 +10,11 @@ use crate::cli::clock::now;
 use crate::cli::commands::tether;
 use crate::cli::context::Context;
 use crate::cli::downgrade::warn_of_downgrade;
+use crate::cli::settings::private_etcd::PrivateEtcd;
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
-use crate::pipeline::drill::{Drill, Drilled, Program, check_room};
+use crate::pipeline::drill::{Drill, Drilled, check_room};
+use crate::pipeline::private_etcd::Program;
 use crate::pipeline::restore::Restore;
 use crate::store::Existing;
 use crate::store::local::{UnpublishedFile, check};
@@ -36,7 +38,7 @@ pub(crate) fn run(arguments: DrillArguments, context: &Context) -> Result<Exit> 
     if settings.dry_run {
         return plan(settings, context);
     }
-    let (began, etcd) = (Instant::now(), settings.etcd.clone());
+    let (began, etcd) = (Instant::now(), settings.etcd.etcd.clone());
     let mut seen = Seen::default();
     let drilled = perform(settings, &mut seen, context);
     if let Some(place) = metrics {
@@ -70,15 +72,15 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
     seen.description = source.describe();
     let expected_size = source.expected_size(seen.description.as_ref());
     let identities = source.identities.take();
-    let program =
-        Program { etcd: settings.etcd, launcher: tether::launcher(), search_path: settings.search_path };
+    let PrivateEtcd { etcd, search_path, scratch } = settings.etcd;
+    let program = Program { etcd, launcher: tether::launcher(), search_path };
     let restore = Restore::from(identities.as_ref()).options(settings.options).expected_size(expected_size);
     let drill = Drill::of(restore, program, now()?.into())
         .members(settings.members)
         .timeout(settings.timeout)
         .runtime(&context.runtime)
         .watch(context.watch("restoring"));
-    let drilled = drill.run(&mut source.object, &settings.scratch);
+    let drilled = drill.run(&mut source.object, &scratch);
     let drilled = drilled.map_err(|error| match error.kind() {
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
@@ -91,20 +93,21 @@ fn perform(settings: DrillSettings, seen: &mut Seen, context: &Context) -> Resul
 }
 
 fn plan(settings: DrillSettings, context: &Context) -> Result<Exit> {
-    Scratch::check(&settings.scratch)?;
+    let PrivateEtcd { etcd, scratch, .. } = &settings.etcd;
+    Scratch::check(scratch)?;
     let mut source = OpenSource::open(settings.source, context, true)?;
     let mut destination = format!(
         "a scratch directory in {}, and start {} of {} there",
-        settings.scratch.display(),
+        scratch.display(),
         count(settings.members as u64, "member"),
-        settings.etcd.display(),
+        etcd.display(),
     );
     let description = source.describe();
     let expected = source.expected_size(description.as_ref());
     if let Some(expected) = expected {
         let _ = write!(destination, ", at least {}", size(expected));
     }
-    check_room(&settings.scratch, expected, settings.members, free_space(&settings.scratch)?)?;
+    check_room(scratch, expected, settings.members, free_space(scratch)?)?;
     context.reporter.result(&Plan::new(
         "drill",
         source.archive().subject().to_string(),

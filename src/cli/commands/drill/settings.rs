@@ -5,17 +5,17 @@
 )]
 
 use crate::cli::commands::restore::SourceSettings;
-use crate::cli::settings::environment::{self, Environment};
+use crate::cli::settings::environment::Environment;
 use crate::cli::settings::identities::IdentityArguments;
 use crate::cli::settings::opening::OpeningArguments;
-use crate::cli::settings::setting::{Setting, optional, setting};
+use crate::cli::settings::private_etcd::PrivateEtcd;
+use crate::cli::settings::setting::{Setting, setting};
 use crate::cli::settings::values::parse_duration;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use clap::Args;
 use clap::builder::PathBufValueParser;
-use std::ffi::{OsStr, OsString};
-use std::os::unix::fs::PermissionsExt;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -67,20 +67,13 @@ pub(crate) struct DrillArguments {
     pub(crate) opening: OpeningArguments,
 }
 
-/// Default places of scratch directories, on a disk like a restored member's. The second always exists.
-const SCRATCH: [&str; 2] = ["/var/tmp", "/tmp"];
-
 pub(crate) struct DrillSettings {
     /// The source of the snapshot.
     pub(crate) source: SourceSettings,
-    /// The etcd to start, by its absolute path.
-    pub(crate) etcd: PathBuf,
-    /// The value of `PATH`.
-    pub(crate) search_path: Option<OsString>,
+    /// The etcd to start, and where.
+    pub(crate) etcd: PrivateEtcd,
     /// The number of members.
     pub(crate) members: usize,
-    /// The directory for the scratch directory.
-    pub(crate) scratch: PathBuf,
     /// How long etcd may take until it serves.
     pub(crate) timeout: Duration,
     /// The file that the outcome is written to as well.
@@ -105,59 +98,18 @@ impl DrillSettings {
     pub(crate) fn resolve(arguments: DrillArguments, environment: &Environment) -> Result<Self> {
         let options = arguments.opening.options()?;
         let source =
-            SourceSettings::resolve(arguments.archive, arguments.from_snapshot, arguments.identities)?;
-        let scratch = optional(arguments.scratch.as_ref())?.unwrap_or_else(default_scratch);
-        if !scratch.is_dir() {
-            let message = format!("there is no directory {}", scratch.display());
-            return Err(Error::new(Kind::Destination, message)
-                .with_hint("name an existing directory with --scratch, or with TMPDIR"));
-        }
-        let search_path = environment.get(environment::PATH);
+            SourceSettings::resolve(arguments.archive, arguments.from_snapshot, None, arguments.identities)?;
+        let etcd = PrivateEtcd::find(arguments.etcd.as_deref(), arguments.scratch.as_ref(), environment)?;
         Ok(Self {
             source,
-            etcd: find_etcd(arguments.etcd.as_deref(), search_path)?,
-            search_path: search_path.map(OsStr::to_owned),
+            etcd,
             members: arguments.members.into(),
-            scratch,
             timeout: arguments.timeout,
             metrics: arguments.metrics_file.as_deref().map(MetricsPlace::named).transpose()?,
             dry_run: arguments.dry_run,
             options,
         })
     }
-}
-
-fn default_scratch() -> PathBuf {
-    SCRATCH.iter().map(PathBuf::from).find(|path| path.is_dir()).unwrap_or_else(|| PathBuf::from("."))
-}
-
-/// Finds etcd as a shell finds programs: a name without a slash is looked up in `PATH`.
-fn find_etcd(named: Option<&Path>, search_path: Option<&OsStr>) -> Result<PathBuf> {
-    let name = named.unwrap_or(Path::new("etcd"));
-    if name.components().count() > 1 {
-        let absolute = std::path::absolute(name).map_err(|error| Error::io("find", name.display(), error))?;
-        return if is_program(&absolute) {
-            Ok(absolute)
-        } else {
-            Err(no_etcd(format!("{} is no program", name.display())))
-        };
-    }
-    let directories =
-        search_path.map(|path| std::env::split_paths(path).collect::<Vec<_>>()).unwrap_or_default();
-    let found = directories
-        .into_iter()
-        .filter(|directory| directory.is_absolute())
-        .map(|directory| directory.join(name))
-        .find(|path| is_program(path));
-    found.ok_or_else(|| no_etcd(format!("there is no {} on PATH to drill with", name.display())))
-}
-
-fn no_etcd(message: String) -> Error {
-    Error::new(Kind::NoEtcd, message)
-}
-
-fn is_program(path: &Path) -> bool {
-    path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
 }
 
 impl MetricsPlace {
@@ -177,6 +129,8 @@ mod tests {
     use super::*;
     use crate::cli::command_line::parsed;
     use crate::cli::commands::Command;
+    use crate::cli::settings::environment;
+    use std::os::unix::fs::PermissionsExt;
 
     fn resolve(arguments: &[&str], variables: &[(&str, &str)]) -> Result<DrillSettings> {
         let Command::Drill(drill) = parsed(&[&["drill"], arguments].concat(), variables)? else {
@@ -207,7 +161,7 @@ mod tests {
         let variables = &[(environment::PATH, path.as_str())][..];
         let archive = ["a.age", "-i", "k"];
         let found = |arguments: &[&str]| {
-            resolve(&[&archive[..], arguments].concat(), variables).map(|found| found.etcd)
+            resolve(&[&archive[..], arguments].concat(), variables).map(|found| found.etcd.etcd)
         };
         assert_eq!(found(&[]).unwrap(), directory.path().join("etcd"));
         assert_eq!(found(&["--etcd", "etcd-3.6"]).unwrap(), directory.path().join("etcd-3.6"));
@@ -245,10 +199,10 @@ mod tests {
         let here = directory.path().to_str().unwrap();
         let place = |arguments: &[&str], variables: &[(&str, &str)]| {
             let arguments = [&["--from-snapshot", "s"], arguments].concat();
-            resolve(&arguments, &[variables, &[(environment::PATH, here)]].concat()).unwrap().scratch
+            resolve(&arguments, &[variables, &[(environment::PATH, here)]].concat()).unwrap().etcd.scratch
         };
         assert_eq!(place(&["--scratch", "/"], &[("TMPDIR", here)]), Path::new("/"));
         assert_eq!(place(&[], &[("TMPDIR", here)]), directory.path());
-        assert!(SCRATCH.iter().any(|scratch| place(&[], &[]) == Path::new(scratch)));
+        assert!(["/var/tmp", "/tmp"].iter().any(|scratch| place(&[], &[]) == Path::new(scratch)));
     }
 }

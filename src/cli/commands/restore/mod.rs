@@ -2,6 +2,7 @@
 
 mod settings;
 
+use super::salvage::{check, salvage};
 use crate::archive::contents::Kubernetes;
 use crate::archive::manifest::Description;
 use crate::cli::clock::{now, time_of};
@@ -10,7 +11,10 @@ use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, standard_input_object};
 use crate::cli::output::Place;
-use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, keys, size};
+use crate::cli::render::{
+    Made, MemberDirectories, MemberReport, Plan, RestoreReport, SalvageReport, keys, size,
+};
+use crate::cli::settings::data_directory::DataDirectorySettings;
 use crate::cli::terminal::printable::quoted;
 use crate::database::contents::{DatabaseContents, major_and_minor};
 use crate::database::member::Membership;
@@ -23,12 +27,14 @@ use crate::pipeline::member::{Restored, WantedBump};
 use crate::pipeline::open::{Opening, Options};
 use crate::pipeline::predecessor::{Predecessor, predecessors};
 use crate::pipeline::restore::Restore;
+use crate::pipeline::salvage::{Found, Salvaged};
 use crate::pipeline::space::{MemberRoom, check_cluster, check_snapshot};
 use crate::store::Object;
 use crate::store::local::LocalFile;
 use crate::store::member::{MemberPlace, Owner, UnpublishedMembers};
 use crate::store::source::open_snapshot;
 use crate::store::space::free_space;
+use jiff::Timestamp;
 use settings::{ClusterSettings, RestoreSettings, Target};
 pub(crate) use settings::{RestoreArguments, SourceSettings};
 use std::ffi::OsStr;
@@ -38,7 +44,12 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 pub(crate) fn run(arguments: RestoreArguments, context: &Context) -> Result<Exit> {
-    let RestoreSettings { source, target, dry_run, options } = RestoreSettings::resolve(arguments)?;
+    let RestoreSettings { source, target, dry_run, options } =
+        RestoreSettings::resolve(arguments, &context.environment)?;
+    if let SourceSettings::DataDirectory(_) = source {
+        // A copy and a start of etcd come first, so what the end would refuse is refused now.
+        target.check()?;
+    }
     let source = OpenSource::open(source, context, dry_run)?;
     match target {
         Target::Snapshot(output, force) => to_snapshot(source, &output, force, &options, context),
@@ -59,6 +70,10 @@ pub(crate) struct OpenSource {
     pub(crate) object: Box<dyn Object>,
     /// The identities for an archive; `None` for a plain snapshot.
     pub(crate) identities: Option<Identities>,
+    /// The snapshot's scratch directory, and what was found in the data directory that it came from.
+    salvaged: Option<Salvaged>,
+    /// When the data directory was last written.
+    written: Option<Timestamp>,
     /// Whether the command only plans.
     dry_run: bool,
 }
@@ -73,8 +88,9 @@ impl OpenSource {
                     None => standard_input_object()?,
                     Some(path) => Box::new(LocalFile::from(open_snapshot(path)?)),
                 };
-                Ok(Self { archive, object, identities: None, dry_run })
+                Ok(Self::new(archive, object, None, dry_run))
             }
+            SourceSettings::DataDirectory(settings) => Self::salvage(&settings, context, dry_run),
             SourceSettings::Archive(path, identities) => {
                 let archive = Archive::named(&path);
                 let object = archive.open()?;
@@ -84,9 +100,29 @@ impl OpenSource {
                 } else {
                     identities.load(&context.terminal)?.unwrap_or_default()
                 };
-                Ok(Self { archive, object, identities: Some(identities), dry_run })
+                Ok(Self::new(archive, object, Some(identities), dry_run))
             }
         }
+    }
+
+    fn new(archive: Archive, object: Box<dyn Object>, identities: Option<Identities>, dry_run: bool) -> Self {
+        Self { archive, object, identities, salvaged: None, written: None, dry_run }
+    }
+
+    /// Makes a snapshot of the data directory. A dry run only looks at its files.
+    fn salvage(settings: &DataDirectorySettings, context: &Context, dry_run: bool) -> Result<Self> {
+        let archive = Archive::named(&settings.path);
+        let failed = |error| Error::io("read", "the snapshot", error);
+        let (object, written, salvaged) = if dry_run {
+            let source = check(settings, context)?;
+            (source.database().map_err(failed)?, source.written(), None)
+        } else {
+            let salvaged = salvage(settings, context)?;
+            (salvaged.snapshot.try_clone().map_err(failed)?, salvaged.found.written, Some(salvaged))
+        };
+        let written = written.and_then(time_of);
+        let object = Box::new(LocalFile::from(object));
+        Ok(Self { salvaged, written, ..Self::new(archive, object, None, dry_run) })
     }
 
     pub(crate) fn archive(&self) -> &Archive {
@@ -105,6 +141,9 @@ impl OpenSource {
 
     /// The current time, and when the archive or the snapshot was written.
     fn clock(&self) -> Result<Clock> {
+        if self.written.is_some() {
+            return Ok(Clock { now: now()?, modified: self.written });
+        }
         let modified = self.object.modified().and_then(|modified| time_of(modified.into()));
         Ok(Clock { now: now()?, modified })
     }
@@ -135,6 +174,9 @@ fn to_snapshot(
         return context.reporter.result(&plan);
     }
     let began = Instant::now();
+    if let Some(salvaged) = &source.salvaged {
+        return salvaged_to_snapshot(&salvaged.found, &mut source.object, &place, context);
+    }
     let identities = source.identities.take().unwrap_or_default();
     let mut output = place.begin()?;
     let watch = context.watch("restoring");
@@ -150,6 +192,33 @@ fn to_snapshot(
     })?;
     let published = output.publish(None, &context.interrupt)?;
     context.reporter.result(&RestoreReport::new(opened, archive.path(), published, began.elapsed()))
+}
+
+/// Writes the snapshot of a data directory.
+fn salvaged_to_snapshot(
+    found: &Found,
+    snapshot: &mut Box<dyn Object>,
+    place: &Place,
+    context: &Context,
+) -> Result<Exit> {
+    let began = Instant::now();
+    let mut output = place.begin()?;
+    let restore = Restore::from(None).watch(context.watch("restoring"));
+    let written = restore.copy_to(snapshot, &mut output);
+    let size = written.map_err(|error| output.explain(error, std::convert::identity))?;
+    let published = output.publish(None, &context.interrupt)?;
+    context.reporter.result(&SalvageReport::new(found, size, published, began.elapsed()))
+}
+
+impl Target {
+    /// Refuses now what publishing would refuse at the end.
+    fn check(&self) -> Result<()> {
+        match self {
+            Self::Snapshot(output, force) => Place::for_snapshot(output, *force).map(drop),
+            Self::Member(_, _, place) => place.check(),
+            Self::Cluster(_, directory, _) => UnpublishedMembers::check(directory),
+        }
+    }
 }
 
 /// The result to make of the snapshot.
@@ -257,7 +326,8 @@ fn to_members(
     let archive = source.archive();
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
     warn(&restored, cluster);
-    let made = Made { membership, names: &names, directories: directories.as_ref() };
+    let found = source.salvaged.as_ref().map(|salvaged| &salvaged.found);
+    let made = Made { membership, names: &names, directories: directories.as_ref(), found };
     let report = MemberReport::new(restored, archive.path(), &made, clock, began.elapsed());
     context.reporter.result(&report)
 }

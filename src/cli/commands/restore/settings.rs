@@ -1,5 +1,7 @@
 //! The settings of `restore`.
 
+use crate::cli::settings::data_directory::{DataDirectoryArguments, DataDirectorySettings};
+use crate::cli::settings::environment::Environment;
 use crate::cli::settings::identities::IdentityArguments;
 use crate::cli::settings::opening::OpeningArguments;
 use crate::cli::settings::setting::ids_of;
@@ -21,7 +23,7 @@ use std::time::Duration;
 /// Arguments of `restore`.
 #[derive(Debug, Args)]
 #[command(group(clap::ArgGroup::new("target").required(true).args(["output", "data_dir", "output_dir"])))]
-#[command(group(clap::ArgGroup::new("source").required(true).args(["archive", "from_snapshot"])))]
+#[command(group(clap::ArgGroup::new("source").required(true).args(["archive", "from_snapshot", "from_data_dir"])))]
 pub(crate) struct RestoreArguments {
     /// The archive, - for standard input
     #[arg(value_name = "ARCHIVE")]
@@ -41,6 +43,9 @@ pub(crate) struct RestoreArguments {
     /// Which member to make.
     #[command(flatten)]
     pub(crate) member: MemberArguments,
+    /// A data directory instead of an archive.
+    #[command(flatten)]
+    pub(crate) data_directory: DataDirectoryArguments,
     /// What opens it.
     #[command(flatten)]
     pub(crate) identities: IdentityArguments,
@@ -139,18 +144,24 @@ pub(crate) enum SourceSettings {
     Archive(PathBuf, IdentityArguments),
     /// `--from-snapshot`.
     Snapshot(PathBuf),
+    /// `--from-data-dir`.
+    DataDirectory(Box<DataDirectorySettings>),
 }
 
 impl SourceSettings {
-    /// Resolves the source, which must be exactly one of the two.
+    /// Resolves the source, which must be exactly one of the three.
     ///
     /// # Errors
     /// [`Kind::Usage`], also where no identity is given for an archive.
     pub(crate) fn resolve(
         archive: Option<PathBuf>,
         snapshot: Option<PathBuf>,
+        directory: Option<DataDirectorySettings>,
         identities: IdentityArguments,
     ) -> Result<Self> {
+        if let Some(directory) = directory {
+            return Ok(Self::DataDirectory(Box::new(directory)));
+        }
         let mut input = StandardInput::default();
         input.claim_paths("ARCHIVE -", archive.as_slice())?;
         identities.check(&mut input)?;
@@ -197,10 +208,12 @@ impl RestoreSettings {
     ///
     /// # Errors
     /// [`Kind::Usage`].
-    pub(crate) fn resolve(arguments: RestoreArguments) -> Result<Self> {
-        let RestoreArguments { archive, output, force, dry_run, member, identities, opening } = arguments;
+    pub(crate) fn resolve(arguments: RestoreArguments, environment: &Environment) -> Result<Self> {
+        let RestoreArguments { archive, output, force, dry_run, member, data_directory, identities, opening } =
+            arguments;
         let options = opening.options()?;
-        let source = SourceSettings::resolve(archive, member.from_snapshot.clone(), identities)?;
+        let directory = data_directory.resolve(environment)?;
+        let source = SourceSettings::resolve(archive, member.from_snapshot.clone(), directory, identities)?;
         let target = match output {
             Some(output) => Target::Snapshot(output, force),
             None => to_members(member, force)?,
@@ -318,7 +331,7 @@ mod tests {
         let Command::Restore(restore) = parsed(&[&["restore"], arguments].concat(), variables)? else {
             panic!("no restore")
         };
-        RestoreSettings::resolve(*restore)
+        RestoreSettings::resolve(*restore, &Environment::of(variables))
     }
 
     fn refused(arguments: &[&str]) -> String {

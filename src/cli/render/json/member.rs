@@ -2,6 +2,7 @@
 
 use super::Report;
 use super::contents::{Contents, SealedBy};
+use super::data_directory::DataDirectoryReport;
 use super::source::SourceReport;
 use super::units::milliseconds;
 use crate::archive::contents::Kubernetes;
@@ -13,6 +14,7 @@ use crate::database::member::{Member, Membership};
 use crate::pipeline::age::Clock;
 use crate::pipeline::instructions::etcd_flags;
 use crate::pipeline::member::Restored;
+use crate::pipeline::salvage::Found;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -37,6 +39,9 @@ pub(crate) struct MemberReport {
     pub(crate) sealed_by: Option<SealedBy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) snapshot: Option<Contents>,
+    /// What was found in the data directory that it was restored from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_directory: Option<DataDirectoryReport>,
 }
 
 /// The directories of a single member on this host; members of a cluster are still to be copied to their hosts.
@@ -55,6 +60,8 @@ pub(crate) struct Made<'a> {
     pub(crate) names: &'a [String],
     /// The directories of a single member.
     pub(crate) directories: Option<&'a MemberDirectories>,
+    /// What was found in the data directory that they were restored from.
+    pub(crate) found: Option<&'a Found>,
 }
 
 /// A restored member.
@@ -67,14 +74,14 @@ pub(crate) struct MadeMember {
 }
 
 impl MadeMember {
-    fn new(member: &Member, directories: Option<&MemberDirectories>) -> Self {
+    fn new(member: &Member, directories: Option<&MemberDirectories>, size: u64) -> Self {
         let data_dir = directories.map(|directories| directories.data_dir.as_path());
         let wal_dir = directories.and_then(|directories| directories.wal_dir.as_deref());
         Self {
             name: member.name.clone(),
             id: format!("{:016x}", member.id),
             peer_urls: member.peer_urls.clone(),
-            etcd_flags: etcd_flags(member, data_dir, wal_dir),
+            etcd_flags: etcd_flags(member, data_dir, wal_dir, size),
         }
     }
 }
@@ -138,12 +145,15 @@ impl MemberReport {
         clock: Clock,
         took: Duration,
     ) -> Self {
-        let Made { membership, names, directories } = made;
-        let (verdict, path) =
-            Verdict::of_published("restore", Proved::by(restored.digest), Some(restored.published));
+        let Made { membership, names, directories, found } = made;
+        let proved = match Proved::by(restored.digest) {
+            Proved::AsAsked => found.map_or(Proved::AsAsked, DataDirectoryReport::proved),
+            worse => worse,
+        };
+        let (verdict, path) = Verdict::of_published("restore", proved, Some(restored.published));
         let members = membership.members().iter().filter(|member| names.contains(&member.name));
         let mut members: Vec<MadeMember> =
-            members.map(|member| MadeMember::new(member, *directories)).collect();
+            members.map(|member| MadeMember::new(member, *directories, restored.snapshot_size)).collect();
         members.sort_by(|one, other| one.name.cmp(&other.name));
         let manifest = restored.opened.as_ref().and_then(|opened| opened.manifest.as_ref());
         let description = manifest.map(|manifest| manifest.description.clone());
@@ -151,7 +161,7 @@ impl MemberReport {
             verdict,
             path,
             archive: shown(archive),
-            duration_ms: milliseconds(took),
+            duration_ms: milliseconds(took + found.map_or(Duration::ZERO, |found| found.took)),
             source: SourceReport::new(description, Some(restored.snapshot_size), clock),
             sealed_by: restored.opened.is_some().then_some(SealedBy::Unknown),
             cluster_id: format!("{:016x}", membership.cluster_id()),
@@ -162,6 +172,7 @@ impl MemberReport {
             snapshot_size: restored.snapshot_size,
             digest: restored.digest,
             snapshot: restored.opened.map(Contents::of),
+            data_directory: found.map(DataDirectoryReport::new),
         }
     }
 }

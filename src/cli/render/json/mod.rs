@@ -1,6 +1,7 @@
 //! Results and failures as JSON: the fields are those of the structs here, and a line that is safe on a terminal.
 
 pub(crate) mod contents;
+pub(crate) mod data_directory;
 pub(crate) mod drill;
 pub(crate) mod failure;
 pub(crate) mod info;

@@ -2,9 +2,11 @@
 
 use super::Report;
 use super::contents::{conditions, without_size};
+use super::data_directory::DataDirectoryReport;
 use super::units::{milliseconds, ratio};
 use crate::archive::manifest::{Manifest, Trailer};
 use crate::cli::render::verdict::{Proved, Verdict};
+use crate::pipeline::salvage::Found;
 use crate::pipeline::seal::Sealed;
 use crate::store::Published;
 use serde::Serialize;
@@ -23,13 +25,23 @@ pub(crate) struct SaveReport {
     pub(crate) manifest: Manifest,
     #[serde(flatten)]
     pub(crate) trailer: Trailer,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_directory: Option<DataDirectoryReport>,
 }
 
 impl SaveReport {
     /// The report on a new archive; `None` is standard output.
     #[must_use]
-    pub(crate) fn new(saved: Sealed, published: Option<Published>, took: Duration) -> Self {
-        let proved = proved(&saved.manifest, &saved.trailer);
+    pub(crate) fn new(
+        saved: Sealed,
+        found: Option<&Found>,
+        published: Option<Published>,
+        took: Duration,
+    ) -> Self {
+        let proved = match proved(&saved.manifest, &saved.trailer) {
+            Proved::AsAsked => found.map_or(Proved::AsAsked, DataDirectoryReport::proved),
+            worse => worse,
+        };
         let (verdict, path) = Verdict::of_published("save", proved, published);
         let ratio = ratio(saved.trailer.snapshot_size, saved.archive_size);
         Self {
@@ -38,9 +50,10 @@ impl SaveReport {
             archive_size: saved.archive_size,
             archive_sha256: hex::encode(saved.archive_sha256),
             ratio: (ratio * 100.0).round() / 100.0,
-            duration_ms: milliseconds(took),
+            duration_ms: milliseconds(took + found.map_or(Duration::ZERO, |found| found.took)),
             manifest: without_size(saved.manifest),
             trailer: saved.trailer,
+            data_directory: found.map(DataDirectoryReport::new),
         }
     }
 

@@ -4,12 +4,16 @@ use super::Text;
 use super::units::{seconds, size};
 use crate::cli::render::json::member::MemberReport;
 use crate::cli::terminal::printable::{quoted, sanitize};
-use crate::pipeline::instructions::etcd_command;
+use crate::pipeline::instructions::{etcd_command, quota};
 use crate::pipeline::member::INSTRUCTIONS;
 use std::fmt::Write as _;
 
 /// The line before the command that starts etcd on the member.
 const START: &str = "start etcd so, with the client URLs and TLS flags that its configuration has:";
+
+/// The line before it where the database is large.
+const QUOTA: &str =
+    "etcd takes no write beyond its quota, 2 GiB by default: this database needs --quota-backend-bytes";
 
 impl Text for MemberReport {
     fn text(&self) -> String {
@@ -25,11 +29,17 @@ impl Text for MemberReport {
         }
         let _ = write!(text, ", {}{}", seconds(self.duration_ms), self.verdict.text());
         let _ = write!(text, "\nfrom {}", self.source.text());
+        if let Some(directory) = &self.data_directory {
+            let _ = write!(text, "\n  {}", directory.text());
+        }
         if let Some(sealed_by) = self.sealed_by {
             let _ = write!(text, "\nsealed by: {}", sealed_by.text());
         }
         match &self.members[..] {
             [member] if member.etcd_flags.first().is_some_and(|flag| flag.starts_with("--data-dir=")) => {
+                if quota(self.snapshot_size).is_some() {
+                    let _ = write!(text, "\n{QUOTA}");
+                }
                 let command = etcd_command(&member.etcd_flags);
                 let _ = write!(text, "\n{START}\n{}", sanitize(&command));
             }

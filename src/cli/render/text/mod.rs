@@ -2,6 +2,7 @@
 //! text go through [`sanitize`](crate::cli::terminal::printable::sanitize).
 
 mod contents;
+mod data_directory;
 mod drill;
 pub(crate) mod failure;
 mod info;

@@ -20,6 +20,9 @@ impl Text for SaveReport {
             let _ = write!(text, ", from {member}");
         }
         let _ = write!(text, "\n  {}{}", self.sizes(), kubernetes(&self.trailer));
+        if let Some(directory) = &self.data_directory {
+            let _ = write!(text, "\n  {}", directory.text());
+        }
         // A sidecar keeps it for later; without one only this text does.
         if !self.has_sidecar() {
             let _ = write!(text, "\n  sha256 {}", self.archive_sha256);
@@ -45,7 +48,8 @@ impl SaveReport {
     /// be explained is on a line of its own.
     fn sizes(&self) -> String {
         let mut text = String::new();
-        if let Some(revision) = revision_of(Some(&self.manifest), &self.trailer) {
+        let revision = revision_of(Some(&self.manifest), &self.trailer);
+        if let (Some(revision), None) = (revision, &self.data_directory) {
             let separator = if revision.contains('(') { "\n  " } else { ", " };
             let _ = write!(text, "revision {revision}{separator}");
         }

@@ -1,24 +1,31 @@
-//! The running members of a drill.
+//! The running members of a private cluster.
 //!
 //! They listen on sockets in the scratch directory, which other users cannot enter: the restored data are as secret as the
 //! archive, and every user of the host could connect to a port of the loopback device.
 
+use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use secrecy::SecretString;
 use tokio::runtime::Handle;
 
 use super::host::{blamed_on_host, host_fault};
 use super::process::{Process, Program};
+use super::root_token::RootToken;
 use crate::database::member::Membership;
 use crate::error::{Error, Kind, Result};
-use crate::etcd::{Client, Connection};
+use crate::etcd::{Client, Connection, MemberStatus};
 use crate::interrupt::Interrupt;
 use crate::store::scratch::Scratch;
 use crate::watch::Watch;
 
+/// The directory of the first member, which has its name.
+pub(in crate::pipeline) const DIRECTORY: &str = "m1";
+/// The file with the key of a [`RootToken`].
+const KEY_FILE: &str = "token.key";
 /// The token of the new cluster.
 const TOKEN: &str = "etcd-seal-drill";
 /// How often to ask a member that does not serve yet.
@@ -29,29 +36,29 @@ const ATTEMPT: Duration = Duration::from_secs(2);
 const CALL_LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// What the members run with, and where.
-pub(super) struct Site<'a> {
-    pub(super) program: &'a Program,
-    pub(super) scratch: &'a Scratch,
-    pub(super) runtime: &'a Handle,
+pub(in crate::pipeline) struct Site<'a> {
+    pub(in crate::pipeline) program: &'a Program,
+    pub(in crate::pipeline) scratch: &'a Scratch,
+    pub(in crate::pipeline) runtime: &'a Handle,
     /// How long the members may take until they serve.
-    pub(super) timeout: Duration,
-    pub(super) watch: &'a Watch,
+    pub(in crate::pipeline) timeout: Duration,
+    pub(in crate::pipeline) watch: &'a Watch,
 }
 
 impl Site<'_> {
     /// The request to stop.
-    pub(super) fn interrupt(&self) -> &Interrupt {
+    pub(in crate::pipeline) fn interrupt(&self) -> &Interrupt {
         &self.watch.interrupt
     }
 
     /// Tells the step that begins.
-    pub(super) fn step(&self, step: &str) {
+    pub(in crate::pipeline) fn step(&self, step: &str) {
         self.watch.progress.step(step);
     }
 }
 
 /// Why the members do not serve.
-pub(super) enum Trouble {
+pub(in crate::pipeline) enum Trouble {
     /// A member ended by itself.
     Ended(Error),
     /// Any other reason.
@@ -65,7 +72,7 @@ impl From<Error> for Trouble {
 }
 
 impl Trouble {
-    pub(super) fn into_error(self) -> Error {
+    pub(in crate::pipeline) fn into_error(self) -> Error {
         match self {
             Self::Ended(error) | Self::Other(error) => error,
         }
@@ -87,39 +94,46 @@ fn peer_socket(number: usize) -> String {
 }
 
 /// The membership of a cluster of `members` members.
-pub(super) fn membership(members: usize) -> Result<Membership> {
+pub(in crate::pipeline) fn membership(members: usize) -> Result<Membership> {
     let listed: Vec<String> =
         (0..members).map(|number| format!("{}=unix://{}", name(number), peer_socket(number))).collect();
     Membership::parse(&listed.join(","), TOKEN)
 }
 
 /// The processes of a cluster's members; dropping it ends them.
-pub(super) struct Cluster<'a> {
+pub(in crate::pipeline) struct Cluster<'a> {
     site: &'a Site<'a>,
     processes: Vec<Process>,
 }
 
 /// A cluster in which all members serve.
-pub(super) struct Served<'a> {
-    pub(super) cluster: Cluster<'a>,
+pub(in crate::pipeline) struct Served<'a> {
+    pub(in crate::pipeline) cluster: Cluster<'a>,
     /// A connection to each member, in the order of their numbers.
-    pub(super) clients: Vec<Client>,
+    pub(in crate::pipeline) clients: Vec<Client>,
     /// The time until the first member served a read.
-    pub(super) after: Duration,
+    pub(in crate::pipeline) after: Duration,
+}
+
+/// A cluster of one member that came from another cluster.
+pub(in crate::pipeline) struct Alone<'a> {
+    pub(in crate::pipeline) cluster: Cluster<'a>,
+    /// A connection to it, as the user root.
+    pub(in crate::pipeline) connection: Connection,
+    /// Its status once it had replayed its log.
+    pub(in crate::pipeline) status: MemberStatus,
 }
 
 impl<'a> Cluster<'a> {
     /// Starts every member in its directory in the scratch directory, and waits until all of them serve.
-    pub(super) fn boot(site: &'a Site<'a>, membership: &Membership) -> Result<Served<'a>, Trouble> {
+    pub(in crate::pipeline) fn boot(
+        site: &'a Site<'a>,
+        membership: &Membership,
+    ) -> Result<Served<'a>, Trouble> {
         let began = Instant::now();
         let mut cluster = Self { site, processes: Vec::new() };
         for number in 0..membership.members().len() {
-            remove_sockets(number, site.scratch)?;
-            let name = name(number);
-            let arguments = arguments(number, &name, membership)?;
-            let log = site.scratch.create_log(&format!("{name}.log"))?;
-            let directory = site.scratch.path();
-            cluster.processes.push(Process::start(site.program, &name, &directory, log, &arguments)?);
+            cluster.start(number, &arguments(number, &name(number), membership)?)?;
         }
         let mut clients = Vec::new();
         let mut after = None;
@@ -130,26 +144,73 @@ impl<'a> Cluster<'a> {
         Ok(Served { cluster, clients, after: after.unwrap_or_default() })
     }
 
+    /// Starts one etcd on the data of a member of another cluster, of which it makes a cluster of that member alone, and waits
+    /// until it has replayed the log up to the raft index `last`. It asks as the user root.
+    pub(in crate::pipeline) fn boot_alone(site: &'a Site<'a>, last: u64) -> Result<Alone<'a>, Trouble> {
+        let began = Instant::now();
+        let mut cluster = Self { site, processes: Vec::new() };
+        let token = RootToken::new()?;
+        site.scratch.remove_file(KEY_FILE)?;
+        let mut key = site.scratch.create_file(Path::new(KEY_FILE))?;
+        let written = key.write_all(token.key()).and_then(|()| key.finish());
+        written.map_err(|error| Error::io("write", "the scratch directory", error))?;
+        let mut arguments = arguments(0, &name(0), &membership(1)?)?;
+        arguments.extend(["--force-new-cluster".to_owned(), RootToken::flag(KEY_FILE)]);
+        cluster.start(0, &arguments)?;
+        let connection = |cluster: &Self, limit| Connection {
+            token: Some(SecretString::from(token.text())),
+            ..connection(&cluster.socket(0), limit)
+        };
+        let asking = connection(&cluster, ATTEMPT);
+        let status = cluster.wait_until(0, began, async || {
+            let status = Client::connect(&asking, site.interrupt()).await?.status().await?;
+            if status.raft_applied_index < last {
+                let at = status.raft_applied_index;
+                return Err(Error::new(Kind::EtcdNotRunning, format!("it has applied {at} of {last}")));
+            }
+            Ok(status)
+        })?;
+        Ok(Alone { connection: connection(&cluster, CALL_LIMIT), status, cluster })
+    }
+
+    /// Starts the member with these flags.
+    fn start(&mut self, number: usize, flags: &[String]) -> Result<()> {
+        let (site, name) = (self.site, name(number));
+        remove_sockets(number, site.scratch)?;
+        let log = site.scratch.create_log(&format!("{name}.log"))?;
+        self.processes.push(Process::start(site.program, &name, &site.scratch.path(), log, flags)?);
+        Ok(())
+    }
+
     /// Waits until the member serves a linearizable read.
     fn wait_for(&mut self, number: usize, began: Instant) -> Result<Client, Trouble> {
-        let connection = connection(&self.socket(number), ATTEMPT);
+        let (connection, interrupt) = (connection(&self.socket(number), ATTEMPT), self.site.interrupt());
+        self.wait_until(number, began, async || {
+            let client = Client::connect(&connection, interrupt).await?;
+            match client.read().await {
+                // A corruption alarm in the data has the same effect; later checks find real corruption.
+                Err(error) if error.to_string().contains("corrupt cluster") => {
+                    client.disarm().await?;
+                    client.read().await?;
+                }
+                other => other?,
+            }
+            Ok(client)
+        })
+    }
+
+    /// Repeats `attempt` until it succeeds, the member ends, or the time is over.
+    fn wait_until<T>(
+        &mut self,
+        number: usize,
+        began: Instant,
+        attempt: impl AsyncFn() -> Result<T>,
+    ) -> Result<T, Trouble> {
         loop {
             self.site.watch.check()?;
             self.check_running()?;
-            let attempt: Result<Client> = self.site.runtime.block_on(async {
-                let client = Client::connect(&connection, self.site.interrupt()).await?;
-                match client.read().await {
-                    // A corruption alarm in the data has the same effect; later checks find real corruption.
-                    Err(error) if error.to_string().contains("corrupt cluster") => {
-                        client.disarm().await?;
-                        client.read().await?;
-                    }
-                    other => other?,
-                }
-                Ok(client)
-            });
-            match attempt {
-                Ok(client) => return Ok(client),
+            match self.site.runtime.block_on(attempt()) {
+                Ok(done) => return Ok(done),
                 Err(error) if error.kind() == Kind::Interrupted => return Err(error.into()),
                 Err(error) => tracing::debug!(%error, "etcd does not serve yet"),
             }
@@ -165,12 +226,12 @@ impl<'a> Cluster<'a> {
     }
 
     /// Whether the user asked to stop: a signal to the whole process group also ends etcd, which is not at fault then.
-    pub(super) fn is_interrupted(&self) -> bool {
+    pub(in crate::pipeline) fn is_interrupted(&self) -> bool {
         self.site.watch.check().is_err_and(|error| error.kind() == Kind::Interrupted)
     }
 
     /// Fails if a member has ended.
-    pub(super) fn check_running(&mut self) -> Result<(), Trouble> {
+    pub(in crate::pipeline) fn check_running(&mut self) -> Result<(), Trouble> {
         for process in &mut self.processes {
             if let Some(status) = process.ended()? {
                 // A signal to the whole process group ends etcd as well, which is not at fault then.
@@ -189,7 +250,7 @@ impl<'a> Cluster<'a> {
     }
 
     /// The connection to the member.
-    pub(super) fn connection(&self, number: usize) -> Connection {
+    pub(in crate::pipeline) fn connection(&self, number: usize) -> Connection {
         connection(&self.socket(number), CALL_LIMIT)
     }
 
@@ -198,10 +259,19 @@ impl<'a> Cluster<'a> {
     }
 
     /// Stops one member after the other, as an operator would, so that a leader can hand over to a running member.
-    pub(super) fn stop(self) -> Result<()> {
+    pub(in crate::pipeline) fn stop(self) -> Result<()> {
         let Self { site, processes } = self;
         processes.into_iter().try_for_each(|process| process.stop(site.interrupt()))
     }
+}
+
+/// Starts an etcd without data, moving those of the first member aside, and returns its version.
+pub(in crate::pipeline) fn version_without_data(site: &Site<'_>) -> Result<String> {
+    site.scratch.rename(DIRECTORY, "m1.aside")?;
+    let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
+    let client =
+        served.clients.first().ok_or_else(|| Error::new(Kind::EtcdNotRunning, "there is no member"))?;
+    Ok(site.runtime.block_on(client.status())?.version)
 }
 
 /// Removes the sockets of a member that was killed: etcd 3.4 takes them for those of a running server.
@@ -237,6 +307,7 @@ fn connection(socket: &Path, limit: Duration) -> Connection {
         insecure_skip_tls_verify: false,
         insecure_transport: true,
         user: None,
+        token: None,
         dial_timeout: ATTEMPT,
         command_timeout: limit,
         stream_timeout: None,

@@ -1,4 +1,4 @@
-//! An etcd process that the drill starts, watches, and always ends.
+//! A private etcd process: started, watched, and always ended.
 
 use std::ffi::{OsStr, OsString};
 use std::fs::File;

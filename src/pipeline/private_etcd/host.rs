@@ -3,7 +3,7 @@
 use crate::error::{Error, Kind};
 
 /// The kind of error where etcd's words blame its host and not the data.
-pub(super) fn host_fault(words: &str) -> Option<Kind> {
+pub(in crate::pipeline) fn host_fault(words: &str) -> Option<Kind> {
     const FULL: [&str; 2] = ["no space left on device", "disk quota exceeded"];
     const UNABLE: [&str; 4] =
         ["input/output error", "cannot allocate memory", "too many open files", "read-only file system"];
@@ -16,7 +16,7 @@ pub(super) fn host_fault(words: &str) -> Option<Kind> {
 }
 
 /// An error that is the host's fault.
-pub(super) fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
+pub(in crate::pipeline) fn blamed_on_host(message: String, kind: Option<Kind>) -> Error {
     let error = Error::new(kind.unwrap_or(Kind::EtcdNotRunning), message);
     match kind {
         Some(Kind::NoSpace) => error.with_hint("free some space there, or name another place with `scratch`"),

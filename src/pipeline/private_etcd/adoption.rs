@@ -1,8 +1,8 @@
-//! Ends the processes of a drill that have lost their parent.
+//! Ends the processes of a private etcd that have lost their parent.
 //!
-//! The launcher that starts an etcd adopts every process below it that loses its parent, and kills them when the drill ends.
-//! If the launcher itself is killed, nothing would end a process that has left its session. So the drill is a subreaper,
-//! too, while its etcds run, and such a process becomes its child.
+//! The launcher that starts an etcd adopts every process below it that loses its parent, and kills them when the work ends.
+//! If the launcher itself is killed, nothing would end a process that has left its session. So the process that works is a
+//! subreaper, too, while its etcds run, and such a process becomes its child.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ fn state_in(status: &[u8]) -> Option<(bool, Pid)> {
 
 /// Makes this process the parent of orphans below it for as long as this value lives. Dropping it kills them and waits for
 /// them.
-pub(super) struct Adoption {
+pub(in crate::pipeline) struct Adoption {
     active: bool,
     /// Children that had ended before; the code that started them waits for them.
     spared: Vec<Pid>,
@@ -55,8 +55,8 @@ pub(super) struct Adoption {
 
 impl Adoption {
     /// Begins, unless this process already has other children, such as those of a shell that became this program: their
-    /// orphans could not be told from the drill's.
-    pub(super) fn begin() -> Self {
+    /// orphans could not be told from those of etcd.
+    pub(in crate::pipeline) fn begin() -> Self {
         let children = children().unwrap_or_default();
         let active = children.iter().all(|child| child.ended) && set_child_subreaper(Some(getpid())).is_ok();
         if !active {
