@@ -147,8 +147,8 @@ kinds! {
     NotFound "not_found" Caller => "check the path; is its filesystem mounted?";
     /// No identity or passphrase opened the archive.
     NoMatchingIdentity "no_matching_identity" Caller =>
-        "`etcd-seal info` shows the types of its recipients; damage to the header can look the same, \
-         so compare another copy of the file";
+        "pass every identity there is, each with an `identity` of its own; `etcd-seal info` shows the types of its recipients; \
+         damage to the header can look the same, so compare another copy of the file";
     /// The file is no age file.
     NotAnArchive "not_an_archive" Archive =>
         "an archive of etcd-seal is an age file; seal a plain snapshot first, with etcd-seal save";
@@ -228,13 +228,18 @@ const TOO_MANY_FILES: &str =
 const TOO_LITTLE_MEMORY: &str = "raise the limits of this process (ulimit -u and -v, TasksMax= and MemoryMax= of systemd), or free some memory; \
      `jobs` 1 needs less";
 
-/// The hint when a limit of this process, and not the host, is exhausted.
+/// The hint where the user of this process lacks a permission.
+const NOT_ALLOWED: &str =
+    "this user may not: run it as one who may, for example with sudo, or change its owner or mode";
+
+/// The hint when a limit of this process, and not the host, is exhausted, or a permission is missing.
 fn limit_hint(action: &str, source: &std::io::Error) -> Option<&'static str> {
     use std::io::ErrorKind;
     match (source.kind(), Errno::from_io_error(source)) {
         (ErrorKind::FileTooLarge, _) => Some(FILE_TOO_LARGE),
         (_, Some(Errno::MFILE | Errno::NFILE)) => Some(TOO_MANY_FILES),
         (ErrorKind::OutOfMemory, _) => Some(TOO_LITTLE_MEMORY),
+        (_, Some(Errno::ACCESS)) => Some(NOT_ALLOWED),
         // Only threads are started.
         (_, Some(Errno::AGAIN)) if action == "start" => Some(TOO_LITTLE_MEMORY),
         _ => None,

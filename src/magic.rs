@@ -33,6 +33,10 @@ pub(crate) enum FileType {
     WriteAheadLog,
     /// A raft snapshot, `member/snap/….snap`.
     RaftSnapshot,
+    /// A private key: an age identity or an ssh key.
+    Identity,
+    /// HTML or XML, as the error page of a web server or an object store.
+    Markup,
 }
 
 /// The types that a number at the beginning tells, by offset and number.
@@ -69,6 +73,8 @@ impl FileType {
             None if is_zlib(begin) => Some(Self::Zlib),
             None if is_write_ahead_log(begin) => Some(Self::WriteAheadLog),
             None if is_raft_snapshot(begin) => Some(Self::RaftSnapshot),
+            None if is_identity(begin) => Some(Self::Identity),
+            None if is_markup(begin) => Some(Self::Markup),
             None => None,
         }
     }
@@ -86,6 +92,7 @@ impl FileType {
                  restore from it with `from_snapshot` FILE: both unpack it"
                     .to_owned()
             }
+            Self::Identity => "pass it with `identity` FILE, and name the archive that it opens".to_owned(),
             _ => self.way_out(
                 "name the archive that comes out; a snapshot is sealed with etcd-seal save `from` FILE",
             ),
@@ -99,6 +106,7 @@ impl FileType {
             Self::Age => "an archive is verified with etcd-seal verify `identity` KEY FILE, and restored with etcd-seal \
                           restore `identity` KEY FILE"
                 .to_owned(),
+            Self::Identity => "a key opens archives, and no snapshot needs one: name the snapshot".to_owned(),
             _ => self.way_out("name the snapshot that comes out"),
         }
     }
@@ -119,7 +127,11 @@ impl FileType {
                         etcd-seal save `from_data_dir` DIR, or restore from it with etcd-seal restore `from_data_dir` DIR"
                     .to_owned();
             }
-            Self::Snapshot | Self::Age => return then.to_owned(),
+            Self::Markup => {
+                return "a server answered so in place of the file: read it, and fetch the file again"
+                    .to_owned();
+            }
+            Self::Snapshot | Self::Age | Self::Identity => return then.to_owned(),
         };
         format!("unpack it with {unpack}, and {then}")
     }
@@ -141,6 +153,8 @@ impl fmt::Display for FileType {
             Self::Tar => "a tar archive",
             Self::WriteAheadLog => "a file of etcd's write-ahead log",
             Self::RaftSnapshot => "a raft snapshot of etcd, which holds no keys",
+            Self::Identity => "a private key",
+            Self::Markup => "HTML or XML",
         })
     }
 }
@@ -182,6 +196,19 @@ fn is_raft_snapshot(begin: &[u8]) -> bool {
     rest.starts_with(b"{\"Root\"")
 }
 
+/// A file as age-keygen or ssh-keygen writes it; age's has comments before the key.
+fn is_identity(begin: &[u8]) -> bool {
+    let mut lines = begin.split(|byte| *byte == b'\n').filter(|line| !line.starts_with(b"#"));
+    let first = lines.find(|line| !line.trim_ascii().is_empty()).unwrap_or_default();
+    let is_pem = first.starts_with(b"-----BEGIN ") && first.trim_ascii_end().ends_with(b"PRIVATE KEY-----");
+    first.starts_with(b"AGE-SECRET-KEY-") || first.starts_with(b"AGE-PLUGIN-") || is_pem
+}
+
+fn is_markup(begin: &[u8]) -> bool {
+    let text = begin.trim_ascii_start().to_ascii_lowercase();
+    ["<!doctype html", "<html", "<?xml", "<error"].iter().any(|tag| text.starts_with(tag.as_bytes()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -218,6 +245,14 @@ mod tests {
                 "save `from_data_dir`",
             ),
             (raft_snapshot, FileType::RaftSnapshot, "save `from_data_dir`"),
+            (
+                b"# created: x\n# public key: age1x\nAGE-SECRET-KEY-1X\n",
+                FileType::Identity,
+                "`identity` FILE",
+            ),
+            (b"-----BEGIN OPENSSH PRIVATE KEY-----\n", FileType::Identity, "`identity` FILE"),
+            (b"\n<!DOCTYPE HTML><html>", FileType::Markup, "fetch the file again"),
+            (b"<?xml version=\"1.0\"?>\n<Error>", FileType::Markup, "a server answered"),
         ];
         for (begin, expected, way_out) in cases {
             assert_eq!(FileType::of(begin), Some(*expected), "{begin:02x?}");

@@ -31,6 +31,8 @@ use crate::magic::FileType;
 const DESCRIPTION_TAG: &str = "etcd-snapshot";
 /// The first line of an age file.
 const VERSION_LINE: &[u8] = b"age-encryption.org/v1\n";
+/// The same after a transfer that takes every file for text.
+const VERSION_LINE_OF_DOS: &[u8] = b"age-encryption.org/v1\r\n";
 /// The age crate adds meaningless stanzas, to keep readers tolerant; their tags end so.
 const GREASE_SUFFIX: &str = "-grease";
 /// The largest header. A larger one is refused before it is parsed.
@@ -220,10 +222,16 @@ impl Header {
             }
             ["scrypt"] => Error::new(Kind::NoMatchingIdentity, "the passphrase is wrong")
                 .with_hint("it was sealed with a passphrase: pass `passphrase` and type that one; damage to the header can look the same"),
-            _ => Error::new(
-                Kind::NoMatchingIdentity,
-                format!("no identity opens it; it was sealed to recipients of type {}", types.join(", ")),
-            ),
+            _ => {
+                let types = types.join(", ");
+                let message = format!("no identity opens it; it was sealed to recipients of type {types}");
+                let error = Error::new(Kind::NoMatchingIdentity, message);
+                if identities.has_passphrase() {
+                    error.with_hint("it was not sealed with a passphrase: pass `identity` FILE instead of `passphrase`")
+                } else {
+                    error
+                }
+            }
         }
     }
 }
@@ -305,6 +313,8 @@ fn stanzas_end(header: &[u8]) -> bool {
 fn malformed(error: &DecryptError, prefix: &[u8]) -> Error {
     let version_1 = prefix.starts_with(VERSION_LINE);
     match error {
+        _ if prefix.starts_with(VERSION_LINE_OF_DOS) => header_damaged("its lines end as those of DOS do")
+            .with_hint("a transfer took it for text and changed its line ends: fetch it again, as binary"),
         DecryptError::UnknownFormat if !version_1 => {
             Error::new(Kind::NotAnArchive, "it is an age file, but not of age's version 1")
                 .with_hint("the file is damaged, or made by a newer age: try the newest age on it")
@@ -326,6 +336,9 @@ fn not_an_archive(prefix: &[u8]) -> Error {
         (format!("it is {file_type}"), Some(file_type.instead_of_archive()))
     } else if prefix.is_empty() {
         ("it is empty".to_owned(), Some("the backup that made it failed; use another archive".to_owned()))
+    } else if prefix.iter().all(|byte| *byte == 0) {
+        let hint = "a host that crashed while it wrote, or a download that broke off, leaves such a file: use another archive";
+        ("it begins with nothing but zeros".to_owned(), Some(hint.to_owned()))
     } else if AGE_BEGIN.as_bytes().starts_with(prefix) {
         let hint = "the file was cut short; fetch another copy of it or use another archive";
         ("it ends inside its first line".to_owned(), Some(hint.to_owned()))

@@ -10,6 +10,7 @@ use clap::builder::{OsStringValueParser, StyledStr};
 use clap::error::{ContextKind, ErrorKind};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, CommandFactory, FromArgMatches};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::ffi::OsString;
 
@@ -77,7 +78,7 @@ pub(crate) fn parse(arguments: &[OsString], environment: &Environment) -> Result
             }
             _ => {
                 let suggestion = suggestion(&error, named, arguments);
-                in_one_sentence(&error.render().to_string(), named, suggestion)
+                in_one_sentence(&error.render().to_string(), named, suggestion.as_deref())
             }
         };
         Unparsed::Wrong(error, glimpse(&found))
@@ -197,12 +198,28 @@ fn help_of(command: &clap::Command) -> String {
     format!("{} --help", command.get_bin_name().unwrap_or("etcd-seal"))
 }
 
-/// What to use in place of a flag or command that does not exist.
-fn suggestion(error: &clap::Error, command: &clap::Command, arguments: &[OsString]) -> Option<&'static str> {
+/// What to use in place of arguments that do not exist, or do not fit together.
+fn suggestion(
+    error: &clap::Error,
+    command: &clap::Command,
+    arguments: &[OsString],
+) -> Option<Cow<'static, str>> {
     let unknown = |context| error.get(context).map(ToString::to_string);
-    match error.kind() {
+    let name = command.get_name();
+    let fixed = match error.kind() {
         ErrorKind::UnknownArgument => {
-            suggestions::for_flag(command.get_name(), &unknown(ContextKind::InvalidArg)?)
+            let unknown = unknown(ContextKind::InvalidArg)?;
+            if let Some(meant) = meant_flag(&unknown, command, arguments) {
+                return Some(format!("write {meant}, with two plain dashes").into());
+            }
+            suggestions::for_flag(name, &unknown)
+        }
+        ErrorKind::ArgumentConflict => {
+            let both = [ContextKind::InvalidArg, ContextKind::PriorArg].into_iter().filter_map(unknown);
+            both.into_iter().find_map(|argument| suggestions::for_conflict(name, &argument))
+        }
+        ErrorKind::MissingRequiredArgument => {
+            suggestions::for_missing(name, &unknown(ContextKind::InvalidArg)?)
         }
         ErrorKind::InvalidSubcommand => {
             let name = unknown(ContextKind::InvalidSubcommand)?;
@@ -210,7 +227,20 @@ fn suggestion(error: &clap::Error, command: &clap::Command, arguments: &[OsStrin
             suggestions::for_command(&name, next.and_then(|next| next.to_str()))
         }
         _ => None,
-    }
+    };
+    fixed.map(Cow::Borrowed)
+}
+
+/// The flag of `command` that was typed with other dashes: clap tells the first letter of it, or all of a word.
+fn meant_flag(unknown: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let begins = |word: &&str| word.starts_with(unknown);
+    let words = arguments.iter().filter_map(|argument| argument.to_str()).filter(begins);
+    let exists = |flag: &String| {
+        let known =
+            |argument: &Arg| argument.get_long().map(|long| format!("--{long}")).as_ref() == Some(flag);
+        command.get_arguments().any(known) || suggestions::for_flag(command.get_name(), flag).is_some()
+    };
+    words.filter_map(suggestions::with_two_dashes).find(exists)
 }
 
 /// clap's paragraphs as one sentence and the way out, which is `suggestion` where there is one.

@@ -11,6 +11,7 @@ mod command_line;
 mod commands;
 mod context;
 mod downgrade;
+mod etcd_program;
 mod input;
 mod options;
 mod output;

@@ -57,7 +57,8 @@ pub(crate) fn hint(error: &Error) -> Cow<'_, str> {
                 .into()
         }
         (None, Kind::NotAnArchive) => {
-            "an archive of etcd-seal is an age file; for a plain snapshot use `etcd-seal save --from`".into()
+            "an archive of etcd-seal is an age file: name one; where other files lie beside archives, name their directory"
+                .into()
         }
         (None, kind) => with_flags(kind.hint()),
     }

@@ -18,7 +18,18 @@ const FLAGS: &[Flag] = &[
         "the destination has no flag: etcd-seal save DEST, a directory, a new file, or -",
     ),
     Flag("save", "--snapshot --from-snapshot --input --from-file", "--from FILE seals an existing snapshot"),
-    Flag("save", "-i --identity -k", "save needs no key, only recipients: -r age1…, or -R FILE"),
+    Flag("save", "-i --identity", "save needs no key, only recipients: -r age1…, or -R FILE"),
+    Flag(
+        "save",
+        "-k",
+        "--cacert FILE verifies the server, --insecure-skip-tls-verify accepts any; save needs no key of age, only \
+         recipients: -r age1…, or -R FILE",
+    ),
+    Flag(
+        "info verify restore drill",
+        "-r -R --recipient --recipients-file",
+        "-i FILE names the identity that opens archives; recipients only seal",
+    ),
     Flag(
         "restore drill",
         "--from --snapshot --input",
@@ -102,6 +113,39 @@ const COMMANDS: &[(Wrong, Right)] = &[
     ("man completion completions", "etcd-seal generate makes manual pages and completions"),
 ];
 
+/// Arguments that exclude each other, and what to leave out: the command, the first of them, and the way out.
+const CONFLICTS: &[(&str, &str, &str)] = &[
+    ("save", "--from", "with --from no etcd is asked: leave the flags of the connection out"),
+    (
+        "restore",
+        "--from-snapshot",
+        "an archive is the argument ARCHIVE; --from-snapshot FILE takes a plain snapshot in its place, for --data-dir or \
+         --output-dir",
+    ),
+];
+
+/// What to leave out of arguments of `command` that exclude each other; `argument` is one of them as clap shows it.
+pub(crate) fn for_conflict(command: &str, argument: &str) -> Option<&'static str> {
+    let fits = |flag: &str| argument.split(' ').next() == Some(flag);
+    CONFLICTS.iter().find(|(name, flag, _)| *name == command && fits(flag)).map(|(.., right)| *right)
+}
+
+/// What to add where `command` lacks one of several arguments.
+pub(crate) fn for_missing(command: &str, shown: &str) -> Option<&'static str> {
+    (command == "restore" && shown.contains("--data-dir")).then_some(
+        "-o FILE writes the snapshot, --data-dir DIR makes a member, --output-dir DIR those of a whole cluster",
+    )
+}
+
+/// The flag that `word` was to be: one that has a single dash, or a dash that a word processor made of it.
+pub(crate) fn with_two_dashes(word: &str) -> Option<String> {
+    let dashes = |first: char| matches!(first, '-' | '\u{2010}'..='\u{2015}' | '\u{2212}');
+    let name = word.trim_start_matches(dashes);
+    let is_plain = word.starts_with("--") || !word.starts_with(dashes);
+    let is_long = name.chars().count() > 1 && name.starts_with(|first: char| first.is_ascii_lowercase());
+    (!is_plain && is_long).then(|| format!("--{}", name.split('=').next().unwrap_or(name)))
+}
+
 /// What to use in place of `flag`, which `command` does not have.
 pub(crate) fn for_flag(command: &str, flag: &str) -> Option<&'static str> {
     let fits = |Flag(commands, wrong, _): &&Flag| {
@@ -151,10 +195,23 @@ mod tests {
                 right.split([' ', ',', ';']).filter(|word| word.len() > 1 && word.starts_with('-'));
             assert!(words.all(|flag| all.iter().any(|name| exists(name, flag))), "{right}");
         }
+        for (command, flag, right) in CONFLICTS {
+            assert!(exists(command, flag) && right.contains(flag), "{right}");
+        }
         for (wrong, right) in COMMANDS {
             assert!(wrong.split(' ').all(|name| program.find_subcommand(name).is_none()), "{wrong:?}");
             let named = right.split("etcd-seal ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
             assert!(program.find_subcommand(named).is_some(), "{right}");
+        }
+    }
+
+    #[test]
+    fn a_flag_with_other_dashes_is_recognised() {
+        for word in ["-endpoints", "-endpoints=x", "–endpoints", "—endpoints=x", "−endpoints"] {
+            assert_eq!(with_two_dashes(word).as_deref(), Some("--endpoints"), "{word}");
+        }
+        for word in ["--endpoints", "-e", "endpoints", "-", "–", "-R", "-Rx"] {
+            assert_eq!(with_two_dashes(word), None, "{word}");
         }
     }
 

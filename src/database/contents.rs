@@ -9,9 +9,10 @@ use super::protobuf::{Fault, MessageSource};
 use super::refusal::refusal;
 use super::schema::{
     CLUSTER_BUCKET, CLUSTER_VERSION, DOWNGRADE, FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET,
-    SCHEDULED_COMPACTION, VERSION_SIZE_MAX, downgrade_target,
+    SCHEDULED_COMPACTION, downgrade_target,
 };
 use super::startup;
+use super::versions::{DataVersions, Release, VERSION_SIZE_MAX};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
@@ -89,10 +90,15 @@ impl DatabaseContents {
         Ok(contents)
     }
 
-    /// The lowest version of etcd that can run on it: the data's own version, else the version that the members agreed on.
+    /// The versions in it, which decide on the releases of etcd that start on it.
     #[must_use]
-    pub fn data_version(&self) -> Option<&str> {
-        self.storage_version.as_deref().or(self.cluster_version.as_deref())
+    pub fn versions(&self) -> DataVersions {
+        let release = |version: &Option<String>| version.as_deref().and_then(Release::of);
+        DataVersions {
+            storage: release(&self.storage_version),
+            cluster: release(&self.cluster_version),
+            downgrade: release(&self.downgrade),
+        }
     }
 
     /// The newest revision as etcd 3.4 counts it, where that is an older one: it ignores a requested but unfinished
@@ -166,14 +172,6 @@ impl DatabaseContents {
             self.alarms.push(alarm);
         }
     }
-}
-
-/// Major and minor number of a version such as `3.5.0`.
-#[must_use]
-pub fn major_and_minor(version: &str) -> Option<(u64, u64)> {
-    let mut numbers = version.split('.');
-    let number = |part: Option<&str>| part?.parse().ok();
-    Some((number(numbers.next())?, number(numbers.next())?))
 }
 
 /// What is only complete at the end of the walk.

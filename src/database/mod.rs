@@ -22,6 +22,7 @@ mod schema;
 pub mod snapshot;
 mod startup;
 pub mod stream_check;
+pub mod versions;
 
 pub use alarm::{Alarm, AlarmKind};
 pub use snapshot::{Checked, SnapshotCheck};

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::versions::VERSION_SIZE_MAX;
+
 /// The bucket of keys.
 pub(in crate::database) const KEY_BUCKET: &[u8] = b"key";
 /// The bucket of etcd's own records.
@@ -22,9 +24,6 @@ pub(in crate::database) const CLUSTER_VERSION: &[u8] = b"clusterVersion";
 pub(in crate::database) const DOWNGRADE: &[u8] = b"downgrade";
 /// The most members of a cluster. Raft has no limit, but real clusters are far smaller.
 pub(in crate::database) const MEMBERS_MAX: usize = 1000;
-/// The most bytes of a version. etcd's have about ten.
-pub(in crate::database) const VERSION_SIZE_MAX: usize = 128;
-
 /// The target version of a downgrade in progress, which the value of [`DOWNGRADE`] tells (`DowngradeInfo` in etcd's
 /// `membership/downgrade.go`).
 pub(in crate::database) fn downgrade_target(value: &[u8]) -> Option<String> {

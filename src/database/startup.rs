@@ -1,6 +1,6 @@
 //! The values that etcd needs to start: on an invalid one, it panics or refuses to start.
 //!
-//! Derived from etcd 3.4 to 3.6: `restore` in `mvcc/kvstore.go`, `initAndRecover` in `lease/lessor.go`, `NewAuthStore` in
+//! Derived from etcd 3.4 to 3.7: `restore` in `mvcc/kvstore.go`, `initAndRecover` in `lease/lessor.go`, `NewAuthStore` in
 //! `auth/store.go`, `restore` in `v3alarm/alarms.go`, `membership/cluster.go` and `storage/schema`. Where the versions
 //! differ, the strictest counts. No etcd ever wrote the values that are refused here.
 //!
@@ -16,9 +16,12 @@ use super::leases::Lease;
 use super::mvcc::Revision;
 use super::protobuf::{Fault, Fields, MessageSource};
 use super::refusal::refusal;
-use super::schema::{FINISHED_COMPACTION, META_BUCKET, SCHEDULED_COMPACTION, VERSION_SIZE_MAX};
+use super::schema::{FINISHED_COMPACTION, META_BUCKET, SCHEDULED_COMPACTION};
+use super::versions::Release;
 use crate::error::Result;
 
+/// The oldest release that a storage version names.
+const FIRST_TO_STORE: Release = Release { major: 3, minor: 5 };
 /// For a value of a few bytes in etcd that is longer than the limit for values in memory.
 const TOO_LONG: &str = "it is longer than any that etcd writes";
 
@@ -69,8 +72,8 @@ fn check_meta(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
         b"confState" => check_configuration(&members(value)?),
         b"storageVersion" => {
             // etcd treats a version that it cannot parse as absent.
-            let version = value.whole().and_then(version);
-            let writes = version.as_ref().is_none_or(|version| version.0 >= 3 && *version >= (3, 5));
+            let release = value.whole().and_then(release);
+            let writes = release.is_none_or(|release| release >= FIRST_TO_STORE);
             demand(writes, || "it is older than any etcd that keeps one".to_owned())
         }
         _ => Ok(()),
@@ -80,7 +83,7 @@ fn check_meta(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
 fn check_cluster(key: &[u8], value: Value<'_>) -> Result<(), Fault> {
     match key {
         b"clusterVersion" => {
-            demand(version(whole(value)?).is_some(), || "it is no version such as 3.5.0".to_owned())
+            demand(release(whole(value)?).is_some(), || "it is no version such as 3.5.0".to_owned())
         }
         b"downgrade" => check_downgrade(&members(value)?),
         _ => Ok(()),
@@ -94,7 +97,9 @@ fn check_user(key: &[u8], message: impl MessageSource) -> Result<(), Fault> {
         let field = field?;
         match field.tag {
             1 => named = equal(field.bytes()?, key)?,
-            2 | 3 => drop(field.bytes()?),
+            2 => drop(field.bytes()?),
+            // etcd 3.7 refuses a string that is not UTF-8; passwords and names are bytes.
+            3 => demand(is_utf8(field.bytes()?)?, || "the name of a role in it is not UTF-8".to_owned())?,
             4 => check_user_options(field.bytes()?)?,
             _ => {}
         }
@@ -107,6 +112,27 @@ fn equal(bytes: impl MessageSource, key: &[u8]) -> Result<bool, Fault> {
     let mut rest = Some(key);
     bytes.pieces(&mut |piece| rest = rest.and_then(|rest| rest.strip_prefix(piece)))?;
     Ok(rest.is_some_and(<[u8]>::is_empty))
+}
+
+/// Whether `bytes` are UTF-8.
+fn is_utf8(bytes: impl MessageSource) -> Result<bool, Fault> {
+    // The beginning of a character whose end is in the next piece.
+    let (mut cut, mut is_utf8) = (Vec::new(), true);
+    bytes.pieces(&mut |piece| {
+        if !is_utf8 {
+            return;
+        }
+        cut.extend_from_slice(piece);
+        let valid = std::str::from_utf8(&cut).map_or_else(
+            |error| {
+                is_utf8 = error.error_len().is_none();
+                error.valid_up_to()
+            },
+            str::len,
+        );
+        cut.drain(..valid);
+    })?;
+    Ok(is_utf8 && cut.is_empty())
 }
 
 /// `authpb.UserAddOptions`.
@@ -237,25 +263,13 @@ fn check_downgrade(members: &[(String, Json)]) -> Result<(), Fault> {
         };
         demand(good, || format!("its {name:?} is something else"))?;
     }
-    let good = !enabled || version(target.as_bytes()).is_some();
+    let good = !enabled || Release::of(target).is_some();
     demand(good, || "it goes to what is no version such as 3.5.0".to_owned())
 }
 
-/// Major and minor number of a version as `coreos/go-semver` parses it: three numbers, then the parts behind `-` and `+`.
-fn version(text: &[u8]) -> Option<(i64, i64)> {
-    let text = std::str::from_utf8(text).ok().filter(|text| text.len() <= VERSION_SIZE_MAX)?;
-    let (text, metadata) = text.split_once('+').unwrap_or((text, ""));
-    let (text, prerelease) = text.split_once('-').unwrap_or((text, ""));
-    let usual = |byte: u8| byte.is_ascii_alphanumeric() || b"-.".contains(&byte);
-    if !metadata.bytes().chain(prerelease.bytes()).all(usual) {
-        return None;
-    }
-    let number = |part: &str| {
-        part.bytes().all(|byte| byte.is_ascii_digit()).then(|| part.parse::<i64>().ok()).flatten()
-    };
-    let mut parts = text.split('.').map(number);
-    let (major, minor, patch) = (parts.next()??, parts.next()??, parts.next()?);
-    (patch.is_some() && parts.next().is_none()).then_some((major, minor))
+/// The release of a version.
+fn release(version: &[u8]) -> Option<Release> {
+    std::str::from_utf8(version).ok().and_then(Release::of)
 }
 
 #[cfg(test)]
@@ -326,6 +340,8 @@ mod tests {
             ("authUsers", "u", &Message::default().number(3, 1).finish(), "field 3 has the wire type 0"),
             ("authUsers", "u", &options, "field 1 has the wire type 2"),
             ("authUsers", "u", &Message::default().bytes(1, b"v").finish(), "another name"),
+            ("authUsers", "u", &Message::default().bytes(3, b"read\x85r").finish(), "not UTF-8"),
+            ("authUsers", "u", &Message::default().bytes(3, b"read\xC3").finish(), "not UTF-8"),
             ("authUsers", "u", b"", "another name"),
             ("authRoles", "r", &Message::default().bytes(1, b"rr").finish(), "another name"),
             ("authRoles", "r", &role, "field 1 has the wire type 2"),

@@ -61,6 +61,14 @@ fn refuse(text: &str) -> Refusal {
             private: true,
         };
     }
+    if text.starts_with(['\'', '"']) {
+        return Refusal::new("not a recipient: it is in quotes").with_hint(
+            "leave the quotes out: a shell removes them, a configuration file or a second pair keeps them",
+        );
+    }
+    if text.starts_with("age1") && text.contains(',') {
+        return Refusal::new("more than one recipient").with_hint("give each one a `recipient` of its own");
+    }
     if text.starts_with("age1") {
         return Refusal::new("not a valid age recipient: its checksum or length is wrong")
             .with_hint("copy the whole age1… string again");

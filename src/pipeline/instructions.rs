@@ -7,6 +7,7 @@ use std::path::Path;
 
 use super::units;
 use crate::database::member::{Member, Membership};
+use crate::database::versions::Release;
 use crate::store::member::MEMBER;
 use crate::store::shell::shell_word;
 
@@ -72,19 +73,28 @@ fn listen_url(url: &str) -> String {
     format!("{scheme}://0.0.0.0:{port}")
 }
 
-/// The text beside this member, which the operator copies to its host. Its database has `size` bytes.
-pub(super) fn instructions(membership: &Membership, member: &Member, size: u64) -> String {
+/// The text beside this member, which the operator copies to its host. Its database has `size` bytes and is of the release
+/// `data`.
+pub(super) fn instructions(
+    membership: &Membership,
+    member: &Member,
+    size: u64,
+    data: Option<Release>,
+) -> String {
     let mut text = format!(
         "The member {name} of a restored etcd cluster, {hex}\n\
          ============================================================\n\n\
          Every member of the cluster was made from the same archive: {members}.\n\
          The directory `{MEMBER}` beside this file belongs into the data directory of the etcd on the host of {name}.\n\
          These are steps 3 to 6 of etcd-seal-recovery(7), which says more. Do them as root, in one bash, in the\n\
-         directory in which this member lies as members/{name}.\n\n\
+         directory in which this member lies as members/{name}.\n{needed}\n\
          Settings. The last three are what the configuration of the etcd on that host says:\n\n",
         name = shell_word(&member.name),
         hex = member.hex_id(),
         members = names(membership),
+        needed = data
+            .map(|data| format!("\nThe data are of etcd {data}: start etcd {data} or newer on them.\n"))
+            .unwrap_or_default(),
     );
     let settings = [
         ("NAME", member.name.as_str()),
@@ -133,12 +143,20 @@ const STEPS: &[(&str, &str)] = &[
         "systemctl disable --now etcd && ! pgrep -x etcd",
     ),
     (
+        "   If that fails, or if another supervisor runs etcd, stop that one first, and then etcd by hand:",
+        r"pkill -x etcd
+timeout 60 sh -c 'while pgrep -x etcd; do sleep 1; done' ||
+  pkill -KILL -x etcd
+sleep 1; ! pgrep -x etcd",
+    ),
+    (
         "4. On every host, this moves the old member aside and the new one in. If that etcd has a --wal-dir, its old log\n\
          \x20  goes aside too, and the new one is in member/wal: move it there.",
         r#"mkdir -p "$DATA_DIR" && rm -rf "$DATA_DIR/member.new" &&
   cp -a "members/$NAME/member" "$DATA_DIR/member.new" &&
   if [ -e "$DATA_DIR/member" ]; then
-    mv -T "$DATA_DIR/member" "$DATA_DIR/member.replaced-$(date +%s)"
+    mv -T "$DATA_DIR/member" \
+      "$DATA_DIR/member.replaced-$(date -u +%Y%m%dT%H%M%SZ)"
   fi &&
   mv -T "$DATA_DIR/member.new" "$DATA_DIR/member" &&
   chown -R "$OWNER" "$DATA_DIR" && chmod 700 "$DATA_DIR" && sync"#,
@@ -160,26 +178,39 @@ const STEPS: &[(&str, &str)] = &[
         "6. Check, on one host, with what etcdctl needs in ETCDCTL_CACERT, ETCDCTL_CERT, ETCDCTL_KEY and ETCDCTL_USER.\n\
          \x20  Then start what writes to etcd again, and restart whatever watches it, unless the revision was raised\n\
          \x20  (--kubernetes, --bump-revision): then it notices by itself.",
-        r#"export ETCDCTL_API=3 ETCDCTL_ENDPOINTS="$CLIENT_URL"
+        r#"export ETCDCTL_ENDPOINTS="$CLIENT_URL"
 timeout 120 sh -c '
   until list=$(etcdctl member list) &&
     ! echo "$list" | grep unstarted &&
+    etcdctl endpoint health --cluster &&
     [ "$(etcdctl endpoint hashkv --cluster |
       cut -d, -f2 | sort -u | wc -l)" -eq 1 ]
   do sleep 1
   done' &&
-  etcdctl endpoint health --cluster &&
   etcdctl endpoint status --cluster -w table &&
   etcdctl get '' --prefix --keys-only --limit 10"#,
     ),
     (
-        "With kubeadm etcd is a static pod. Step 3 there, on every control plane node:",
+        "With kubeadm etcd is a static pod. Step 3 there, on every control plane node; it takes some 35 seconds, as an API\n\
+         \x20  server without etcd uses up its grace period:",
         r#"mkdir -p /root/stopped &&
   mv /etc/kubernetes/manifests/*.yaml /root/stopped/ &&
   timeout 120 sh -c '
-    while [ -n "$(crictl ps -q --name "etcd|kube-apiserver")" ]
+    until pods=$(crictl ps -q --name "etcd|kube-apiserver") &&
+      [ -z "$pods" ]
     do sleep 1
     done'"#,
+    ),
+    (
+        "   If the pods do not go, because kubelet does not run or does not see the change, stop them by hand, and let kubelet\n\
+         \x20  begin again in step 5 with systemctl start kubelet:",
+        r#"systemctl stop kubelet
+crictl ps -q --name "etcd|kube-apiserver" |
+  xargs -r crictl stop --timeout 40
+if pgrep -x "etcd|kube-apiserver"; then
+  pkill -KILL -x "etcd|kube-apiserver"; sleep 1
+fi
+! pgrep -x "etcd|kube-apiserver""#,
     ),
     (
         "   In step 4 OWNER is root:root. The manifest needs no change as long as node names and addresses are the old ones:\n\
@@ -239,9 +270,13 @@ mod tests {
             "etcd '--data-dir=/var/lib/my etcd' --wal-dir=/wal --name=a --listen-peer-urls=https://10.0.0.1:2380 \
              --initial-advertise-peer-urls=https://10.0.0.1:2380"
         );
-        let text = instructions(&membership, member, 1 << 20);
+        let text = instructions(&membership, member, 1 << 20, Release::of("3.5.0"));
         assert!(
             text.contains("    NAME=a\n") && text.contains("    CLIENT_URL=https://10.0.0.1:2379\n"),
+            "{text}"
+        );
+        assert!(
+            text.contains("\n\nThe data are of etcd 3.5: start etcd 3.5 or newer on them.\n\n"),
             "{text}"
         );
         assert!(!text.contains("token") && !text.contains("quota"), "{text}");
@@ -265,7 +300,7 @@ mod tests {
         let member = membership.member("a", None).unwrap();
         let flags = etcd_flags(member, None, None, 2 * GIB);
         assert_eq!(flags.last().unwrap(), "--quota-backend-bytes=8589934592");
-        let text = instructions(&membership, member, 2 * GIB);
+        let text = instructions(&membership, member, 2 * GIB, None);
         assert!(
             text.contains("has 2.0 GiB") && text.contains("    --quota-backend-bytes=8589934592\n"),
             "{text}"

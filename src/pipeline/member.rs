@@ -120,7 +120,8 @@ pub(super) fn restore_cluster(
     let (create, admit) = (|path: &Path| unpublished.create(path), |promised| check_room(Some(promised)));
     let (made, _) = write_members(restore, input, &create, &admit)?;
     for member in members {
-        let text = instructions(&restore.membership, member, made.origin.snapshot_size);
+        let (size, data) = (made.origin.snapshot_size, made.contents.versions().release());
+        let text = instructions(&restore.membership, member, size, data);
         write_whole(unpublished.create(&Path::new(&member.name).join(INSTRUCTIONS))?, text.as_bytes())?;
     }
     Ok(made.published(Vec::new(), unpublished.publish(&restore.watch.interrupt)?))

@@ -4,7 +4,7 @@
 use std::ffi::OsStr;
 
 use super::name::ARCHIVE_SUFFIX;
-use super::shell::shell_word;
+use super::shell::{left_by_the_shell, shell_word};
 use crate::error::{Error, Kind};
 
 /// What an operator names by an address.
@@ -101,10 +101,19 @@ struct Client {
     host: Option<(String, String)>,
 }
 
-/// The error for `text` where it is an address of an object store or of another host; `None` for any other text.
+/// The error for `text` where it is an address of an object store or of another host, or what a shell was to replace; `None`
+/// for any other text.
 #[must_use]
 pub fn elsewhere(text: &OsStr, purpose: Purpose) -> Option<Error> {
+    if let Some(hint) = left_by_the_shell(text) {
+        let message = format!("there is no {}", text.to_string_lossy());
+        return Some(Error::new(purpose.kind(), message).with_hint(hint));
+    }
     let text = text.to_str()?;
+    if purpose == Purpose::Archive && text.contains('*') {
+        let hint = "a shell leaves a pattern as it is where no file matches: name the directory; is its filesystem mounted?";
+        return Some(Error::new(purpose.kind(), format!("there is no archive {text}")).with_hint(hint));
+    }
     let (what, way) = match text.split_once("://") {
         Some(("file", path)) => ("an address", format!("name the path alone: {}", shell_word(path))),
         Some((scheme, rest)) if is_scheme(scheme) => {
@@ -210,6 +219,17 @@ mod tests {
             assert!(hint_for(Purpose::Archive, address).contains(command), "{address}");
         }
         assert!(hint_for(Purpose::Snapshot, "s3://b/etcd/x").contains("aws s3 cp s3://b/etcd/x - |"));
+    }
+
+    #[test]
+    fn what_a_shell_was_to_replace_is_told() {
+        assert!(hint_of("~/b/x.age").contains("write \"$HOME\"/b/x.age, or"), "{}", hint_of("~/b/x.age"));
+        assert!(hint_of("~/").contains("write \"$HOME\"/, or"));
+        assert!(hint_of("/backups/*.age").contains("no file matches"));
+    }
+
+    fn hint_of(text: &str) -> String {
+        elsewhere(OsStr::new(text), Purpose::Archive).unwrap().hint().to_owned()
     }
 
     #[test]

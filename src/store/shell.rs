@@ -2,6 +2,17 @@
 
 use std::ffi::OsStr;
 
+/// The hint where `text` begins with a tilde: a shell would have replaced it.
+#[must_use]
+pub fn left_by_the_shell(text: &OsStr) -> Option<String> {
+    let rest = text.to_str()?.strip_prefix("~/")?;
+    let word = shell_word(rest);
+    let word = if rest.is_empty() { "" } else { &word };
+    Some(format!(
+        "a shell replaces ~ only at the beginning of a word and without quotes: write \"$HOME\"/{word}, or the whole path"
+    ))
+}
+
 /// Quotes `text` so that a POSIX shell takes it as one word, whatever it contains. Text that is not UTF-8 can be shown, but
 /// not copied.
 #[must_use]

@@ -5,5 +5,6 @@
 
 mod exit_codes;
 mod json;
+mod pages;
 mod readme;
 mod runbook;

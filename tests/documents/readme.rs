@@ -183,7 +183,9 @@ fn the_commands_of_the_readme_print_what_it_shows() {
         run(server.etcdctl().args(["put", "key", "value"]));
         fs::create_dir(place.path("backups")).unwrap();
         for (command, expected) in &commands {
-            let script = format!("export ETCDCTL_ENDPOINTS={}\n{{ {command}\n}} 2>&1", server.address());
+            let (beside, endpoint) = (etcd.parent().unwrap().display(), server.address());
+            let variables = format!("export PATH={beside}:$PATH ETCDCTL_ENDPOINTS={endpoint}");
+            let script = format!("{variables}\n{{ {command}\n}} 2>&1");
             let output = place.shell(&script);
             let printed = output.text();
             assert!(output.code == 0, "{command}: {printed}");

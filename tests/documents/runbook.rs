@@ -4,7 +4,7 @@
 
 use harness::program::{Outcome, etcd_seal};
 use harness::sandbox::Sandbox;
-use harness::{Etcd, Options, can, dead_address, etcds, run, say, skip};
+use harness::{Etcd, Options, can, dead_address, etcds, release, run, say, skip};
 use rustix::process::{getgid, getuid};
 use serde_json::Value;
 use std::collections::BTreeSet;
@@ -212,6 +212,7 @@ impl Session<'_> {
                 ("CLIENT_URL", client_url),
                 ("DATA_DIR", &data_dir),
                 ("OWNER", &owner),
+                ("ETCD_VERSION", &format!("{}.0", release(&self.disaster.etcd))),
                 ("CLUSTER", &cluster),
                 ("TOKEN", "restored-2026-11-21"),
                 ("BUMP", bump),
@@ -390,7 +391,7 @@ fn one_member_comes_back_with_stock_tools_alone() {
             session.set_member("etcd-1", [&urls[0], &urls[1]], &place, "");
             session.leave_old_data();
             session.paste("member-stock");
-            session.find_old_data(".replaced-*/member");
+            session.find_old_data("/member.replaced-");
             boot(&mut session);
             session.paste("afterwards-stock");
             session.line("[ ! -e snapshot.db ] || exit");
@@ -460,11 +461,7 @@ fn three_members<'a>(disaster: &'a Disaster, urls: &[String], way: Way) -> Sessi
             session.line("[ -s members/$NAME/RESTORE.txt ] || exit");
             session.paste("place");
         }
-        session.find_old_data(if way == Way::StockTools {
-            ".replaced-*/member"
-        } else {
-            "/member.replaced-"
-        });
+        session.find_old_data("/member.replaced-");
         session.paste("start");
         session.line("cd ..");
     }
@@ -481,16 +478,18 @@ fn three_members<'a>(disaster: &'a Disaster, urls: &[String], way: Way) -> Sessi
 }
 
 /// As kubeadm writes it, but for addresses, the place and TLS.
-fn kubeadm_manifest(urls: &[String], data_dir: &Path) -> String {
+fn kubeadm_manifest(etcd: &Path, urls: &[String], data_dir: &Path) -> String {
     format!(
         "apiVersion: v1\nkind: Pod\nspec:\n  containers:\n  - command:\n    - etcd\n    \
          - --advertise-client-urls={client}\n    - --data-dir={data_dir}\n    \
          - --experimental-initial-corrupt-check=true\n    - --initial-advertise-peer-urls={peer}\n    \
          - --initial-cluster=node-1={peer}\n    - --listen-client-urls={client},https://10.0.0.1:2379\n    \
-         - --listen-peer-urls={peer}\n    - --name=node-1\n    - --snapshot-count=10000\n    image: etcd\n",
+         - --listen-peer-urls={peer}\n    - --name=node-1\n    - --snapshot-count=10000\n    \
+         image: registry.k8s.io/etcd:{version}.0-0\n    imagePullPolicy: IfNotPresent\n",
         peer = urls[0],
         client = urls[1],
         data_dir = data_dir.display(),
+        version = release(etcd),
     )
 }
 
@@ -502,9 +501,10 @@ fn with_kubeadm_no_watch_of_the_past_stays_alive() {
             let mut session = disaster.host_with_etcd_seal();
             let (stopped, data_dir) = (session.file("stopped"), session.file("data"));
             fs::create_dir_all(&stopped).unwrap();
-            fs::write(stopped.join("etcd.yaml"), kubeadm_manifest(urls, &data_dir)).unwrap();
+            fs::write(stopped.join("etcd.yaml"), kubeadm_manifest(&etcd, urls, &data_dir)).unwrap();
             session.set_all("settings-kubeadm", &[("STOPPED", &stopped.display().to_string())]);
             session.paste("kubeadm-settings");
+            session.line(&format!(r#"[ "$ETCD_VERSION" = {}.0-0 ] || exit"#, release(&etcd)));
             session.set("OWNER", &owner());
             session.leave_old_data();
             session.paste("member");
@@ -682,6 +682,25 @@ fn the_check_finds_members_that_are_unequal() {
     session.fails_at("check", Some(124));
 }
 
+/// A member that comes late is waited for, and one that is dead is named.
+#[test]
+fn the_check_waits_for_a_member_that_does_not_answer() {
+    let Some(etcd) = etcds().into_iter().next() else { return };
+    let disaster = Disaster::new(&etcd);
+    let urls = free_urls(6);
+    let mut session = three_members(&disaster, &urls, Way::AllOnOneHost);
+    session.set("CLIENT_URL", &urls[3]);
+    session
+        .line("member=$(jobs -p | tail -n 1); kill -STOP $member; (sleep 8; kill -CONT $member) & late=$!");
+    session.paste("check");
+    session.line("kill -0 $late && exit 1; kill -KILL $member; cd ~/recovery/etcd-1 || exit");
+    session.script += &block("check").replace("timeout 120", "timeout 20");
+    session.line("[ $? -eq 124 ] || exit 1; exit 7");
+    let outcome = session.run().ends_with(7);
+    let dead = &urls[5];
+    assert!(outcome.stderr.contains(&format!("{dead} is unhealthy")), "{}", outcome.stderr);
+}
+
 /// What lies beside each member of a cluster says the same as the page, to the word.
 #[test]
 fn the_instructions_beside_a_member_are_those_of_the_page() {
@@ -695,11 +714,13 @@ fn the_instructions_beside_a_member_are_those_of_the_page() {
         text.split("\n\n").filter(|block| block.starts_with("    ")).map(str::to_owned).collect();
     let named = [
         "stop",
+        "stop-by-hand",
         "place",
         "start-service",
         "start",
         "check",
         "kubeadm-stop",
+        "kubeadm-stop-by-hand",
         "kubeadm-start-etcd",
         "kubeadm-start-others",
     ];

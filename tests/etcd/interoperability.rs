@@ -5,7 +5,7 @@
 use harness::contents::{Access, Client, KEYS_LOADED, etcdctl};
 use harness::program::{Outcome, tools};
 use harness::sandbox::Sandbox;
-use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds};
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, dead_address, etcds, snapshot_tools};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -59,18 +59,11 @@ fn judge_with_sha256sum(sandbox: &Sandbox, archive: &Path) {
     }
 }
 
-/// The tools for snapshots that came with this etcd: etcdutl where there is one, and etcdctl.
-fn snapshot_tools(etcd: &Path) -> Vec<PathBuf> {
-    let beside = ["etcdutl", "etcdctl"].map(|tool| etcd.with_file_name(tool));
-    let found: Vec<_> = beside.into_iter().filter(|tool| tool.is_file()).collect();
-    if found.is_empty() { vec!["etcdctl".into()] } else { found }
-}
-
 /// The tools that came with `etcd` accept the snapshot, and make member directories of it; returns one of those.
 fn judge_with_etcd_tools(sandbox: &Sandbox, etcd: &Path, report: &Value) -> PathBuf {
     let mut directory = PathBuf::new();
     for tool in snapshot_tools(etcd) {
-        let tool = |words: &[&str]| sandbox.program(&tool).env("ETCDCTL_API", "3").args(words).succeed();
+        let tool = |words: &[&str]| sandbox.program(&tool).args(words).succeed();
         let status = tool(&["snapshot", "status", "snapshot.db", "-w", "json"]).object();
         assert_eq!(status["revision"], report["revision"], "{status} {report}");
         assert!(status["totalKey"].as_u64().unwrap() >= KEYS_LOADED as u64, "{status}");
@@ -188,7 +181,7 @@ fn the_snapshot_is_what_etcdctl_saves() {
         for tool in snapshot_tools(&binary) {
             let status = |name| {
                 let words = ["snapshot", "status", name, "-w", "json"];
-                sandbox.program(&tool).env("ETCDCTL_API", "3").args(words).succeed().object()
+                sandbox.program(&tool).args(words).succeed().object()
             };
             // Its hash is over all keys and values of the database.
             assert_eq!(status("snapshot.db"), status("first.db"));

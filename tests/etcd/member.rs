@@ -6,12 +6,13 @@ use etcd_seal::low_level::database::bolt::page::LeafEntry;
 use etcd_seal::low_level::database::contents::DatabaseContents;
 use etcd_seal::low_level::database::hash_kv::read_keys;
 use etcd_seal::low_level::database::mvcc::Revision;
+use etcd_seal::low_level::database::versions::Start;
 use etcd_seal::low_level::interrupt::Interrupt;
 use harness::contents::{Access, Client};
 use harness::dice::Dice;
-use harness::process::Kept;
+use harness::process::{Kept, await_that};
 use harness::sandbox::Sandbox;
-use harness::{Etcd, Options, bolt, dead_address, etcds, run, say, skip};
+use harness::{Etcd, Options, bolt, dead_address, etcds, release, run, say, skip};
 use serde_json::Value;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -34,8 +35,14 @@ struct Lost {
 
 impl Lost {
     fn new(binary: &Path) -> Self {
+        Self::after(binary, |_| ())
+    }
+
+    /// The same, with more done to it before it was saved.
+    fn after(binary: &Path, done: impl FnOnce(&Etcd)) -> Self {
         let sandbox = Sandbox::new();
         let member = Etcd::start(binary, &Options::default());
+        done(&member);
         let client = Client::new(&sandbox, &member, Access::new::<&str>(&member.address(), &[]));
         client.load();
         client.run(&["compaction", "12"]);
@@ -183,17 +190,56 @@ fn a_running_member_is_not_replaced() {
     }
 }
 
-/// One output for every version: what was saved from any is restored for any.
 #[test]
-fn any_version_starts_on_what_was_saved_from_any() {
+fn each_etcd_starts_on_the_data_of_each_other_or_refuses_them_as_the_table_says() {
     let binaries = etcds();
     for from in &binaries {
         let lost = Lost::new(from);
         for on in binaries.iter().filter(|on| *on != from) {
-            let member = lost.boot(on, "restored", &[]);
-            lost.assert_contents(&member);
-            assert_eq!(hash_kv(&member, lost.revision), lost.hash, "{} on {}", from.display(), on.display());
+            lost.starts_as_told(on);
         }
+    }
+}
+
+#[test]
+fn data_with_a_pending_downgrade_start_as_the_table_says() {
+    let binaries = etcds();
+    for from in binaries.iter().filter(|from| release(from).minor >= 6) {
+        let target = format!("3.{}", release(from).minor - 1);
+        let lost = Lost::after(from, |member| {
+            // It takes none before the members agree on a version.
+            await_that("the downgrade is taken", || {
+                let downgrade = member.etcdctl().args(["downgrade", "enable", &target]).output().unwrap();
+                downgrade.status.success()
+            });
+        });
+        for on in &binaries {
+            lost.starts_as_told(on);
+        }
+    }
+}
+
+impl Lost {
+    /// Starts `on` on the data, where it has to start by what is said of their versions, or sees it refuse them.
+    fn starts_as_told(&self, on: &Path) {
+        let words = ["restore", "-i", "key.txt", "-o", "lost.db", "--force"];
+        self.sandbox.seal(words).arg(&self.archive).succeed();
+        let file = File::open(self.sandbox.path("lost.db")).unwrap();
+        let contents = DatabaseContents::read(&Database::open(&file).unwrap(), &Interrupt::new()).unwrap();
+        let told = contents.versions().start(release(on));
+        say(&format!("{:?} on {}: {told:?}", contents.versions(), on.display()));
+        if matches!(told, Start::Starts | Start::Unchecked(_)) {
+            let member = self.boot(on, "restored", &[]);
+            self.assert_contents(&member);
+            assert_eq!(hash_kv(&member, self.revision), self.hash, "{}", on.display());
+            return;
+        }
+        let started = Etcd::try_restored(on, &Options::default(), |name| {
+            let _ = std::fs::remove_dir_all(self.sandbox.path("refused"));
+            self.restore(std::slice::from_ref(name), 0, "refused", &[]);
+            self.data_dir("refused")
+        });
+        assert!(started.is_err(), "{} starts: {told:?}", on.display());
     }
 }
 
@@ -302,9 +348,9 @@ impl Lost {
 #[test]
 fn three_members_agree_and_one_may_be_lost_again() {
     // The releases of one minor version make a cluster together.
-    let mut groups: BTreeMap<String, Vec<PathBuf>> = BTreeMap::new();
+    let mut groups: BTreeMap<_, Vec<PathBuf>> = BTreeMap::new();
     for binary in etcds() {
-        groups.entry(minor_version(&binary)).or_default().push(binary);
+        groups.entry(release(&binary)).or_default().push(binary);
     }
     for group in groups.values() {
         let lost = Lost::new(&group[0]);
@@ -355,20 +401,12 @@ fn members_of_ours_and_of_etcdutl_are_one_cluster() {
     }
 }
 
-/// Such as `3.5`.
-fn minor_version(binary: &Path) -> String {
-    let told = run(Command::new(binary).arg("--version"));
-    let version = told.lines().find_map(|line| line.strip_prefix("etcd Version: ")).unwrap();
-    version.rsplit_once('.').unwrap().0.to_owned()
-}
-
 /// The flags that have members compare their data, which 3.6 took out of its experiments.
 fn corruption_checks(binary: &Path) -> Vec<String> {
-    let flags = match &minor_version(binary)[..] {
-        "3.4" | "3.5" => {
-            ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"]
-        }
-        _ => ["--feature-gates=InitialCorruptCheck=true", "--corrupt-check-time=2s"],
+    let flags = if release(binary).minor < 6 {
+        ["--experimental-initial-corrupt-check=true", "--experimental-corrupt-check-time=2s"]
+    } else {
+        ["--feature-gates=InitialCorruptCheck=true", "--corrupt-check-time=2s"]
     };
     flags.map(str::to_owned).to_vec()
 }
@@ -466,8 +504,6 @@ fn the_smallest_databases_become_members_too() {
 
 /// Starts that are tried on each etcd.
 const STARTS: usize = 30;
-/// What etcd says of data that are of a newer one, or on their way to an older one: restore warns of them.
-const OTHER_VERSION: &str = "invalid downgrade";
 
 /// Values in every bucket are changed at random: where etcd does not start on them, we had refused them.
 #[test]
@@ -485,18 +521,20 @@ fn whatever_etcd_does_not_start_on_is_refused() {
             let file = File::open(path).unwrap();
             let database = Database::open(&file);
             let read = database.and_then(|database| DatabaseContents::read(&database, &Interrupt::new()));
-            if let Err(error) = read {
-                assert_eq!(error.kind(), Kind::DatabaseDamaged, "{what}: {error}");
-                refused += 1;
-                continue;
-            }
-            started += 1;
-            match start_on_copied_file(&lost.sandbox, &binary) {
-                Err(said) if !said.contains(OTHER_VERSION) => {
-                    panic!("{} does not start on {what}:\n{said}", binary.display())
+            let contents = match read {
+                Ok(contents) => contents,
+                Err(error) => {
+                    assert_eq!(error.kind(), Kind::DatabaseDamaged, "{what}: {error}");
+                    refused += 1;
+                    continue;
                 }
-                _ => {}
-            }
+            };
+            started += 1;
+            // Of data for another release restore warns.
+            let fits =
+                matches!(contents.versions().start(release(&binary)), Start::Starts | Start::Unchecked(_));
+            let ended = start_on_copied_file(&lost.sandbox, &binary).err();
+            assert_eq!(ended.is_none(), fits, "{} on {what}:\n{ended:?}", binary.display());
         }
         say(&format!("{}: {started} started, {refused} refused", binary.display()));
         assert!(refused > STARTS / 10, "{refused} of {} were refused", started + refused);
@@ -608,7 +646,7 @@ fn etcd_starts_from_the_printed_line() {
                     .unwrap(),
             );
             let mut etcdctl = Command::new(binary.with_file_name("etcdctl"));
-            etcdctl.env("ETCDCTL_API", "3").args(["--endpoints", &client, "--command-timeout=20s"]);
+            etcdctl.args(["--endpoints", &client, "--command-timeout=20s"]);
             let answer = etcdctl.args(["get", "after", "-w", "json"]).output().unwrap();
             let answer: Value = serde_json::from_slice(&answer.stdout).unwrap_or_default();
             answer["header"]["revision"] == lost.revision && answer["count"] == 1

@@ -39,7 +39,7 @@ fn plant(etcd: &Etcd) -> Markers {
 
 /// A command that runs `script` with a shell, and may spool.
 fn shell(sandbox: &Sandbox, script: &str, arguments: &[&OsStr]) -> Program {
-    sandbox.program("sh").env("ETCDCTL_API", "3").args(["-euc", script, "sh"]).args(arguments)
+    sandbox.program("sh").args(["-euc", script, "sh"]).args(arguments)
 }
 
 /// Whether any file in the sandbox, or a new one in shared memory, holds a marker.

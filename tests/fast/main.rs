@@ -9,6 +9,7 @@ mod errors;
 mod etcd_flags;
 mod fixtures;
 mod fuzzing;
+mod hints;
 mod keys;
 mod keys_plugins;
 mod keys_stock_tools;

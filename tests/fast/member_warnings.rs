@@ -22,6 +22,16 @@ fn keys(pairs: &[(&str, &[u8])]) -> Vec<LeafEntry> {
 
 /// Restores a database of these keys, with these entries in other buckets.
 fn restore(keys: Vec<LeafEntry>, others: &[(&str, &[u8], &[u8])], more: &[&str]) -> Outcome {
+    restore_beside("exit 1", keys, others, more)
+}
+
+/// The same on a host whose etcd is this script.
+fn restore_beside(
+    etcd: &str,
+    keys: Vec<LeafEntry>,
+    others: &[(&str, &[u8], &[u8])],
+    more: &[&str],
+) -> Outcome {
     let mut buckets = vec![(b"key".to_vec(), keys), (b"meta".to_vec(), Vec::new())];
     for (bucket, key, value) in others {
         let entry = (key.to_vec(), value.to_vec(), false);
@@ -36,7 +46,10 @@ fn restore(keys: Vec<LeafEntry>, others: &[(&str, &[u8], &[u8])], more: &[&str])
     // A copied database has no digest: what is told of that is tested elsewhere.
     let words =
         ["restore", "--from-snapshot", "snapshot.db", "--skip-hash-check", "--force", "--data-dir", "new"];
-    let ended = sandbox.seal(words).args(more).run().ends_with(3);
+    sandbox.make_directory("bin");
+    sandbox.write_script("bin/etcd", format!("#!/bin/sh\n{etcd}\n"));
+    let restore = sandbox.seal(words).args(more).find_first_in([sandbox.path("bin")]);
+    let ended = restore.run().ends_with(3);
     assert!(sandbox.path("new/member/snap/db").exists());
     ended
 }
@@ -91,16 +104,40 @@ fn alarms_downgrades_and_newer_data_are_told() {
     for told_of in [
         "the alarm NOSPACE of member 7",
         "a downgrade of etcd to 3.4.0",
-        "of etcd 3.6.0, newer than etcd 3.5",
+        "a downgrade to 3.4 is pending in the data, and etcd 3.5 does not start on them: start etcd 3.6 or newer",
     ] {
         assert!(told.stderr.contains(told_of), "{told_of}: {}", told.stderr);
     }
     for fits in ["3.6.0", "3.7.1"] {
         let told = restore(keys(&[("a", b"b")]), &others, &["--etcd-version", fits]);
-        assert!(!told.stderr.contains("newer than"), "{}", told.stderr);
+        assert!(!told.stderr.contains("the data"), "{}", told.stderr);
+    }
+    let newer: [(&str, &[u8], &[u8]); 1] = [("meta", b"storageVersion", b"3.7.0")];
+    for (etcd, told_of) in [
+        ("3.5.30", "the data are of etcd 3.7, newer than etcd 3.5, which starts without a check"),
+        ("3.6", "the data are of etcd 3.7, and etcd 3.6 does not start on them: start etcd 3.7 or newer"),
+    ] {
+        let told = restore(keys(&[("a", b"b")]), &newer, &["--etcd-version", etcd]);
+        assert!(told.stderr.contains(told_of), "{told_of}: {}", told.stderr);
+        assert!(told.text().contains("\nstart etcd 3.7 or newer so, "), "{}", told.text());
     }
     let told = restore(keys(&[("a", b"b")]), &[], &["--etcd-version", "3.4.0"]);
     assert!(!told.stderr.contains("alarm") && !told.stderr.contains("downgrade"), "{}", told.stderr);
+}
+
+#[test]
+fn the_etcd_of_the_host_counts_where_none_is_named() {
+    let newer: [(&str, &[u8], &[u8]); 1] = [("meta", b"storageVersion", b"3.7.0")];
+    let told = |etcd: &str, more: &[&str]| restore_beside(etcd, keys(&[("a", b"b")]), &newer, more).stderr;
+    let old = "[ \"$*\" = --version ] && echo 'etcd Version: 3.6.14'";
+    let warned = told(old, &[]);
+    for words in ["/bin/etcd (3.6.14) does not start on them: start etcd 3.7", "--etcd-version"] {
+        assert!(warned.contains(words), "{words}: {warned}");
+    }
+    assert!(!told(old, &["--etcd-version", "3.7.1"]).contains("of etcd"), "{warned}");
+    for silent in ["echo 'etcd Version: 3.8.0'", "echo no etcd", "exec sleep 60"] {
+        assert!(!told(silent, &[]).contains("of etcd"), "{silent}");
+    }
 }
 
 /// A plain snapshot in a file, which was last written at `modified`, or comes from a pipe.

@@ -10,7 +10,7 @@ use harness::program::{Outcome, Program, Running};
 use harness::proxy::{Hold, delaying, holding};
 use harness::sandbox::{Sandbox, names};
 use harness::snapshots::random;
-use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, etcds, run, say};
+use harness::{Etcd, LOOPBACK_NAMES, Options, Pki, ServerTls, can, etcds, release, run, say, snapshot_tools};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::fs;
@@ -33,12 +33,7 @@ const NOISE_SIZE: usize = 1_000_000;
 
 /// One etcd of each minor version: what is tried here does not change with the last number.
 fn versions() -> Vec<PathBuf> {
-    let mut versions = BTreeMap::new();
-    for binary in etcds() {
-        let told = run(Command::new(&binary).arg("--version"));
-        let version = told.lines().next().unwrap().rsplit(' ').next().unwrap();
-        versions.insert(version.rsplit_once('.').unwrap().0.to_owned(), binary);
-    }
+    let versions: BTreeMap<_, _> = etcds().into_iter().map(|binary| (release(&binary), binary)).collect();
     versions.into_values().collect()
 }
 
@@ -207,11 +202,9 @@ impl Scene {
         snapshot
     }
 
-    /// etcdutl where this etcd came with one, else etcdctl.
+    /// A tool for snapshots that came with this etcd.
     fn snapshot_tool(&self) -> Program {
-        let beside = ["etcdutl", "etcdctl"].map(|tool| self.etcd.binary().with_file_name(tool));
-        let found = beside.into_iter().find(|tool| tool.is_file());
-        self.sandbox.program(found.unwrap_or_else(|| "etcdctl".into())).env("ETCDCTL_API", "3")
+        self.sandbox.program(&snapshot_tools(self.etcd.binary())[0])
     }
 }
 

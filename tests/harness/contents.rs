@@ -33,7 +33,7 @@ impl Access {
 pub fn etcdctl(sandbox: &Sandbox, member: &Etcd) -> Program {
     let beside = member.binary().with_file_name("etcdctl");
     let program = if beside.is_file() { beside } else { "etcdctl".into() };
-    sandbox.program(program).env("ETCDCTL_API", "3")
+    sandbox.program(program)
 }
 
 /// A member and who talks to it.

@@ -4,6 +4,7 @@ use super::pki::Leaf;
 use super::program::tools;
 use super::run;
 use etcd_client::{Client, DowngradeOptions, Error};
+use etcd_seal::low_level::database::versions::Release;
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Read, Write};
@@ -35,6 +36,22 @@ pub fn each_etcd() -> impl Iterator<Item = Etcd> {
 /// The first of them started so, where there is one.
 pub fn an_etcd() -> Option<Etcd> {
     each_etcd().next()
+}
+
+/// The release of an etcd.
+pub fn release(etcd: &Path) -> Release {
+    let told = run(Command::new(etcd).arg("--version"));
+    let version = told.lines().find_map(|line| line.strip_prefix("etcd Version: "));
+    Release::of(version.unwrap()).unwrap()
+}
+
+/// The tools that came with this etcd and know `snapshot status` and `snapshot restore`, or the etcdctl on `PATH`: etcdutl since
+/// 3.5, etcdctl before 3.6.
+pub fn snapshot_tools(etcd: &Path) -> Vec<PathBuf> {
+    let names = if release(etcd).minor < 6 { &["etcdutl", "etcdctl"][..] } else { &["etcdutl"] };
+    let beside = names.iter().map(|tool| etcd.with_file_name(tool));
+    let found: Vec<_> = beside.filter(|tool| tool.is_file()).collect();
+    if found.is_empty() { vec!["etcdctl".into()] } else { found }
 }
 
 /// How to start a member.
@@ -299,7 +316,7 @@ impl Etcd {
         let beside = self.binary.with_file_name("etcdctl");
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
         let mut command = self.options.command(&etcdctl);
-        command.env_clear().env("ETCDCTL_API", "3").arg("--endpoints").arg(self.address());
+        command.env_clear().arg("--endpoints").arg(self.address());
         command.args(&self.options.etcdctl_flags);
         if let Some(path) = std::env::var_os("PATH") {
             command.env("PATH", path);

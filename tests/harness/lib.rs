@@ -33,7 +33,7 @@ pub mod snapshots;
 pub mod trace;
 pub mod trial;
 
-pub use etcd::{Etcd, Options, ServerTls, an_etcd, dead_address, each_etcd, etcds};
+pub use etcd::{Etcd, Options, ServerTls, an_etcd, dead_address, each_etcd, etcds, release, snapshot_tools};
 pub use pki::{LOOPBACK_NAMES, Leaf, Pki};
 pub use skip::{can, say};
 

@@ -130,9 +130,11 @@ impl Program {
     }
 
     /// For what is not asked for often. A session of its own has no terminal, so that no user who runs the tests is asked for
-    /// a passphrase; with `--ctty` it has that of its standard input. It stays the same process.
+    /// a passphrase; with `--ctty` it has that of its standard input. No signal is ignored, as `nohup` and a shell's `&` would
+    /// have it for the tests and all they start. It stays the same process.
     pub fn command(&self, of_session: &[&str]) -> Command {
-        let mut command = Command::new("/usr/bin/setsid");
+        let mut command = Command::new("/usr/bin/env");
+        command.args(["--default-signal", "/usr/bin/setsid"]);
         command.args(of_session).args(&self.words).current_dir(&self.directory);
         command.env_clear().envs(&self.environment);
         command

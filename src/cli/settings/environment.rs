@@ -83,8 +83,8 @@ pub(crate) const VARIABLES: &[Variable] = &[
     },
     Variable {
         name: PATH,
-        meaning: "Where drill looks for etcd; all that the etcd it starts has of the environment.",
-        commands: &["drill"],
+        meaning: "Where drill and restore look for etcd; all that the etcd they start has of the environment.",
+        commands: &["restore", "drill"],
     },
     Variable {
         name: NO_COLOR,

@@ -4,6 +4,7 @@ use crate::cli::input::standard_input;
 use crate::cli::terminal::secret::read_secret;
 use crate::error::{Error, Kind, Result};
 use crate::keys::{KEY_FILE_SIZE_LIMIT, KeyFile, is_private_key};
+use crate::store::shell::left_by_the_shell;
 use crate::store::source;
 use std::fs::Metadata;
 use std::io;
@@ -44,8 +45,14 @@ pub(crate) fn warn_of_readers(identities: &[PathBuf]) {
 /// The error for a file that cannot be opened. The name is left out if it may be a key given in place of a file.
 fn cannot_open(kind: Kind, path: &Path, error: io::Error) -> Error {
     let name = path.display().to_string();
+    if kind == Kind::Identity && error.kind() == io::ErrorKind::NotFound && name.starts_with("age1") {
+        return Error::new(kind, "a recipient is named as the identity file").with_hint(
+            "a recipient only seals; name the file with the private key, which keygen or age-keygen wrote",
+        );
+    }
     if !is_private_key(&name) {
-        return unreadable(kind, &name, error);
+        let hint = left_by_the_shell(path.as_os_str());
+        return hint.into_iter().fold(unreadable(kind, &name, error), Error::with_hint);
     }
     if kind == Kind::Recipient {
         return Error::new(kind, "a private key is named as the recipients file").with_hint(
@@ -64,9 +71,14 @@ fn unreadable(kind: Kind, name: &str, error: io::Error) -> Error {
     if !is_about_the_path(error.kind()) {
         return Error::io("read", format_args!("{what} {name}"), error);
     }
-    Error::new(kind, format!("cannot read {what} {name}: {error}"))
-        .with_hint("check its path and permissions, and that its filesystem is mounted")
-        .with_source(error)
+    let hint = match error.kind() {
+        io::ErrorKind::IsADirectory => "name the file in it",
+        io::ErrorKind::PermissionDenied => {
+            "this user may not: run it as one who may, for example with sudo, or change its owner or mode"
+        }
+        _ => "check its path and permissions, and that its filesystem is mounted",
+    };
+    Error::new(kind, format!("cannot read {what} {name}: {error}")).with_hint(hint).with_source(error)
 }
 
 /// Whether another path would help. Otherwise the disk or the system is at fault, and not the flag.

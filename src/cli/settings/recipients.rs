@@ -74,7 +74,7 @@ impl RecipientArguments {
         };
         let files = read_key_files(&files, Kind::Recipient)?;
         let prompt: SharedPrompt = terminal.clone();
-        Recipients::parse(&recipients, &files, &prompt)
+        Recipients::parse(&recipients, &files, &prompt).map_err(|error| or_file(error, &recipients))
     }
 
     /// The flags, which replace the variables as a set; `None` with a passphrase.
@@ -93,6 +93,16 @@ impl RecipientArguments {
         }
         let files = self.recipients_files.iter().filter(|file| file.is_flag() == by_flag);
         Ok(Some((recipients, files.map(Setting::get).collect::<Result<_>>()?)))
+    }
+}
+
+/// Leads from a file in place of a recipient to the flag for it.
+fn or_file(error: Error, recipients: &[String]) -> Error {
+    match recipients.iter().find(|recipient| Path::new(recipient).is_file()) {
+        Some(file) if error.kind() == Kind::Recipient => {
+            error.with_hint(format!("{file} is a file: -R {file} takes the recipients in it"))
+        }
+        _ => error,
     }
 }
 

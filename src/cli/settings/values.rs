@@ -1,6 +1,7 @@
 //! Parses values of the command line: etcdctl's as Go writes them, ours in plain bytes or KiB and MiB.
 
 use crate::archive::frame;
+use crate::database::versions::Release;
 use crate::etcd::LOWEST_RATE;
 use std::time::Duration;
 
@@ -98,12 +99,14 @@ fn parse_size(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(unit.into())
 }
 
-/// Parses a version of etcd, of which only major and minor count.
+/// Parses a version of etcd, such as `3.5.30` or `v3.5`, of which only major and minor count.
 ///
 /// # Errors
 /// The reason, for a message that names the flag or variable.
-pub(crate) fn parse_etcd_version(text: &str) -> Result<(u64, u64), String> {
-    crate::database::contents::major_and_minor(text.strip_prefix('v').unwrap_or(text))
+pub(crate) fn parse_etcd_version(text: &str) -> Result<Release, String> {
+    let version = text.strip_prefix('v').unwrap_or(text);
+    Release::of(version)
+        .or_else(|| Release::of(&format!("{version}.0")))
         .ok_or_else(|| format!("`{text}` is no version such as 3.5.30"))
 }
 

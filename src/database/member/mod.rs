@@ -1,6 +1,7 @@
 //! A member of a new cluster, made of the database of a snapshot: the database itself, a write-ahead log, a raft snapshot.
 //!
-//! The files are, byte for byte, what `etcdutl snapshot restore` of etcd 3.5 writes; members from 3.4 to 3.7 start from them.
+//! The files are, byte for byte, what `etcdutl snapshot restore` of etcd 3.5 writes; etcd from 3.4 on starts from them, as far as
+//! the [versions](super::versions) of the data let it.
 //!
 //! - [`Membership`]: the members of the cluster, and the ids that follow from them.
 //! - [`become_member`]: turns the database of a snapshot into that of a member.

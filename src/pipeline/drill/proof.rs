@@ -7,10 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 use super::checks::{Expected, Findings, agree, compare, failed, try_out};
 use super::resave::save_and_open;
 use crate::database::bolt::Database;
-use crate::database::contents::major_and_minor;
 use crate::database::hash_kv::{KeysAtRevision, read_keys};
 use crate::database::leases::{Lease, read_leases};
 use crate::database::member::turn_authentication_off_in_a_scratch_copy;
+use crate::database::versions::{DataVersions, FIRST_CHECKING, Release, Start};
 use crate::error::{Error, Kind, Result};
 use crate::pipeline::member::{Made, database_of, write_members};
 use crate::pipeline::open::Admit;
@@ -101,7 +101,8 @@ impl Restored {
         site.step("comparing once more");
         let agreed = runtime.block_on(agree(&served.clients, &tried));
         blamed(agreed, &mut served)?;
-        Ok(Proved { boot, etcd_version, remarks: self.remarks(findings) })
+        let remarks = self.remarks(findings, &etcd_version);
+        Ok(Proved { boot, etcd_version, remarks })
     }
 
     /// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
@@ -116,20 +117,24 @@ impl Restored {
                 return ended;
             }
         };
-        let needed = self.made.contents.data_version().and_then(major_and_minor);
-        match needed.zip(major_and_minor(&version)) {
-            Some((needed, have)) if needed > have => ended.with_hint(format!(
-                "the data are of etcd {}.{}, and this one is {version}: name one as new with `etcd`",
-                needed.0, needed.1
-            )),
-            _ => failed(format!("started without the data, etcd {version} serves; started on them, {ended}")),
+        match unfit(self.made.contents.versions(), &version) {
+            Some(error) => error.with_source(ended),
+            None => {
+                failed(format!("started without the data, etcd {version} serves; started on them, {ended}"))
+            }
         }
     }
 
     /// What a reader of the verdict has to know.
-    fn remarks(&self, findings: Findings) -> Vec<String> {
+    fn remarks(&self, findings: Findings, etcd_version: &str) -> Vec<String> {
         let contents = &self.made.contents;
         let mut remarks = findings.remarks;
+        let start = Release::of(etcd_version).map(|etcd| contents.versions().start(etcd));
+        if let Some(Start::Unchecked(data)) = start {
+            remarks.push(format!(
+                "the data are of etcd {data}, newer than etcd {etcd_version}, which does not check that it understands them"
+            ));
+        }
         if contents.auth_enabled {
             remarks.push(
                 "authentication is on in the data, and was turned off in the scratch copy: no user's password was tried"
@@ -150,6 +155,24 @@ impl Restored {
         }
         remarks
     }
+}
+
+/// The error where etcd of this version is not one for data of these versions: the archive is not at fault.
+fn unfit(data: DataVersions, version: &str) -> Option<Error> {
+    let etcd = Release::of(version)?;
+    let (why, fit) = match data.start(etcd) {
+        Start::Starts => return None,
+        Start::Refuses(release) | Start::Unchecked(release) => {
+            (format!("which are of etcd {release}"), release)
+        }
+        Start::RefusesDowngrade(target) => (
+            format!("in which a downgrade to {target} is pending"),
+            data.release().unwrap_or(etcd).max(FIRST_CHECKING),
+        ),
+    };
+    let message = format!("etcd {version} does not start on the data, {why}");
+    let hint = format!("name etcd {fit} or newer with `etcd`: the archive is not at fault");
+    Some(Error::new(Kind::EtcdNotRunning, message).with_hint(hint))
 }
 
 /// Compares every member with the data, and disarms alarms that would refuse writes.

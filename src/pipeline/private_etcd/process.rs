@@ -1,5 +1,6 @@
 //! A private etcd process: started, watched, and always ended.
 
+use std::borrow::Cow;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -9,6 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process_group, waitid};
+use serde::Deserialize;
 
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
@@ -182,8 +184,22 @@ fn telling_lines(text: &str) -> String {
         told = lines().collect();
     }
     let first = told.len().saturating_sub(TOLD_LINES);
-    let told: Vec<&str> = told[first..].iter().map(|line| beginning(line)).collect();
+    let told: Vec<String> = told[first..].iter().map(|line| beginning(&plain(line)).to_owned()).collect();
     told.join(" | ")
+}
+
+/// A line without what only etcd's developers read: of JSON the message and the error, not the stack.
+fn plain(line: &str) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    struct Line {
+        msg: String,
+        error: Option<String>,
+    }
+    match serde_json::from_str(line) {
+        Ok(Line { msg, error: Some(error) }) => format!("{msg}: {error}").into(),
+        Ok(Line { msg, error: None }) => msg.into(),
+        Err(_) => line.into(),
+    }
 }
 
 fn beginning(line: &str) -> &str {
@@ -206,7 +222,10 @@ mod tests {
     #[test]
     fn the_lines_that_tell_are_told() {
         let log = "start\n{\"level\":\"fatal\",\"msg\":\"no room\"}\n\ngoroutine 1\nexit\n";
-        assert_eq!(telling_lines(log), "{\"level\":\"fatal\",\"msg\":\"no room\"}");
+        assert_eq!(telling_lines(log), "no room");
+        let log =
+            r#"{"level":"error","msg":"bootstrap failed","error":"not \"3.7\"","stacktrace":"main.main"}"#;
+        assert_eq!(telling_lines(log), "bootstrap failed: not \"3.7\"");
         assert_eq!(telling_lines("a\nb\nc\nd\n"), "b | c | d");
         assert_eq!(telling_lines(&"ä".repeat(1000)).len(), TOLD_SIZE);
         assert_eq!(telling_lines(""), "");

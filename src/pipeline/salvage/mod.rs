@@ -25,8 +25,8 @@ use super::private_etcd::adoption::Adoption;
 use super::private_etcd::cluster::{Alone, Cluster, DIRECTORY, Site, Trouble, version_without_data};
 use super::space;
 use crate::database::bolt::Database;
-use crate::database::contents::major_and_minor;
 use crate::database::query::{data_version, newest_revision};
+use crate::database::versions::Release;
 use crate::error::{Error, Kind, Result};
 use crate::etcd;
 use crate::store::data_dir::DataDirectory;
@@ -207,10 +207,9 @@ fn whose_fault(site: &Site<'_>, before: &Before, path: &Path, ended: Error) -> E
         }
     };
     let data = before.version.as_deref();
-    match data.and_then(major_and_minor).zip(major_and_minor(&version)) {
+    match data.and_then(Release::of).zip(Release::of(&version)) {
         Some((data, have)) if data > have => in_own_words(ended).with_hint(format!(
-            "the data are of etcd {}.{}, and this one is {version}: name one of that version with `etcd`",
-            data.0, data.1
+            "the data are of etcd {data}, and this one is {version}: name one of that version with `etcd`"
         )),
         _ => Error::new(
             Kind::DatabaseDamaged,
@@ -241,7 +240,7 @@ fn check_room(scratch: &Path, source: &DataDirectory, free: u64) -> Result<()> {
 /// Warns if a newer etcd has raised the version of the data: the older may refuse them then.
 fn warn_of_version(before: &Before, after: Option<&str>, etcd: &str) {
     let old = before.version.as_deref();
-    let raised = old.zip(after).is_some_and(|(old, new)| major_and_minor(old) < major_and_minor(new));
+    let raised = old.zip(after).is_some_and(|(old, new)| Release::of(old) < Release::of(new));
     if let (true, Some(old), Some(new)) = (raised, old, after) {
         tracing::warn!(
             "etcd {etcd}, which replayed the log, has raised the version of the data from {old} to {new}: an older etcd may \

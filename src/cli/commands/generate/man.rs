@@ -1,8 +1,9 @@
 //! Generates the manual pages: clap's sections, and sections that clap does not know.
 
-use crate::cli::exit;
+use crate::cli::exit::{self, Exit};
 use crate::cli::settings::environment::VARIABLES;
 use crate::cli::settings::setting::{flag_of, variable_of};
+use crate::database::versions::{DataVersions, Release, Start};
 use clap_mangen::Man;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -243,19 +244,27 @@ fn page(program: &clap::Command, extra: &Extra) -> Option<(String, String)> {
     for (title, paragraphs) in extra.sections {
         page.push_str(&section(title, paragraphs));
     }
-    page.push_str(&exit_status());
+    if extra.command == "restore" {
+        page.push_str(&versions());
+    }
+    page.push_str(&exit_status(extra.command));
     page.push_str(&environment(command, extra.command));
     page.push_str(&examples(extra.examples));
     page.push_str(&see_also(extra.see_also));
     Some((format!("{name}.1"), page))
 }
 
+/// What keeps roff from breaking words, which may be flags: before the title, and after it.
+const NO_HYPHENATION: (&[u8], &[u8]) = (b".nr HY 0\n", b".nh\n");
+
 fn render(command: &clap::Command, name: &str, bytes: &mut Vec<u8>) -> io::Result<()> {
     let man = Man::new(command.clone())
         .title(name.to_uppercase())
         .source(concat!("etcd-seal ", env!("CARGO_PKG_VERSION")))
         .manual("etcd-seal manual");
+    bytes.extend_from_slice(NO_HYPHENATION.0);
     man.render_title(bytes)?;
+    bytes.extend_from_slice(NO_HYPHENATION.1);
     man.render_name_section(bytes)?;
     bytes.extend_from_slice(synopsis(command).as_bytes());
     man.render_description_section(bytes)?;
@@ -280,14 +289,64 @@ fn section(title: &str, paragraphs: &[&str]) -> String {
     format!(".SH {title}\n{}\n", paragraphs.join("\n.PP\n"))
 }
 
-fn exit_status() -> String {
+/// The table of exit codes on the program's own page; what it says in short on that of a command.
+fn exit_status(command: &str) -> String {
     let mut section = String::from(".SH \"EXIT STATUS\"\n");
+    if !command.is_empty() {
+        let short = |meaning: &'static str| meaning.split([';', ':', ',']).next().unwrap_or(meaning);
+        let codes = exit::TABLE.iter().filter(|(exit, _)| *exit != Exit::Locked);
+        let codes: Vec<String> =
+            codes.map(|(exit, meaning)| format!("{}: {}", exit.code(), short(meaning))).collect();
+        let codes = escaped(&codes.join("; "));
+        let _ = writeln!(section, "{codes}. The table in {} says more.", escaped("etcd-seal(1)"));
+        return section;
+    }
     for (exit, meaning) in exit::TABLE {
         item(&mut section, &exit.code().to_string(), &format!("{meaning}."));
     }
     let _ = write!(section, ".PP\n{}\n", escaped(exit::WITHOUT_CODE));
     section
 }
+
+/// The minor numbers of the releases in the table of versions.
+const MINORS: std::ops::RangeInclusive<u64> = 4..=8;
+
+/// The section on the releases of etcd that start on data.
+fn versions() -> String {
+    let table = versions_table().join("\n");
+    let [before, after] = VERSIONS.map(escaped);
+    format!(".SH \"DATA AND VERSIONS\"\n{before}\n.PP\n.RS 4\n.nf\n{table}\n.fi\n.RE\n.PP\n{after}\n")
+}
+
+/// What each release of etcd does with data of each other.
+fn versions_table() -> Vec<String> {
+    let row = |first: &str, cells: Vec<String>| {
+        let cells: Vec<String> = cells.iter().map(|cell| format!("{cell:<11}")).collect();
+        format!("{first:<9}{}", cells.concat().trim_end())
+    };
+    let releases = || MINORS.map(|minor| Release { major: 3, minor });
+    let titles = row("data of", releases().map(|etcd| format!("etcd {etcd}")).collect());
+    let rows = releases().map(|data| {
+        let versions = DataVersions { cluster: Some(data), ..DataVersions::default() };
+        let cells = releases().map(|etcd| match versions.start(etcd) {
+            Start::Starts => "starts",
+            Start::Unchecked(_) => "unchecked",
+            Start::Refuses(_) | Start::RefusesDowngrade(_) => "refuses",
+        });
+        row(&data.to_string(), cells.map(str::to_owned).collect())
+    });
+    [titles].into_iter().chain(rows).collect()
+}
+
+/// What stands before and after the table of versions.
+const VERSIONS: [&str; 2] = [
+    "Start a restored member with an etcd of the release that the data are of, or a newer one. etcd-seal info shows that \
+     release as \"storage version\" or, where there is none, as \"etcd version\", and the line that restore prints names it.",
+    "Since 3.6, etcd refuses data of a later release. 3.4 and 3.5 do not look: they start, whether they understand the data \
+     or not, and their cluster cannot be upgraded to a release that refuses those. If a downgrade was pending when the \
+     snapshot was taken, 3.5 starts only as its target. restore warns of all this, by --etcd-version or by what etcd on PATH \
+     prints as its version. To go back a release, restore on the newer one and downgrade the cluster there.",
+];
 
 /// The variables of the arguments, those of every command on the program's own page, and then the others.
 fn environment(command: &clap::Command, name: &str) -> String {
@@ -354,7 +413,8 @@ mod tests {
         for (name, page) in &pages {
             for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "EXAMPLES", "\"SEE ALSO\""]
             {
-                assert!(page.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}");
+                let heading = format!("\n.SH {section}\n");
+                assert_eq!(page.matches(&heading).count(), 1, "{name} lacks {section}, or has it twice");
             }
             let has_environment = page.contains("\n.SH ENVIRONMENT\n");
             assert_eq!(has_environment, name != "etcd-seal-keygen.1", "{name}");
@@ -378,6 +438,13 @@ mod tests {
         let with_section: Vec<_> = pages.iter().filter(|(_, page)| page.contains("\n.SH TLS\n")).collect();
         assert_eq!(with_section.len(), 1);
         assert_eq!(with_section[0].0, "etcd-seal-save.1");
+    }
+
+    #[test]
+    fn the_runbook_has_the_table_of_versions_too() {
+        let runbook = include_str!("../../../../man/etcd-seal-recovery.7");
+        let table = versions_table();
+        assert!(runbook.contains(&format!("\n.EX\n{}\n.EE\n", table.join("\n"))), "{table:#?}");
     }
 
     #[test]

@@ -23,7 +23,8 @@ pub(crate) fn render(page: &str) -> Result<String, String> {
         let (name, rest) = request.split_once(' ').unwrap_or((request, ""));
         let arguments = || arguments(rest).ok_or_else(unknown);
         match name {
-            "" | "\\\"" => {}
+            // What concerns roff alone: comments, registers, hyphenation.
+            "" | "\\\"" | "nr" | "nh" => {}
             "TH" => text.title(&arguments()?),
             "SH" => text.heading(&arguments()?.join(" "), 0),
             "SS" => text.heading(&arguments()?.join(" "), INDENT / 2),

@@ -8,6 +8,7 @@ use crate::archive::manifest::Description;
 use crate::cli::clock::{now, time_of};
 use crate::cli::context::Context;
 use crate::cli::downgrade::warn_of_downgrade;
+use crate::cli::etcd_program::{find_etcd, version_of};
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, standard_input_object};
 use crate::cli::output::Place;
@@ -15,9 +16,10 @@ use crate::cli::render::{
     Made, MemberDirectories, MemberReport, Plan, RestoreReport, SalvageReport, keys, size,
 };
 use crate::cli::settings::data_directory::DataDirectorySettings;
-use crate::cli::terminal::printable::quoted;
-use crate::database::contents::{DatabaseContents, major_and_minor};
+use crate::cli::settings::environment::{self, Environment};
+use crate::cli::terminal::printable::{quoted, sanitize};
 use crate::database::member::Membership;
+use crate::database::versions::{DataVersions, FIRST_CHECKING, Release, Start};
 use crate::error::{Error, Kind, Result};
 use crate::interrupt::Interrupt;
 use crate::keys::Identities;
@@ -301,6 +303,9 @@ fn to_members(
             let lost = Lost::described(description.as_ref(), expected_size);
             lost.warn_of_replaced(predecessor, membership);
         }
+        if let Some(description) = &description {
+            warn_of_version(versions_described(description), cluster.etcd_version, &context.environment);
+        }
         let plan = plan(&source, membership, &goal).of_snapshot(description, expected_size, clock);
         return context.reporter.result(&plan);
     }
@@ -326,6 +331,7 @@ fn to_members(
     let archive = source.archive();
     let restored = restored.map_err(|error| archive.blamed(error, identities.is_some(), interrupt))?;
     warn(&restored, cluster);
+    warn_of_version(restored.contents.versions(), cluster.etcd_version, &context.environment);
     let found = source.salvaged.as_ref().map(|salvaged| &salvaged.found);
     let made = Made { membership, names: &names, directories: directories.as_ref(), found };
     let report = MemberReport::new(restored, archive.path(), &made, clock, began.elapsed());
@@ -467,7 +473,6 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         tracing::warn!("… and {} more alarms are raised in it", contents.unnamed_alarms());
     }
     warn_of_downgrade(restored.published.path.display(), contents.downgrade.as_deref());
-    warn_of_version(contents, cluster.etcd_version);
 }
 
 /// Warns of a member with an unknown revision, whose revisions the new member may assign again.
@@ -508,16 +513,46 @@ fn warn_of_old_id(restored: &Restored, membership: &Membership) {
     }
 }
 
-fn warn_of_version(contents: &DatabaseContents, wanted: Option<(u64, u64)>) {
-    let Some((wanted, version)) = wanted.zip(contents.data_version()) else { return };
-    if major_and_minor(version).is_some_and(|version| version > wanted) {
-        tracing::warn!(
-            "the data are of etcd {}, newer than etcd {}.{}, which may refuse them or stop: start it with etcd {0} or newer",
-            crate::cli::terminal::printable::sanitize(version),
-            wanted.0,
-            wanted.1
-        );
+/// The versions of the data as far as the description tells them.
+fn versions_described(description: &Description) -> DataVersions {
+    let version = description.storage_version.as_ref().or(description.etcd_version.as_ref());
+    DataVersions { cluster: version.and_then(|version| Release::of(version)), ..DataVersions::default() }
+}
+
+/// Warns if the etcd that will run the member is none for these data: the one of `--etcd-version`, else the one on `PATH`.
+fn warn_of_version(data: DataVersions, named: Option<Release>, environment: &Environment) {
+    let Some((etcd, name, other)) =
+        named.map_or_else(|| found(environment), |etcd| Some((etcd, format!("etcd {etcd}"), "")))
+    else {
+        return;
+    };
+    match data.start(etcd) {
+        Start::Starts => {}
+        Start::Unchecked(release) => tracing::warn!(
+            "the data are of etcd {release}, newer than {name}, which starts without a check that it understands them, and may \
+             have no upgrade that does: start etcd {release} or newer{other}"
+        ),
+        Start::Refuses(release) => tracing::warn!(
+            "the data are of etcd {release}, and {name} does not start on them: start etcd {release} or newer{other}"
+        ),
+        Start::RefusesDowngrade(target) => tracing::warn!(
+            "a downgrade to {target} is pending in the data, and {name} does not start on them: start etcd {} or newer{other}",
+            data.release().unwrap_or(etcd).max(FIRST_CHECKING)
+        ),
     }
+}
+
+/// The release of the etcd on `PATH`, its name in a warning, and what to do if another will run the member.
+fn found(environment: &Environment) -> Option<(Release, String, &'static str)> {
+    let search_path = environment.get(environment::PATH);
+    let path = find_etcd(None, search_path).ok()?;
+    let version = version_of(&path, search_path)?;
+    let name = format!("{} ({})", sanitize(&path.display().to_string()), sanitize(&version));
+    Some((
+        Release::of(&version)?,
+        name,
+        "; if another etcd will run the member, tell which with --etcd-version",
+    ))
 }
 
 /// The hint where only etcd's digest can vouch for a snapshot.

@@ -10,6 +10,7 @@ use crate::cli::settings::values::{parse_duration, parse_etcd_version};
 use crate::database::member::Bump;
 use crate::database::member::WAL_NAME;
 use crate::database::member::{DEFAULT_NAME, DEFAULT_PEER_URL, DEFAULT_TOKEN, Membership};
+use crate::database::versions::Release;
 use crate::error::{Error, Kind, Result};
 use crate::pipeline;
 use crate::pipeline::member::WantedBump;
@@ -59,9 +60,10 @@ pub(crate) struct RestoreArguments {
 #[command(next_help_heading = "Member")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(crate) struct MemberArguments {
-    /// Make the directory of a member that etcd 3.4 to 3.7 starts from: an absent or empty one, or a mount point
+    /// Make the directory of a member that etcd starts from: an absent or empty one, or a mount point
     ///
-    /// What is published, as the last step, is DIR/member.
+    /// What is published, as the last step, is DIR/member. An etcd of the release of the data, or a newer one up to 3.8, starts
+    /// from it.
     #[arg(long, value_name = "DIR")]
     pub(crate) data_dir: Option<PathBuf>,
     /// Where the member's log goes, if apart: an absent or empty directory
@@ -108,9 +110,9 @@ pub(crate) struct MemberArguments {
     /// A second restore of the same snapshot needs a greater age than the first, by a second at least.
     #[arg(hide_short_help = true, long, value_name = "DURATION", requires = "kubernetes", value_parser = parse_duration)]
     pub(crate) snapshot_age: Option<Duration>,
-    /// The version of etcd that will run the member, such as 3.5.30, to warn if the data are newer
+    /// The version of etcd that will run the member, such as 3.5.30, to warn if it does not fit the data [default: that of etcd on PATH]
     #[arg(hide_short_help = true, long, value_name = "VERSION", value_parser = parse_etcd_version)]
-    pub(crate) etcd_version: Option<(u64, u64)>,
+    pub(crate) etcd_version: Option<Release>,
     /// Restore from a plain snapshot, as etcdctl snapshot save writes it, in place of an archive
     ///
     /// One that is packed by gzip, zip or zstd is unpacked on the way.
@@ -200,7 +202,7 @@ pub(crate) struct ClusterSettings {
     /// `--skip-hash-check`.
     pub(crate) skip_hash_check: bool,
     /// `--etcd-version`.
-    pub(crate) etcd_version: Option<(u64, u64)>,
+    pub(crate) etcd_version: Option<Release>,
 }
 
 impl RestoreSettings {

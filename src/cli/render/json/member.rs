@@ -11,6 +11,7 @@ use crate::cli::render::path::shown;
 use crate::cli::render::verdict::{Proved, Verdict};
 use crate::database;
 use crate::database::member::{Member, Membership};
+use crate::database::versions::Release;
 use crate::pipeline::age::Clock;
 use crate::pipeline::instructions::etcd_flags;
 use crate::pipeline::member::Restored;
@@ -42,6 +43,9 @@ pub(crate) struct MemberReport {
     /// What was found in the data directory that it was restored from.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) data_directory: Option<DataDirectoryReport>,
+    /// The release of the data, the lowest that is to run on them.
+    #[serde(skip)]
+    pub(crate) release: Option<Release>,
 }
 
 /// The directories of a single member on this host; members of a cluster are still to be copied to their hosts.
@@ -168,6 +172,7 @@ impl MemberReport {
             initial_cluster: membership.initial_cluster(),
             initial_cluster_token: membership.token().to_owned(),
             members,
+            release: restored.contents.versions().release(),
             database: DatabaseReport::new(restored.contents, restored.raised_to),
             snapshot_size: restored.snapshot_size,
             digest: restored.digest,

@@ -8,9 +8,6 @@ use crate::pipeline::instructions::{etcd_command, quota};
 use crate::pipeline::member::INSTRUCTIONS;
 use std::fmt::Write as _;
 
-/// The line before the command that starts etcd on the member.
-const START: &str = "start etcd so, with the client URLs and TLS flags that its configuration has:";
-
 /// The line before it where the database is large.
 const QUOTA: &str =
     "etcd takes no write beyond its quota, 2 GiB by default: this database needs --quota-backend-bytes";
@@ -41,7 +38,12 @@ impl Text for MemberReport {
                     let _ = write!(text, "\n{QUOTA}");
                 }
                 let command = etcd_command(&member.etcd_flags);
-                let _ = write!(text, "\n{START}\n{}", sanitize(&command));
+                let release = self.release.map(|release| format!(" {release} or newer")).unwrap_or_default();
+                let _ = write!(
+                    text,
+                    "\nstart etcd{release} so, with the client URLs and TLS flags that its configuration has:\n{}",
+                    sanitize(&command)
+                );
             }
             _ => {
                 let _ = write!(text, "\n{INSTRUCTIONS} beside each member says how to go on");

@@ -34,6 +34,7 @@ pub(super) fn foreign_link(link: &Path) -> Error {
 /// The error for something else in the place of a directory.
 pub(in crate::store) fn not_a_directory(path: &Path) -> Error {
     Error::new(Kind::Destination, format!("{} is not a directory", path.display()))
+        .with_hint("name a file in a directory that exists; is its filesystem mounted?")
 }
 
 /// Adds a hint only where permissions explain the error.
