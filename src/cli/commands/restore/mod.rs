@@ -303,7 +303,8 @@ fn to_members(
             let lost = Lost::described(description.as_ref(), expected_size);
             lost.warn_of_replaced(predecessor, membership);
         }
-        if let Some(description) = &description {
+        // It starts no program, so only a version that was named counts.
+        if let Some(description) = description.as_ref().filter(|_| cluster.etcd_version.is_some()) {
             warn_of_version(versions_described(description), cluster.etcd_version, &context.environment);
         }
         let plan = plan(&source, membership, &goal).of_snapshot(description, expected_size, clock);
