@@ -5,6 +5,7 @@
 
 use serde::Serialize;
 
+pub use super::contents::Contents;
 use super::fields::{
     FromFields, id, integer, level, list, object, optional, required, sha256, text, time, word,
 };
@@ -137,20 +138,6 @@ pub struct StatusAfter {
     /// The conditions that the member reported.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
-}
-
-/// Facts that the database in the snapshot states about itself, read while it streamed by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct Contents {
-    /// The newest revision, that of a compaction included.
-    pub revision: u64,
-    /// The last compaction, done or requested.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub compact_revision: Option<u64>,
-    /// The ids of the members, 16 hex digits each, ascending.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub members: Vec<String>,
 }
 
 /// Facts known only at the end of the stream; the last frame before the seek table.
@@ -343,21 +330,6 @@ impl FromFields for StatusAfter {
             raft_index: required(fields, "raft_index", integer)?,
             database_size: optional(fields, "database_size", integer)?,
             conditions: conditions(fields)?,
-        })
-    }
-}
-
-impl FromFields for Contents {
-    fn from_fields(fields: &Object) -> Result<Self, Fault> {
-        let members = |value: &Value| {
-            let ids = list(value, id)?;
-            // Ids of one length ascend as their texts do.
-            if ids.is_sorted_by(|one, next| one < next) { Ok(ids) } else { Err("ascending".to_owned()) }
-        };
-        Ok(Self {
-            revision: required(fields, "revision", integer)?,
-            compact_revision: optional(fields, "compact_revision", integer)?,
-            members: optional(fields, "members", members)?.unwrap_or_default(),
         })
     }
 }

@@ -9,10 +9,12 @@
 //!    skippable frame with the trailer, then
 //! 4. [`seek_table`]: the sizes of all of these, so that [`read_at`] can find any byte without reading the rest.
 //!
-//! [`json`] and [`fields`] read the text of manifest and trailer, [`expansion`] bounds the size of what is unpacked, and [`member`] is the record of the member that served.
+//! [`json`] and [`fields`] read the text of manifest and trailer, [`expansion`] bounds the size of what is unpacked, [`member`] is
+//! the record of the member that served, and [`contents`] that of the database.
 //!
 //! etcd-seal-archive(5) is the specification. Any deviation from it is damage.
 
+pub mod contents;
 pub mod expansion;
 pub mod fields;
 pub mod frame;

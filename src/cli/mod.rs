@@ -10,6 +10,7 @@ mod clock;
 mod command_line;
 mod commands;
 mod context;
+mod downgrade;
 mod etcd_program;
 mod input;
 mod last_work;

@@ -1,24 +1,23 @@
 //! What a database holds, as far as a restore needs to know.
 
-use std::collections::BTreeSet;
-
-use serde::Deserialize;
-
 use super::alarm::Alarm;
 use super::bolt::Value;
 use super::bolt::{Database, Walked, missing_bucket};
-use super::kubernetes::{BEGINNING_SIZE, encryption_provider, is_object};
+use super::kubernetes::{Census, KEY_SIZE_MAX, Kubernetes, Record, VALUE_BEGINNING};
 use super::mvcc::{KeyValue, Revision};
 use super::protobuf::{Fault, MessageSource};
 use super::refusal::refusal;
-use super::schema::{FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET, SCHEDULED_COMPACTION};
+use super::schema::{
+    CLUSTER_BUCKET, CLUSTER_VERSION, DOWNGRADE, FINISHED_COMPACTION, KEY_BUCKET, META_BUCKET,
+    SCHEDULED_COMPACTION, downgrade_target,
+};
 use super::startup;
 use super::versions::{DataVersions, Release, VERSION_SIZE_MAX};
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 
-/// The most distinct encryption providers that are recorded: a database that names more was forged.
-const PROVIDERS_MAX: usize = 32;
+/// The most records that are counted for Kubernetes: 16 MiB.
+const RECORDS_MAX: usize = 2 << 20;
 /// The most alarms that are listed; further ones are only counted.
 const ALARMS_MAX: usize = 10;
 
@@ -56,10 +55,8 @@ pub struct DatabaseContents {
     pub storage_version: Option<String>,
     /// The target version of a downgrade in progress.
     pub downgrade: Option<String>,
-    /// Whether there are Kubernetes objects.
-    pub kubernetes: bool,
-    /// The providers that encrypted values of Kubernetes, such as `aescbc key1`.
-    pub encryption_providers: BTreeSet<String>,
+    /// What it holds of Kubernetes.
+    pub kubernetes: Option<Kubernetes>,
     /// The raft index of the last change in it.
     pub consistent_index: Option<u64>,
     /// The result of the walk over bbolt's pages.
@@ -74,7 +71,7 @@ impl DatabaseContents {
     /// that etcd could not have written and would not start on.
     pub fn read(database: &Database<'_>, interrupt: &Interrupt) -> Result<Self> {
         let mut contents = Self::default();
-        let mut found = FoundRevisions::default();
+        let mut found = Found::default();
         let walked = database
             .walk(interrupt, &mut |bucket, key, value| contents.take(bucket, key, value, &mut found))?;
         let buckets = database.buckets(interrupt)?;
@@ -88,6 +85,7 @@ impl DatabaseContents {
         let last = found.last.map(|last| last.main);
         contents.last_write = last.unwrap_or(0);
         contents.revision = last.max(contents.compacted).unwrap_or(0).max(1);
+        contents.kubernetes = found.kubernetes();
         contents.pages = Some(walked);
         Ok(contents)
     }
@@ -117,13 +115,7 @@ impl DatabaseContents {
         self.alarm_count - self.alarms.len() as u64
     }
 
-    fn take(
-        &mut self,
-        bucket: &[u8],
-        key: &[u8],
-        value: Value<'_>,
-        found: &mut FoundRevisions,
-    ) -> Result<()> {
+    fn take(&mut self, bucket: &[u8], key: &[u8], value: Value<'_>, found: &mut Found) -> Result<()> {
         if bucket == KEY_BUCKET {
             return match value {
                 Value::Whole(bytes) => self.take_key(key, bytes, found),
@@ -139,14 +131,14 @@ impl DatabaseContents {
             b"authRoles" => self.roles += 1,
             b"auth" if key == b"authEnabled" => self.auth_enabled = short == [1],
             b"alarm" => self.take_alarm(Alarm::parse(key).ok().flatten()),
-            b"cluster" if key == b"clusterVersion" => self.cluster_version = text(short),
-            b"cluster" if key == b"downgrade" => self.downgrade = parse_downgrade(short),
+            CLUSTER_BUCKET if key == CLUSTER_VERSION => self.cluster_version = text(short),
+            CLUSTER_BUCKET if key == DOWNGRADE => self.downgrade = downgrade_target(short),
             _ => {}
         }
         Ok(())
     }
 
-    fn take_key<S: MessageSource>(&mut self, key: &[u8], value: S, found: &mut FoundRevisions) -> Result<()> {
+    fn take_key<S: MessageSource>(&mut self, key: &[u8], value: S, found: &mut Found) -> Result<()> {
         let (revision, deletion) = Revision::parse(key)
             .ok_or_else(|| refusal(key, Fault::Malformed("the key is no revision".to_owned())))?;
         let pair = KeyValue::parse(value).map_err(|fault| refusal(key, fault))?;
@@ -156,18 +148,11 @@ impl DatabaseContents {
         found.last = Some(revision);
         self.entries += 1;
         self.deletions += u64::from(deletion);
-        let mut buffers = [[0; BEGINNING_SIZE]; 2];
-        let [of_key, of_value] = &mut buffers;
-        let key = pair.key.as_ref().map_or(Ok(&[][..]), |key| key.beginning(of_key))?;
-        let value = pair.value.as_ref().map_or(Ok(&[][..]), |value| value.beginning(of_value))?;
-        self.kubernetes |= is_object(key, value);
-        if self.encryption_providers.len() < PROVIDERS_MAX {
-            self.encryption_providers.extend(encryption_provider(value));
-        }
+        found.add(&pair, deletion)?;
         Ok(())
     }
 
-    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut FoundRevisions) {
+    fn take_meta(&mut self, key: &[u8], value: &[u8], found: &mut Found) {
         let compaction = || Revision::parse(value).map(|(revision, _)| revision.main);
         match key {
             SCHEDULED_COMPACTION => found.scheduled = compaction(),
@@ -191,42 +176,49 @@ impl DatabaseContents {
 
 /// What is only complete at the end of the walk.
 #[derive(Default)]
-struct FoundRevisions {
+struct Found {
     last: Option<Revision>,
     scheduled: Option<i64>,
     finished: Option<i64>,
+    census: Census,
+    /// What may be of Kubernetes, the oldest record first, up to one more than [`RECORDS_MAX`].
+    records: Vec<Record>,
+    buffers: Box<Buffers>,
+}
+
+/// For the beginnings of long keys and values.
+struct Buffers {
+    key: [u8; KEY_SIZE_MAX],
+    value: [u8; VALUE_BEGINNING],
+}
+
+impl Default for Buffers {
+    fn default() -> Self {
+        Self { key: [0; KEY_SIZE_MAX], value: [0; VALUE_BEGINNING] }
+    }
+}
+
+impl Found {
+    /// Adds a record of a key.
+    fn add<S: MessageSource>(&mut self, pair: &KeyValue<S>, deletion: bool) -> Result<()> {
+        let Some(key) = pair.key.as_ref().filter(|key| key.size() <= KEY_SIZE_MAX as u64) else {
+            return Ok(());
+        };
+        let Buffers { key: of_key, value: of_value } = &mut *self.buffers;
+        let key = key.beginning(of_key)?;
+        let value = pair.value.as_ref().map_or(Ok(&[][..]), |value| value.beginning(of_value))?;
+        if self.records.len() <= RECORDS_MAX {
+            self.records.extend(self.census.record(key, value, deletion));
+        }
+        Ok(())
+    }
+
+    fn kubernetes(&self) -> Option<Kubernetes> {
+        let count = self.census.count(&self.records.iter().rev().copied());
+        count.map(|count| if self.records.len() > RECORDS_MAX { Kubernetes::Uncounted } else { count })
+    }
 }
 
 fn text(value: &[u8]) -> Option<String> {
     std::str::from_utf8(value).ok().map(str::to_owned)
-}
-
-/// `DowngradeInfo` in etcd's `membership/downgrade.go`.
-fn parse_downgrade(value: &[u8]) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Downgrade {
-        #[serde(rename = "target-version", default)]
-        target: String,
-        #[serde(default)]
-        enabled: bool,
-    }
-    serde_json::from_slice::<Downgrade>(value)
-        .ok()
-        .filter(|downgrade| downgrade.enabled)
-        .map(|downgrade| downgrade.target)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_a_downgrade_under_way_counts() {
-        assert_eq!(
-            parse_downgrade(br#"{"target-version":"3.4.0","enabled":true}"#),
-            Some("3.4.0".to_owned())
-        );
-        assert_eq!(parse_downgrade(br#"{"target-version":"","enabled":false}"#), None);
-        assert_eq!(parse_downgrade(b"null"), None);
-    }
 }

@@ -78,6 +78,59 @@ impl<S: MessageSource> KeyValue<S> {
     }
 }
 
+/// The key of an `mvccpb.KeyValue` and its value, of which only the first bytes may be at hand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PairBeginning<'b> {
+    pub(super) key: &'b [u8],
+    /// As much of the value as is at hand.
+    pub(super) value: &'b [u8],
+    /// The bytes of the whole value.
+    pub(super) value_size: u64,
+}
+
+impl<'b> PairBeginning<'b> {
+    /// Parses the first bytes of one, up to the value, with the fields that [`KeyValue`] has; `None` where they end before the
+    /// value, or are no such message.
+    pub(super) fn parse(mut bytes: &'b [u8]) -> Option<Self> {
+        let mut found = Self { key: &[], value: &[], value_size: 0 };
+        while !bytes.is_empty() {
+            match short_varint(&mut bytes)? {
+                // The key, as bytes.
+                0x0A => {
+                    let size = usize::try_from(short_varint(&mut bytes)?).ok()?;
+                    (found.key, bytes) = bytes.split_at_checked(size)?;
+                }
+                // The value, as bytes, behind which only the lease can be.
+                0x2A => {
+                    found.value_size = short_varint(&mut bytes)?;
+                    let at_hand = usize::try_from(found.value_size).unwrap_or(usize::MAX).min(bytes.len());
+                    found.value = &bytes[..at_hand];
+                    return Some(found);
+                }
+                // The two revisions, the version and the lease, as numbers.
+                0x10 | 0x18 | 0x20 | 0x30 => {
+                    short_varint(&mut bytes)?;
+                }
+                _ => return None,
+            }
+        }
+        Some(found)
+    }
+}
+
+/// Takes a varint.
+fn short_varint(bytes: &mut &[u8]) -> Option<u64> {
+    let mut value = 0;
+    for (position, byte) in bytes.iter().take(10).enumerate() {
+        value |= u64::from(byte & 0x7F) << (7 * position);
+        if byte & 0x80 == 0 {
+            *bytes = &bytes[position + 1..];
+            return Some(value);
+        }
+    }
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::protobuf::Message;
@@ -112,6 +165,25 @@ mod tests {
         assert_eq!(pair, KeyValue { key: Some(&b"/a"[..]), value: Some(b"v"), lease: 9 });
         assert!(KeyValue::parse(&message[..message.len() - 1]).is_err());
         assert_eq!(KeyValue::parse(&b""[..]).unwrap(), KeyValue { key: None, value: None, lease: 0 });
+    }
+
+    #[test]
+    fn the_beginning_of_a_pair_suffices_for_its_key() {
+        let message = Message::default().bytes(1, b"/a").number(2, 500).number(3, 600).number(4, 1);
+        let message = message.bytes(5, b"value").number(6, 9).finish();
+        let whole = PairBeginning { key: b"/a", value: b"value", value_size: 5 };
+        assert_eq!(PairBeginning::parse(&message), Some(whole));
+        for size in 0..message.len() - 2 {
+            let expected = PairBeginning { value: b"value".get(..size.saturating_sub(14)).unwrap(), ..whole };
+            let parsed = PairBeginning::parse(&message[..size]).filter(|parsed| parsed.value_size > 0);
+            assert_eq!(parsed, (size >= 14).then_some(expected), "{size}");
+        }
+        let deletion = Message::default().bytes(1, b"/a").finish();
+        assert_eq!(
+            PairBeginning::parse(&deletion),
+            Some(PairBeginning { key: b"/a", value: b"", value_size: 0 })
+        );
+        assert_eq!(PairBeginning::parse(b"\x0B"), None);
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub enum Inside {
         /// The manifest.
         manifest: Box<Manifest>,
         /// The trailer.
-        trailer: Trailer,
+        trailer: Box<Trailer>,
         /// zstd frames of the snapshot.
         frames: u64,
     },
@@ -94,5 +94,9 @@ fn inspect_ours(header: &Header, payload: PayloadAt<impl Read + Seek>) -> Result
     let archive = ArchiveAt::new(payload, header.description())?;
     hold_ends(&archive.manifest.content.description, &archive.trailer)?;
     let frames = archive.frames();
-    Ok(Inside::Ours { manifest: Box::new(archive.manifest.content), trailer: archive.trailer, frames })
+    Ok(Inside::Ours {
+        manifest: Box::new(archive.manifest.content),
+        trailer: Box::new(archive.trailer),
+        frames,
+    })
 }

@@ -227,7 +227,7 @@ fn all_readers_see_the_description_and_only_the_key_shows_the_rest() {
     let inspected = inspect(&mut Cursor::new(&archive), Some(&key.identities)).unwrap();
     let Some(Inside::Ours { manifest, trailer, frames }) = inspected.inside else { panic!("not ours") };
     let (opened, _) = open(&archive, &key).unwrap();
-    assert_eq!((Some(*manifest), Some(trailer), frames), (opened.manifest, opened.trailer, opened.frames));
+    assert_eq!((Some(*manifest), Some(*trailer), frames), (opened.manifest, opened.trailer, opened.frames));
 }
 
 #[test]

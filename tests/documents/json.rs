@@ -47,7 +47,8 @@ fn assert_types(name: &str, value: &Value) {
         ("level", Value::Number(number)) => number.is_i64(),
         (name, Value::Number(number)) => {
             let integers = ["format_version", "exit_code", "revision", "frames", "raft_term", "raft_index"];
-            let of_database = "entries leases users roles alarm_count bumped_by bumped_to compact_revision";
+            let of_database = "entries leases users roles alarm_count bumped_by bumped_to compact_revision secrets \
+                               plain_secrets";
             let named = integers.contains(&name)
                 || of_database.split(' ').any(|field| field == name)
                 || name.starts_with("damaged_")
@@ -56,8 +57,7 @@ fn assert_types(name: &str, value: &Value) {
             named && number.is_u64()
         }
         (
-            "ok" | "armored" | "zstd" | "authenticated" | "opened" | "dry_run" | "auth_enabled"
-            | "kubernetes",
+            "ok" | "armored" | "zstd" | "authenticated" | "opened" | "dry_run" | "auth_enabled",
             Value::Bool(_),
         ) => true,
         (name, Value::String(text)) => {

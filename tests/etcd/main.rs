@@ -10,6 +10,7 @@ mod etcd_real;
 mod examples;
 mod front_door;
 mod interoperability;
+mod kubernetes;
 mod member;
 mod plaintext;
 mod recipients;

@@ -2,6 +2,7 @@
 
 use etcd_seal::low_level::database::bolt::{Database, PageSource};
 use etcd_seal::low_level::database::contents::DatabaseContents;
+use etcd_seal::low_level::database::kubernetes::Kubernetes;
 use etcd_seal::low_level::database::query::newest_revision;
 use etcd_seal::low_level::database::stream_check::{StreamCheck, StreamFacts};
 use etcd_seal::low_level::interrupt::Interrupt;
@@ -12,6 +13,7 @@ use harness::skip;
 use std::fs::File;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 /// File, exit code of `save --from`, and what the message says.
@@ -76,7 +78,13 @@ fn walked(path: &Path) -> Option<StreamFacts> {
     });
     assert!(walked.is_ok() || members.is_empty());
     members.sort_unstable();
-    Some(StreamFacts { revision: contents.revision, compacted: contents.compacted, members })
+    Some(StreamFacts {
+        revision: contents.revision,
+        compacted: contents.compacted,
+        members,
+        downgrade: contents.downgrade,
+        kubernetes: contents.kubernetes,
+    })
 }
 
 #[test]
@@ -94,6 +102,48 @@ fn what_is_learned_in_the_stream_is_what_a_walk_finds() {
         compared += 1;
     }
     assert!(compared >= 4, "only {compared} databases were compared");
+}
+
+/// The file `name` of a control plane of the fixtures, unpacked.
+fn unpacked(directory: &Path, name: &str) -> Vec<u8> {
+    let output = Command::new("zstd").arg("-dcq").arg(directory.join(name)).output().unwrap();
+    assert!(output.status.success());
+    output.stdout
+}
+
+#[test]
+fn kubernetes_is_counted_as_its_api_server_counts() {
+    let Some(fixtures) = skip::fixtures() else { return };
+    let mut counted = 0;
+    for control_plane in fixtures.join("kubernetes").read_dir().unwrap() {
+        let directory = control_plane.unwrap().path();
+        let truth: serde_json::Value =
+            serde_json::from_slice(&unpacked(&directory, "truth.json.zst")).unwrap();
+        let secrets = truth["counts"]["v1/secrets"].as_u64().unwrap();
+        let configuration = std::fs::read_to_string(directory.join("encryption-configuration.yaml")).unwrap();
+        let encrypted = configuration.contains("aescbc: {keys: [{name: key1");
+        let snapshot = unpacked(&directory, "snapshot.db.zst");
+        for piece in [5_000, 1 << 20] {
+            let mut check = StreamCheck::default();
+            snapshot.chunks(piece).for_each(|piece| check.update(piece));
+            let facts = check.finish().unwrap();
+            let Some(Kubernetes::Counted(counts)) = &facts.kubernetes else { panic!("{facts:?}") };
+            assert_eq!(counts.secrets, secrets);
+            assert_eq!(counts.plain_secrets, if encrypted { 0 } else { secrets });
+            let keys =
+                counts.encryption.iter().map(|one| format!("{} {} {}", one.provider, one.name, one.resource));
+            assert_eq!(
+                keys.collect::<Vec<_>>(),
+                if encrypted { vec!["aescbc key1 secrets"] } else { vec![] }
+            );
+            assert!(counts.older_encryption.is_empty());
+            let (database, interrupt) = (Database::open(&snapshot).unwrap(), Interrupt::new());
+            let contents = DatabaseContents::read(&database, &interrupt).unwrap();
+            assert_eq!(contents.kubernetes, facts.kubernetes);
+        }
+        counted += 1;
+    }
+    assert!(counted >= 2, "only {counted} control planes were counted");
 }
 
 /// Keys and values.

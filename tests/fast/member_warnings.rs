@@ -86,7 +86,7 @@ fn values_encrypted_at_rest_name_what_opens_them() {
     ];
     let told = restore(keys(&secrets), &[], &["--kubernetes"]);
     assert!(told.stderr.contains("EncryptionConfiguration"), "{}", told.stderr);
-    assert!(told.stderr.contains("(aescbc key1, kms v2 vault"), "{}", told.stderr);
+    assert!(told.stderr.contains("(aescbc key \"key1\" (secrets), kms v2 \"vault"), "{}", told.stderr);
     assert!(!told.stderr.contains('\x1b'), "{:?}", told.stderr);
     assert!(!restore(keys(&[POD]), &[], &[]).stderr.contains("EncryptionConfiguration"));
 }
@@ -103,7 +103,7 @@ fn alarms_downgrades_and_newer_data_are_told() {
     let told = restore(keys(&[("a", b"b")]), &others, &["--etcd-version", "v3.5.30"]);
     for told_of in [
         "the alarm NOSPACE of member 7",
-        "a downgrade to 3.4.0",
+        "a downgrade of etcd to 3.4.0",
         "a downgrade to 3.4 is pending in the data, and etcd 3.5 does not start on them: start etcd 3.6 or newer",
     ] {
         assert!(told.stderr.contains(told_of), "{told_of}: {}", told.stderr);

@@ -3,6 +3,7 @@
 use super::pki::Leaf;
 use super::program::tools;
 use super::run;
+use etcd_client::{Client, DowngradeOptions, Error};
 use etcd_seal::low_level::database::versions::Release;
 use std::ffi::OsStr;
 use std::fs::File;
@@ -13,6 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+use tonic::Code;
 
 /// How long a member may take to serve, or a tool to finish, before the test fails.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -336,6 +338,37 @@ impl Etcd {
             child.stdin.take().unwrap().write_all(format!("\n{puts}\n\n\n").as_bytes()).unwrap();
             assert!(child.wait().unwrap().success());
         }
+    }
+
+    /// Puts `value`, of any bytes, under `key`.
+    pub fn put(&self, key: &str, value: &[u8]) {
+        let mut put = self.etcdctl();
+        let put = put.args(["put", key]).stdin(Stdio::piped()).stdout(Stdio::null());
+        let mut child = put.spawn().unwrap();
+        child.stdin.take().unwrap().write_all(value).unwrap();
+        assert!(child.wait().unwrap().success());
+    }
+
+    /// Begins a downgrade to the minor version before its own, and returns that; `None` where etcd knows no downgrades.
+    pub fn begin_downgrade(&self) -> Option<String> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut client = Client::connect([self.address()], None).await.unwrap();
+            let version = client.status().await.unwrap().version().to_owned();
+            let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+            let target = format!("3.{}.0", minor - 1);
+            let mut client = client.maintenance_client();
+            let began = Instant::now();
+            loop {
+                match client.downgrade(DowngradeOptions::Enable(target.clone())).await {
+                    Ok(_) => return Some(target),
+                    Err(Error::GRpcStatus(status)) if status.code() == Code::Unimplemented => return None,
+                    // At first the members have not agreed on a version.
+                    Err(error) => assert!(began.elapsed() < PATIENCE, "no downgrade: {error}"),
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        })
     }
 
     /// Makes a root user with this password and turns authentication on.

@@ -2,6 +2,7 @@
 
 use super::verify::check_archives;
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::render::InfoReport;
@@ -71,5 +72,6 @@ fn show(
             }
         }
     };
+    warn_of_downgrade(archive.subject(), report.downgrade());
     context.reporter.result(&report)
 }

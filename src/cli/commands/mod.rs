@@ -67,6 +67,9 @@ pub(crate) enum Command {
     /// only after etcd's own SHA-256 of the snapshot matched and everything was synced; any other end leaves nothing
     /// behind. With - a non-zero exit status means that the bytes on standard output must be thrown away; stock age refuses
     /// them. Keys of the v2 API of an etcd up to 3.5 are in no snapshot, and so in no archive.
+    ///
+    /// Of a Kubernetes cluster the result says how many Secrets are stored in plain, and which keys of kube-apiserver's
+    /// EncryptionConfiguration the others need. No archive contains those keys: keep them beside the key of the backups.
     Save(Box<save::SaveArguments>),
     /// Show what an archive says of itself
     ///
@@ -75,6 +78,9 @@ pub(crate) enum Command {
     /// not prove who sealed it: archives are not signed, and every user with a recipient can seal one. So the JSON says
     /// "opened": true, "sealed_by": "unknown", and never "authenticated": true. An archive in a file is not read as
     /// a whole: etcd-seal verify does that. A file that is no archive is named by its first bytes, with what to do with it.
+    ///
+    /// "revision" is the newest in the snapshot, with what the member said before and after the stream where that is another.
+    /// "Kubernetes" says how many Secrets there are, and which keys of kube-apiserver's EncryptionConfiguration they need.
     Info(info::InfoArguments),
     /// Prove that archives are whole
     ///

@@ -4,6 +4,7 @@ use super::salvage::{check, salvage};
 use crate::archive::manifest::Source;
 use crate::cli::clock::now;
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
 use crate::cli::monitoring::{Monitoring, MonitoringArguments, Told};
 use crate::cli::output::Place;
@@ -254,7 +255,9 @@ fn seal_into(
     output.name(sealing.name())?;
     let sealed = sealing.write_to(&mut output).map_err(|error| output.explain(error, identity))?;
     let published = output.publish(Some(sealed.archive_sha256), &context.interrupt)?;
-    Ok(SaveReport::new(sealed, found, published, began.elapsed()))
+    let report = SaveReport::new(sealed, found, published, began.elapsed());
+    warn_of_downgrade(&report.path, report.downgrade());
+    Ok(report)
 }
 
 /// What metrics say of a save beside its end.

@@ -1,6 +1,7 @@
 //! `verify`: proves that archives are whole.
 
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, each};
 use crate::cli::render::VerifyReport;
@@ -92,6 +93,7 @@ fn verify_with_key(
         return Err(archive.whole_but(error));
     }
     let sidecar = archive.compare(sidecar.as_ref(), opened.visible.archive_sha256.as_ref())?;
+    warn_of_downgrade(archive.subject(), opened.facts.as_ref().and_then(|facts| facts.downgrade.as_deref()));
     context.reporter.result(&VerifyReport::opened(opened, archive.path(), sidecar, began.elapsed()))
 }
 

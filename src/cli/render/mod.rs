@@ -22,6 +22,7 @@ pub(crate) use json::{Report, failure_fields, ratio, result_fields};
 pub(crate) use path::shown;
 pub(crate) use reporter::{Reporter, put_on_stdout};
 pub(crate) use tally::Tally;
+pub(crate) use text::kubernetes::keys;
 pub(crate) use text::units::{clock_time, count, rate, size};
 pub(crate) use text::{Text, one_line};
 

@@ -11,6 +11,7 @@ use crate::archive::member::{Condition, Tls};
 use crate::cli::exit::Exit;
 use crate::cli::terminal::printable::is_tricky;
 use crate::cli::terminal::style::Style;
+use crate::database::kubernetes::{Counts, Encryption, Kubernetes};
 use crate::database::stream_check::StreamFacts;
 use crate::error::{Error, Kind};
 use crate::pipeline::inspect::{Inside, Inspected};
@@ -57,6 +58,8 @@ fn trailer(digest: Digest) -> Trailer {
             revision: 124,
             compact_revision: Some(100),
             members: vec!["fedcba9876543210".to_owned()],
+            downgrade: None,
+            kubernetes: Some((&Kubernetes::Counted(counts())).into()),
         }),
         snapshot_size: 624_459_808,
         database_sha256: "ab".repeat(32),
@@ -83,12 +86,27 @@ fn visible() -> Visible {
     }
 }
 
+/// Twelve Secrets, two of them in plain, and an older key.
+fn counts() -> Counts {
+    let encryption = |name: &str, resource: &str| {
+        let [provider, name, resource] = ["aescbc", name, resource].map(str::to_owned);
+        Encryption { provider, version: None, name, resource }
+    };
+    let mut counts = Counts::default();
+    (counts.secrets, counts.plain_secrets) = (12, 2);
+    counts.encryption.insert(encryption("key2", "secrets"));
+    counts.older_encryption.insert(encryption("key1\u{1b}[2J", "secrets"));
+    counts
+}
+
 fn opened(digest: Digest) -> Opened {
     Opened {
         facts: Some(StreamFacts {
             revision: 124,
             compacted: Some(100),
             members: vec![0xfedc_ba98_7654_3210],
+            downgrade: Some("3.5.0".to_owned()),
+            kubernetes: Some(Kubernetes::Counted(counts())),
         }),
         visible: visible(),
         foreign: None,
@@ -174,7 +192,9 @@ fn the_result_of_save_is_two_lines_of_80_columns() {
     sealed.manifest.member_name = Some("etcd-1".to_owned());
     sealed.trailer.status_after = None;
     let path = "/backups/prod-20260102T030405Z-r123456.db.zst.age";
-    sealed.trailer.contents.as_mut().unwrap().revision = 123_456;
+    let contents = sealed.trailer.contents.as_mut().unwrap();
+    (contents.revision, contents.kubernetes) = (123_456, None);
+    sealed.manifest.description.revision = Some(123_456);
     let text = SaveReport::new(sealed, None, published(path, None), TOOK).text();
     let lines: Vec<&str> = text.lines().collect();
     assert_eq!(lines.len(), 2, "{text}");
@@ -221,8 +241,11 @@ fn restore_is_told() {
 #[test]
 fn info_is_told() {
     let path = Some(Path::new("x.db.zst.age"));
-    let ours =
-        Inside::Ours { manifest: Box::new(manifest()), trailer: trailer(Digest::Verified), frames: 149 };
+    let ours = Inside::Ours {
+        manifest: Box::new(manifest()),
+        trailer: Box::new(trailer(Digest::Verified)),
+        frames: 149,
+    };
     let inspected = |inside| Inspected { visible: visible(), inside };
     let told = [
         InfoReport::inspected(inspected(None), path),

@@ -21,6 +21,13 @@ pub(super) fn key_range(page: &[u8], index: usize, (position, size): (usize, usi
     Some(begin..begin.checked_add(number(size)?)?)
 }
 
+/// The size of the value of an element of a leaf, if that element is in `page`. The value follows the key.
+pub(super) fn value_size(page: &[u8], index: usize) -> Option<usize> {
+    let at = HEADER_SIZE + index * ELEMENT_SIZE + 12;
+    let bytes = page.get(at..at + 4)?;
+    Some(u32::from_le_bytes(bytes.try_into().ok()?) as usize)
+}
+
 /// The key of an element, if it is in `page`.
 pub(super) fn key_in(page: &[u8], index: usize, place: (usize, usize)) -> Option<&[u8]> {
     page.get(key_range(page, index, place)?)

@@ -1,9 +1,11 @@
 //! Follows the notes from the root to the facts.
 
+use super::key_pages::KeyPages;
 use super::note::Noted;
 use super::notes::Notes;
 use super::other_note::{BucketPlace, KnownBucket, OtherNote};
 use crate::database::bolt::DEPTH_MAX;
+use crate::database::kubernetes::Kubernetes;
 use crate::database::schema::MEMBERS_MAX;
 
 /// Pages that are still to be visited at most, while a tree of buckets, of etcd's own records or of members is followed. Each
@@ -19,15 +21,19 @@ pub struct StreamFacts {
     pub compacted: Option<i64>,
     /// The ids of its members, ascending.
     pub members: Vec<u64>,
+    /// The target version of a downgrade of etcd in progress.
+    pub downgrade: Option<String>,
+    /// What it holds of Kubernetes.
+    pub kubernetes: Option<Kubernetes>,
 }
 
 impl Notes {
     /// The facts of the database whose root bucket begins at page `root`.
-    pub(super) fn facts(&self, root: u64) -> Result<StreamFacts, String> {
+    pub(super) fn facts(&self, root: u64, key_pages: &mut KeyPages) -> Result<StreamFacts, String> {
         let mut buckets = Vec::new();
         self.leaves(root, &mut |leaf| {
             if let OtherNote::Buckets(found) = leaf {
-                // Three names matter; the first of each does.
+                // Four names matter; the first of each does.
                 for entry in found {
                     if !buckets.iter().any(|(named, _): &&(KnownBucket, BucketPlace)| *named == entry.0) {
                         buckets.push(entry);
@@ -37,7 +43,8 @@ impl Notes {
         })?;
         let bucket =
             |wanted: KnownBucket| buckets.iter().find(|(named, _)| *named == wanted).map(|(_, place)| place);
-        let last = self.last_revision(bucket(KnownBucket::Keys).ok_or("it has no bucket \"key\"")?)?;
+        let keys = bucket(KnownBucket::Keys).ok_or("it has no bucket \"key\"")?;
+        let last = self.last_revision(keys)?;
         let mut compacted = None;
         self.leaves_of(bucket(KnownBucket::Records).ok_or("it has no bucket \"meta\"")?, &mut |leaf| {
             if let OtherNote::Compaction(found) = leaf {
@@ -57,14 +64,24 @@ impl Notes {
             return Err("it has more members than any cluster".to_owned());
         }
         members.sort_unstable();
-        Ok(StreamFacts { revision: last.max(compacted).unwrap_or(0).max(1), compacted, members })
+        let mut downgrade = None;
+        if let Some(place) = bucket(KnownBucket::Cluster) {
+            self.leaves_of(place, &mut |leaf| {
+                if let OtherNote::Downgrade(target) = leaf {
+                    downgrade.clone_from(target);
+                }
+            })?;
+        }
+        let revision = last.max(compacted).unwrap_or(0).max(1);
+        let kubernetes = key_pages.count(keys, self);
+        Ok(StreamFacts { revision, compacted, members, downgrade, kubernetes })
     }
 
     /// The revision of the last key in the bucket of keys.
     pub(super) fn last_revision(&self, keys: &BucketPlace) -> Result<Option<i64>, String> {
         let mut id = match keys {
             BucketPlace::Tree(root) => *root,
-            BucketPlace::Revision(last) => return Ok(*last),
+            BucketPlace::Keys { last, .. } => return Ok(*last),
             BucketPlace::Inline(_) => return Err("its bucket \"key\" holds no keys".to_owned()),
         };
         for _ in 0..=DEPTH_MAX {
@@ -89,7 +106,7 @@ impl Notes {
         match place {
             BucketPlace::Tree(root) => return self.leaves(*root, take),
             BucketPlace::Inline(leaf) => take(leaf),
-            BucketPlace::Revision(_) => {}
+            BucketPlace::Keys { .. } => {}
         }
         Ok(())
     }

@@ -1,4 +1,5 @@
-//! Reads facts of a database in one pass while it streams by: its newest revision, its last compaction and its members.
+//! Reads facts of a database in one pass while it streams by: its newest revision, its last compaction, its members, and what
+//! Kubernetes needs to read its values.
 //!
 //! The pages of a bbolt file come in the order of their numbers, not in that of its trees, and unused pages lie among them.
 //! So this check stores a note for each page that passes. After the last page, it follows the notes from the root that the
@@ -6,6 +7,8 @@
 //!
 //! - For a leaf or branch of keys, which most pages are, it stores eight bytes: the last revision in it, or its last child.
 //!   The keys of etcd ascend with the revision, so the newest one is the last key of the last leaf.
+//! - For the same pages, it stores eight bytes for each record that may be of Kubernetes, and four for each child: only the newest
+//!   record of a key counts.
 //! - For a leaf of buckets, of etcd's own records or of members, or a branch above these, it stores what the page says of
 //!   these facts.
 //!
@@ -17,6 +20,7 @@
 mod awaited;
 mod elements;
 mod follow;
+mod key_pages;
 mod note;
 mod notes;
 mod other_note;
@@ -25,6 +29,7 @@ use std::fmt;
 
 use self::awaited::{ArrivedPart, Awaited, AwaitedPart};
 use self::elements::{BRANCH_KEY, LEAF_KEY, key_in, key_range};
+use self::key_pages::KeyPages;
 use self::note::Noted;
 use self::notes::Notes;
 use self::other_note::is_wanted;
@@ -56,6 +61,7 @@ pub struct StreamCheck {
     partial: Vec<u8>,
     notes: Notes,
     awaited: Awaited,
+    keys: KeyPages,
 }
 
 impl StreamCheck {
@@ -72,7 +78,7 @@ impl StreamCheck {
         let bytes = &bytes[..usize::try_from(database).unwrap_or(usize::MAX).min(bytes.len())];
         self.pages(begin, bytes, &meta);
         while let Some(arrived) = self.awaited.next_arrived(begin, bytes) {
-            self.arrived(&arrived, &meta);
+            self.arrived(&arrived, meta.root);
         }
     }
 
@@ -129,13 +135,14 @@ impl StreamCheck {
             }
             return Noted::Nothing;
         }
+        self.keys.leaf(header, page, &mut self.awaited);
         let last = usize::from(header.count) - 1;
         let Some(range) = key_range(page, last, LEAF_KEY) else { return Noted::Nothing };
         if ![REVISION_SIZE, TOMBSTONE_SIZE].contains(&range.len()) {
             return Noted::Nothing;
         }
         let Some(key) = page.get(range.clone()) else {
-            self.awaited.part(header, range, AwaitedPart::LastKey, meta);
+            self.awaited.part(header, page, range, AwaitedPart::LastKey);
             return Noted::Nothing;
         };
         Noted::keys(key)
@@ -149,10 +156,11 @@ impl StreamCheck {
             self.note_other(header, page, meta);
             return Noted::Nothing;
         }
+        self.keys.branch(header, page, &mut self.awaited);
         let last = HEADER_SIZE + (usize::from(header.count) - 1) * ELEMENT_SIZE;
         let range = last..last + ELEMENT_SIZE;
         let Some(element) = page.get(range.clone()) else {
-            self.awaited.part(header, range, AwaitedPart::LastElement, meta);
+            self.awaited.part(header, page, range, AwaitedPart::LastElement);
             return Noted::Nothing;
         };
         Noted::branch(element)
@@ -169,11 +177,13 @@ impl StreamCheck {
     }
 
     /// Stores the note of a page whose awaited part has arrived.
-    fn arrived(&mut self, ArrivedPart { page, part, bytes }: &ArrivedPart, meta: &Meta) {
-        match part {
+    fn arrived(&mut self, ArrivedPart { page, part, bytes }: &ArrivedPart, root: u64) {
+        match *part {
             AwaitedPart::LastKey => self.notes.set(*page, &Noted::keys(bytes)),
             AwaitedPart::LastElement => self.notes.set(*page, &Noted::branch(bytes)),
-            AwaitedPart::Whole => self.notes.set_other(*page, bytes, *page == meta.root),
+            AwaitedPart::Pair { record, deletion } => self.keys.pair(record, bytes, deletion),
+            AwaitedPart::Children { from } => self.keys.children(from, bytes),
+            AwaitedPart::Whole => self.notes.set_other(*page, bytes, *page == root),
         }
     }
 
@@ -181,9 +191,9 @@ impl StreamCheck {
     ///
     /// # Errors
     /// [`Unreadable`], where they lack what every database of etcd has.
-    pub fn finish(self) -> Result<StreamFacts, Unreadable> {
+    pub fn finish(mut self) -> Result<StreamFacts, Unreadable> {
         let meta = self.first.meta().ok_or_else(|| Unreadable("its meta pages are missing".to_owned()))?;
-        self.notes.facts(meta.root).map_err(Unreadable)
+        self.notes.facts(meta.root, &mut self.keys).map_err(Unreadable)
     }
 }
 

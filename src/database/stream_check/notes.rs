@@ -66,6 +66,12 @@ impl Notes {
         leaf.map_or_else(branch, |(revision, _)| Noted::Keys(*revision))
     }
 
+    /// Whether page `id` may be part of the tree of keys.
+    pub(super) fn is_known(&self, id: u64) -> bool {
+        let near = usize::try_from(id).ok().filter(|at| *at < NOTES_MAX);
+        near.is_none_or(|at| self.near.get(at).is_some_and(|note| !matches!(note.get(), Noted::Nothing)))
+    }
+
     /// Stores the note for the complete page `id`, if there is room. There always is for the root.
     pub(super) fn set_other(&mut self, id: u64, page: &[u8], is_root: bool) {
         let Some(note) = OtherNote::of(page) else { return };

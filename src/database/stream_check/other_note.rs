@@ -5,19 +5,23 @@ use crate::database::bolt::page::{
     BRANCH, Bucket, HEADER_SIZE, LEAF, LeafElement, PageHeader, branch_elements, leaf_elements,
 };
 use crate::database::schema::{
-    FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, META_BUCKET, SCHEDULED_COMPACTION,
+    CLUSTER_BUCKET, CLUSTER_VERSION, DOWNGRADE, FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, META_BUCKET,
+    SCHEDULED_COMPACTION, downgrade_target,
 };
 
 /// A note that needs more than eight bytes.
 pub(super) enum OtherNote {
     /// The children of a branch.
     Children(Vec<u64>),
-    /// A leaf of buckets: the places of those of keys, of etcd's own records and of members, if they are in it.
+    /// A leaf of buckets: the places of those of keys, of etcd's own records, of members and of the cluster, if they are
+    /// in it.
     Buckets(Vec<(KnownBucket, BucketPlace)>),
     /// A leaf of etcd's own records: the last compaction.
     Compaction(Option<i64>),
     /// A leaf of members: their ids.
     Members(Vec<u64>),
+    /// A leaf of what concerns the whole cluster: the target of a downgrade in progress.
+    Downgrade(Option<String>),
 }
 
 /// A bucket that this check uses.
@@ -26,14 +30,15 @@ pub(super) enum KnownBucket {
     Keys,
     Records,
     Members,
+    Cluster,
 }
 
 /// The place of a bucket's entries.
 pub(super) enum BucketPlace {
     /// In a tree with this root.
     Tree(u64),
-    /// Inline, for the bucket of keys: the last revision.
-    Revision(Option<i64>),
+    /// Inline, for the bucket of keys: the last revision, and the leaf.
+    Keys { last: Option<i64>, inline: Vec<u8> },
     /// Inline, for another bucket.
     Inline(OtherNote),
 }
@@ -44,6 +49,7 @@ impl KnownBucket {
             KEY_BUCKET => Some(Self::Keys),
             META_BUCKET => Some(Self::Records),
             MEMBERS_BUCKET => Some(Self::Members),
+            CLUSTER_BUCKET => Some(Self::Cluster),
             _ => None,
         }
     }
@@ -64,11 +70,13 @@ impl OtherNote {
             Self::Buckets(buckets) => {
                 let inline = buckets.iter().map(|(_, place)| match place {
                     BucketPlace::Inline(note) => note.size_on_heap(),
-                    BucketPlace::Tree(_) | BucketPlace::Revision(_) => 0,
+                    BucketPlace::Keys { inline, .. } => HEADER_SIZE + inline.capacity(),
+                    BucketPlace::Tree(_) => 0,
                 });
                 buckets.capacity() * size_of::<(KnownBucket, BucketPlace)>() + inline.sum::<usize>()
             }
-            Self::Compaction(_) => return 0,
+            Self::Downgrade(Some(target)) => target.capacity(),
+            Self::Compaction(_) | Self::Downgrade(None) => return 0,
         };
         HEADER_SIZE + bytes
     }
@@ -86,6 +94,10 @@ impl OtherNote {
                 elements.iter().filter_map(|element| Some((KnownBucket::of(element.key)?, element.value)));
             let buckets = named.map(|(named, value)| Some((named, BucketPlace::of(named, value)?)));
             return buckets.collect::<Option<_>>().map(Self::Buckets);
+        }
+        if elements.iter().any(|element| [CLUSTER_VERSION, DOWNGRADE].contains(&element.key)) {
+            let downgrade = elements.iter().find(|element| element.key == DOWNGRADE);
+            return Some(Self::Downgrade(downgrade.and_then(|element| downgrade_target(element.value))));
         }
         let members: Option<Vec<u64>> = elements.iter().map(|element| member_id(element.key)).collect();
         Some(
@@ -107,8 +119,11 @@ impl BucketPlace {
             return OtherNote::of(page).map(Self::Inline);
         }
         match leaf_elements(page, header.count).last() {
-            None => Some(Self::Revision(None)),
-            Some(last) => revision(last?.key).map(Some).map(Self::Revision),
+            None => Some(Self::Keys { last: None, inline: Vec::new() }),
+            Some(last) => {
+                let last = Some(revision(last?.key)?);
+                Some(Self::Keys { last, inline: page.to_vec() })
+            }
         }
     }
 }
@@ -130,5 +145,6 @@ pub(super) fn is_wanted(header: PageHeader, page: &[u8]) -> bool {
         || keys.any(|key| {
             member_id(key).is_some()
                 || [SCHEDULED_COMPACTION, FINISHED_COMPACTION, b"consistent_index"].contains(&key)
+                || [CLUSTER_VERSION, DOWNGRADE].contains(&key)
         })
 }

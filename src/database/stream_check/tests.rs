@@ -1,11 +1,15 @@
 //! Databases built page by page.
 
-use super::awaited::{UNFINISHED_SIZE_MAX, WAITING_MAX};
+use super::awaited::{COUNTED_MAX, UNFINISHED_SIZE_MAX, WAITING_MAX};
 use super::notes::{BUCKETS_SIZE_MAX, FAR_LEAVES_MAX, NOTES_MAX};
 use super::other_note::BucketPlace;
 use super::*;
 use crate::database::bolt::page::{Bucket, LeafEntry, branch, leaf, leaf_elements};
-use crate::database::schema::{FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, MEMBERS_MAX, META_BUCKET};
+use crate::database::kubernetes::Kubernetes;
+use crate::database::protobuf::Message;
+use crate::database::schema::{
+    CLUSTER_BUCKET, DOWNGRADE, FINISHED_COMPACTION, KEY_BUCKET, MEMBERS_BUCKET, MEMBERS_MAX, META_BUCKET,
+};
 use harness::bolt::of_pages as database;
 
 const PAGE_SIZE: usize = 4096;
@@ -51,7 +55,13 @@ fn read(database: &[u8], piece: usize) -> Result<StreamFacts, Unreadable> {
 }
 
 fn expected(revision: i64) -> StreamFacts {
-    StreamFacts { revision, compacted: Some(5), members: vec![0xa, 0x8e9e_05c5_2164_694d] }
+    StreamFacts {
+        revision,
+        compacted: Some(5),
+        members: vec![0xa, 0x8e9e_05c5_2164_694d],
+        downgrade: None,
+        kubernetes: None,
+    }
 }
 
 #[test]
@@ -137,6 +147,79 @@ fn what_leads_nowhere_is_said() {
     insta::assert_snapshot!(read(&[7; 9000], 100).unwrap_err(), @"its meta pages are missing");
 }
 
+/// A Secret under `name`, as a pair.
+fn secret(name: &str, value_size: usize) -> Vec<u8> {
+    let key = format!("/registry/secrets/default/{name}");
+    let mut value = b"k8s\0\x0A\x0C\x0A\x02v1\x12\x06Secret\x12\x00".to_vec();
+    value.resize(value_size.max(value.len()), 7);
+    Message::default()
+        .bytes(1, key.as_bytes())
+        .number(2, 9)
+        .number(3, 9)
+        .number(4, 1)
+        .bytes(5, &value)
+        .finish()
+}
+
+/// A leaf of pairs under ascending revisions, beginning with `first`.
+fn pairs(id: u64, first: i64, pairs: &[Vec<u8>]) -> (u64, Vec<u8>) {
+    let entries: Vec<LeafEntry> =
+        (first..).zip(pairs).map(|(main, pair)| (key(main), pair.clone(), false)).collect();
+    (id, leaf(id, &entries, overflow).unwrap())
+}
+
+fn secrets(database: &[u8], piece: usize) -> Option<u64> {
+    match read(database, piece).unwrap().kubernetes {
+        Some(Kubernetes::Counted(counts)) => Some(counts.secrets),
+        Some(Kubernetes::Uncounted) => None,
+        None => Some(0),
+    }
+}
+
+#[test]
+fn what_the_tree_reaches_is_counted_wherever_it_lies() {
+    // Long values push the beginnings of others into overflow pages, and one lies across two pages.
+    let long = [secret("a", 4000), secret("b", 9000), secret("c", 10), secret("a", 20)];
+    let children: Vec<(i64, u64)> =
+        (0..300_u64).map(|number| (i64::try_from(number).unwrap() * 10 + 100, 30 + number)).collect();
+    let mut pages = vec![
+        root(2, 4),
+        // Unused.
+        pairs(3, 900, &[secret("stale", 10)]),
+        branch_of(4, &[&[(1, 20)], &children[..]].concat()),
+        pairs(20, 1, &long),
+    ];
+    assert!(pages[2].1.len() > 2 * PAGE_SIZE);
+    pages.extend(children.iter().map(|(first, id)| pairs(*id, *first, &[secret(&format!("s{id}"), 10)])));
+    let database = database(2, &pages);
+    for piece in [1, 500, 4096, 5000, 1 << 20] {
+        assert_eq!(secrets(&database, piece), Some(303), "pieces of {piece}");
+    }
+}
+
+#[test]
+fn a_small_bucket_is_counted_inside_its_bucket() {
+    let (_, keys) = pairs(0, 1, &[secret("a", 10), secret("b", 10)]);
+    let inline = |page: &[u8]| Bucket::inline(page, 0);
+    let downgrade = br#"{"target-version":"3.4.0","enabled":true}"#;
+    let cluster = leaf(0, &[(DOWNGRADE.to_vec(), downgrade.to_vec(), false)], |_| Some(0)).unwrap();
+    let buckets = [
+        (CLUSTER_BUCKET.to_vec(), inline(&cluster), true),
+        (KEY_BUCKET.to_vec(), inline(&keys), true),
+        (META_BUCKET.to_vec(), inline(&leaf(0, &[], |_| Some(0)).unwrap()), true),
+    ];
+    let database = database(2, &[(2, leaf(2, &buckets, overflow).unwrap())]);
+    assert_eq!(secrets(&database, 4096), Some(2));
+    assert_eq!(read(&database, 4096).unwrap().downgrade.as_deref(), Some("3.4.0"));
+}
+
+#[test]
+fn a_tree_that_is_not_whole_is_not_counted() {
+    let pages =
+        [root(2, 3), branch_of(3, &[(1, 7), (9, 5)]), pairs(5, 9, &[secret("a", 10)]), keys(8, &[1], 1)];
+    assert_eq!(secrets(&database(2, &pages), 4096), None);
+}
+
 #[test]
 fn stale_copies_of_the_root_do_no_harm() {
     let mut pages = vec![keys(2, &[20], 10)];
@@ -195,7 +278,7 @@ fn memory_is_bounded_whatever_the_pages_claim() {
         .collect();
     check.update(&database(2, &pages));
     assert!(check.awaited.unfinished_size <= UNFINISHED_SIZE_MAX, "{}", check.awaited.unfinished_size);
-    assert!(check.awaited.count() <= WAITING_MAX + UNFINISHED_SIZE_MAX / PAGE_SIZE);
+    assert!(check.awaited.count() <= WAITING_MAX + COUNTED_MAX + UNFINISHED_SIZE_MAX / PAGE_SIZE);
     assert!(check.notes.near.len() <= NOTES_MAX);
     check.finish().unwrap_err();
 }

@@ -106,6 +106,8 @@ fn facts(contents: &Contents) -> Option<StreamFacts> {
         revision: contents.revision.try_into().ok()?,
         compacted: contents.compact_revision.map(i64::try_from).transpose().ok()?,
         members: contents.members.iter().map(id).collect::<Option<_>>()?,
+        downgrade: None,
+        kubernetes: None,
     })
 }
 
@@ -119,12 +121,16 @@ pub(in crate::pipeline) fn hold_trailer(
     facts: Option<&StreamFacts>,
 ) -> Result<()> {
     hold_size(trailer, checked.size)?;
-    match (&trailer.contents, facts.map(Contents::from)) {
-        (Some(told), found) if found.as_ref() != Some(told) => {
-            Err(mismatch("what the trailer says of the database is not what is in it"))
-        }
-        _ => Ok(()),
+    let Some(told) = &trailer.contents else { return Ok(()) };
+    let Some(found) = facts.map(Contents::from).filter(|found| told.agrees(found)) else {
+        return Err(mismatch("what the trailer says of the database is not what is in it"));
+    };
+    if told.is_mistaken(&found) {
+        tracing::warn!(
+            "what the trailer says of Kubernetes or of a downgrade is not what is in the database: only the latter is shown"
+        );
     }
+    Ok(())
 }
 
 fn hold_size(trailer: &Trailer, snapshot_size: u64) -> Result<()> {
@@ -137,21 +143,6 @@ fn hold_size(trailer: &Trailer, snapshot_size: u64) -> Result<()> {
     }
 }
 
-/// Most member ids that a document lists; no cluster has nearly as many.
-const MEMBERS_MAX: usize = 256;
-
-impl From<&StreamFacts> for Contents {
-    fn from(facts: &StreamFacts) -> Self {
-        let number = |revision: i64| u64::try_from(revision).unwrap_or(0);
-        let members = if facts.members.len() > MEMBERS_MAX { &[] } else { &facts.members[..] };
-        Self {
-            revision: number(facts.revision),
-            compact_revision: facts.compacted.map(number),
-            members: members.iter().map(|id| format!("{id:016x}")).collect(),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -159,7 +150,13 @@ mod tests {
     use crate::database::snapshot::DigestState;
 
     fn facts() -> StreamFacts {
-        StreamFacts { revision: 42, compacted: Some(30), members: vec![7, 0xab] }
+        StreamFacts {
+            revision: 42,
+            compacted: Some(30),
+            members: vec![7, 0xab],
+            downgrade: None,
+            kubernetes: None,
+        }
     }
 
     fn status_after(database_size: u64) -> StatusAfter {

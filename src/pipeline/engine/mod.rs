@@ -15,6 +15,7 @@
 pub(super) mod batch;
 pub(super) mod buffer;
 pub(super) mod claims;
+pub(super) mod contents;
 pub(super) mod decoder;
 pub(super) mod delivery;
 pub(super) mod digest;

@@ -64,7 +64,7 @@ pub(crate) fn read(archive: &[u8], identities: &Identities) -> Result<Opened> {
     match inspected.inside.expect("there was a key") {
         Inside::Ours { manifest, trailer, frames } => {
             assert_eq!(Some(*manifest), opened.manifest);
-            assert_eq!(Some(trailer), opened.trailer);
+            assert_eq!(Some(*trailer), opened.trailer);
             assert_eq!(frames, opened.frames);
         }
         Inside::Foreign(foreign) => assert_eq!(Some(foreign), opened.foreign),

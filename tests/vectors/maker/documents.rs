@@ -292,8 +292,41 @@ impl Maker {
             with("trailer-depth-101: a trailer 101 levels deep", &|text: &[u8]| {
                 with_later(text, &nested(100))
             }),
+            set(
+                "kubernetes-null: null in place of what Kubernetes needs",
+                "contents",
+                json!({"revision": 42, "members": ["fedcba9876543210"], "kubernetes": null}),
+            ),
+            set(
+                "encryption-no-name: an encryption without the name of its key",
+                "contents",
+                json!({
+                    "revision": 42,
+                    "members": ["fedcba9876543210"],
+                    "kubernetes": {"encryption": [{"provider": "aescbc", "resources": ["secrets"]}]},
+                }),
+            ),
             self.members_left_out(),
+            self.advisory_facts(),
         ]
+    }
+
+    /// The database has neither, but both are advisory.
+    fn advisory_facts(&self) -> Vector {
+        let mut layers = self.small();
+        layers.trailer["contents"]["downgrade"] = json!("3.5.0");
+        layers.trailer["contents"]["kubernetes"] = json!({
+            "secrets": 3,
+            "plain_secrets": 1,
+            "encryption": [{"provider": "kms", "version": "v2", "name": "vault", "resources": ["secrets"]}],
+            "older_encryption": [{"provider": "aescbc", "name": "key1", "resources": ["configmaps", "secrets"]}],
+            "later": null,
+        });
+        Vector::success(
+            "contents-advisory: contents with a downgrade and what Kubernetes needs, which the database has not",
+            &layers,
+            self.archive(&layers),
+        )
     }
 
     /// Right by itself, but the database has a member.

@@ -9,6 +9,7 @@ use super::restore::OpenSource;
 use crate::cli::clock::now;
 use crate::cli::commands::tether;
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::settings::private_etcd::PrivateEtcd;
 use crate::error::{Kind, Result};
 use crate::pipeline::drill::{Drill, Drilled, check_room};
@@ -64,6 +65,7 @@ fn perform(
         Kind::NoEtcd | Kind::EtcdNotRunning => error,
         _ => source.archive().blamed(error, identities.is_some(), &context.interrupt),
     })?;
+    warn_of_downgrade(source.archive().subject(), drilled.contents.downgrade.as_deref());
     if let Some(manifest) = drilled.opened.as_ref().and_then(|opened| opened.manifest.as_ref()) {
         told.describe(&manifest.description);
     }

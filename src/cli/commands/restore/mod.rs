@@ -3,14 +3,18 @@
 mod settings;
 
 use super::salvage::{check, salvage};
+use crate::archive::contents::Kubernetes;
 use crate::archive::manifest::Description;
 use crate::cli::clock::{now, time_of};
 use crate::cli::context::Context;
+use crate::cli::downgrade::warn_of_downgrade;
 use crate::cli::etcd_program::{find_etcd, version_of};
 use crate::cli::exit::Exit;
 use crate::cli::input::{Archive, standard_input_object};
 use crate::cli::output::Place;
-use crate::cli::render::{Made, MemberDirectories, MemberReport, Plan, RestoreReport, SalvageReport, size};
+use crate::cli::render::{
+    Made, MemberDirectories, MemberReport, Plan, RestoreReport, SalvageReport, keys, size,
+};
 use crate::cli::settings::data_directory::DataDirectorySettings;
 use crate::cli::settings::environment::{self, Environment};
 use crate::cli::terminal::printable::{quoted, sanitize};
@@ -433,7 +437,7 @@ fn cluster_id(description: &Description) -> Option<u64> {
 fn warn(restored: &Restored, cluster: &ClusterSettings) {
     warn_of_old_id(restored, &cluster.membership);
     let contents = &restored.contents;
-    if contents.kubernetes && restored.raised_to.is_none() {
+    if contents.kubernetes.is_some() && restored.raised_to.is_none() {
         let number = restored.suggested_bump;
         let number = number.map(|by| format!(", or with --bump-revision {by} --mark-compacted"));
         tracing::warn!(
@@ -450,12 +454,12 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
         warn_of_unread(predecessor, cluster.bump);
         warn_of_revisions_twice(predecessor, restored.raised_to);
     }
-    if !contents.encryption_providers.is_empty() {
-        let providers: Vec<&str> = contents.encryption_providers.iter().map(String::as_str).collect();
+    let encryption = contents.kubernetes.as_ref().map(Kubernetes::from).unwrap_or_default().encryption;
+    if !encryption.is_empty() {
         tracing::warn!(
             "Kubernetes has encrypted values in it ({}): kube-apiserver needs its EncryptionConfiguration, with the same keys, \
              to read them",
-            sanitize(&providers.join(", "))
+            keys(&encryption)
         );
     }
     for alarm in &contents.alarms {
@@ -469,12 +473,7 @@ fn warn(restored: &Restored, cluster: &ClusterSettings) {
     if contents.unnamed_alarms() > 0 {
         tracing::warn!("… and {} more alarms are raised in it", contents.unnamed_alarms());
     }
-    if let Some(target) = &contents.downgrade {
-        tracing::warn!(
-            "a downgrade to {} was under way: etcdctl downgrade cancel, once the new cluster runs, ends it",
-            sanitize(target)
-        );
-    }
+    warn_of_downgrade(restored.published.path.display(), contents.downgrade.as_deref());
 }
 
 /// Warns of a member with an unknown revision, whose revisions the new member may assign again.

@@ -12,12 +12,6 @@ pub(crate) fn without_size(mut manifest: Manifest) -> Manifest {
     manifest
 }
 
-/// The newest revision in the snapshot, or otherwise the one that the member reported before it.
-pub(crate) fn revision(manifest: Option<&Manifest>, trailer: &Trailer) -> Option<u64> {
-    let contents = trailer.contents.as_ref().map(|contents| contents.revision);
-    contents.or_else(|| manifest?.description.revision)
-}
-
 /// The conditions that the member reported before and after the stream.
 pub(crate) fn conditions<'a>(
     manifest: &'a Manifest,

@@ -75,7 +75,7 @@ impl InfoReport {
         match inspected.inside {
             None => Self::new(inspected.visible, None, None, None, path),
             Some(Inside::Ours { manifest, trailer, frames }) => {
-                Self::new(inspected.visible, Some(*manifest), Some(trailer), Some(frames), path)
+                Self::new(inspected.visible, Some(*manifest), Some(*trailer), Some(frames), path)
             }
             Some(Inside::Foreign(foreign)) => {
                 Self::new(inspected.visible, None, None, None, path).of_foreign(foreign)
@@ -107,6 +107,11 @@ impl InfoReport {
     #[must_use]
     pub(crate) fn seen(visible: Visible, path: Option<&Path>) -> Self {
         Self::new(visible, None, None, None, path)
+    }
+
+    /// The target of a downgrade of etcd that is in progress in the database.
+    pub(crate) fn downgrade(&self) -> Option<&str> {
+        self.trailer.as_ref()?.contents.as_ref()?.downgrade.as_deref()
     }
 
     pub(crate) fn new(

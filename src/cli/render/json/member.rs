@@ -5,6 +5,7 @@ use super::contents::{Contents, SealedBy};
 use super::data_directory::DataDirectoryReport;
 use super::source::SourceReport;
 use super::units::milliseconds;
+use crate::archive::contents::Kubernetes;
 use crate::archive::manifest::Digest;
 use crate::cli::render::path::shown;
 use crate::cli::render::verdict::{Proved, Verdict};
@@ -112,8 +113,8 @@ pub(crate) struct DatabaseReport {
     pub(crate) downgrade: Option<String>,
     pub(crate) alarms: Vec<String>,
     pub(crate) alarm_count: u64,
-    pub(crate) kubernetes: bool,
-    pub(crate) encryption_providers: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) kubernetes: Option<Kubernetes>,
 }
 
 impl DatabaseReport {
@@ -133,8 +134,7 @@ impl DatabaseReport {
             downgrade: contents.downgrade,
             alarms: contents.alarms.iter().map(|alarm| alarm.kind.to_string()).collect(),
             alarm_count: contents.alarm_count,
-            kubernetes: contents.kubernetes,
-            encryption_providers: contents.encryption_providers.into_iter().collect(),
+            kubernetes: contents.kubernetes.as_ref().map(Kubernetes::from),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The fields of the result of `save`.
 
 use super::Report;
-use super::contents::{conditions, revision, without_size};
+use super::contents::{conditions, without_size};
 use super::data_directory::DataDirectoryReport;
 use super::units::{milliseconds, ratio};
 use crate::archive::manifest::{Manifest, Trailer};
@@ -59,7 +59,13 @@ impl SaveReport {
 
     /// The newest revision in the snapshot, or otherwise the one that the member reported before it.
     pub(crate) fn revision(&self) -> Option<u64> {
-        revision(Some(&self.manifest), &self.trailer)
+        let contents = self.trailer.contents.as_ref().map(|contents| contents.revision);
+        contents.or(self.manifest.description.revision)
+    }
+
+    /// The target of a downgrade of etcd that is in progress in the database.
+    pub(crate) fn downgrade(&self) -> Option<&str> {
+        self.trailer.contents.as_ref()?.downgrade.as_deref()
     }
 }
 

@@ -1,8 +1,9 @@
 //! The content of an archive on one line, and the names that other results share with it.
 
 use super::units::size;
-use crate::archive::manifest::{Description, Digest, Manifest, Trailer};
-use crate::cli::render::json::contents::{Contents, SealedBy, conditions, revision};
+use crate::archive;
+use crate::archive::manifest::{Description, Digest, Manifest, StatusAfter, Trailer};
+use crate::cli::render::json::contents::{Contents, SealedBy, conditions};
 use crate::cli::terminal::printable::{quoted, sanitize};
 use std::fmt::Write as _;
 
@@ -21,6 +22,37 @@ pub(crate) fn reported(manifest: &Manifest, trailer: &Trailer) -> String {
     }
 }
 
+/// `574`, the newest revision in the snapshot, and what the member said of its own where that is another:
+/// `574 (570 before the stream, 580 after it)`.
+pub(crate) fn revision(
+    before: Option<u64>,
+    contents: Option<&archive::contents::Contents>,
+    after: Option<&StatusAfter>,
+) -> Option<String> {
+    let Some(contents) = contents else { return before.map(|before| format!("{before} or later")) };
+    let newest = contents.revision;
+    let other = |number: Option<u64>| number.filter(|number| *number != newest);
+    let told = match (other(before), other(after.map(|after| after.revision))) {
+        (None, None) => String::new(),
+        (Some(before), None) => format!(" ({before} before the stream)"),
+        (None, Some(after)) => format!(" ({after} after the stream)"),
+        (Some(before), Some(after)) => format!(" ({before} before the stream, {after} after it)"),
+    };
+    Some(format!("{newest}{told}"))
+}
+
+/// [`revision`] of an archive that was read to its end.
+pub(crate) fn revision_of(manifest: Option<&Manifest>, trailer: &Trailer) -> Option<String> {
+    let before = manifest.and_then(|manifest| manifest.description.revision);
+    revision(before, trailer.contents.as_ref(), trailer.status_after.as_ref())
+}
+
+/// What the database holds of Kubernetes, on a line of its own that is set in; an empty text for nothing.
+pub(crate) fn kubernetes(trailer: &Trailer) -> String {
+    let found = trailer.contents.as_ref().and_then(|contents| contents.kubernetes.as_ref());
+    found.map(|kubernetes| format!("\n  {}", kubernetes.text())).unwrap_or_default()
+}
+
 impl Contents {
     /// A one-line summary.
     pub(crate) fn text(&self) -> String {
@@ -28,7 +60,7 @@ impl Contents {
         if let Some(cluster) = self.manifest.as_ref().and_then(|manifest| cluster(&manifest.description)) {
             let _ = write!(text, ", {cluster}");
         }
-        if let Some(revision) = revision(self.manifest.as_ref(), &self.trailer) {
+        if let Some(revision) = revision_of(self.manifest.as_ref(), &self.trailer) {
             let _ = write!(text, ", revision {revision}");
         }
         if self.trailer.digest == Digest::Verified {

@@ -2,6 +2,7 @@
 
 use super::Text;
 use super::units::{count, seconds, size};
+use crate::archive::contents::Kubernetes;
 use crate::cli::render::json::drill::DrillReport;
 use crate::cli::terminal::printable::sanitize;
 
@@ -18,6 +19,7 @@ impl Text for DrillReport {
         ));
         lines.extend(self.verdict.text().strip_prefix("; ").map(str::to_owned));
         lines.extend(self.sealed_by.map(|by| format!("sealed by: {}", by.text())));
+        lines.extend(self.database.kubernetes.as_ref().map(Kubernetes::text));
         lines.extend(self.remarks.iter().map(|remark| format!("note: {}", sanitize(remark))));
         lines.join("\n  ")
     }

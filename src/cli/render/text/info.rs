@@ -1,6 +1,7 @@
 //! The result of `info`, the only one with many lines.
 
 use super::Text;
+use super::contents::revision;
 use super::units::{exact_size, seconds};
 use crate::archive::manifest::{Description, Digest, Source};
 use crate::archive::member::Tls;
@@ -12,7 +13,12 @@ use std::fmt::Write as _;
 impl Text for InfoReport {
     fn text(&self) -> String {
         let mut facts = Facts(sanitize(&self.path).into_owned());
-        facts.visible(&self.visible, self.archive_size);
+        let (contents, after) = self
+            .trailer
+            .as_ref()
+            .map_or((None, None), |trailer| (trailer.contents.as_ref(), trailer.status_after.as_ref()));
+        let before = self.visible.description.as_ref().and_then(|description| description.revision);
+        facts.visible(&self.visible, revision(before, contents, after), self.archive_size);
         if let Some(manifest) = &self.manifest {
             facts.manifest(manifest);
         }
@@ -50,7 +56,7 @@ impl Facts {
         }
     }
 
-    fn visible(&mut self, visible: &VisibleReport, archive_size: u64) {
+    fn visible(&mut self, visible: &VisibleReport, revision: Option<String>, archive_size: u64) {
         match visible.sealed_by {
             Some(sealed_by) => {
                 self.add("opened by this key", "yes");
@@ -58,9 +64,11 @@ impl Facts {
             }
             None => self.add("authenticated", "no: what the header says, without a key"),
         }
-        match &visible.description {
-            Some(description) => self.description(description),
-            None => self.add("description", "none"),
+        if let Some(description) = &visible.description {
+            self.description(description, revision);
+        } else {
+            self.add("description", "none");
+            self.some("revision", revision);
         }
         self.add("recipient types", visible.stanzas.join(", "));
         if visible.armored {
@@ -71,7 +79,7 @@ impl Facts {
         self.add("payload size", exact_size(visible.payload_size));
     }
 
-    fn description(&mut self, description: &Description) {
+    fn description(&mut self, description: &Description, revision: Option<String>) {
         self.add("format", format_args!("{} {}", description.format, description.format_version));
         self.add("tool", &description.tool);
         self.add("sealed at", &description.sealed_at);
@@ -87,7 +95,7 @@ impl Facts {
         self.some("member id", description.member_id.as_ref());
         self.some("etcd version", description.etcd_version.as_ref());
         self.some("storage version", description.storage_version.as_ref());
-        self.some("revision", description.revision);
+        self.some("revision", revision);
         self.some("snapshot size", description.snapshot_size.map(exact_size));
         self.add("frame size", exact_size(description.frame_size.into()));
         self.add("level", description.level);
@@ -121,15 +129,20 @@ impl Facts {
         };
         self.add("etcd's digest", digest);
         if let Some(contents) = &trailer.contents {
-            self.add("database revision", contents.revision);
             self.some("compacted at", contents.compact_revision);
             self.some(
                 "database members",
                 Some(contents.members.join(", ")).filter(|members| !members.is_empty()),
             );
+            if let Some(target) = &contents.downgrade {
+                self.add("downgrade", format_args!("to {target}, in progress"));
+            }
+            if let Some(kubernetes) = &contents.kubernetes {
+                let text = kubernetes.text();
+                self.add("Kubernetes", text.strip_prefix("Kubernetes: ").unwrap_or(&text));
+            }
         }
         if let Some(after) = &trailer.status_after {
-            self.add("revision after", after.revision);
             self.add("raft term after", after.raft_term);
             self.add("raft index after", after.raft_index);
             self.some("database size after", after.database_size.map(exact_size));

@@ -7,6 +7,7 @@ mod drill;
 pub(crate) mod failure;
 mod info;
 mod keygen;
+pub(crate) mod kubernetes;
 mod member;
 mod plan;
 mod restore;

@@ -1,7 +1,7 @@
 //! The result of `save`.
 
 use super::Text;
-use super::contents::reported;
+use super::contents::{kubernetes, reported, revision_of};
 use super::units::{count, seconds, size};
 use crate::archive::manifest::{Digest, Manifest};
 use crate::cli::render::json::save::SaveReport;
@@ -19,7 +19,7 @@ impl Text for SaveReport {
         if let Some(member) = self.member() {
             let _ = write!(text, ", from {member}");
         }
-        let _ = write!(text, "\n  {}", self.sizes());
+        let _ = write!(text, "\n  {}{}", self.sizes(), kubernetes(&self.trailer));
         if let Some(directory) = &self.data_directory {
             let _ = write!(text, "\n  {}", directory.text());
         }
@@ -44,11 +44,14 @@ impl SaveReport {
         name.or_else(|| endpoint.as_deref().map(|endpoint| sanitize(endpoint).into_owned()))
     }
 
-    /// `revision 574, 189.7 MiB in 32.5 MiB, 1 recipient, 2.4 s (stream 2.3 s)`, which fits 80 columns.
+    /// `revision 574, 189.7 MiB in 32.5 MiB, 1 recipient, 2.4 s (stream 2.3 s)`, which fits 80 columns. A revision that has to
+    /// be explained is on a line of its own.
     fn sizes(&self) -> String {
         let mut text = String::new();
-        if let (Some(revision), None) = (self.revision(), &self.data_directory) {
-            let _ = write!(text, "revision {revision}, ");
+        let revision = revision_of(Some(&self.manifest), &self.trailer);
+        if let (Some(revision), None) = (revision, &self.data_directory) {
+            let separator = if revision.contains('(') { "\n  " } else { ", " };
+            let _ = write!(text, "revision {revision}{separator}");
         }
         let _ = write!(
             text,

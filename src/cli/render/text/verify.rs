@@ -1,6 +1,7 @@
 //! The result of `verify`.
 
 use super::Text;
+use super::contents::kubernetes;
 use super::units::seconds;
 use crate::cli::render::json::verify::{Proof, SidecarState, VerifyReport};
 use crate::cli::terminal::printable::sanitize;
@@ -18,6 +19,11 @@ impl Text for VerifyReport {
         };
         let (path, took) = (sanitize(&self.path), seconds(self.duration_ms));
         let sealed_by = self.sealed_by.map(|by| format!("; sealed by: {}", by.text()));
-        format!("{path}: {found}, {took}{}{}", sealed_by.unwrap_or_default(), self.verdict.text())
+        let kubernetes = match &self.proof {
+            Proof::Opened(contents) => kubernetes(&contents.trailer),
+            Proof::Seen(_) => String::new(),
+        };
+        let sealed_by = sealed_by.unwrap_or_default();
+        format!("{path}: {found}, {took}{sealed_by}{}{kubernetes}", self.verdict.text())
     }
 }
