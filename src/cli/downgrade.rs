@@ -7,7 +7,7 @@ use std::fmt::Display;
 pub(super) fn warn_of_downgrade(what: impl Display, target: Option<&str>) {
     if let Some(target) = target {
         tracing::warn!(
-            "{what}: a downgrade of etcd to {} is in progress in the data: etcdctl downgrade cancel ends it, in a restored \
+            "{what}: a downgrade of etcd to {} is in progress in its database: etcdctl downgrade cancel ends it, in a restored \
              cluster, too",
             sanitize(target)
         );

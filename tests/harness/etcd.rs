@@ -363,6 +363,12 @@ impl Etcd {
                 match client.downgrade(DowngradeOptions::Enable(target.clone())).await {
                     Ok(_) => return Some(target),
                     Err(Error::GRpcStatus(status)) if status.code() == Code::Unimplemented => return None,
+                    // An attempt that was answered with an error may have begun one.
+                    Err(Error::GRpcStatus(status))
+                        if status.message().contains("downgrade job in progress") =>
+                    {
+                        return Some(target);
+                    }
                     // At first the members have not agreed on a version.
                     Err(error) => assert!(began.elapsed() < PATIENCE, "no downgrade: {error}"),
                 }
