@@ -1,11 +1,15 @@
 //! Restores the members of a new cluster, as a caller of the library asks for it.
 
-use std::io::{Read, Write};
+use std::io::Read;
+#[cfg(feature = "cli")]
+use std::io::Write;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use super::age::{Clock, timestamp};
-use super::member::{Restored, WantedBump, copy_snapshot, restore_cluster, restore_member};
+#[cfg(feature = "cli")]
+use super::member::copy_snapshot;
+use super::member::{Restored, WantedBump, restore_cluster, restore_member};
 use super::open::Options;
 use super::unseal::default_options;
 use crate::database::member::{Bump, Membership, WAL_NAME};

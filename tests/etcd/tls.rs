@@ -184,7 +184,7 @@ impl Client {
         let beside = member.binary().with_file_name("etcdctl");
         let etcdctl = if beside.is_file() { beside } else { PathBuf::from("etcdctl") };
         let mut command = Command::new(etcdctl);
-        command.args(["--command-timeout", "4s", "--dial-timeout", "4s"]);
+        command.args(["--command-timeout", "8s", "--dial-timeout", "8s"]);
         command.arg("--endpoints").arg(self.endpoint(member));
         for (flag, file) in [
             ("--cacert", &self.cacert),

@@ -1,7 +1,7 @@
 //! What a database holds of a Kubernetes cluster: how many Secrets there are, and the encryption that its values need.
 //!
-//! - [`value`]: what a stored value shows of itself in its first bytes.
-//! - [`census`]: the records of a database, counted by what lives at its newest revision.
+//! - `value`: what a stored value shows of itself in its first bytes.
+//! - `census`: the records of a database, counted by what lives at its newest revision.
 
 mod census;
 mod value;

@@ -17,7 +17,7 @@ pub fn consistent_index(database: &Database<'_>, interrupt: &Interrupt) -> Resul
 }
 
 /// The lowest version of etcd that can run on it, as in
-/// [`DatabaseContents`](crate::database::contents::DatabaseContents::data_version).
+/// [`DatabaseContents`](crate::database::contents::DatabaseContents::versions).
 ///
 /// # Errors
 /// The errors of [`Database::walk`].
