@@ -670,7 +670,10 @@ fn of_a_cluster_one_member_serves_from_the_beginning_to_the_end() {
 
 /// etcd's own gRPC proxy, which sends each call to another of its endpoints, and its address.
 fn grpc_proxy(binary: &Path, endpoints: &[String]) -> (Kept, String) {
-    let address = harness::dead_address();
+    // No other server of the tests has this address, so none can take the port before the proxy does.
+    let free = std::net::TcpListener::bind("127.0.0.77:0").unwrap();
+    let address = free.local_addr().unwrap().to_string();
+    drop(free);
     let mut proxy = Command::new(binary);
     proxy.args(["grpc-proxy", "start"]).arg(format!("--endpoints={}", endpoints.join(",")));
     proxy.arg(format!("--listen-addr={address}")).stdout(Stdio::null()).stderr(Stdio::null());
