@@ -43,7 +43,7 @@ pub(crate) fn find_etcd(named: Option<&Path>, search_path: Option<&OsStr>) -> Re
         .filter(|directory| directory.is_absolute())
         .map(|directory| directory.join(name))
         .find(|path| is_program(path));
-    found.ok_or_else(|| no_etcd(format!("there is no {} on PATH to drill with", name.display())))
+    found.ok_or_else(|| no_etcd(format!("there is no {} on PATH to start", name.display())))
 }
 
 fn no_etcd(message: String) -> Error {
