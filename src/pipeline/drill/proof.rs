@@ -105,17 +105,12 @@ impl Restored {
         Ok(Proved { boot, etcd_version, remarks })
     }
 
-    /// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
+    /// The error of an etcd that ended by itself: the data are at fault if it starts without them.
     fn whose_fault(&self, site: &Site<'_>, ended: Error) -> Error {
-        tracing::info!("etcd ended by itself: trying it without the data");
         let version = match version_without_data(site) {
-            Ok(version) => version,
-            Err(error) if error.kind() == Kind::Interrupted => return error,
-            // Something other than the data is wrong.
-            Err(error) => {
-                tracing::debug!(%error, "etcd does not start without the data either");
-                return ended;
-            }
+            Ok(Some(version)) => version,
+            Ok(None) => return ended,
+            Err(error) => return error,
         };
         match unfit(self.made.contents.versions(), &version) {
             Some(error) => error.with_source(ended),

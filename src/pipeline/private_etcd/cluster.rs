@@ -265,8 +265,22 @@ impl<'a> Cluster<'a> {
     }
 }
 
-/// Starts an etcd without data, moving those of the first member aside, and returns its version.
-pub(in crate::pipeline) fn version_without_data(site: &Site<'_>) -> Result<String> {
+/// Decides who is at fault when etcd ended by itself: the data are if it starts without them, and then this returns its version.
+/// Moves the data of the first member aside.
+pub(in crate::pipeline) fn version_without_data(site: &Site<'_>) -> Result<Option<String>> {
+    tracing::info!("etcd ended by itself: trying it without the data");
+    match start_without_data(site) {
+        Ok(version) => Ok(Some(version)),
+        Err(error) if error.kind() == Kind::Interrupted => Err(error),
+        // Something other than the data is wrong.
+        Err(error) => {
+            tracing::debug!(%error, "etcd does not start without the data either");
+            Ok(None)
+        }
+    }
+}
+
+fn start_without_data(site: &Site<'_>) -> Result<String> {
     site.scratch.rename(DIRECTORY, "m1.aside")?;
     let served = Cluster::boot(site, &membership(1)?).map_err(Trouble::into_error)?;
     let client =
@@ -300,22 +314,13 @@ fn arguments(number: usize, name: &str, membership: &Membership) -> Result<Vec<S
 
 fn connection(socket: &Path, limit: Duration) -> Connection {
     Connection {
-        endpoints: vec![format!("unix://{}", socket.display())],
-        cacert: None,
-        cert: None,
-        key: None,
-        insecure_skip_tls_verify: false,
-        insecure_transport: true,
-        user: None,
-        token: None,
         dial_timeout: ATTEMPT,
         command_timeout: limit,
-        stream_timeout: None,
         stall_timeout: limit,
-        limit_rate: None,
         min_rate: 0,
         keepalive_time: limit,
         keepalive_timeout: limit,
+        ..Connection::new([format!("unix://{}", socket.display())])
     }
 }
 

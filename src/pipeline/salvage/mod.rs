@@ -195,16 +195,12 @@ impl Salvage<'_> {
     }
 }
 
-/// Decides who is at fault when etcd ended by itself: if it starts without the data, the data are.
+/// The error of an etcd that ended by itself: the data are at fault if it starts without them.
 fn whose_fault(site: &Site<'_>, before: &Before, path: &Path, ended: Error) -> Error {
-    tracing::info!("etcd ended by itself: trying it without the data");
     let version = match version_without_data(site) {
-        Ok(version) => version,
-        Err(error) if error.kind() == Kind::Interrupted => return error,
-        Err(error) => {
-            tracing::debug!(%error, "etcd does not start without the data either");
-            return in_own_words(ended);
-        }
+        Ok(Some(version)) => version,
+        Ok(None) => return in_own_words(ended),
+        Err(error) => return error,
     };
     let data = before.version.as_deref();
     match data.and_then(Release::of).zip(Release::of(&version)) {

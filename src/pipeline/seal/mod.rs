@@ -314,9 +314,7 @@ impl<'a> Input<'a> {
     /// # Errors
     /// [`Kind::Io`].
     pub fn file(file: File, path: &Path) -> Result<Self> {
-        let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
-        let size = metadata.is_file().then_some(metadata.len());
-        Ok(Self(From::File { file, subject: path.into(), size, found: None }))
+        Self::file_of(file, path, None)
     }
 
     /// The snapshot that was salvaged from a data directory; errors call it by the path of that.
@@ -327,13 +325,13 @@ impl<'a> Input<'a> {
         let path = &salvaged.found.path;
         let copy = salvaged.snapshot.try_clone();
         let file = copy.map_err(|error| Error::io("read", "the scratch directory", error))?;
-        let input = Self::file(file, path)?;
-        Ok(match input.0 {
-            From::File { file, subject, size, .. } => {
-                Self(From::File { file, subject, size, found: Some(&salvaged.found) })
-            }
-            other => Self(other),
-        })
+        Self::file_of(file, path, Some(&salvaged.found))
+    }
+
+    fn file_of(file: File, path: &Path, found: Option<&'a Found>) -> Result<Self> {
+        let metadata = file.metadata().map_err(|error| Error::io("look at", path.display(), error))?;
+        let size = metadata.is_file().then_some(metadata.len());
+        Ok(Self(From::File { file, subject: path.into(), size, found }))
     }
 }
 
