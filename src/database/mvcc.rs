@@ -92,43 +92,31 @@ impl<'b> PairBeginning<'b> {
     /// Parses the first bytes of one, up to the value, with the fields that [`KeyValue`] has; `None` where they end before the
     /// value, or are no such message.
     pub(super) fn parse(mut bytes: &'b [u8]) -> Option<Self> {
+        let number = |bytes: &mut &'b [u8]| bytes.varint().ok().flatten();
         let mut found = Self { key: &[], value: &[], value_size: 0 };
         while !bytes.is_empty() {
-            match short_varint(&mut bytes)? {
+            match number(&mut bytes)? {
                 // The key, as bytes.
                 0x0A => {
-                    let size = usize::try_from(short_varint(&mut bytes)?).ok()?;
+                    let size = usize::try_from(number(&mut bytes)?).ok()?;
                     (found.key, bytes) = bytes.split_at_checked(size)?;
                 }
                 // The value, as bytes, behind which only the lease can be.
                 0x2A => {
-                    found.value_size = short_varint(&mut bytes)?;
+                    found.value_size = number(&mut bytes)?;
                     let at_hand = usize::try_from(found.value_size).unwrap_or(usize::MAX).min(bytes.len());
                     found.value = &bytes[..at_hand];
                     return Some(found);
                 }
                 // The two revisions, the version and the lease, as numbers.
                 0x10 | 0x18 | 0x20 | 0x30 => {
-                    short_varint(&mut bytes)?;
+                    number(&mut bytes)?;
                 }
                 _ => return None,
             }
         }
         Some(found)
     }
-}
-
-/// Takes a varint.
-fn short_varint(bytes: &mut &[u8]) -> Option<u64> {
-    let mut value = 0;
-    for (position, byte) in bytes.iter().take(10).enumerate() {
-        value |= u64::from(byte & 0x7F) << (7 * position);
-        if byte & 0x80 == 0 {
-            *bytes = &bytes[position + 1..];
-            return Some(value);
-        }
-    }
-    None
 }
 
 #[cfg(test)]
@@ -184,6 +172,9 @@ mod tests {
             Some(PairBeginning { key: b"/a", value: b"", value_size: 0 })
         );
         assert_eq!(PairBeginning::parse(b"\x0B"), None);
+        // A number of more than 64 bits is none, as it is in a whole pair.
+        let long = b"\x10\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F";
+        assert!(PairBeginning::parse(long).is_none() && KeyValue::parse(&long[..]).is_err());
     }
 
     #[test]

@@ -16,8 +16,7 @@ pub fn consistent_index(database: &Database<'_>, interrupt: &Interrupt) -> Resul
     Ok(index.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_be_bytes))
 }
 
-/// The lowest version of etcd that can run on it, as in
-/// [`DatabaseContents`](crate::database::contents::DatabaseContents::versions).
+/// The version of the data: the storage version, which etcd stores since 3.6, otherwise that of the cluster.
 ///
 /// # Errors
 /// The errors of [`Database::walk`].
