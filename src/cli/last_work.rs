@@ -27,7 +27,7 @@ enum State {
 impl LastWork {
     /// Leaves `work` to be done if the command does not reach its end.
     pub(super) fn leave(&self, work: impl FnOnce(&Error, Exit) + Send + 'static) {
-        self.replace(State::Open(Box::new(work)));
+        *self.lock() = State::Open(Box::new(work));
     }
 
     /// Takes the work back for the command, which has reached its end; false if another thread does it already.
@@ -58,10 +58,6 @@ impl LastWork {
             }
         };
         work(error, exit);
-    }
-
-    fn replace(&self, state: State) {
-        *self.lock() = state;
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {

@@ -74,7 +74,7 @@ pub(crate) struct SaveArguments {
     /// How to reach etcd.
     #[command(flatten)]
     pub(crate) connection: ConnectionArguments,
-    /// Whom to tell how it ended.
+    /// What to do around it.
     #[command(flatten)]
     pub(crate) monitoring: MonitoringArguments,
 }
@@ -125,22 +125,18 @@ impl SaveSettings {
         arguments.recipients.check(&mut input)?;
         let destination = destination(arguments.destination.as_ref())?;
         arguments.seal.check()?;
-        let source = match arguments.from {
-            None if arguments.data_directory.from_data_dir.is_some() => {
-                let settings = arguments.data_directory.resolve(environment)?;
-                settings.map_or(SourceSettings::StandardInput, |settings| {
-                    SourceSettings::DataDirectory(Box::new(settings))
-                })
-            }
-            None => SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(
+        let directory = arguments.data_directory.resolve(environment)?;
+        let source = match (directory, arguments.from) {
+            (Some(directory), _) => SourceSettings::DataDirectory(Box::new(directory)),
+            (None, None) => SourceSettings::Etcd(Box::new(ConnectionSettings::resolve(
                 arguments.connection,
                 environment,
             )?)),
-            Some(path) if path.as_os_str() == "-" => {
+            (None, Some(path)) if path.as_os_str() == "-" => {
                 input.claim("--from -")?;
                 SourceSettings::StandardInput
             }
-            Some(path) => SourceSettings::File(path),
+            (None, Some(path)) => SourceSettings::File(path),
         };
         let jobs = arguments.effort.jobs()?;
         let SaveArguments { recipients, force, seal, allow_missing_digest, .. } = arguments;

@@ -44,7 +44,7 @@ impl Hook {
     fn run(&self, event: &Event, timeout: Duration, interrupt: Option<&Interrupt>) -> Result<()> {
         let began = Instant::now();
         let failed = |why: String| {
-            let message = format!("the program {} of --run-{} {why}", self.program, event.hook);
+            let message = format!("the program {} of --run-{} {why}", self.program, event.when.name());
             Error::new(Kind::HookFailed, message)
         };
         let mut child = self
@@ -60,7 +60,7 @@ impl Hook {
                 Err(failed(format!("took longer than {timeout:?}")))
             }
         })?;
-        tracing::debug!(program = self.program, hook = event.hook, %status, took = ?began.elapsed(), "ran a program");
+        tracing::debug!(program = self.program, hook = event.when.name(), %status, took = ?began.elapsed(), "ran a program");
         if status.success() { Ok(()) } else { Err(failed(format!("failed: {status}"))) }
     }
 }
@@ -82,19 +82,44 @@ fn wait(child: &mut Child, mut patience: impl FnMut() -> Result<()>) -> Result<E
     }
 }
 
+/// When a program runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum When {
+    /// Before the command.
+    Before,
+    /// After success.
+    After,
+    /// After a failure.
+    Failed,
+    /// After both.
+    Finally,
+}
+
+impl When {
+    /// The name in the flag and in the environment.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Before => "before",
+            Self::After => "after",
+            Self::Failed => "failed",
+            Self::Finally => "finally",
+        }
+    }
+}
+
 /// What a program is told through its environment.
 pub(super) struct Event {
     /// The command of etcd-seal.
     pub(super) command: &'static str,
-    /// Which programs run: `before`, `after`, `failed` or `finally`.
-    pub(super) hook: &'static str,
+    /// Which programs run.
+    pub(super) when: When,
     /// The fields of the result, once there is one.
     pub(super) fields: Vec<(String, String)>,
 }
 
 impl Event {
     fn variables(&self) -> impl Iterator<Item = (String, String)> {
-        let own = [("ETCD_SEAL_COMMAND", self.command), ("ETCD_SEAL_HOOK", self.hook)];
+        let own = [("ETCD_SEAL_COMMAND", self.command), ("ETCD_SEAL_HOOK", self.when.name())];
         let own = own.map(|(name, value)| (name.to_owned(), value.to_owned()));
         // A variable ends at a NUL, which a field may hold as any other character.
         let field = |(name, value): &(String, String)| {
@@ -121,33 +146,29 @@ impl Hooks {
     /// # Errors
     /// [`Kind::HookFailed`], [`Kind::Interrupted`].
     pub(super) fn before(&self, event: &Event, interrupt: &Interrupt) -> Result<()> {
-        self.before.iter().try_for_each(|hook| hook.run(event, self.timeout, Some(interrupt)))
+        self.of(event.when).iter().try_for_each(|hook| hook.run(event, self.timeout, Some(interrupt)))
     }
 
+    /// Runs every program of `event`, also after one that fails, and also when the command was interrupted. The others than
+    /// the first failure are warnings.
+    ///
+    /// # Errors
+    /// [`Kind::HookFailed`].
     pub(super) fn after(&self, event: &Event) -> Result<()> {
-        self.all(&self.after, event)
+        let mut failures =
+            self.of(event.when).iter().filter_map(|hook| hook.run(event, self.timeout, None).err());
+        let first = failures.next();
+        failures.for_each(|failure| tracing::warn!("{failure}"));
+        first.map_or(Ok(()), Err)
     }
 
-    pub(super) fn failed(&self, event: &Event) -> Result<()> {
-        self.all(&self.failed, event)
-    }
-
-    pub(super) fn finally(&self, event: &Event) -> Result<()> {
-        self.all(&self.finally, event)
-    }
-
-    /// Runs every program, also after one that fails, and also when the command was interrupted. The first failure is the
-    /// error, and the others are warnings.
-    fn all(&self, hooks: &[Hook], event: &Event) -> Result<()> {
-        let mut first = Ok(());
-        for failure in hooks.iter().filter_map(|hook| hook.run(event, self.timeout, None).err()) {
-            if first.is_ok() {
-                first = Err(failure);
-            } else {
-                tracing::warn!("{failure}");
-            }
+    fn of(&self, when: When) -> &[Hook] {
+        match when {
+            When::Before => &self.before,
+            When::After => &self.after,
+            When::Failed => &self.failed,
+            When::Finally => &self.finally,
         }
-        first
     }
 }
 
@@ -172,7 +193,7 @@ mod tests {
         let file = directory.path().join("id");
         let text = format!("sh -c 'sleep 600 & echo $! >{}; wait'", file.display());
         let hook = Hook::parse(&text).unwrap();
-        let event = Event { command: "save", hook: "after", fields: Vec::new() };
+        let event = Event { command: "save", when: When::After, fields: Vec::new() };
         // Once the child is known, there is something to kill.
         let mut child = hook.start(&event).unwrap();
         let known = || std::fs::read_to_string(&file).ok().filter(|id| id.ends_with('\n'));

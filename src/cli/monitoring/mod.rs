@@ -18,7 +18,7 @@ use super::render::{Report, Text, failure_fields, result_fields};
 use super::settings::values::parse_duration;
 use crate::error::{Error, Result};
 use clap::Args;
-use hooks::{Event, Hook, Hooks};
+use hooks::{Event, Hook, Hooks, When};
 use metrics::Ended;
 pub(crate) use metrics::Told;
 use metrics_file::MetricsFile;
@@ -26,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Whom to tell how the command ended.
+/// What to do around a command: programs to run, and a file of metrics to write.
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Monitoring")]
 pub(crate) struct MonitoringArguments {
@@ -98,7 +98,7 @@ impl Monitoring {
         command: impl FnOnce(&Told) -> Result<R>,
     ) -> Result<Exit> {
         let run = Run { monitoring: Arc::new(self), name, began: Instant::now(), told: Told::default() };
-        let before = run.event("before", Vec::new());
+        let before = run.event(When::Before, Vec::new());
         let ended = run.monitoring.hooks.before(&before, &context.interrupt).and_then(|()| {
             let given_up = run.clone();
             context.last_work.leave(move |error, exit| given_up.failed(error, exit));
@@ -134,11 +134,11 @@ impl Run {
     /// Does what follows success, and adds to the result what of it failed.
     fn succeeded(&self, report: &mut impl Report) {
         let hooks = &self.monitoring.hooks;
-        let after = hooks.after(&self.event("after", result_fields(report)));
+        let after = hooks.after(&self.event(When::After, result_fields(report)));
         report.verdict_mut().note(after);
         let written = self.write_metrics(report.verdict().exit_code);
         report.verdict_mut().note(written);
-        let last = hooks.finally(&self.event("finally", result_fields(report)));
+        let last = hooks.after(&self.event(When::Finally, result_fields(report)));
         report.verdict_mut().note(last);
     }
 
@@ -147,17 +147,17 @@ impl Run {
         let hooks = &self.monitoring.hooks;
         let fields = failure_fields(error, exit);
         let followed = [
-            hooks.failed(&self.event("failed", fields.clone())),
+            hooks.after(&self.event(When::Failed, fields.clone())),
             self.write_metrics(exit),
-            hooks.finally(&self.event("finally", fields)),
+            hooks.after(&self.event(When::Finally, fields)),
         ];
         for error in followed.into_iter().filter_map(Result::err) {
             tracing::warn!("{error}");
         }
     }
 
-    fn event(&self, hook: &'static str, fields: Vec<(String, String)>) -> Event {
-        Event { command: self.name, hook, fields }
+    fn event(&self, when: When, fields: Vec<(String, String)>) -> Event {
+        Event { command: self.name, when, fields }
     }
 
     fn write_metrics(&self, exit: Exit) -> Result<()> {

@@ -55,7 +55,7 @@ pub(crate) struct DrillArguments {
     /// How to read it.
     #[command(flatten)]
     pub(crate) opening: OpeningArguments,
-    /// Whom to tell how it ended.
+    /// What to do around it.
     #[command(flatten)]
     pub(crate) monitoring: MonitoringArguments,
 }
